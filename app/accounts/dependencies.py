@@ -1,0 +1,87 @@
+"""Who is asking, as a FastAPI dependency: a bearer token, or the session cookie with its CSRF token for changes."""
+
+from typing import Annotated, Final
+
+from fastapi import Depends, Request
+
+from app.accounts.service import Accounts, Principal
+from app.core.security import csrf_token, decode_token, same
+from app.errors import CsrfFailed, Forbidden, NotAuthenticated
+
+COOKIE: Final = "sid"
+#: Over HTTPS the browser itself then guarantees that the cookie came from this host, for all its paths.
+SECURE_COOKIE: Final = "__Host-sid"
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def accounts_of(request: Request) -> Accounts:
+    """Return the accounts service of this application."""
+    accounts: Accounts = request.app.state.accounts
+    return accounts
+
+
+def cookie_name(request: Request) -> str:
+    """Return the name of the session cookie for this connection."""
+    return SECURE_COOKIE if request.url.scheme == "https" else COOKIE
+
+
+async def authenticate(request: Request) -> Principal | None:
+    """Return who is asking, or None for a stranger.
+
+    Raises:
+        NotAuthenticated: a bearer token was given and is not valid.
+        CsrfFailed: a cookie was used for a change without the page's token.
+    """
+    accounts = accounts_of(request)
+    authorization = request.headers.get("authorization")
+    if authorization is not None:
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise NotAuthenticated("use `Authorization: Bearer …`")
+        claims = decode_token(request.app.state.jwt_secret, token.strip())
+        principal = await accounts.by_session(claims.session_id)
+        if principal is None or principal.user_id != claims.user_id:
+            raise NotAuthenticated("the session of this token is over; log in again")
+        return principal
+    cookie = request.cookies.get(cookie_name(request))
+    principal = await accounts.by_cookie(cookie) if cookie else None
+    if principal is not None and request.method not in _SAFE:
+        await _check_csrf(request, principal)
+    return principal
+
+
+async def _check_csrf(request: Request, principal: Principal) -> None:
+    given = request.headers.get("x-csrf-token")
+    if given is None and request.headers.get("content-type", "").startswith(("application/x-www-form-urlencoded", "multipart/form-data")):
+        value = (await request.form()).get("csrf_token")
+        given = value if isinstance(value, str) else None
+    if given is None or not same(given, csrf_token(request.app.state.jwt_secret, principal.session_id)):
+        raise CsrfFailed
+
+
+async def current_user(request: Request) -> Principal:
+    """Return who is asking.
+
+    Raises:
+        NotAuthenticated: nobody is logged in.
+    """
+    principal = await authenticate(request)
+    if principal is None:
+        raise NotAuthenticated
+    return principal
+
+
+async def current_admin(principal: Annotated[Principal, Depends(current_user)]) -> Principal:
+    """Return who is asking, who must be an administrator.
+
+    Raises:
+        Forbidden: an ordinary user.
+    """
+    if not principal.is_admin:
+        raise Forbidden("only an administrator may do that")
+    return principal
+
+
+CurrentUser = Annotated[Principal, Depends(current_user)]
+CurrentAdmin = Annotated[Principal, Depends(current_admin)]
+MaybeUser = Annotated[Principal | None, Depends(authenticate)]

@@ -1,0 +1,82 @@
+"""`/api/auth`: tokens and the current user."""
+
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.accounts.dependencies import CurrentUser, accounts_of
+from app.accounts.models import User
+from app.accounts.schemas import LoginIn, PreferencesIn, RegisterIn, TokenOut, UserOut
+from app.accounts.service import Login, get_user, update_preferences
+from app.core.config import Registration
+from app.core.http import SessionDep, problems
+from app.errors import Forbidden
+
+router = APIRouter(prefix="/api/auth", tags=["accounts"])
+
+
+async def user_out(session: AsyncSession, user: User) -> UserOut:
+    """Return a user as the API shows it."""
+    default: UUID | None = await session.scalar(
+        text("SELECT id FROM brokers WHERE user_id = :user_id AND is_default"), {"user_id": user.id}
+    )
+    names = UserOut.model_fields.keys() - {"default_broker_id"}
+    return UserOut(default_broker_id=default, **{name: getattr(user, name) for name in names})
+
+
+@router.post("/login", summary="Log in for a bearer token", responses=problems(401, 422, 429))
+async def log_in(request: Request, body: LoginIn, session: SessionDep) -> TokenOut:
+    """Return a bearer token; wrong names and wrong passwords get the same answer after the same time."""
+    login = await accounts_of(request).log_in(
+        body.username,
+        body.password,
+        ip_address=request.client.host if request.client else None,
+        user_agent=request.headers.get("user-agent"),
+    )
+    return await _token(request, session, login)
+
+
+@router.post("/register", status_code=201, summary="Make an account", responses=problems(403, 409, 422))
+async def register(request: Request, body: RegisterIn, session: SessionDep) -> UserOut:
+    """Make an account, where this server lets anyone do so."""
+    if request.app.state.settings.registration is not Registration.OPEN:
+        raise Forbidden("Registration is closed on this server. Ask its administrator for an account.", code="REGISTRATION_CLOSED")
+    user = await accounts_of(request).create_user(body.username, body.password, email=body.email)
+    return await user_out(session, user)
+
+
+@router.post("/refresh", summary="Replace a token that is about to expire", responses=problems(401))
+async def refresh(request: Request, principal: CurrentUser, session: SessionDep) -> TokenOut:
+    """Return a new bearer token of the same session."""
+    user = await get_user(session, principal.user_id)
+    return await _token(request, session, Login(user=user, session_id=principal.session_id, cookie=""))
+
+
+@router.post("/logout", status_code=204, summary="End this session", responses=problems(401))
+async def log_out(request: Request, principal: CurrentUser) -> None:
+    """End the session on the server: its cookie and its bearer tokens stop working at once."""
+    await accounts_of(request).log_out(principal.session_id)
+
+
+@router.get("/current", summary="The user who is logged in", responses=problems(401))
+async def current(principal: CurrentUser, session: SessionDep) -> UserOut:
+    """Return the profile of whoever asks."""
+    return await user_out(session, await get_user(session, principal.user_id))
+
+
+@router.put("/preferences", summary="Change how pages look", responses=problems(401, 422))
+async def change_preferences(principal: CurrentUser, body: PreferencesIn, session: SessionDep) -> UserOut:
+    """Change the fields that are given."""
+    user = await update_preferences(session, principal.user_id, body.model_dump(exclude_none=True))
+    return await user_out(session, user)
+
+
+async def _token(request: Request, session: AsyncSession, login: Login) -> TokenOut:
+    accounts = accounts_of(request)
+    return TokenOut(
+        access_token=accounts.issue_token(user_id=login.user.id, session_id=login.session_id),
+        expires_in=int(accounts.policy.token_lifetime.total_seconds()),
+        user=await user_out(session, login.user),
+    )

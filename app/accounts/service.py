@@ -1,0 +1,192 @@
+"""Logging in and out, and making accounts. Knows no HTTP."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.accounts.models import Language, Theme, User, UserSession
+from app.core.clock import Clock
+from app.core.db import Database
+from app.core.ids import new_id
+from app.core.security import PasswordHasher, encode_token, fingerprint, new_secret
+from app.errors import NameTaken, NotAuthenticated
+
+log = structlog.get_logger(__name__)
+
+#: The same answer whether the name or the password is wrong.
+WRONG_LOGIN: Final = "The name or the password is wrong."
+_SEEN_EVERY: Final = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionPolicy:
+    """How long logins last."""
+
+    token_lifetime: timedelta
+    idle: timedelta
+    absolute: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """A fresh session and the secret that goes into its cookie."""
+
+    user: User
+    session_id: UUID
+    cookie: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Who is asking."""
+
+    user_id: UUID
+    session_id: UUID
+    username: str
+    is_admin: bool
+    is_dev: bool
+    theme: Theme
+    language: Language
+    display_timezone: str
+
+
+class Accounts:
+    """Users and their sessions."""
+
+    def __init__(self, database: Database, clock: Clock, *, hasher: PasswordHasher, policy: SessionPolicy, jwt_secret: str) -> None:
+        self._database = database
+        self._clock = clock
+        self._hasher = hasher
+        self.policy = policy
+        self._jwt_secret = jwt_secret
+
+    async def log_in(self, username: str, password: str, *, ip_address: str | None = None, user_agent: str | None = None) -> Login:
+        """Check name and password and open a session.
+
+        Raises:
+            NotAuthenticated: wrong name or wrong password, after the same time and with the same words.
+        """
+        async with self._database.transaction() as session:
+            user = await session.scalar(select(User).where(func.lower(User.username) == username.strip().lower()))
+        usable = user is not None and user.is_active
+        # The slow check runs outside any transaction, and also when there is no such user.
+        matches = await self._hasher.verify(password, user.password_hash if user is not None and usable else None)
+        if user is None or not matches:
+            log.info("login_refused", ip_address=ip_address)
+            raise NotAuthenticated(WRONG_LOGIN, code="WRONG_LOGIN")
+        return await self._open_session(user, ip_address=ip_address, user_agent=user_agent)
+
+    async def _open_session(self, user: User, *, ip_address: str | None, user_agent: str | None) -> Login:
+        now = self._clock.now()
+        cookie = new_secret()
+        opened = UserSession(
+            id=new_id(),
+            user_id=user.id,
+            token_hash=fingerprint(cookie),
+            created_at=now,
+            last_seen_at=now,
+            expires_at=now + self.policy.absolute,
+            ip_address=ip_address,
+            user_agent=(user_agent or "")[:300] or None,
+        )
+        async with self._database.transaction() as session:
+            session.add(opened)
+        log.info("login", user_id=str(user.id))
+        return Login(user=user, session_id=opened.id, cookie=cookie)
+
+    def issue_token(self, *, user_id: UUID, session_id: UUID) -> str:
+        """Return a bearer token for this session; it ends with the session at the latest."""
+        return encode_token(
+            self._jwt_secret, user_id=user_id, session_id=session_id, now=self._clock.now(), lifetime=self.policy.token_lifetime
+        )
+
+    async def log_out(self, session_id: UUID) -> None:
+        """End a session at once, with every bearer token that was made from it."""
+        async with self._database.connection() as connection:
+            await connection.execute(
+                "UPDATE user_sessions SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL", session_id, self._clock.now()
+            )
+
+    async def by_cookie(self, cookie: str) -> Principal | None:
+        """Return who a session cookie belongs to, or None when the session is over."""
+        return await self._principal("s.token_hash = $1", fingerprint(cookie), idle=self.policy.idle)
+
+    async def by_session(self, session_id: UUID) -> Principal | None:
+        """Return who a bearer token's session belongs to, or None when the session is over."""
+        return await self._principal("s.id = $1", session_id, idle=self.policy.absolute)
+
+    async def _principal(self, condition: str, value: object, *, idle: timedelta) -> Principal | None:
+        now = self._clock.now()
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(_PRINCIPAL.format(condition=condition), value, now, now - idle)
+            if row is None:
+                return None
+            if now - row["last_seen_at"] > _SEEN_EVERY:
+                await connection.execute("UPDATE user_sessions SET last_seen_at = $2 WHERE id = $1", row["session_id"], now)
+        return Principal(
+            user_id=row["user_id"],
+            session_id=row["session_id"],
+            username=row["username"],
+            is_admin=row["is_admin"],
+            is_dev=row["is_dev"],
+            theme=Theme(row["theme"]),
+            language=Language(row["language"]),
+            display_timezone=row["display_timezone"],
+        )
+
+    async def create_user(self, username: str, password: str, *, email: str | None = None, is_admin: bool = False) -> User:
+        """Make an account.
+
+        Raises:
+            InvalidInput: the password is too short or too long.
+            NameTaken: the name or the e-mail address is in use.
+        """
+        user = User(id=new_id(), username=username.strip(), email=email, password_hash=await self._hasher.hash(password), is_admin=is_admin)
+        try:
+            async with self._database.transaction() as session:
+                session.add(user)
+                await session.flush()
+                await session.refresh(user)
+        except IntegrityError as error:
+            raise NameTaken(f"the name {username.strip()} or its e-mail address is already in use", field="username") from error
+        return user
+
+    async def ensure_admin(self, username: str, password: str | None) -> str | None:
+        """Make the first administrator when there is no user at all; return the password if it was made here."""
+        async with self._database.transaction() as session:
+            if await session.scalar(select(func.count()).select_from(User)):
+                return None
+        made = None if password else new_secret()[:20]
+        try:
+            await self.create_user(username, password or made or "", is_admin=True)
+        except NameTaken:
+            # Another process of the same first start was faster, and it shows its password.
+            return None
+        return made
+
+
+async def get_user(session: AsyncSession, user_id: UUID) -> User:
+    """Return the user's own row."""
+    return (await session.scalars(select(User).where(User.id == user_id))).one()
+
+
+async def update_preferences(session: AsyncSession, user_id: UUID, changes: dict[str, Any]) -> User:
+    """Change what the user chose; every key is a column of `users` that the schema allows."""
+    user = await get_user(session, user_id)
+    for name, value in changes.items():
+        setattr(user, name, value)
+    await session.flush()
+    return user
+
+
+_PRINCIPAL = """
+SELECT s.id AS session_id, s.last_seen_at, u.id AS user_id, u.username, u.is_admin, u.is_dev, u.theme, u.language, u.display_timezone
+  FROM user_sessions s JOIN users u ON u.id = s.user_id
+ WHERE {condition} AND s.ended_at IS NULL AND s.expires_at > $2 AND s.last_seen_at > $3 AND u.is_active
+"""

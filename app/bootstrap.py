@@ -1,0 +1,191 @@
+"""The composition root, the only file that names concrete classes: builds everything, starts the loops, takes it down in reverse."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+import structlog
+from fastapi import FastAPI
+
+from app.accounts.service import Accounts, SessionPolicy
+from app.brokers.connections import Connections
+from app.core.clock import Clock, SystemClock
+from app.core.config import Secrets, Settings, load_secrets
+from app.core.crypto import Vault
+from app.core.database_url import DatabaseUrls, prepare_external
+from app.core.db import Database
+from app.core.embedded_postgres import EmbeddedPostgres
+from app.core.events import EventBus
+from app.core.leases import LeaseHolder
+from app.core.migrate import upgrade
+from app.core.security import PasswordHasher
+from app.core.supervisor import Beat, Supervisor
+from app.exchanges.binance_stream import DEFAULT_STREAM_URL
+from app.exchanges.registry import Registry, RegistryConfig
+from app.marketdata.heartbeat import Heartbeat, HeartbeatConfig
+from app.marketdata.instruments import InstrumentBook
+from app.marketdata.quotes import Quotes
+from app.trading.desk import ENGINE_ROLE, Desk
+from app.trading.portfolio import PortfolioLoop, count_open_orders
+from app.trading.prices import FeedPrices
+from app.trading.reconcile import Reconciler
+from app.webhooks.inbox import Inbox
+from app.webhooks.receive import Door
+
+log = structlog.get_logger(__name__)
+
+_DATABASE_CHECK_S: Final = 1.0
+
+#: Says something to the person who started the server, on the terminal and nowhere else.
+Announce = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What lies under every service."""
+
+    settings: Settings
+    secrets: Secrets
+    database: Database
+    bus: EventBus
+    clock: Clock
+
+
+async def open_database(settings: Settings, stack: AsyncExitStack) -> tuple[DatabaseUrls, EmbeddedPostgres | None]:
+    """Start or find PostgreSQL and bring its schema up to date.
+
+    Raises:
+        ConfigError: the server that DATABASE_URL names cannot be used.
+    """
+    embedded: EmbeddedPostgres | None = None
+    if settings.database_url is not None:
+        owner = settings.database_owner_url
+        urls = await prepare_external(settings.database_url.get_secret_value(), owner_url=owner.get_secret_value() if owner else None)
+    else:
+        embedded = EmbeddedPostgres(settings.data_dir)
+        urls = await embedded.start()
+        stack.push_async_callback(embedded.stop)
+    await upgrade(urls.owner, app_role=urls.app_role)
+    return urls, embedded
+
+
+@asynccontextmanager
+async def running(app: FastAPI, settings: Settings, announce: Announce) -> AsyncIterator[None]:
+    """Everything between start and stop; what the routes need is put on `app.state`."""
+    started = time.perf_counter()
+    async with AsyncExitStack() as stack:
+        secrets, made = load_secrets(settings)
+        if made:
+            announce(f"Made {' and '.join(made)} in {settings.data_dir / 'secrets.env'} (readable by you only; keep a copy apart).")
+        urls, embedded = await open_database(settings, stack)
+        database = Database(urls.app)
+        await database.open()
+        stack.push_async_callback(database.close)
+        ground = Ground(
+            settings=settings,
+            secrets=secrets,
+            database=database,
+            bus=EventBus(),
+            clock=SystemClock(),
+        )
+        await _make_accounts(app, ground, announce)
+        _make_trading(app, ground, stack)
+        # Entered last, so that the loops have ended before the clients and the database are closed under them.
+        supervisor = await stack.enter_async_context(Supervisor())
+        app.state.supervisor = supervisor
+        if embedded is not None:
+            supervisor.start("database", partial(_keep_database, embedded), limit_s=900)
+        await _start_loops(app, ground, supervisor)
+        app.state.ready_after_s = time.perf_counter() - started
+        log.info("started", seconds=round(app.state.ready_after_s, 2), roles=settings.roles)
+        yield
+        log.info("stopping")
+
+
+async def _keep_database(embedded: EmbeddedPostgres, beat: Beat) -> None:
+    """Bring the private server back when it has died; what was committed is still there."""
+    while True:
+        await embedded.ensure_running()
+        beat()
+        await asyncio.sleep(_DATABASE_CHECK_S)
+
+
+async def _make_accounts(app: FastAPI, ground: Ground, announce: Announce) -> None:
+    settings = ground.settings
+    policy = SessionPolicy(
+        token_lifetime=settings.access_token_lifetime,
+        idle=timedelta(minutes=settings.session_idle_minutes),
+        absolute=timedelta(hours=settings.session_hours),
+    )
+    accounts = Accounts(ground.database, ground.clock, hasher=PasswordHasher(), policy=policy, jwt_secret=ground.secrets.jwt_secret)
+    given = settings.admin_password.get_secret_value() if settings.admin_password else None
+    made = await accounts.ensure_admin(settings.admin_user, given)
+    if made is not None:
+        announce(f"Log in as {settings.admin_user} with the password {made} — it is shown this once and stored only as a hash.")
+    state = app.state
+    state.settings = settings
+    state.jwt_secret = ground.secrets.jwt_secret
+    state.database = ground.database
+    state.bus = ground.bus
+    state.clock = ground.clock
+    state.accounts = accounts
+
+
+def _make_trading(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
+    settings, state = ground.settings, app.state
+    vault = Vault(ground.secrets.fernet_keys)
+    registry = Registry(RegistryConfig(binance_rest_url=settings.binance_rest_url), clock=ground.clock)
+    stack.push_async_callback(registry.close)
+    connections = Connections(ground.database, vault, registry)
+    stack.push_async_callback(connections.close)
+    quotes = Quotes(settings.heartbeat_exchange)
+    book = InstrumentBook(ground.database, registry, clock=ground.clock)
+    desk = Desk(
+        database=ground.database,
+        connections=connections,
+        instruments=book,
+        quotes=FeedPrices(quotes),
+        bus=ground.bus,
+        lease=LeaseHolder(ground.database, ENGINE_ROLE),
+        clock=ground.clock,
+    )
+    heartbeat = Heartbeat(
+        HeartbeatConfig(
+            exchange=settings.heartbeat_exchange,
+            symbols=settings.heartbeat_symbols,
+            history=timedelta(minutes=settings.heartbeat_history_minutes),
+            stream_url=settings.binance_stream_url or DEFAULT_STREAM_URL,
+        ),
+        database=ground.database,
+        registry=registry,
+        quotes=quotes,
+        bus=ground.bus,
+        clock=ground.clock,
+    )
+    state.vault, state.registry, state.connections = vault, registry, connections
+    state.quotes, state.instruments, state.heartbeat, state.desk = quotes, book, heartbeat, desk
+    state.open_order_count = partial(count_open_orders, desk)
+    state.door = Door(ground.database, ground.bus, ground.clock, repeat_window=timedelta(seconds=settings.webhook_repeat_window_s))
+    state.inbox = Inbox(desk)
+
+
+async def _start_loops(app: FastAPI, ground: Ground, supervisor: Supervisor) -> None:
+    settings, state = ground.settings, app.state
+    desk: Desk = state.desk
+    if "engine" in settings.roles:
+        await desk.lease.renew()
+        supervisor.start("engine.lease", desk.lease.run)
+        supervisor.start("webhooks.inbox", state.inbox.run)
+        supervisor.start("reconcile", Reconciler(desk, interval_s=settings.reconcile_interval_s).run, limit_s=60)
+        supervisor.start("portfolio", PortfolioLoop(desk, interval_s=settings.equity_interval_s).run, limit_s=120)
+        supervisor.start("instruments", state.instruments.run, limit_s=120)
+    if "heartbeat" in settings.roles:
+        lease = LeaseHolder(ground.database, f"heartbeat:{settings.heartbeat_exchange}")
+        await lease.renew()
+        supervisor.start("heartbeat.lease", lease.run)
+        supervisor.start("heartbeat", lease.guarding(state.heartbeat.run))

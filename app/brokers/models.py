@@ -1,0 +1,40 @@
+"""Broker accounts: a user's account at an exchange, with its encrypted keys."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Boolean, ForeignKey, Index, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.models import Base, Encrypted, Identified, Owned
+
+
+class Broker(Identified, Owned, Base):
+    """One account at one exchange. Removed accounts stay as rows, without keys, because their orders do."""
+
+    __tablename__ = "brokers"
+    __table_args__ = (
+        Index("uq_brokers_user_id_name", "user_id", func.lower(text("name")), unique=True, postgresql_where=text("removed_at IS NULL")),
+        Index("uq_brokers_user_id_default", "user_id", unique=True, postgresql_where=text("is_default AND removed_at IS NULL")),
+    )
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    exchange: Mapped[str]
+    name: Mapped[str]
+    description: Mapped[str] = mapped_column(server_default="")
+    api_key: Mapped[bytes | None] = mapped_column(Encrypted)
+    api_secret: Mapped[bytes | None] = mapped_column(Encrypted)
+    api_password: Mapped[bytes | None] = mapped_column(Encrypted)
+    key_hint: Mapped[str] = mapped_column(server_default="")
+    subaccount_name: Mapped[str | None]
+    is_default: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
+    is_testnet: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
+    is_active: Mapped[bool] = mapped_column(Boolean, server_default=text("true"))
+    paused_reason: Mapped[str | None]
+    last_connection_test: Mapped[datetime | None]
+    last_connection_success: Mapped[bool | None] = mapped_column(Boolean)
+    last_connection_message: Mapped[str | None]
+    last_latency_ms: Mapped[int | None]
+    last_balance_update: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    removed_at: Mapped[datetime | None]

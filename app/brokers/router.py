@@ -1,0 +1,107 @@
+"""`/api/brokers` and `/api/exchanges`."""
+
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+
+from app.accounts.dependencies import CurrentUser
+from app.brokers import service
+from app.brokers.schemas import (
+    BalanceOut,
+    BrokerIn,
+    BrokerOut,
+    BrokerPage,
+    BrokerPatch,
+    ConnectionTestOut,
+    ExchangeOut,
+    ExchangePage,
+)
+from app.core.http import SessionDep, problems
+from app.domain.instruments import plain
+from app.errors import BrokerInUse
+from app.exchanges.catalogue import EXCHANGES
+
+router = APIRouter(prefix="/api", tags=["brokers"])
+
+#: Counts an account's orders that may still fill. Trading lies above this package, so bootstrap hands the function down.
+OpenOrderCount = Callable[[UUID], Awaitable[int]]
+
+
+@router.get("/exchanges", summary="Exchanges one can choose", responses=problems(401))
+async def list_exchanges(principal: CurrentUser) -> ExchangePage:
+    """Return the catalogue."""
+    del principal
+    return ExchangePage(
+        items=[
+            ExchangeOut(id=key, name=info.name, needs_password="api_password" in info.required_credentials, has_testnet=info.has_testnet)
+            for key, info in sorted(EXCHANGES.items())
+        ]
+    )
+
+
+@router.get("/brokers", summary="Broker accounts", responses=problems(401))
+async def list_brokers(principal: CurrentUser, session: SessionDep) -> BrokerPage:
+    """Return the user's accounts, the default first."""
+    return BrokerPage(items=[BrokerOut.model_validate(row) for row in await service.list_brokers(session, principal.user_id)])
+
+
+@router.post("/brokers", status_code=201, summary="Add a broker account", responses=problems(401, 409, 422))
+async def create_broker(request: Request, principal: CurrentUser, body: BrokerIn, session: SessionDep) -> BrokerOut:
+    """Store the account with its keys encrypted; the first one becomes the default."""
+    return BrokerOut.model_validate(await service.create_broker(session, request.app.state.vault, principal.user_id, body))
+
+
+@router.get("/brokers/{broker_id}", summary="One broker account", responses=problems(401, 404))
+async def get_broker(principal: CurrentUser, broker_id: UUID, session: SessionDep) -> BrokerOut:
+    """Return one account, without its keys."""
+    return BrokerOut.model_validate(await service.get_broker(session, principal.user_id, broker_id))
+
+
+@router.patch("/brokers/{broker_id}", summary="Change a broker account", responses=problems(401, 404, 409, 422))
+async def change_broker(request: Request, principal: CurrentUser, broker_id: UUID, body: BrokerPatch, session: SessionDep) -> BrokerOut:
+    """Change the fields that are given; keys that are left out stay."""
+    broker = await service.change_broker(session, request.app.state.vault, principal.user_id, broker_id, body)
+    await request.app.state.connections.drop(broker_id)
+    return BrokerOut.model_validate(broker)
+
+
+@router.delete("/brokers/{broker_id}", status_code=204, summary="Remove a broker account", responses=problems(401, 404, 409))
+async def delete_broker(request: Request, principal: CurrentUser, broker_id: UUID, session: SessionDep) -> None:
+    """Forget the account's keys. Refused while it has open orders."""
+    await remove(request, principal.user_id, broker_id, session)
+
+
+async def remove(request: Request, user_id: UUID, broker_id: UUID, session: SessionDep) -> None:
+    """Remove an account unless orders are still open; shared by API and page.
+
+    Raises:
+        BrokerNotFound: no such account of this user.
+        BrokerInUse: orders of this account may still fill.
+    """
+    await service.get_broker(session, user_id, broker_id)
+    open_orders = await request.app.state.open_order_count(broker_id)
+    if open_orders:
+        raise BrokerInUse(f"{open_orders} orders of this account may still fill. Cancel them first, then remove the account.")
+    await service.remove_broker(session, user_id, broker_id, now=request.app.state.clock.now())
+    await request.app.state.connections.drop(broker_id)
+
+
+@router.post("/brokers/{broker_id}/test_connection", summary="Test an account's keys", responses=problems(401, 404))
+async def test_connection(request: Request, principal: CurrentUser, broker_id: UUID) -> ConnectionTestOut:
+    """Ask the exchange for the balance with the stored keys."""
+    state = request.app.state
+    found = await service.test_connection(state.database, state.connections, principal.user_id, broker_id, now=state.clock.now())
+    return ConnectionTestOut(
+        success=found.success,
+        latency_ms=found.latency_ms,
+        code=found.code,
+        message=found.message,
+        balances=[BalanceOut(asset=b.asset, free=plain(b.free), locked=plain(b.locked)) for b in found.balances],
+    )
+
+
+@router.post("/brokers/{broker_id}/set_default", summary="Use this account by default", responses=problems(401, 404))
+async def set_default(principal: CurrentUser, broker_id: UUID, session: SessionDep) -> BrokerOut:
+    """Make this the account that is used where none is named."""
+    return BrokerOut.model_validate(await service.set_default(session, principal.user_id, broker_id))

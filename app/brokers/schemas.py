@@ -1,0 +1,103 @@
+"""Shapes of the broker API. Keys go in and never come out."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60)]
+Key = Annotated[SecretStr, Field(min_length=1, max_length=4000)]
+
+
+class BrokerIn(BaseModel):
+    """A new broker account."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    exchange: str = Field(max_length=40)
+    name: Name
+    description: str = Field("", max_length=500)
+    api_key: Key
+    api_secret: Key
+    api_password: Key | None = None
+    subaccount_name: str | None = Field(None, max_length=100)
+    is_testnet: bool = False
+    is_default: bool = False
+
+
+class BrokerPatch(BaseModel):
+    """Changes to a broker account; keys that are left out stay as they are."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name | None = None
+    description: str | None = Field(None, max_length=500)
+    api_key: Key | None = None
+    api_secret: Key | None = None
+    api_password: Key | None = None
+    is_active: bool | None = None
+
+
+class BrokerOut(BaseModel):
+    """A broker account as the API shows it: of its keys, only the last four characters of one."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    exchange: str
+    name: str
+    description: str
+    key_hint: str
+    subaccount_name: str | None
+    is_default: bool
+    is_testnet: bool
+    is_active: bool
+    paused_reason: str | None
+    last_connection_test: datetime | None
+    last_connection_success: bool | None
+    last_connection_message: str | None
+    last_latency_ms: int | None
+    last_balance_update: datetime | None
+    created_at: datetime
+
+
+class BrokerPage(BaseModel):
+    """All broker accounts of a user."""
+
+    items: list[BrokerOut]
+    next: str | None = None
+
+
+class BalanceOut(BaseModel):
+    """One asset, in units of the asset."""
+
+    asset: str
+    free: str
+    locked: str
+
+
+class ConnectionTestOut(BaseModel):
+    """What a connection test found."""
+
+    success: bool
+    latency_ms: int | None
+    code: str | None
+    message: str
+    balances: list[BalanceOut] = []
+
+
+class ExchangeOut(BaseModel):
+    """An exchange of the catalogue."""
+
+    id: str
+    name: str
+    needs_password: bool
+    has_testnet: bool
+
+
+class ExchangePage(BaseModel):
+    """The exchanges one can choose."""
+
+    items: list[ExchangeOut]
+    next: str | None = None

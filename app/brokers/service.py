@@ -1,0 +1,220 @@
+"""Broker accounts: create, change, remove, test. Keys are sealed before they reach a row."""
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import structlog
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.brokers.connections import Connections
+from app.brokers.keys import seal
+from app.brokers.models import Broker
+from app.brokers.schemas import BrokerIn, BrokerPatch
+from app.core.crypto import Vault
+from app.core.db import Database
+from app.core.ids import new_id
+from app.core.tenancy import owned
+from app.errors import BrokerNotFound, ExchangeError, InvalidInput, NameTaken
+from app.exchanges.catalogue import EXCHANGES
+from app.exchanges.port import Balance
+
+log = structlog.get_logger(__name__)
+
+_HINT: Final = 4
+_TEST_LIMIT_WORDS: Final = "Connected."
+
+
+async def create_broker(session: AsyncSession, vault: Vault, user_id: UUID, given: BrokerIn) -> Broker:
+    """Store a new account; the first one of a user becomes the default.
+
+    Raises:
+        InvalidInput: an unknown exchange, a missing password, a testnet that does not exist.
+        NameTaken: the user already has an account of that name.
+    """
+    exchange = EXCHANGES.get(given.exchange)
+    if exchange is None:
+        raise InvalidInput(
+            f"{given.exchange} is not an exchange Aristobot knows; choose one of {', '.join(sorted(EXCHANGES))}", field="exchange"
+        )
+    if "api_password" in exchange.required_credentials and given.api_password is None:
+        raise InvalidInput(f"{exchange.name} needs the key's passphrase as well", field="api_password")
+    if given.is_testnet and not exchange.has_testnet:
+        raise InvalidInput(f"{exchange.name} offers no testnet", field="is_testnet")
+    others = (await session.scalars(owned(Broker, user_id).where(Broker.removed_at.is_(None)))).all()
+    broker_id = new_id()
+    is_default = given.is_default or not others
+    if is_default:
+        await _clear_default(session, user_id)
+    broker = Broker(
+        id=broker_id,
+        user_id=user_id,
+        exchange=given.exchange,
+        name=given.name,
+        description=given.description,
+        subaccount_name=given.subaccount_name,
+        is_testnet=given.is_testnet,
+        is_default=is_default,
+    )
+    _set_keys(vault, broker, given.api_key.get_secret_value(), given.api_secret.get_secret_value(), _revealed(given.api_password))
+    session.add(broker)
+    await _flush(session, given.name)
+    await session.refresh(broker)
+    return broker
+
+
+async def change_broker(session: AsyncSession, vault: Vault, user_id: UUID, broker_id: UUID, changes: BrokerPatch) -> Broker:
+    """Change an account; a new key lifts the pause that a refused key caused.
+
+    Raises:
+        BrokerNotFound: no such account of this user.
+        InvalidInput: a new key without its secret, or the other way round.
+        NameTaken: the name is in use.
+    """
+    broker = await get_broker(session, user_id, broker_id)
+    for name in changes.model_fields_set & {"name", "description", "is_active"}:
+        setattr(broker, name, getattr(changes, name))
+    if (changes.api_key is None) is not (changes.api_secret is None):
+        raise InvalidInput("give the key and its secret together", field="api_secret" if changes.api_secret is None else "api_key")
+    if changes.api_key is not None and changes.api_secret is not None:
+        _set_keys(vault, broker, changes.api_key.get_secret_value(), changes.api_secret.get_secret_value(), _revealed(changes.api_password))
+    if changes.api_key is not None or changes.is_active:
+        broker.paused_reason = None
+    await _flush(session, broker.name)
+    return broker
+
+
+def _revealed(value: object) -> str | None:
+    return value.get_secret_value() if value is not None and hasattr(value, "get_secret_value") else None
+
+
+def _set_keys(vault: Vault, broker: Broker, api_key: str, api_secret: str, api_password: str | None) -> None:
+    broker.api_key = seal(vault, broker.id, "api_key", api_key.strip())
+    broker.api_secret = seal(vault, broker.id, "api_secret", api_secret.strip())
+    if api_password is not None:
+        broker.api_password = seal(vault, broker.id, "api_password", api_password)
+    broker.key_hint = api_key.strip()[-_HINT:] if len(api_key.strip()) > 3 * _HINT else ""
+
+
+async def _flush(session: AsyncSession, name: str) -> None:
+    try:
+        await session.flush()
+    except IntegrityError as error:
+        if "uq_brokers_user_id_name" in str(error.orig):
+            raise NameTaken(f"you already have a broker account named {name}", field="name") from error
+        raise
+
+
+async def _clear_default(session: AsyncSession, user_id: UUID) -> None:
+    await session.execute(update(Broker).where(Broker.user_id == user_id, Broker.is_default).values(is_default=False))
+
+
+async def set_default(session: AsyncSession, user_id: UUID, broker_id: UUID) -> Broker:
+    """Make this the account that is used where none is named.
+
+    Raises:
+        BrokerNotFound: no such account of this user.
+    """
+    broker = await get_broker(session, user_id, broker_id)
+    await _clear_default(session, user_id)
+    broker.is_default = True
+    await session.flush()
+    return broker
+
+
+async def list_brokers(session: AsyncSession, user_id: UUID) -> list[Broker]:
+    """Return the user's accounts, the default first, then by name."""
+    found = await session.scalars(owned(Broker, user_id).where(Broker.removed_at.is_(None)).order_by(Broker.is_default.desc(), Broker.name))
+    return list(found)
+
+
+async def get_broker(session: AsyncSession, user_id: UUID, broker_id: UUID) -> Broker:
+    """Return one account.
+
+    Raises:
+        BrokerNotFound: no such account of this user.
+    """
+    broker = await session.scalar(owned(Broker, user_id).where(Broker.id == broker_id, Broker.removed_at.is_(None)))
+    if broker is None:
+        raise BrokerNotFound
+    return broker
+
+
+async def remove_broker(session: AsyncSession, user_id: UUID, broker_id: UUID, *, now: datetime) -> None:
+    """Forget the account's keys and hide it; its orders stay in the journal. Another account becomes the default.
+
+    Raises:
+        BrokerNotFound: no such account of this user.
+    """
+    broker = await get_broker(session, user_id, broker_id)
+    was_default = broker.is_default
+    broker.removed_at = now
+    broker.is_default = broker.is_active = False
+    broker.api_key = broker.api_secret = broker.api_password = None
+    broker.key_hint = ""
+    await session.flush()
+    if was_default:
+        following = await session.scalar(
+            select(Broker).where(Broker.user_id == user_id, Broker.removed_at.is_(None)).order_by(Broker.created_at).limit(1)
+        )
+        if following is not None:
+            following.is_default = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionTest:
+    """What a connection test found."""
+
+    success: bool
+    latency_ms: int | None
+    code: str | None
+    message: str
+    balances: tuple[Balance, ...] = ()
+
+
+async def test_connection(database: Database, connections: Connections, user_id: UUID, broker_id: UUID, *, now: datetime) -> ConnectionTest:
+    """Ask the exchange for the balance with the stored keys, outside any transaction, and note what came of it.
+
+    Raises:
+        BrokerNotFound: no such account of this user.
+    """
+    async with database.transaction() as session:
+        await get_broker(session, user_id, broker_id)
+    started = time.perf_counter()
+    try:
+        client = await connections.client(broker_id)
+        balances = await client.fetch_balances()
+    except ExchangeError as error:
+        result = ConnectionTest(success=False, latency_ms=None, code=error.code, message=error.message)
+    else:
+        latency = int((time.perf_counter() - started) * 1000)
+        result = ConnectionTest(
+            success=True, latency_ms=latency, code=None, message=_TEST_LIMIT_WORDS, balances=tuple(sorted(balances.values(), key=_by_asset))
+        )
+    async with database.transaction() as session:
+        await session.execute(
+            update(Broker)
+            .where(Broker.id == broker_id)
+            .values(
+                last_connection_test=now,
+                last_connection_success=result.success,
+                last_connection_message=result.message,
+                last_latency_ms=result.latency_ms,
+            )
+        )
+    return result
+
+
+def _by_asset(balance: Balance) -> str:
+    return balance.asset
+
+
+async def pause_broker(database: Database, broker_id: UUID, reason: str) -> None:
+    """Stop trading on an account whose key the exchange refuses, until its owner gives a new one or resumes it."""
+    log.warning("broker_paused", broker_id=str(broker_id), reason=reason)
+    async with database.transaction() as session:
+        await session.execute(update(Broker).where(Broker.id == broker_id).values(paused_reason=reason))

@@ -1,0 +1,86 @@
+"""The `aristobot` command."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from cryptography.fernet import Fernet
+from pydantic import ValidationError
+
+from app import __version__
+from app.core.config import LogFormat, Settings
+from app.core.logging import configure_logging
+from app.demo import DemoOptions, free_port, run_demo
+from app.emulator.__main__ import run_command as run_emulator
+from app.errors import AppError
+from app.main import Server, create_app, listen
+
+cli = typer.Typer(
+    name="aristobot",
+    help="Self-hosted crypto trading: alerts, orders, positions.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+keys = typer.Typer(help="Encryption keys.", no_args_is_help=True)
+cli.add_typer(keys, name="keys")
+
+_DEMO_PORT = 8000
+
+
+@cli.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on. [default: HOST or 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on. [default: PORT or 8000]")] = None,
+) -> None:
+    """Run the server: pages, API, webhooks, heartbeat and orders."""
+    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    settings = Settings(**given)  # type: ignore[arg-type]  # typer checked the types
+    configure_logging(level=settings.log_level, fmt=settings.log_format, file=settings.log_file)
+    listener = listen(settings.host, settings.port)
+    shown = f"http://{settings.host}:{listener.getsockname()[1]}"
+    typer.echo(f"Aristobot {__version__} listens on {shown} once it is ready. Ctrl-C stops it.")
+    app = create_app(settings, announce=typer.echo)
+    asyncio.run(Server(app, settings).serve(sockets=[listener]))
+
+
+@cli.command()
+def demo(
+    port: Annotated[int | None, typer.Option(help="Port of the pages. [default: 8000, or a free one when it is taken]")] = None,
+    data_dir: Annotated[Path, typer.Option(help="Where the demo keeps its database.")] = Path("aristobot-data/demo"),
+    speed: Annotated[float, typer.Option(help="Market minutes per minute.", min=0.01, max=10_000)] = 1.0,
+    replay: Annotated[
+        Path | None, typer.Option(help="Candles to replay (csv or csv.gz); without one a market is made up.", exists=True)
+    ] = None,
+    symbol: Annotated[str | None, typer.Option(help="The replay file's symbol, if its name does not tell, like BTCUSDT.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show the server's log.")] = False,
+) -> None:
+    """Try everything with play money: an emulated exchange, a database and the server, offline."""
+    configure_logging(level="INFO" if verbose else "WARNING", fmt=LogFormat.CONSOLE, file=data_dir / "aristobot.log")
+    chosen = free_port(_DEMO_PORT) if port is None else port
+    run_demo(DemoOptions(data_dir=data_dir, port=chosen, speed=speed, replay=replay, symbol=symbol))
+
+
+@cli.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}, add_help_option=False)
+def emulator(context: typer.Context) -> None:
+    """Run an emulated exchange alone; `aristobot emulator --help` lists its options."""
+    raise typer.Exit(run_emulator(context.args))
+
+
+@keys.command("new")
+def new_key() -> None:
+    """Print a fresh FERNET_KEY."""
+    typer.echo(Fernet.generate_key().decode())
+
+
+def main() -> None:
+    """Run the command; mistakes of configuration end it with a sentence instead of a stack trace."""
+    try:
+        cli()
+    except AppError as error:
+        sys.exit(f"aristobot: {error.message}")
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(str(part) for part in item['loc']).upper()}: {item['msg']}" for item in error.errors())
+        sys.exit(f"aristobot: the settings cannot be used: {problems}")

@@ -1,0 +1,63 @@
+"""A typed event bus inside one process. Publish after commit only: an event tells what is already true in the database.
+
+It is an optimisation, never the truth: whoever must not miss anything reads the tables too.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+E = TypeVar("E")
+
+
+class Subscription(Generic[E]):
+    """A bounded queue of events. When the reader is slow the oldest go, and `dropped` counts them."""
+
+    def __init__(self, size: int) -> None:
+        self._queue: asyncio.Queue[E] = asyncio.Queue(size)
+        self.dropped = 0
+
+    def put(self, event: E) -> None:
+        """Add an event without waiting."""
+        if self._queue.full():
+            self._queue.get_nowait()
+            self.dropped += 1
+        self._queue.put_nowait(event)
+
+    async def get(self) -> E:
+        """Wait for the next event."""
+        return await self._queue.get()
+
+    def get_nowait(self) -> E | None:
+        """Return the next event, or None when there is none."""
+        return None if self._queue.empty() else self._queue.get_nowait()
+
+
+class EventBus:
+    """Hands each published event to everyone who subscribed to its type."""
+
+    def __init__(self) -> None:
+        self._subscriptions: dict[type, set[Subscription]] = defaultdict(set)  # type: ignore[type-arg]  # keyed by its own event type
+
+    def publish(self, event: object) -> None:
+        """Give `event` to its subscribers. Call only after the commit that made it true."""
+        for subscription in self._subscriptions.get(type(event), ()):
+            subscription.put(event)
+
+    @contextmanager
+    def subscribe(self, *types: type, size: int = 1000) -> Iterator[Subscription[object]]:
+        """Receive events of these types while the context lasts; at most `size` wait."""
+        subscription: Subscription[object] = Subscription(size)
+        for kind in types:
+            self._subscriptions[kind].add(subscription)
+        try:
+            yield subscription
+        finally:
+            for kind in types:
+                self._subscriptions[kind].discard(subscription)

@@ -1,0 +1,165 @@
+"""The one place that knows HTTP beneath the routers: sessions that commit before the reply, and errors as answers."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated, Any
+
+import orjson
+import structlog
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from app.errors import AppError, ExchangeRateLimited, NotAuthenticated
+
+log = structlog.get_logger(__name__)
+
+
+async def _session(request: Request) -> AsyncIterator[AsyncSession]:
+    async with request.app.state.database.transaction() as session:
+        yield session
+
+
+#: A session that commits before the reply is sent: scope="function", so that a failing commit is an error the caller sees.
+SessionDep = Annotated[AsyncSession, Depends(_session, scope="function")]
+
+
+class FieldProblem(BaseModel):
+    """One field that cannot be used."""
+
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    """An error answer. Source: RFC 9457."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    code: str
+    detail: str
+    errors: list[FieldProblem] = []
+    request_id: str | None = None
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI `responses` of a route that may answer with these problem statuses."""
+    return {
+        status: {"model": Problem, "description": HTTPStatus(status).phrase, "content": {"application/problem+json": {}}}
+        for status in statuses
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """An error on its way to become JSON or a page."""
+
+    problem: Problem
+    headers: Mapping[str, str]
+
+
+PageRenderer = Callable[[Request, Failure], Awaitable[Response]]
+
+
+def is_page(request: Request) -> bool:
+    """Whether a browser page or fragment is expected rather than JSON."""
+    path = request.url.path
+    return not path.startswith(("/api", "/hooks", "/healthz", "/readyz", "/metrics", "/openapi.json"))
+
+
+def install_error_handlers(app: FastAPI, page: PageRenderer) -> None:
+    """Answer every error as problem+json, or through `page` where a browser page is expected. Nobody sees a stack trace."""
+
+    async def answer(request: Request, failure: Failure) -> Response:
+        if is_page(request):
+            return await page(request, failure)
+        return Response(
+            orjson.dumps(failure.problem.model_dump()),
+            failure.problem.status,
+            headers=dict(failure.headers),
+            media_type="application/problem+json",
+        )
+
+    async def on_app_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, AppError)  # noqa: S101  # registered for AppError only
+        return await answer(request, _from_app_error(request, error))
+
+    async def on_validation(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101  # registered for it only
+        return await answer(request, _from_validation(request, error))
+
+    async def on_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101  # registered for it only
+        detail = _HTTP_DETAILS.get(error.status_code, str(error.detail))
+        code = HTTPStatus(error.status_code).name
+        return await answer(request, _failure(request, error.status_code, code, detail, headers=error.headers or {}))
+
+    async def on_database(request: Request, error: Exception) -> Response:
+        log.error("database_failed", error=str(error), path=request.url.path)
+        if isinstance(error, DBAPIError) and not error.connection_invalidated and not isinstance(error.orig, OSError):
+            return await on_unexpected(request, error)
+        return await answer(request, _failure(request, 503, "DATABASE_UNAVAILABLE", "The database does not answer. Nothing was changed."))
+
+    async def on_unexpected(request: Request, error: Exception) -> Response:
+        log.error("request_failed", path=request.url.path, exc_info=error)
+        return await answer(request, _failure(request, 500, "INTERNAL", "Something went wrong here. It was logged under the id below."))
+
+    app.add_exception_handler(AppError, on_app_error)
+    app.add_exception_handler(RequestValidationError, on_validation)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(DBAPIError, on_database)
+    app.add_exception_handler(OSError, on_database)
+    app.add_exception_handler(Exception, on_unexpected)
+
+
+_HTTP_DETAILS = {
+    404: "There is nothing at this address.",
+    405: "This address does not take that method.",
+}
+
+
+def _failure(
+    request: Request,
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    errors: list[FieldProblem] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Failure:
+    problem = Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        code=code,
+        detail=detail,
+        errors=errors or [],
+        request_id=getattr(request.state, "request_id", None),
+    )
+    return Failure(problem=problem, headers=headers or {})
+
+
+def _from_app_error(request: Request, error: AppError) -> Failure:
+    headers: dict[str, str] = {}
+    if isinstance(error, NotAuthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, ExchangeRateLimited) and error.retry_after_s:
+        headers["Retry-After"] = str(int(error.retry_after_s) + 1)
+    errors = [FieldProblem(field=error.field, message=error.message)] if error.field else []
+    if error.status >= 500:
+        log.warning("request_refused", code=error.code, path=request.url.path)
+    return _failure(request, error.status, error.code, error.message, errors=errors, headers=headers)
+
+
+def _from_validation(request: Request, error: RequestValidationError) -> Failure:
+    found = [
+        FieldProblem(field=".".join(str(part) for part in item["loc"] if part not in ("body", "query", "path")), message=item["msg"])
+        for item in error.errors()
+    ]
+    names = ", ".join(sorted({item.field for item in found if item.field})) or "the body"
+    return _failure(request, 422, "INVALID_INPUT", f"These fields cannot be used: {names}.", errors=found)

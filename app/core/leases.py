@@ -1,0 +1,137 @@
+"""Roles as leases with an epoch: whoever holds one may act, and every money write checks that it still does.
+
+A lease moves when its holder is silent; an advisory lock would stay with a paused process for ever.
+"""
+
+import asyncio
+import os
+import secrets
+import socket
+import time
+from typing import Any, Final
+
+import structlog
+
+from app.core.db import Database
+from app.core.supervisor import Beat, Loop
+from app.errors import Fenced
+
+log = structlog.get_logger(__name__)
+
+LEASE_S: Final = 10.0
+RENEW_S: Final = 3.0
+#: A holder stops sending this long before its lease could move.
+MARGIN_S: Final = 4.0
+
+
+_TAKE = """
+INSERT INTO leases (role, owner, epoch, until) VALUES ($1, $2, 1, now() + make_interval(secs => $3))
+ON CONFLICT (role) DO UPDATE
+   SET owner = excluded.owner,
+       epoch = CASE WHEN leases.owner = excluded.owner AND leases.until > now() THEN leases.epoch ELSE leases.epoch + 1 END,
+       until = excluded.until
+ WHERE leases.owner = excluded.owner OR leases.until < now()
+RETURNING epoch
+"""
+_RELEASE = "UPDATE leases SET until = now() - interval '1 second' WHERE role = $1 AND owner = $2"
+_HOLDS = "SELECT 1 FROM leases WHERE role = $1 AND owner = $2 AND epoch = $3 AND until > now() FOR SHARE"
+
+
+class LeaseHolder:
+    """Tries to hold one role for this process."""
+
+    def __init__(self, database: Database, role: str) -> None:
+        self._database = database
+        self.role = role
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._epoch: int | None = None
+        self._good_until = 0.0
+        self._changed = asyncio.Event()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch under which we hold the role.
+
+        Raises:
+            Fenced: we do not hold it, or not for long enough to finish a request.
+        """
+        if self._epoch is None or time.monotonic() > self._good_until:
+            raise Fenced(f"this process does not hold the role {self.role}")
+        return self._epoch
+
+    @property
+    def is_held(self) -> bool:
+        """Whether we may act now."""
+        return self._epoch is not None and time.monotonic() <= self._good_until
+
+    def lose(self) -> None:
+        """Stop acting at once: the database says that the role has moved. The next renewal may bring it back."""
+        self._epoch = None
+
+    async def wait_until_held(self) -> None:
+        """Wait until the role is ours."""
+        while not self.is_held:
+            self._changed.clear()
+            try:
+                await asyncio.wait_for(self._changed.wait(), 0.5)
+            except TimeoutError:
+                continue
+
+    async def renew(self) -> bool:
+        """Take or prolong the lease; False while another process holds it."""
+        asked_at = time.monotonic()
+        async with self._database.connection() as connection:
+            epoch = await connection.fetchval(_TAKE, self.role, self.owner, LEASE_S)
+        if epoch != self._epoch:
+            log.info("lease_changed", role=self.role, epoch=epoch, held=epoch is not None)
+        self._epoch = epoch
+        if epoch is not None:
+            # Counted from before the question, so that a slow answer never makes us believe longer than the database does.
+            self._good_until = asked_at + LEASE_S - MARGIN_S
+            self._changed.set()
+        return epoch is not None
+
+    def guarding(self, loop: Loop) -> Loop:
+        """Return a loop that runs `loop` while the role is ours, and cancels it when the role is lost."""
+
+        async def guarded(beat: Beat) -> None:
+            while True:
+                while not self.is_held:
+                    beat()
+                    await asyncio.sleep(0.1)
+                async with asyncio.TaskGroup() as group:
+                    working = group.create_task(_until_cancelled(loop, beat), name=f"{self.role}:work")
+                    while self.is_held and not working.done():
+                        await asyncio.wait([working], timeout=0.5)
+                    working.cancel()
+
+        return guarded
+
+    async def run(self, beat: Beat) -> None:
+        """Keep the lease until cancelled, then hand it back."""
+        try:
+            while True:
+                await self.renew()
+                beat()
+                await asyncio.sleep(RENEW_S if self.is_held else 1.0)
+        finally:
+            self._epoch = None
+            await asyncio.shield(self._release())
+
+    async def _release(self) -> None:
+        async with self._database.connection() as connection:
+            await connection.execute(_RELEASE, self.role, self.owner)
+
+    async def check(self, connection: Any) -> None:
+        """Prove inside the caller's transaction that the role is still ours, and keep it so until the commit.
+
+        Raises:
+            Fenced: it is not.
+        """
+        if await connection.fetchval(_HOLDS, self.role, self.owner, self.epoch) is None:
+            self._epoch = None
+            raise Fenced(f"another process has taken over the role {self.role}")
+
+
+async def _until_cancelled(loop: Loop, beat: Beat) -> None:
+    await loop(beat)

@@ -1,0 +1,128 @@
+"""What every request passes through: an id, a size limit, the origin check, paths without a trailing slash, security headers.
+
+Plain ASGI, since Starlette's BaseHTTPMiddleware breaks streaming and costs a task per request.
+"""
+
+from typing import Final
+from urllib.parse import urlsplit
+
+import orjson
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.core.ids import new_id
+
+CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
+    "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
+)
+_HEADERS: Final = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
+}
+_UNSAFE: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_LARGEST_BODY: Final = 1_000_000
+
+
+def _problem(status: int, code: str, detail: str) -> Response:
+    body = {"type": "about:blank", "title": code, "status": status, "code": code, "detail": detail, "errors": []}
+    return Response(orjson.dumps(body), status, media_type="application/problem+json")
+
+
+class RequestShell:
+    """Gives the request an id and the answer its security headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = str(new_id())
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                headers["X-Request-Id"] = request_id
+                if scope["path"].startswith("/api"):
+                    headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+class NoTrailingSlash:
+    """Sends `/path/` to `/path` for good, keeping method and body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope.get("path", "")
+        if scope["type"] == "http" and len(path) > 1 and path.endswith("/"):
+            query = scope["query_string"].decode("latin-1")
+            # One leading slash only: `//host/` would send the browser to another site.
+            target = "/" + path.strip("/") + (f"?{query}" if query else "")
+            await RedirectResponse(target, 308)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+class OriginGuard:
+    """Refuses changes that another site's page asks the browser to make. Webhooks and bearer tokens carry no ambient authority."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] in _UNSAFE and not scope["path"].startswith("/hooks/"):
+            headers = Headers(scope=scope)
+            if "authorization" not in headers and self._is_foreign(headers):
+                await _problem(403, "CSRF_FAILED", "The request came from another site.")(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    @staticmethod
+    def _is_foreign(headers: Headers) -> bool:
+        if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            return True
+        origin = headers.get("origin")
+        return origin is not None and urlsplit(origin).netloc != headers.get("host")
+
+
+class BodyLimit:
+    """Stops reading a body that is larger than anything we take. The webhook door has its own, smaller limit."""
+
+    def __init__(self, app: ASGIApp, largest: int = _LARGEST_BODY) -> None:
+        self._app = app
+        self._largest = largest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] not in _UNSAFE or scope["path"].startswith("/hooks/"):
+            await self._app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "0")
+        if not declared.isdigit() or int(declared) > self._largest:
+            await _problem(413, "BODY_TOO_LARGE", f"The body may have at most {self._largest} bytes.")(scope, receive, send)
+            return
+        taken = 0
+
+        async def counted() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > self._largest:
+                # The declared length was not kept (chunked transfer): end the body, the parser will refuse what it has.
+                return {"type": "http.disconnect"}
+            return message
+
+        await self._app(scope, counted, send)

@@ -1,0 +1,96 @@
+"""An instrument: a symbol with the exchange's trading rules, and the rounding that obeys them."""
+
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+from app.domain.enums import Side
+from app.errors import DenialReason, OrderDenied
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instrument:
+    """Trading rules of one spot symbol.
+
+    Quantities are in base units, prices in quote per base, notionals in quote. None means that the exchange sets no such bound.
+    """
+
+    symbol: str
+    base: str
+    quote: str
+    tick_size: Decimal
+    step_size: Decimal
+    min_quantity: Decimal | None = None
+    max_quantity: Decimal | None = None
+    min_price: Decimal | None = None
+    max_price: Decimal | None = None
+    min_notional: Decimal | None = None
+    max_notional: Decimal | None = None
+    is_active: bool = True
+
+    def floor_quantity(self, quantity: Decimal) -> Decimal:
+        """Return `quantity` rounded down to the step, so that it never exceeds what was meant or held."""
+        return (quantity / self.step_size).to_integral_value(ROUND_FLOOR) * self.step_size
+
+    def round_price(self, side: Side, price: Decimal) -> Decimal:
+        """Return `price` on the tick grid, on the trader's safe side: a buy never higher, a sell never lower than asked."""
+        rounding = ROUND_FLOOR if side is Side.BUY else ROUND_CEILING
+        return (price / self.tick_size).to_integral_value(rounding) * self.tick_size
+
+    def check_quantity(self, quantity: Decimal) -> None:
+        """Refuse a quantity outside the exchange's bounds.
+
+        Raises:
+            OrderDenied: QUANTITY_BELOW_MINIMUM or QUANTITY_ABOVE_MAXIMUM, with the bound and the value.
+        """
+        smallest = max(self.min_quantity or Decimal(0), self.step_size)
+        if quantity < smallest:
+            raise OrderDenied(
+                DenialReason.QUANTITY_BELOW_MINIMUM,
+                f"{self.symbol}: the smallest quantity is {plain(smallest)} {self.base}, was {plain(quantity)}",
+                field="quantity",
+            )
+        if self.max_quantity and quantity > self.max_quantity:
+            raise OrderDenied(
+                DenialReason.QUANTITY_ABOVE_MAXIMUM,
+                f"{self.symbol}: the largest quantity is {plain(self.max_quantity)} {self.base}, was {plain(quantity)}",
+                field="quantity",
+            )
+
+    def check_price(self, price: Decimal) -> None:
+        """Refuse a price outside the exchange's bounds.
+
+        Raises:
+            OrderDenied: PRICE_OUT_OF_RANGE.
+        """
+        lowest = max(self.min_price or Decimal(0), self.tick_size)
+        if price < lowest or (self.max_price and price > self.max_price):
+            bounds = f"at least {plain(lowest)}" + (f" and at most {plain(self.max_price)}" if self.max_price else "")
+            raise OrderDenied(
+                DenialReason.PRICE_OUT_OF_RANGE, f"{self.symbol}: a price must be {bounds} {self.quote}, was {plain(price)}", field="price"
+            )
+
+    def check_notional(self, quantity: Decimal, price: Decimal) -> None:
+        """Refuse an order worth less or more than the exchange takes.
+
+        Raises:
+            OrderDenied: NOTIONAL_BELOW_MINIMUM or NOTIONAL_ABOVE_MAXIMUM.
+        """
+        notional = quantity * price
+        if self.min_notional and notional < self.min_notional:
+            raise OrderDenied(
+                DenialReason.NOTIONAL_BELOW_MINIMUM,
+                f"{self.symbol}: {plain(notional)} {self.quote} is below the exchange minimum of {plain(self.min_notional)} {self.quote}",
+                field="quantity",
+            )
+        if self.max_notional and notional > self.max_notional:
+            raise OrderDenied(
+                DenialReason.NOTIONAL_ABOVE_MAXIMUM,
+                f"{self.symbol}: {plain(notional)} {self.quote} is above the exchange maximum of {plain(self.max_notional)} {self.quote}",
+                field="quantity",
+            )
+
+
+def plain(value: Decimal) -> str:
+    """Return `value` as decimal text without exponent or trailing zeros: 1E-5 → 0.00001, 5.00 → 5."""
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

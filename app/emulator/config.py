@@ -1,0 +1,77 @@
+"""What an emulator is told at its start."""
+
+import ipaddress
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from app.domain.fees import FeeRates
+from app.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratedSymbol:
+    """A symbol whose candles are made up, around `price` (quote per base)."""
+
+    symbol: str
+    price: Decimal
+
+
+DEFAULT_FEES = FeeRates(maker=Decimal("0.001"), taker=Decimal("0.001"))
+DEFAULT_GENERATED = (GeneratedSymbol(symbol="BTCUSDT", price=Decimal(60000)), GeneratedSymbol(symbol="ETHUSDT", price=Decimal(3000)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmulatorConfig:
+    """Settings of one emulator process.
+
+    `replay` files hold 1m candles; without any, `generate` decides what is traded. `symbol` renames the only replay file. `speed` is
+    market minutes per wall minute. `history_minutes` lie in the past at start. `start_at_ms` names the candle at which "now" begins, in
+    the source's own time. With `is_shifted` the market is moved by whole minutes to the present. `port` 0 takes a free one. `is_paused`
+    lets the market of a fresh start stand still.
+
+    Raises:
+        ConfigError: a value cannot be used; above all a host that others on the network could reach.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    replay: tuple[Path, ...] = ()
+    symbol: str | None = None
+    generate: tuple[GeneratedSymbol, ...] = ()
+    seed: int = 42
+    speed: float = 1.0
+    history_minutes: int = 1440
+    start_at_ms: int | None = None
+    is_shifted: bool = True
+    is_paused: bool = False
+    state_file: Path | None = None
+    fees: FeeRates = DEFAULT_FEES
+    parent_pid: int | None = None
+    ping_interval_s: float = 20.0
+    pong_timeout_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not is_loopback(self.host):
+            raise ConfigError(f"the emulator listens on loopback only, was {self.host!r}")
+        if not 0 < self.speed <= 100_000:
+            raise ConfigError(f"speed must be above 0 and at most 100000, was {self.speed}")
+        if self.history_minutes < 0:
+            raise ConfigError(f"history must not be negative, was {self.history_minutes}")
+        if self.symbol is not None and len(self.replay) != 1:
+            raise ConfigError("a symbol can be given for exactly one replay file")
+
+    @property
+    def generated(self) -> tuple[GeneratedSymbol, ...]:
+        """The symbols to make up: the ones asked for, or two well-known ones when nothing else is traded."""
+        return self.generate if self.generate or self.replay else DEFAULT_GENERATED
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach `host` (a name or an address, without port)."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,168 @@
+"""The control interface under `/_`: accounts, faults, a look inside. It exists for tests, benchmarks and the demo."""
+
+from collections.abc import Awaitable, Callable
+from decimal import Decimal, DecimalException
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from app.emulator import rendering
+from app.emulator.bars import MINUTE_MS
+from app.emulator.config import is_loopback
+from app.emulator.faults import STREAM_FAULTS, read_rule
+from app.emulator.venue import Venue
+from app.errors import AppError, Forbidden, InvalidInput
+
+_MAX_ADVANCE_MINUTES = 10_000
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+def add_control_routes(router: web.UrlDispatcher, venue: Venue) -> None:
+    """Put the control interface on a router."""
+    control = _Control(venue)
+    for method, path, handler in (
+        ("POST", "/_accounts", control.open_account),
+        ("GET", "/_state", control.state),
+        ("GET", "/_orders", control.orders),
+        ("GET", "/_fault", control.list_faults),
+        ("POST", "/_fault", control.add_fault),
+        ("DELETE", "/_fault", control.clear_faults),
+        ("POST", "/_pause", control.pause),
+        ("POST", "/_resume", control.resume),
+        ("POST", "/_advance", control.advance),
+    ):
+        router.add_route(method, path, _guarded(handler))
+
+
+def _guarded(handler: Handler) -> Handler:
+    """Answer errors as JSON, and keep web pages out: a browser on this machine may reach loopback, its pages may not."""
+
+    async def guarded(request: web.Request) -> web.Response:
+        try:
+            if request.headers.get("Origin") is not None or not is_loopback(request.url.host or ""):
+                raise Forbidden("the control interface is not for web pages")
+            return await handler(request)
+        except AppError as error:
+            return _json({"code": error.code, "msg": error.message}, status=error.status)
+
+    return guarded
+
+
+class _Control:
+    def __init__(self, venue: Venue) -> None:
+        self._venue = venue
+
+    async def open_account(self, request: web.Request) -> web.Response:
+        document = await _document(request)
+        api_key, api_secret = document.get("api_key"), document.get("api_secret")
+        balances = document.get("balances", {})
+        if not isinstance(api_key, str) or not isinstance(api_secret, str) or not api_key or not api_secret:
+            raise InvalidInput("api_key and api_secret must be texts", field="api_key")
+        if not isinstance(balances, dict):
+            raise InvalidInput("balances must be an object of asset and amount", field="balances")
+        amounts = {str(asset): _amount(str(asset), text) for asset, text in balances.items()}
+        exchange = self._venue.exchange
+        if document.get("if_absent") is True and api_key in exchange.accounts:
+            return _json({"api_key": api_key, "created": False})
+        exchange.open_account(api_key, api_secret, amounts)
+        return _json({"api_key": api_key, "created": True})
+
+    async def state(self, _request: web.Request) -> web.Response:
+        venue = self._venue
+        exchange, clock = venue.exchange, venue.clock
+        return _json(
+            {
+                "server_time": clock.wall_now(),
+                "market_time": clock.now(),
+                "speed": clock.speed,
+                "is_paused": clock.paused_at is not None,
+                "shift_ms": venue.shift_ms,
+                "seed": venue.seed,
+                "symbols": {
+                    symbol: {"last_price": str(market.last_price), "is_over": market.is_over} for symbol, market in exchange.markets.items()
+                },
+                "order_count": len(exchange.orders),
+                "open_order_count": sum(len(account.open_orders) for account in exchange.accounts.values()),
+                "execution_count": exchange.last_execution_id,
+                "stream_connections": venue.hub.connection_count,
+                "faults": venue.faults.describe(),
+                "accounts": [
+                    {"api_key": account.api_key, **rendering.account(account, exchange.fees, omit_zero=False)}
+                    for account in exchange.accounts.values()
+                ],
+            }
+        )
+
+    async def orders(self, _request: web.Request) -> web.Response:
+        return _json(
+            [
+                {**rendering.order_query(order), "api_key": order.api_key, "received_ns": order.received_ns}
+                for order in self._venue.exchange.orders.values()
+            ]
+        )
+
+    async def list_faults(self, _request: web.Request) -> web.Response:
+        return _json(self._venue.faults.describe())
+
+    async def add_fault(self, request: web.Request) -> web.Response:
+        rule = read_rule(await _document(request))
+        if rule.do == "ws_close":
+            self._venue.hub.close_all()
+        elif rule.do == "ws_silent":
+            self._venue.hub.silence(rule.for_ms)
+        else:
+            self._venue.faults.add(rule)
+        return _json({"do": rule.do, "is_immediate": rule.do in STREAM_FAULTS})
+
+    async def clear_faults(self, _request: web.Request) -> web.Response:
+        self._venue.faults.clear()
+        self._venue.hub.silence(0)
+        return _json([])
+
+    async def pause(self, _request: web.Request) -> web.Response:
+        self._venue.clock.pause()
+        return self._moved()
+
+    async def resume(self, _request: web.Request) -> web.Response:
+        self._venue.clock.resume()
+        return self._moved()
+
+    async def advance(self, request: web.Request) -> web.Response:
+        """Move a paused market by `minutes`, matching and publishing all that happens on the way."""
+        minutes = (await _document(request)).get("minutes")
+        if not isinstance(minutes, int | float) or not 0 < minutes <= _MAX_ADVANCE_MINUTES:
+            raise InvalidInput(f"minutes must be above 0 and at most {_MAX_ADVANCE_MINUTES}, was {minutes!r}", field="minutes")
+        self._venue.clock.skip(int(minutes * MINUTE_MS))
+        self._venue.feed.step()
+        return self._moved()
+
+    def _moved(self) -> web.Response:
+        self._venue.feed.nudge()
+        self._venue.exchange.changes += 1
+        return _json({"market_time": self._venue.clock.now()})
+
+
+async def _document(request: web.Request) -> dict[str, Any]:
+    try:
+        document = orjson.loads(await request.read())
+    except orjson.JSONDecodeError as error:
+        raise InvalidInput(f"the body is no JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise InvalidInput("the body must be a JSON object")
+    return document
+
+
+def _amount(asset: str, text: object) -> Decimal:
+    try:
+        amount = Decimal(str(text))
+    except DecimalException as error:
+        raise InvalidInput(f"the amount of {asset} must be a decimal, was {text!r}", field="balances") from error
+    if not amount.is_finite() or amount < 0:
+        raise InvalidInput(f"the amount of {asset} must be a finite number ≥ 0, was {text!r}", field="balances")
+    return amount
+
+
+def _json(document: object, *, status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(document), status=status, content_type="application/json")

@@ -1,0 +1,173 @@
+"""Faults on demand: rules that make the next requests of a kind go wrong in a chosen way.
+
+`drop_before` closes the connection without executing · `drop_after` executes and closes without a reply · `delay` executes and replies
+late · `status_before` answers an error without executing · `status_after` executes and answers an error · `truncate` executes and breaks
+off inside the body · `html` executes and answers 200 with a web page. For streams: `ws_close` drops every connection now, `ws_silent`
+keeps them open and answering pings but sends nothing for a while.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from app.errors import InvalidInput
+
+REQUEST_FAULTS = frozenset({"drop_before", "drop_after", "delay", "status_before", "status_after", "truncate", "html"})
+STREAM_FAULTS = frozenset({"ws_close", "ws_silent"})
+
+HTML = b"<html><head><title>502 Bad Gateway</title></head><body><center><h1>502 Bad Gateway</h1></center></body></html>"
+_MISSING_BYTES = 64
+_MAX_DELAY_MS = 600_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultRule:
+    """One rule: after `skip` matching requests it hits the next `times` of them. `*` matches every method or path."""
+
+    do: str
+    method: str = "*"
+    path: str = "*"
+    times: int = 1
+    skip: int = 0
+    delay_ms: int = 1000
+    status: int = 504
+    body: object = field(default_factory=lambda: {"code": -1007, "msg": "Timeout waiting for response from backend server."})
+    headers: dict[str, str] = field(default_factory=dict)
+    for_ms: int = 10_000
+
+    def matches(self, method: str, path: str) -> bool:
+        """Return whether a request is of the rule's kind."""
+        return self.method in ("*", method) and self.path in ("*", path)
+
+
+def read_rule(document: dict[str, Any]) -> FaultRule:
+    """Return the rule of a control request's body.
+
+    Raises:
+        InvalidInput: a field is unknown or has a value that cannot be used.
+    """
+    kinds = {
+        "do": str,
+        "method": str,
+        "path": str,
+        "times": int,
+        "skip": int,
+        "delay_ms": int,
+        "status": int,
+        "for_ms": int,
+        "headers": dict,
+    }
+    for name, value in document.items():
+        expected = kinds.get(name, object)
+        if name not in kinds and name != "body":
+            raise InvalidInput(f"a fault has no field {name!r}", field=name)
+        if not isinstance(value, expected) or isinstance(value, bool) or (isinstance(value, int) and not 0 <= value <= _MAX_DELAY_MS):
+            raise InvalidInput(f"{name} cannot be {value!r}", field=name)
+    if document.get("do") not in REQUEST_FAULTS | STREAM_FAULTS:
+        raise InvalidInput(f"do must be one of {', '.join(sorted(REQUEST_FAULTS | STREAM_FAULTS))}, was {document.get('do')!r}", field="do")
+    return FaultRule(**document)
+
+
+class Faults:
+    """The rules in force."""
+
+    def __init__(self) -> None:
+        self._rules: list[FaultRule] = []
+
+    def add(self, rule: FaultRule) -> None:
+        """Put a request rule in force."""
+        self._rules.append(rule)
+
+    def clear(self) -> None:
+        """Forget all rules."""
+        self._rules.clear()
+
+    def describe(self) -> list[dict[str, object]]:
+        """Return the rules that still have something to do."""
+        return [{"do": rule.do, "method": rule.method, "path": rule.path, "times": rule.times, "skip": rule.skip} for rule in self._rules]
+
+    def take(self, method: str, path: str) -> FaultRule | None:
+        """Return the rule that hits this request and count it off, or None."""
+        for index, rule in enumerate(self._rules):
+            if not rule.matches(method, path):
+                continue
+            if rule.skip:
+                self._rules[index] = replace(rule, skip=rule.skip - 1)
+                continue
+            if rule.times > 1:
+                self._rules[index] = replace(rule, times=rule.times - 1)
+            else:
+                del self._rules[index]
+            return rule
+        return None
+
+
+async def apply_fault(rule: FaultRule, request: web.Request, execute: Callable[[], web.Response]) -> web.StreamResponse:
+    """Answer `request` the way `rule` says; `execute` does what was asked and returns the honest answer."""
+    return await _ACTIONS[rule.do](rule, request, execute)
+
+
+async def _drop_before(_rule: FaultRule, request: web.Request, _execute: Callable[[], web.Response]) -> web.StreamResponse:
+    return _hang_up(request)
+
+
+async def _drop_after(_rule: FaultRule, request: web.Request, execute: Callable[[], web.Response]) -> web.StreamResponse:
+    execute()
+    return _hang_up(request)
+
+
+async def _delay(rule: FaultRule, _request: web.Request, execute: Callable[[], web.Response]) -> web.StreamResponse:
+    response = execute()
+    await asyncio.sleep(rule.delay_ms / 1000)
+    return response
+
+
+async def _status_before(rule: FaultRule, _request: web.Request, _execute: Callable[[], web.Response]) -> web.StreamResponse:
+    return _error(rule)
+
+
+async def _status_after(rule: FaultRule, _request: web.Request, execute: Callable[[], web.Response]) -> web.StreamResponse:
+    execute()
+    return _error(rule)
+
+
+async def _truncate(_rule: FaultRule, request: web.Request, execute: Callable[[], web.Response]) -> web.StreamResponse:
+    honest = execute()
+    body = honest.body if isinstance(honest.body, bytes) else b""
+    response = web.StreamResponse(status=honest.status, headers={"Content-Type": "application/json"})
+    response.content_length = len(body) + _MISSING_BYTES
+    await response.prepare(request)
+    await response.write(body[: max(1, len(body) // 2)])
+    if request.transport is not None:
+        request.transport.close()
+    return response
+
+
+async def _html(_rule: FaultRule, _request: web.Request, execute: Callable[[], web.Response]) -> web.StreamResponse:
+    execute()
+    return web.Response(body=HTML, content_type="text/html")
+
+
+_ACTIONS: dict[str, Callable[[FaultRule, web.Request, Callable[[], web.Response]], Awaitable[web.StreamResponse]]] = {
+    "drop_before": _drop_before,
+    "drop_after": _drop_after,
+    "delay": _delay,
+    "status_before": _status_before,
+    "status_after": _status_after,
+    "truncate": _truncate,
+    "html": _html,
+}
+
+
+def _hang_up(request: web.Request) -> web.Response:
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
+
+
+def _error(rule: FaultRule) -> web.Response:
+    return web.Response(body=orjson.dumps(rule.body), status=rule.status, headers=rule.headers, content_type="application/json")

@@ -1,0 +1,159 @@
+"""Who owns what and who ordered what: the records that live in memory and go into the snapshot."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from app.domain.enums import OrderType, Side, TimeInForce
+from app.domain.matching import BookOrder
+
+ZERO = Decimal(0)
+OPEN_STATUSES = frozenset({"NEW", "PARTIALLY_FILLED"})
+
+_TYPES = {
+    "MARKET": OrderType.MARKET,
+    "LIMIT": OrderType.LIMIT,
+    "LIMIT_MAKER": OrderType.LIMIT,
+    "STOP_LOSS_LIMIT": OrderType.STOP_LIMIT,
+    "TAKE_PROFIT_LIMIT": OrderType.TAKE_PROFIT_LIMIT,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewOrder:
+    """A checked request for an order, in the wire's words. Zero means that a number was not given."""
+
+    symbol: str
+    side: Side
+    type: str
+    time_in_force: str
+    client_order_id: str | None
+    quantity: Decimal = ZERO
+    notional: Decimal = ZERO
+    price: Decimal = ZERO
+    stop_price: Decimal = ZERO
+
+
+@dataclass(slots=True)
+class Balance:
+    """Free and locked amount of one asset."""
+
+    free: Decimal = ZERO
+    locked: Decimal = ZERO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """One fill of one account's order. `time` in wall ms; the commission is in `commission_asset` units."""
+
+    id: int
+    order_id: int
+    symbol: str
+    price: Decimal
+    quantity: Decimal
+    commission: Decimal
+    commission_asset: str
+    time: int
+    is_buyer: bool
+    is_maker: bool
+
+    @property
+    def quote_quantity(self) -> Decimal:
+        """What changed hands, in quote units."""
+        return self.price * self.quantity
+
+
+@dataclass(slots=True, kw_only=True)
+class OrderRecord:
+    """An order with everything the venue tells about it. Types and states are the wire's words; times are wall ms."""
+
+    order_id: int
+    api_key: str
+    client_order_id: str
+    symbol: str
+    side: Side
+    type: str
+    time_in_force: str
+    price: Decimal
+    quantity: Decimal
+    notional: Decimal
+    stop_price: Decimal
+    time: int
+    received_ns: int
+    update_time: int = 0
+    working_time: int = -1
+    status: str = "NEW"
+    executed: Decimal = ZERO
+    executed_quote: Decimal = ZERO
+    executions: list[Execution] = field(default_factory=list)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still fill."""
+        return self.status in OPEN_STATUSES
+
+    @property
+    def is_working(self) -> bool:
+        """Whether it is in the book: untriggered stops are not."""
+        return self.working_time >= 0
+
+    @property
+    def remaining(self) -> Decimal:
+        """Open base quantity."""
+        return self.quantity - self.executed
+
+    @property
+    def locked(self) -> Decimal:
+        """What the open remainder keeps back: quote units for a buy, base units for a sell."""
+        return self.remaining * self.price if self.side is Side.BUY else self.remaining
+
+
+@dataclass(slots=True, kw_only=True)
+class Account:
+    """A key pair with balances and its own orders. Only keys that were made here are let in."""
+
+    api_key: str
+    api_secret: str = field(repr=False)
+    update_time: int = 0
+    balances: dict[str, Balance] = field(default_factory=dict)
+    orders: dict[int, OrderRecord] = field(default_factory=dict)
+    by_client_id: dict[str, OrderRecord] = field(default_factory=dict)
+    open_orders: dict[int, OrderRecord] = field(default_factory=dict)
+    executions: dict[str, list[Execution]] = field(default_factory=dict)
+
+    def balance(self, asset: str) -> Balance:
+        """Return the balance of an asset, which may be nothing."""
+        return self.balances.setdefault(asset, Balance())
+
+    def has_open_client_id(self, client_order_id: str) -> bool:
+        """Whether an open order carries that id. Ids of finished orders may be used again, as on the real venue."""
+        known = self.by_client_id.get(client_order_id)
+        return known is not None and known.is_open
+
+    def keep(self, order: OrderRecord) -> None:
+        """Add an order to the indexes."""
+        self.orders[order.order_id] = order
+        self.by_client_id[order.client_order_id] = order
+        if order.is_open:
+            self.open_orders[order.order_id] = order
+
+    def lock(self, asset: str, amount: Decimal) -> None:
+        """Move `amount` from free to locked; negative gives it back."""
+        balance = self.balance(asset)
+        balance.free -= amount
+        balance.locked += amount
+
+
+def book_order(order: NewOrder | OrderRecord, order_id: int) -> BookOrder:
+    """Return an order as the matching engine takes it."""
+    kind = _TYPES[order.type]
+    is_market = kind is OrderType.MARKET
+    return BookOrder(
+        order_id=str(order_id),
+        side=order.side,
+        type=kind,
+        quantity=None if order.notional else order.quantity,
+        notional=order.notional or None,
+        price=None if is_market else order.price,
+        trigger_price=order.stop_price or None,
+        time_in_force=TimeInForce.GTC if is_market else TimeInForce(order.time_in_force.lower()),
+    )

@@ -1,0 +1,141 @@
+"""Public REST endpoints. Handlers are plain functions of (venue, call): no socket, no await."""
+
+from collections.abc import Callable, Iterable
+
+from app.domain.candles import Timeframe
+from app.domain.matching import Level
+from app.emulator import params, rendering
+from app.emulator.bars import Trade
+from app.emulator.calls import Call
+from app.emulator.errors import VenueError
+from app.emulator.filters import eight
+from app.emulator.market import SymbolMarket
+from app.emulator.venue import Venue
+
+_TIMEFRAMES = {timeframe.value: timeframe for timeframe in Timeframe}
+_DEPTH_LIMITS = 5000
+_LIMIT = 1000
+_HOUR_MS = 3_600_000
+
+
+def ping(_venue: Venue, _call: Call) -> object:
+    """GET /api/v3/ping."""
+    return {}
+
+
+def server_time(venue: Venue, _call: Call) -> object:
+    """GET /api/v3/time: wall time, the one signatures are checked against."""
+    return {"serverTime": venue.clock.wall_now()}
+
+
+def exchange_info(venue: Venue, call: Call) -> object:
+    """GET /api/v3/exchangeInfo."""
+    chosen = _chosen(venue, call)
+    markets = venue.exchange.markets.values() if chosen is None else chosen
+    return {
+        "timezone": "UTC",
+        "serverTime": venue.clock.wall_now(),
+        "rateLimits": [
+            {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000},
+            {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": 100},
+            {"rateLimitType": "ORDERS", "interval": "DAY", "intervalNum": 1, "limit": 200000},
+            {"rateLimitType": "RAW_REQUESTS", "interval": "MINUTE", "intervalNum": 5, "limit": 61000},
+        ],
+        "exchangeFilters": [],
+        "symbols": [market.rules.describe() for market in markets],
+    }
+
+
+def ticker_day(venue: Venue, call: Call) -> object:
+    """GET /api/v3/ticker/24hr."""
+    kind = call.params.get("type", "FULL")
+    if kind not in ("FULL", "MINI"):
+        raise VenueError(-1139, "Invalid ticker type.")
+    return _per_symbol(venue, call, lambda market: rendering.day_ticker(market, is_mini=kind == "MINI"))
+
+
+def ticker_price(venue: Venue, call: Call) -> object:
+    """GET /api/v3/ticker/price."""
+    return _per_symbol(venue, call, lambda market: {"symbol": market.rules.symbol, "price": eight(market.last_price)})
+
+
+def ticker_book(venue: Venue, call: Call) -> object:
+    """GET /api/v3/ticker/bookTicker."""
+    return _per_symbol(venue, call, rendering.book_ticker)
+
+
+def average_price(venue: Venue, call: Call) -> object:
+    """GET /api/v3/avgPrice: the last price stands for the average, as filters here use no other."""
+    market = _market(venue, call)
+    return {"mins": 0, "price": eight(market.last_price), "closeTime": venue.clock.wall_now()}
+
+
+def depth(venue: Venue, call: Call) -> object:
+    """GET /api/v3/depth."""
+    market = _market(venue, call)
+    limit = params.integer(call.params, "limit", largest=_DEPTH_LIMITS) or 100
+    book = market.depth(limit)
+    return {"lastUpdateId": venue.clock.now(), "bids": _levels(book.bids), "asks": _levels(book.asks)}
+
+
+def klines(venue: Venue, call: Call) -> object:
+    """GET /api/v3/klines; the last one may be the open candle."""
+    market = _market(venue, call)
+    timeframe = _TIMEFRAMES.get(params.required(call.params, "interval"))
+    if timeframe is None:
+        raise VenueError(-1120, "Invalid interval.")
+    start = params.integer(call.params, "startTime")
+    end = params.integer(call.params, "endTime")
+    limit = params.integer(call.params, "limit", largest=_LIMIT)
+    candles = market.candles(timeframe, start_ms=start, end_ms=end, limit=500 if limit is None else max(1, limit))
+    return [rendering.kline(bar, timeframe) for bar in candles]
+
+
+def aggregate_trades(venue: Venue, call: Call) -> object:
+    """GET /api/v3/aggTrades."""
+    return [rendering.aggregate_trade(trade) for trade in _trades(venue, call)]
+
+
+def trades(venue: Venue, call: Call) -> object:
+    """GET /api/v3/trades."""
+    return [rendering.public_trade(trade) for trade in _trades(venue, call)]
+
+
+def _trades(venue: Venue, call: Call) -> Iterable[Trade]:
+    market = _market(venue, call)
+    limit = max(1, params.integer(call.params, "limit", largest=_LIMIT) or 500)
+    start, end = params.integer(call.params, "startTime"), params.integer(call.params, "endTime")
+    first_id = params.integer(call.params, "fromId")
+    if first_id is not None:
+        start = market.time_of_trade(first_id)
+        return [trade for trade in market.trades(start, start + _HOUR_MS) if trade.id >= first_id][:limit]
+    if start is None and end is None:
+        return market.latest_trades(limit)
+    if start is None:
+        start = (end or 0) - _HOUR_MS
+    return list(market.trades(start, min(end if end is not None else start + _HOUR_MS, start + _HOUR_MS)))[:limit]
+
+
+def _market(venue: Venue, call: Call) -> SymbolMarket:
+    return venue.exchange.market(params.required(call.params, "symbol"))
+
+
+def _per_symbol(venue: Venue, call: Call, render: Callable[[SymbolMarket], object]) -> object:
+    """One symbol asked by name is answered with an object, everything else with a list."""
+    chosen = _chosen(venue, call)
+    if chosen is not None and "symbol" in call.params:
+        return render(chosen[0])
+    return [render(market) for market in (venue.exchange.markets.values() if chosen is None else chosen)]
+
+
+def _chosen(venue: Venue, call: Call) -> list[SymbolMarket] | None:
+    symbols = params.symbols(call.params)
+    if "symbol" in call.params:
+        if symbols is not None:
+            raise VenueError(-1128, "Combination of optional parameters invalid.")
+        return [venue.exchange.market(call.params["symbol"])]
+    return None if symbols is None else [venue.exchange.market(symbol) for symbol in symbols]
+
+
+def _levels(levels: Iterable[Level]) -> list[list[str]]:
+    return [[eight(level.price), eight(level.quantity)] for level in levels]

@@ -1,0 +1,224 @@
+"""Signed REST endpoints: orders, trades, balances.
+
+Source: Binance Spot API documentation, rest-api.md "Trading endpoints" and "Account endpoints".
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import TypeVar
+
+from app.emulator import params, rendering
+from app.emulator.calls import SignedCall
+from app.emulator.errors import VenueError
+from app.emulator.filters import ORDER_TYPES, eight
+from app.emulator.ledger import ZERO, NewOrder, OrderRecord
+from app.emulator.venue import Venue
+
+_ALL_ORDER_TYPES = frozenset({*ORDER_TYPES, "STOP_LOSS", "TAKE_PROFIT"})
+_SIGNED = frozenset({"timestamp", "recvWindow"})
+_ORDER_PARAMETERS = _SIGNED | {
+    "symbol",
+    "side",
+    "type",
+    "timeInForce",
+    "quantity",
+    "quoteOrderQty",
+    "price",
+    "newClientOrderId",
+    "strategyId",
+    "strategyType",
+    "stopPrice",
+    "trailingDelta",
+    "icebergQty",
+    "newOrderRespType",
+    "selfTradePreventionMode",
+    "computeCommissionRates",
+}
+_NEEDS = {
+    "MARKET": frozenset[str](),
+    "LIMIT": frozenset({"timeInForce", "price", "quantity"}),
+    "LIMIT_MAKER": frozenset({"price", "quantity"}),
+    "STOP_LOSS_LIMIT": frozenset({"timeInForce", "price", "quantity", "stopPrice"}),
+    "TAKE_PROFIT_LIMIT": frozenset({"timeInForce", "price", "quantity", "stopPrice"}),
+}
+_NUMBERS = ("quantity", "quoteOrderQty", "price", "stopPrice")
+_LIMIT = 1000
+_T = TypeVar("_T")
+
+
+def place_order(venue: Venue, call: SignedCall) -> object:
+    """POST /api/v3/order."""
+    request = read_order(call.params)
+    venue.exchange.market(request.symbol)
+    response_type = _response_type(call.params, request)
+    order = venue.exchange.place(call.account, request, received_ns=call.received_ns)
+    return rendering.new_order(order, response_type)
+
+
+def check_order(venue: Venue, call: SignedCall) -> object:
+    """POST /api/v3/order/test."""
+    venue.exchange.check(call.account, read_order(call.params))
+    return {}
+
+
+def query_order(venue: Venue, call: SignedCall) -> object:
+    """GET /api/v3/order."""
+    symbol = _symbol(venue, call)
+    order = _find(call, symbol)
+    if order is None:
+        raise VenueError.no_such_order()
+    return rendering.order_query(order)
+
+
+def cancel_order(venue: Venue, call: SignedCall) -> object:
+    """DELETE /api/v3/order."""
+    symbol = _symbol(venue, call)
+    order = _find(call, symbol, only_open=True)
+    if order is None:
+        raise VenueError.unknown_on_cancel()
+    canceled = venue.exchange.cancel(order)
+    given = params.client_order_id(call.params, "newClientOrderId")
+    return rendering.canceled_order(canceled, given or f"cancel{order.order_id:016d}")
+
+
+def open_orders(venue: Venue, call: SignedCall) -> object:
+    """GET /api/v3/openOrders, of one symbol or all."""
+    symbol = _symbol(venue, call) if "symbol" in call.params else None
+    return [rendering.order_query(order) for order in call.account.open_orders.values() if symbol in (None, order.symbol)]
+
+
+def cancel_open_orders(venue: Venue, call: SignedCall) -> object:
+    """DELETE /api/v3/openOrders."""
+    canceled = venue.exchange.cancel_all(call.account, _symbol(venue, call))
+    if not canceled:
+        raise VenueError.unknown_on_cancel()
+    return [rendering.canceled_order(order, f"cancel{order.order_id:016d}") for order in canceled]
+
+
+def all_orders(venue: Venue, call: SignedCall) -> object:
+    """GET /api/v3/allOrders: from an id upwards, else the latest."""
+    symbol = _symbol(venue, call)
+    first_id = params.integer(call.params, "orderId")
+    start, end = _period(call.params)
+    found = [
+        order
+        for order in call.account.orders.values()
+        if order.symbol == symbol and order.order_id >= (first_id or 0) and start <= order.time <= end
+    ]
+    return [rendering.order_query(order) for order in _page(found, call.params, is_ascending=first_id is not None or start > 0)]
+
+
+def my_trades(venue: Venue, call: SignedCall) -> object:
+    """GET /api/v3/myTrades: of an order, from a trade id upwards, else the latest."""
+    symbol = _symbol(venue, call)
+    order_id = params.integer(call.params, "orderId")
+    first_id = params.integer(call.params, "fromId")
+    start, end = _period(call.params)
+    found = [
+        execution
+        for execution in call.account.executions.get(symbol, [])
+        if order_id in (None, execution.order_id) and execution.id >= (first_id or 0) and start <= execution.time <= end
+    ]
+    return [rendering.my_trade(execution) for execution in _page(found, call.params, is_ascending=first_id is not None or start > 0)]
+
+
+def account(venue: Venue, call: SignedCall) -> object:
+    """GET /api/v3/account."""
+    return rendering.account(call.account, venue.exchange.fees, omit_zero=call.params.get("omitZeroBalances") == "true")
+
+
+def trade_fee(venue: Venue, call: SignedCall) -> object:
+    """GET /sapi/v1/asset/tradeFee."""
+    symbols = [_symbol(venue, call)] if "symbol" in call.params else list(venue.exchange.markets)
+    fees = venue.exchange.fees
+    return [{"symbol": symbol, "makerCommission": eight(fees.maker), "takerCommission": eight(fees.taker)} for symbol in symbols]
+
+
+def read_order(given: Mapping[str, str]) -> NewOrder:
+    """Return the order that the parameters ask for, checked for form only.
+
+    Raises:
+        VenueError: -1100 to -1117, or -2010 for a type the venue does not list.
+    """
+    params.refuse_unread(given, _ORDER_PARAMETERS)
+    symbol = params.required(given, "symbol")
+    side = params.member(given, "side", ("BUY", "SELL"), otherwise=VenueError(-1117, "Invalid side."))
+    kind = params.member(given, "type", _ALL_ORDER_TYPES, otherwise=VenueError(-1116, "Invalid orderType."))
+    if kind not in ORDER_TYPES:
+        raise VenueError.rejected(f"{kind.replace('_', ' ').capitalize()} orders are not supported for this symbol.")
+    for name, word in (("icebergQty", "Iceberg"), ("trailingDelta", "Trailing stop")):
+        if name in given:
+            raise VenueError.rejected(f"{word} orders are not supported for this symbol.")
+    _check_combination(given, kind)
+    numbers = {name: _positive(given, name) for name in _NUMBERS}
+    if "timeInForce" in _NEEDS[kind]:
+        params.member(given, "timeInForce", ("GTC", "IOC", "FOK"), otherwise=VenueError(-1115, "Invalid timeInForce."))
+    return NewOrder(
+        symbol=symbol,
+        side=rendering.side_of(side),
+        type=kind,
+        time_in_force=given.get("timeInForce", "GTC"),
+        client_order_id=params.client_order_id(given, "newClientOrderId"),
+        quantity=numbers["quantity"],
+        notional=numbers["quoteOrderQty"],
+        price=numbers["price"],
+        stop_price=numbers["stopPrice"],
+    )
+
+
+def _check_combination(given: Mapping[str, str], kind: str) -> None:
+    needed = _NEEDS[kind]
+    for name in sorted(needed):
+        params.required(given, name)
+    allowed = needed | ({"quantity", "quoteOrderQty"} if kind == "MARKET" else set())
+    for name in ("timeInForce", *_NUMBERS):
+        if name in given and name not in allowed:
+            raise VenueError.not_required(name)
+    if kind == "MARKET" and ("quantity" in given) == ("quoteOrderQty" in given):
+        if "quantity" in given:
+            raise VenueError.not_required("quoteOrderQty")
+        raise VenueError(-1102, "Param 'quantity' or 'quoteOrderQty' must be sent, but both were empty/null!")
+
+
+def _positive(given: Mapping[str, str], name: str) -> Decimal:
+    value = params.decimal(given, name)
+    if value is None:
+        return ZERO
+    if value == 0:
+        raise VenueError(-1013, f"Invalid {'quantity' if 'uantity' in name or 'Qty' in name else name}.")
+    return value
+
+
+def _response_type(given: Mapping[str, str], request: NewOrder) -> str:
+    kind = given.get("newOrderRespType") or ("FULL" if request.type in ("MARKET", "LIMIT") else "ACK")
+    if kind not in ("ACK", "RESULT", "FULL"):
+        raise VenueError.illegal_characters("newOrderRespType", "^(ACK|RESULT|FULL)$")
+    return kind
+
+
+def _symbol(venue: Venue, call: SignedCall) -> str:
+    symbol = params.required(call.params, "symbol")
+    venue.exchange.market(symbol)
+    return symbol
+
+
+def _find(call: SignedCall, symbol: str, *, only_open: bool = False) -> OrderRecord | None:
+    order_id = params.integer(call.params, "orderId")
+    client_id = params.client_order_id(call.params, "origClientOrderId")
+    if order_id is None and client_id is None:
+        raise VenueError(-1102, "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!")
+    order = call.account.orders.get(order_id) if order_id is not None else call.account.by_client_id.get(client_id or "")
+    if order is None or order.symbol != symbol or (only_open and not order.is_open):
+        return None
+    return None if client_id is not None and order.client_order_id != client_id else order
+
+
+def _period(given: Mapping[str, str]) -> tuple[int, int]:
+    end = params.integer(given, "endTime")
+    return params.integer(given, "startTime") or 0, end if end is not None else 2**63
+
+
+def _page(found: list[_T], given: Mapping[str, str], *, is_ascending: bool) -> list[_T]:
+    limit = params.integer(given, "limit", largest=_LIMIT)
+    count = 500 if limit is None else max(1, limit)
+    return found[:count] if is_ascending else found[-count:]

@@ -1,0 +1,203 @@
+"""The HTTP face: routing, authentication, faults, streams. Loopback only."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+import orjson
+import structlog
+from aiohttp import web
+
+from app.emulator import params, rest_market, rest_trade, signature
+from app.emulator.calls import Call, SignedCall
+from app.emulator.config import EmulatorConfig
+from app.emulator.control import add_control_routes
+from app.emulator.errors import VenueError
+from app.emulator.faults import apply_fault
+from app.emulator.venue import Venue, build_venue, keep_state, save_state
+
+log = structlog.get_logger(__name__)
+
+_PARENT_POLL_S = 0.5
+_MAX_BODY = 64 * 1024
+
+PUBLIC: dict[tuple[str, str], Callable[[Venue, Call], object]] = {
+    ("GET", "/api/v3/ping"): rest_market.ping,
+    ("GET", "/api/v3/time"): rest_market.server_time,
+    ("GET", "/api/v3/exchangeInfo"): rest_market.exchange_info,
+    ("GET", "/api/v3/ticker/24hr"): rest_market.ticker_day,
+    ("GET", "/api/v3/ticker/price"): rest_market.ticker_price,
+    ("GET", "/api/v3/ticker/bookTicker"): rest_market.ticker_book,
+    ("GET", "/api/v3/avgPrice"): rest_market.average_price,
+    ("GET", "/api/v3/depth"): rest_market.depth,
+    ("GET", "/api/v3/klines"): rest_market.klines,
+    ("GET", "/api/v3/uiKlines"): rest_market.klines,
+    ("GET", "/api/v3/aggTrades"): rest_market.aggregate_trades,
+    ("GET", "/api/v3/trades"): rest_market.trades,
+}
+SIGNED: dict[tuple[str, str], Callable[[Venue, SignedCall], object]] = {
+    ("POST", "/api/v3/order"): rest_trade.place_order,
+    ("POST", "/api/v3/order/test"): rest_trade.check_order,
+    ("GET", "/api/v3/order"): rest_trade.query_order,
+    ("DELETE", "/api/v3/order"): rest_trade.cancel_order,
+    ("GET", "/api/v3/openOrders"): rest_trade.open_orders,
+    ("DELETE", "/api/v3/openOrders"): rest_trade.cancel_open_orders,
+    ("GET", "/api/v3/allOrders"): rest_trade.all_orders,
+    ("GET", "/api/v3/myTrades"): rest_trade.my_trades,
+    ("GET", "/api/v3/account"): rest_trade.account,
+    ("GET", "/sapi/v1/asset/tradeFee"): rest_trade.trade_fee,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Received:
+    """A request's raw parts; `body` has been read at `received_ns`."""
+
+    key: tuple[str, str]
+    query: str
+    body: str
+    api_key: str | None
+    received_ns: int
+
+
+def build_app(venue: Venue) -> web.Application:
+    """Return the web application of a venue."""
+    app = web.Application(client_max_size=_MAX_BODY)
+
+    async def rest(request: web.Request) -> web.StreamResponse:
+        raw = await request.read()
+        received = _Received(
+            key=(request.method, request.path),
+            query=request.rel_url.raw_query_string,
+            body=raw.decode("utf-8", "replace"),
+            api_key=request.headers.get("X-MBX-APIKEY"),
+            received_ns=time.time_ns(),
+        )
+        rule = venue.faults.take(*received.key)
+        if rule is not None:
+            return await apply_fault(rule, request, lambda: _answer(venue, received))
+        return _answer(venue, received)
+
+    async def combined(request: web.Request) -> web.StreamResponse:
+        names = unquote(request.rel_url.query.get("streams", "")).split("/")
+        return await venue.hub.serve(request, [name for name in names if name], is_combined=True)
+
+    async def raw_streams(request: web.Request) -> web.StreamResponse:
+        names = request.match_info.get("names", "").split("/")
+        return await venue.hub.serve(request, [name for name in names if name], is_combined=False)
+
+    add_control_routes(app.router, venue)
+    app.router.add_get("/stream", combined)
+    app.router.add_get("/ws", raw_streams)
+    app.router.add_get("/ws/{names:.*}", raw_streams)
+    app.router.add_route("*", "/{path:.*}", rest)
+    return app
+
+
+def _answer(venue: Venue, received: _Received) -> web.Response:
+    try:
+        document = _execute(venue, received)
+    except VenueError as error:
+        return _json({"code": error.code, "msg": error.message}, status=error.status)
+    return _json(document, status=200)
+
+
+def _execute(venue: Venue, received: _Received) -> object:
+    given = params.parse(received.query, received.body)
+    public = PUBLIC.get(received.key)
+    if public is not None:
+        return public(venue, Call(params=given, received_ns=received.received_ns))
+    signed = SIGNED.get(received.key)
+    if signed is None:
+        raise VenueError(-1000, f"This venue has no {received.key[0]} {received.key[1]}.", status=404)
+    return signed(venue, _authenticate(venue, received, given))
+
+
+def _authenticate(venue: Venue, received: _Received, given: dict[str, str]) -> SignedCall:
+    api_key = signature.check_key_format(received.api_key)
+    payload, given_signature = signature.split_signature(received.query, received.body)
+    signature.check_timestamp(given, venue.clock.wall_now())
+    account = venue.exchange.accounts.get(api_key)
+    if account is None:
+        raise VenueError(-2015, "Invalid API-key, IP, or permissions for action.", status=401)
+    signature.check_signature(account.api_secret, payload, given_signature)
+    return SignedCall(
+        params={name: value for name, value in given.items() if name != "signature"}, received_ns=received.received_ns, account=account
+    )
+
+
+def _json(document: object, *, status: int) -> web.Response:
+    return web.Response(body=orjson.dumps(document), status=status, content_type="application/json")
+
+
+async def run(config: EmulatorConfig, *, on_ready: Callable[[str], None], stop: asyncio.Event | None = None) -> None:
+    """Serve one emulator until `stop` is set, SIGTERM or SIGINT arrives, or the parent process is gone.
+
+    Args:
+        config: What to serve.
+        on_ready: Called once with the base URL, when requests are answered.
+        stop: Set by the caller to stop; a new event if None.
+
+    Raises:
+        ConfigError: see `build_venue`.
+    """
+    stopping = stop or asyncio.Event()
+    venue = build_venue(config)
+    runner = web.AppRunner(build_app(venue), access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, config.host, config.port)
+        await site.start()
+        _stop_on_signals(stopping)
+        async with asyncio.TaskGroup() as group:
+            loops = [group.create_task(venue.feed.run(), name="emulator-feed"), group.create_task(keep_state(venue), name="emulator-state")]
+            if config.parent_pid is not None:
+                loops.append(group.create_task(_watch_parent(config.parent_pid, stopping), name="emulator-parent"))
+            on_ready(_url(runner))
+            await stopping.wait()
+            for loop in loops:
+                loop.cancel()
+    finally:
+        venue.hub.close_all()
+        await runner.cleanup()
+        save_state(venue)
+        log.info("the emulator has stopped")
+
+
+def _url(runner: web.AppRunner) -> str:
+    host, port = runner.addresses[0][:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _stop_on_signals(stopping: asyncio.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with suppress(NotImplementedError):  # Windows loops have no signal handlers; there the parent's watch ends us
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+
+
+async def _watch_parent(pid: int, stopping: asyncio.Event) -> None:
+    is_child = os.getppid() == pid
+    while not stopping.is_set():
+        # Our own parent's death shows in getppid even while its pid lingers as a zombie.
+        if not (os.getppid() == pid if is_child else _is_alive(pid)):
+            log.info("the parent process is gone", parent_pid=pid)
+            stopping.set()
+        await asyncio.sleep(_PARENT_POLL_S)
+
+
+def _is_alive(pid: int) -> bool:
+    if sys.platform == "win32":
+        return False  # os.kill would end that process; only a real parent can be watched there
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

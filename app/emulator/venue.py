@@ -1,0 +1,169 @@
+"""Puts one emulated venue together from its configuration, and keeps its state file up to date."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from app.emulator.bars import MINUTE_MS
+from app.emulator.clock import MarketClock, wall_ms
+from app.emulator.config import EmulatorConfig, GeneratedSymbol
+from app.emulator.exchange import Exchange
+from app.emulator.faults import Faults
+from app.emulator.feed import Feed
+from app.emulator.filters import SymbolRules, rules_for
+from app.emulator.market import SymbolMarket
+from app.emulator.snapshot import Snapshots, accounts_of, current_mark, market_mark
+from app.emulator.sources import CandleSource, GeneratedSource, ReplaySource
+from app.emulator.streams import StreamHub
+from app.errors import ConfigError
+
+log = structlog.get_logger(__name__)
+
+_SETTLE_S = 0.5
+_WRITE_COST_FACTOR = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Venue:
+    """Everything one emulator consists of."""
+
+    config: EmulatorConfig
+    clock: MarketClock
+    exchange: Exchange
+    hub: StreamHub
+    feed: Feed
+    faults: Faults
+    shift_ms: int
+    seed: int
+    snapshots: Snapshots | None
+
+
+def build_venue(config: EmulatorConfig) -> Venue:
+    """Return the venue of `config`, continued from its state file if there is one.
+
+    Raises:
+        ConfigError: a file cannot be read, or the start lies outside the recording.
+    """
+    snapshots = Snapshots(config.state_file) if config.state_file is not None else None
+    document = snapshots.read() if snapshots is not None else None
+    mark = market_mark(document) if document is not None else None
+    seed = mark.seed if mark is not None else config.seed
+    listed = _sources(config, seed)
+    if mark is not None:
+        shift_ms = mark.shift_ms
+        clock = MarketClock(
+            wall_ms, wall_origin=mark.wall_origin, market_origin=mark.market_origin, speed=mark.speed, paused_at=mark.paused_at
+        )
+        if clock.speed != config.speed:
+            clock.change_speed(config.speed)
+    else:
+        clock, shift_ms = _start_clock(config, [source for _, source in listed])
+    markets = {rules.symbol: SymbolMarket(rules, source, shift_ms=shift_ms, start_ms=clock.now()) for rules, source in listed}
+    exchange = Exchange(markets, fees=config.fees, wall_ms=wall_ms)
+    hub = StreamHub(ping_interval_s=config.ping_interval_s, pong_timeout_s=config.pong_timeout_s)
+    feed = Feed(exchange, clock, hub)
+    feed.step()
+    if document is not None and mark is not None:
+        _restore(exchange, feed, document, matched_to_ms=mark.matched_to_ms)
+    return Venue(
+        config=config,
+        clock=clock,
+        exchange=exchange,
+        hub=hub,
+        feed=feed,
+        faults=Faults(),
+        shift_ms=shift_ms,
+        seed=seed,
+        snapshots=snapshots,
+    )
+
+
+async def keep_state(venue: Venue) -> None:
+    """Write the state file a moment after each change, until cancelled.
+
+    A large state costs time to encode; the pause grows with it, so that writing never takes more than a twentieth of the loop.
+    """
+    written = -1
+    while venue.snapshots is not None:
+        if venue.exchange.changes == written:
+            await asyncio.sleep(_SETTLE_S)
+            continue
+        written = venue.exchange.changes
+        started = time.perf_counter()
+        document = _document(venue)
+        cost_s = time.perf_counter() - started
+        try:
+            await asyncio.to_thread(venue.snapshots.write, document)
+        except OSError as error:
+            written = -1
+            log.warning("the state file cannot be written; trying again", path=str(venue.config.state_file), error=str(error))
+        await asyncio.sleep(max(_SETTLE_S, cost_s * _WRITE_COST_FACTOR))
+
+
+def save_state(venue: Venue) -> None:
+    """Write the state file now; for the stop."""
+    if venue.snapshots is not None:
+        venue.snapshots.write(_document(venue))
+
+
+def _document(venue: Venue) -> bytes:
+    mark = current_mark(venue.clock, shift_ms=venue.shift_ms, seed=venue.seed, matched_to_ms=venue.feed.matched_to_ms)
+    return venue.snapshots.encode(venue.exchange, mark) if venue.snapshots is not None else b""
+
+
+def _restore(exchange: Exchange, feed: Feed, document: Mapping[str, Any], *, matched_to_ms: int) -> None:
+    try:
+        accounts = accounts_of(document)
+    except (KeyError, ValueError, TypeError, ArithmeticError) as error:
+        raise ConfigError(f"the state file is damaged: {error}") from error
+    exchange.restore(accounts, last_order_id=document["last_order_id"], last_execution_id=document["last_execution_id"])
+    feed.catch_up(matched_to_ms)
+
+
+def _sources(config: EmulatorConfig, seed: int) -> list[tuple[SymbolRules, CandleSource]]:
+    listed: list[tuple[SymbolRules, CandleSource]] = []
+    for path in config.replay:
+        source = ReplaySource(path, symbol=config.symbol)
+        price_decimals, volume_decimals = source.decimals()
+        opening = next(source.bars(source.first_ms, source.first_ms)).open
+        rules = rules_for(source.symbol, price_decimals=price_decimals, quantity_decimals=volume_decimals, price=opening)
+        listed.append((rules, source))
+    for wanted in config.generated:
+        rules = _generated_rules(wanted)
+        made = GeneratedSource(wanted.symbol, price=wanted.price, seed=seed, tick_size=rules.tick_size, step_size=rules.step_size)
+        listed.append((rules, made))
+    if len({rules.symbol for rules, _ in listed}) != len(listed):
+        raise ConfigError("a symbol is listed twice")
+    return listed
+
+
+def _generated_rules(wanted: GeneratedSymbol) -> SymbolRules:
+    # Five significant digits of price, and a step worth about a tenth of a cent of it.
+    price_decimals = min(8, max(2, 4 - wanted.price.adjusted()))
+    quantity_decimals = min(8, max(0, wanted.price.adjusted() + 1))
+    return rules_for(wanted.symbol, price_decimals=price_decimals, quantity_decimals=quantity_decimals, price=wanted.price)
+
+
+def _start_clock(config: EmulatorConfig, sources: list[CandleSource]) -> tuple[MarketClock, int]:
+    """Return the clock and the shift (market time − source time) of a fresh start."""
+    wall_origin = wall_ms()
+    # What is replayed decides the source's time; a generated symbol beside it has candles for any time.
+    deciding = [source for source in sources if source.last_ms is not None] or sources
+    first = max(source.first_ms for source in deciding)
+    lasts = [source.last_ms for source in deciding if source.last_ms is not None]
+    start = config.start_at_ms if config.start_at_ms is not None else first + config.history_minutes * MINUTE_MS
+    start -= start % MINUTE_MS
+    if start < first or (lasts and start > min(lasts)):
+        raise ConfigError(f"the start {start} lies outside the recording, {first} to {min(lasts, default=None)}")
+    if not config.is_shifted:
+        shift_ms, market_origin = 0, start
+    else:
+        shift_ms, market_origin = wall_origin // MINUTE_MS * MINUTE_MS - start, wall_origin
+    clock = MarketClock(wall_ms, wall_origin=wall_origin, market_origin=market_origin, speed=config.speed)
+    if config.is_paused:
+        clock.pause()
+    return clock, shift_ms

@@ -1,0 +1,144 @@
+"""What ccxt returns (numbers as exact text), as our frozen reports. Pure; it guesses nothing."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from app.domain.candles import Candle, from_milliseconds
+from app.domain.enums import Liquidity, OrderState
+from app.domain.orders import Fill, Reported
+from app.errors import OutcomeUnknown
+from app.exchanges.port import Balance, Ticker
+
+_ZERO: Final = Decimal(0)
+#: ccxt's unified statuses, and Binance's raw ones that ccxt passes through. `open` and `closed` need the filled quantity too.
+_STATES: Final = {
+    "open": OrderState.OPEN,
+    "PENDING_NEW": OrderState.OPEN,
+    "canceling": OrderState.OPEN,
+    "closed": OrderState.FILLED,
+    "canceled": OrderState.CANCELED,
+    "expired": OrderState.EXPIRED,
+    "rejected": OrderState.REJECTED,
+}
+
+
+def order_report(order: Mapping[str, Any], *, fills: tuple[Fill, ...] = (), is_acknowledgement: bool = False) -> Reported:
+    """Return what ccxt's order says.
+
+    An acknowledgement may hold nothing but the venue's id: the order is then open, and a later read tells the rest.
+
+    Raises:
+        OutcomeUnknown: the order has no id, or a status that is not in our table.
+    """
+    venue_order_id = order.get("id")
+    if not venue_order_id:
+        raise OutcomeUnknown("the exchange's answer does not name an order; it is being looked up")
+    filled = _decimal(order.get("filled")) or _ZERO
+    return Reported(
+        state=_state(order, filled, is_acknowledgement=is_acknowledgement),
+        venue_order_id=str(venue_order_id),
+        filled_quantity=filled,
+        average_price=_average(order, filled),
+        fills=fills,
+    )
+
+
+def _state(order: Mapping[str, Any], filled: Decimal, *, is_acknowledgement: bool) -> OrderState:
+    status = order.get("status")
+    if status is None and is_acknowledgement:
+        return OrderState.OPEN
+    state = _STATES.get(str(status))
+    if state is None:
+        raise OutcomeUnknown(f"the exchange gives the order a status we do not know ({str(status)[:40]!r}); it is being looked up")
+    if state is OrderState.OPEN and filled > 0:
+        return OrderState.PARTIAL
+    amount = _decimal(order.get("amount"))
+    if state is OrderState.FILLED and amount is not None and filled < amount:
+        return OrderState.CANCELED  # closed with a remainder: what was not filled is gone
+    return state
+
+
+def _average(order: Mapping[str, Any], filled: Decimal) -> Decimal | None:
+    if not filled:
+        return None
+    cost = _decimal(order.get("cost"))
+    # The cost is exact; ccxt's average is rounded to the symbol's price precision on some venues.
+    return cost / filled if cost else _decimal(order.get("average"))
+
+
+def binance_fills(info: Mapping[str, Any]) -> tuple[Fill, ...]:
+    """Return the executions in Binance's FULL answer to a new order. They all took liquidity: a new order cannot have rested yet."""
+    executed_at = from_milliseconds(int(info.get("transactTime") or 0))
+    return tuple(
+        Fill(
+            trade_id=str(raw["tradeId"]),
+            price=Decimal(raw["price"]),
+            quantity=Decimal(raw["qty"]),
+            fee=Decimal(raw["commission"]),
+            fee_asset=raw["commissionAsset"],
+            liquidity=Liquidity.TAKER,
+            executed_at=executed_at,
+        )
+        for raw in info.get("fills") or ()
+        if "tradeId" in raw
+    )
+
+
+def trade_fills(trades: Sequence[Mapping[str, Any]], *, quote: str) -> tuple[Fill, ...]:
+    """Return ccxt's account trades as fills, oldest first. A trade without a fee costs nothing, counted in `quote`."""
+    fills = [_fill(trade, quote) for trade in trades]
+    return tuple(sorted(fills, key=lambda fill: fill.executed_at))
+
+
+def _fill(trade: Mapping[str, Any], quote: str) -> Fill:
+    fee = trade.get("fee") or {}
+    return Fill(
+        trade_id=str(trade["id"]),
+        price=Decimal(trade["price"]),
+        quantity=Decimal(trade["amount"]),
+        fee=_decimal(fee.get("cost")) or _ZERO,
+        fee_asset=fee.get("currency") or quote,
+        liquidity=Liquidity.MAKER if trade.get("takerOrMaker") == "maker" else Liquidity.TAKER,
+        executed_at=from_milliseconds(int(trade["timestamp"])),
+    )
+
+
+def balances(reply: Mapping[str, Any]) -> dict[str, Balance]:
+    """Return the assets of ccxt's balance that are not zero."""
+    free, used = reply.get("free") or {}, reply.get("used") or {}
+    found = (
+        Balance(asset=asset, free=_decimal(free.get(asset)) or _ZERO, locked=_decimal(used.get(asset)) or _ZERO)
+        for asset in {**free, **used}
+    )
+    return {balance.asset: balance for balance in found if balance.total}
+
+
+def ticker(symbol: str, reply: Mapping[str, Any], *, fallback_ms: int) -> Ticker | None:
+    """Return ccxt's ticker, or None when it holds no price. `fallback_ms` dates it where the venue does not."""
+    last = _decimal(reply.get("last")) or _decimal(reply.get("close"))
+    if last is None:
+        return None
+    return Ticker(
+        symbol=symbol,
+        last=last,
+        bid=_decimal(reply.get("bid")) or None,
+        ask=_decimal(reply.get("ask")) or None,
+        at=from_milliseconds(int(reply.get("timestamp") or fallback_ms)),
+    )
+
+
+def candle(row: Sequence[Any]) -> Candle:
+    """Return ccxt's row of open time in milliseconds, o, h, l, c, v. Text becomes the nearest float64, as from the stream."""
+    return Candle(
+        open_time=from_milliseconds(int(row[0])),
+        open=float(row[1]),
+        high=float(row[2]),
+        low=float(row[3]),
+        close=float(row[4]),
+        volume=float(row[5]),
+    )
+
+
+def _decimal(value: Any) -> Decimal | None:
+    return None if value is None or value == "" else Decimal(value)

@@ -1,0 +1,105 @@
+"""How a ccxt exchange object is made: exact numbers, spot only, one try, our session, and the address to talk to."""
+
+import ipaddress
+import logging
+import ssl
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from app.errors import Unsupported
+from app.exchanges.port import Credentials
+from app.exchanges.venue_class import layered
+
+#: How long Binance takes a request after its timestamp: a process that was paused for longer is refused.
+RECV_WINDOW_MS: Final = 5_000
+
+_BINANCE_OPTIONS: Final[dict[str, Any]] = {
+    "fetchMarkets": {"types": ["spot"]},
+    "fetchMargins": False,
+    "fetchCurrencies": False,
+    "recvWindow": RECV_WINDOW_MS,
+    # Otherwise a market order with a price becomes an order by cost, of another quantity than was checked.
+    "createOrder": {"quoteOrderQty": False},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VenueAddress:
+    """Which server of an exchange: the real one, its testnet, or (binance only) another base URL such as the emulator's."""
+
+    exchange: str
+    is_testnet: bool = False
+    rest_url: str | None = None
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is this machine, which has no rate limit to respect."""
+        host = urlsplit(self.rest_url or "").hostname or ""
+        if host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False
+
+
+def quiet_ccxt() -> None:
+    """Keep ccxt's logger from ever writing requests: at DEBUG they hold keys and signatures."""
+    logging.getLogger("ccxt.base.exchange").setLevel(logging.WARNING)
+
+
+def make_exchange(
+    ccxt: ModuleType,
+    address: VenueAddress,
+    *,
+    credentials: Credentials | None,
+    session: aiohttp.ClientSession | None,
+    tls: ssl.SSLContext,
+) -> Any:
+    """Return a ccxt exchange for `address`; never print it or log it, its fields hold the keys.
+
+    Raises:
+        Unsupported: ccxt does not know the exchange, or it has no testnet.
+    """
+    venue_class = getattr(ccxt, address.exchange, None) if address.exchange in ccxt.exchanges else None
+    if venue_class is None:
+        raise Unsupported(f"there is no exchange called {address.exchange!r}")
+    is_binance = address.exchange in ("binance", "binanceus")
+    config: dict[str, Any] = {
+        "enableRateLimit": not address.is_loopback,
+        "options": {"defaultType": "spot", "maxRetriesOnFailure": 0, **(_BINANCE_OPTIONS if is_binance else {})},
+        "enableLastHttpResponse": False,
+        "enableLastJsonResponse": False,
+        "enableLastResponseHeaders": False,
+    }
+    if session is not None:
+        config["session"] = session
+    if credentials is not None:
+        config |= {"apiKey": credentials.api_key, "secret": credentials.api_secret, "password": credentials.api_password or ""}
+    exchange = layered(venue_class)(config)
+    exchange.number = str
+    exchange.ssl_context = tls
+    exchange.timeout_on_exit = 0
+    if address.rest_url is not None and is_binance:
+        exchange.urls["api"] = _urls_at(address.rest_url, exchange.urls["api"])
+    elif address.is_testnet:
+        _enter_testnet(exchange, address.exchange)
+    return exchange
+
+
+def _enter_testnet(exchange: Any, name: str) -> None:
+    try:
+        exchange.set_sandbox_mode(True)
+    except Exception as error:  # ccxt raises NotSupported here, which cannot be named without importing it
+        raise Unsupported(f"{name} has no testnet") from error
+
+
+def _urls_at(base: str, urls: dict[str, Any]) -> dict[str, Any]:
+    """Send the spot API to `base` and every other API to a path that does not exist, rather than to the real exchange."""
+    root = base.rstrip("/").removesuffix("/api/v3")
+    spot = {"public": f"{root}/api/v3", "private": f"{root}/api/v3", "v1": f"{root}/api/v1", "sapi": f"{root}/sapi/v1"}
+    return {**dict.fromkeys(urls, f"{root}/not-emulated"), **spot}

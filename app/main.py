@@ -1,0 +1,151 @@
+"""The ASGI entry: `create_app` mounts routers, middleware and error handlers. No logic."""
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import uvicorn
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.security import HTTPBearer
+
+from app import __version__
+from app.accounts.dependencies import current_user
+from app.accounts.router import router as accounts_router
+from app.bootstrap import Announce, running
+from app.brokers.router import router as brokers_router
+from app.core.config import Settings
+from app.core.http import install_error_handlers
+from app.core.middleware import BodyLimit, NoTrailingSlash, OriginGuard, RequestShell
+from app.errors import ConfigError
+from app.marketdata.router import router as marketdata_router
+from app.trading.router import router as trading_router
+from app.ui.errors import render_failure
+from app.ui.routes import mount_pages
+from app.webhooks.router import door
+from app.webhooks.router import router as webhooks_router
+
+health = APIRouter(tags=["health"])
+
+#: Shows "Authorize" in /docs; who is asking is decided by accounts.dependencies.
+_BEARER = Depends(HTTPBearer(auto_error=False, description="From POST /api/auth/login"))
+
+
+@health.get("/healthz", summary="The process answers")
+async def healthz() -> dict[str, str]:
+    """Return that this process is alive."""
+    return {"status": "alive", "version": __version__}
+
+
+@health.get("/readyz", summary="Every loop beats and the database answers")
+async def readyz(request: Request, response: Response) -> dict[str, object]:
+    """Return how each background loop is doing; 503 when one is silent or the database does not answer."""
+    supervisor = request.app.state.supervisor
+    async with request.app.state.database.connection() as connection:
+        await connection.fetchval("SELECT 1")
+    loops = {
+        name: {"alive": health.is_alive, "age_s": round(health.age_s, 1), "restarts": health.restarts}
+        for name, health in supervisor.health.items()
+    }
+    is_ready = all(health.is_alive for health in supervisor.health.values())
+    response.status_code = 200 if is_ready else 503
+    return {"status": "ready" if is_ready else "unwell", "loops": loops, "is_engine": request.app.state.desk.lease.is_held}
+
+
+def say(line: str) -> None:
+    """Tell the person at the terminal something that belongs in no log."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens there, before anything slow is started.
+
+    Raises:
+        ConfigError: the port is taken or the address is not this machine's.
+    """
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}. Choose another with --port.") from error
+    listener.listen(2048)
+    listener.set_inheritable(True)
+    return listener
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which stops in order: open event streams end at the signal, and the signal is not raised again afterwards."""
+
+    def __init__(self, app: FastAPI, settings: Settings) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                ws="none",
+                server_header=False,
+                proxy_headers=bool(settings.trusted_proxies),
+                forwarded_allow_ips=list(settings.trusted_proxies),
+                timeout_graceful_shutdown=5,
+            )
+        )
+        self._stopping: asyncio.Event = app.state.stopping
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at SIGINT and SIGTERM. Overrides uvicorn's, which would raise the signal again and skip what its caller must clean up."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop, number)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+    def _stop(self, number: int) -> None:
+        self._stopping.set()
+        self.handle_exit(number, None)
+
+
+def create_app(settings: Settings | None = None, *, announce: Announce = say) -> FastAPI:
+    """Return the application; everything behind it starts with its lifespan."""
+    chosen = settings or Settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with running(app, chosen, announce):
+            yield
+
+    app = FastAPI(
+        title="Aristobot",
+        version=__version__,
+        summary="Self-hosted crypto trading: alerts, orders, positions.",
+        lifespan=lifespan,
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.settings = chosen
+    app.state.stopping = asyncio.Event()
+    for router in (accounts_router, brokers_router, trading_router, webhooks_router):
+        app.include_router(router, dependencies=[_BEARER])
+    app.include_router(marketdata_router, dependencies=[_BEARER, Depends(current_user)])
+    app.include_router(door)
+    app.include_router(health)
+    mount_pages(app)
+    install_error_handlers(app, render_failure)
+    # The last one added is the outermost.
+    app.add_middleware(BodyLimit)
+    app.add_middleware(OriginGuard)
+    app.add_middleware(NoTrailingSlash)
+    app.add_middleware(RequestShell)
+    return app

@@ -1,0 +1,67 @@
+"""What the heartbeat tells the rest of the process. Published after the commit that made it true."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from app.domain.candles import Candle, Timeframe
+from app.marketdata.models import CandleSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandleClosed:
+    """A candle closed and is stored. Per symbol they come in order of time, each once.
+
+    `is_late` is True when it was fetched after the fact (a reconnection, a gap): stored and complete, perhaps too old to act on.
+    """
+
+    exchange: str
+    symbol: str
+    timeframe: Timeframe
+    candle: Candle
+    source: CandleSource
+    is_late: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandlesLoaded:
+    """History from before this process watched the symbol was stored: `count` candles with open times in [start, end]."""
+
+    exchange: str
+    symbol: str
+    timeframe: Timeframe
+    start: datetime
+    end: datetime
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandleChanged:
+    """The open candle moved; at most twice a second per symbol. Not stored."""
+
+    exchange: str
+    symbol: str
+    timeframe: Timeframe
+    candle: Candle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TickerChanged:
+    """Prices moved; at most four times a second per symbol. `last` is None until a trade was seen."""
+
+    exchange: str
+    symbol: str
+    bid: Decimal | None
+    ask: Decimal | None
+    last: Decimal | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeartbeatChanged:
+    """The feed connected, dropped, became fresh or stale."""
+
+    exchange: str
+    is_connected: bool
+    is_fresh: bool
+    last_error: str | None

@@ -1,0 +1,57 @@
+"""The book of holes: a range of missing candles is written down when found, and again when it is known what became of it."""
+
+from datetime import datetime
+from typing import Final
+
+from app.core.db import Database
+from app.core.ids import new_id
+from app.domain.candles import Timeframe
+from app.marketdata.models import GapOutcome
+
+_FOUND_SQL: Final = """
+INSERT INTO candle_gaps (id, exchange, symbol, timeframe, start_at, end_at, found_at, outcome)
+VALUES ($1, $2, $3, $4, $5, $6, $7, 'open')
+ON CONFLICT (exchange, symbol, timeframe, start_at, end_at) DO NOTHING
+"""
+_HAS_NONE_SQL: Final = """
+INSERT INTO candle_gaps (id, exchange, symbol, timeframe, start_at, end_at, found_at, resolved_at, outcome)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $7, 'exchange_has_none')
+ON CONFLICT (exchange, symbol, timeframe, start_at, end_at) DO UPDATE SET resolved_at = $7, outcome = 'exchange_has_none'
+"""
+_FILLED_SQL: Final = """
+UPDATE candle_gaps SET outcome = 'filled', resolved_at = $5
+WHERE exchange = $1 AND symbol = $2 AND timeframe = $3 AND outcome = 'open' AND end_at <= $4
+"""
+_READ_SQL: Final = """
+SELECT start_at, end_at, outcome FROM candle_gaps WHERE exchange = $1 AND symbol = $2 AND timeframe = $3 ORDER BY start_at, end_at
+"""
+
+
+class GapBook:
+    """Holes in the candles of one exchange and timeframe. Ranges are open times, start inclusive, end exclusive."""
+
+    def __init__(self, database: Database, exchange: str, timeframe: Timeframe) -> None:
+        self._database = database
+        self._exchange = exchange
+        self._timeframe = timeframe.value
+
+    async def found(self, symbol: str, start: datetime, end: datetime, *, at: datetime) -> None:
+        """Write down that candles are missing and will be fetched."""
+        async with self._database.connection() as connection:
+            await connection.execute(_FOUND_SQL, new_id(), self._exchange, symbol, self._timeframe, start, end, at)
+
+    async def exchange_has_none(self, symbol: str, start: datetime, end: datetime, *, at: datetime) -> None:
+        """Write down that the exchange itself has no candles there; they are never invented."""
+        async with self._database.connection() as connection:
+            await connection.execute(_HAS_NONE_SQL, new_id(), self._exchange, symbol, self._timeframe, start, end, at)
+
+    async def covered(self, symbol: str, until: datetime, *, at: datetime) -> None:
+        """Mark every hole that ends by `until` as filled, unless the exchange had none."""
+        async with self._database.connection() as connection:
+            await connection.execute(_FILLED_SQL, self._exchange, symbol, self._timeframe, until, at)
+
+    async def of(self, symbol: str) -> list[tuple[datetime, datetime, GapOutcome]]:
+        """Return all holes of a symbol, oldest first."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_READ_SQL, self._exchange, symbol, self._timeframe)
+        return [(row["start_at"], row["end_at"], GapOutcome(row["outcome"])) for row in rows]

@@ -1,0 +1,119 @@
+"""Tables of market data: candles (partitioned by month), the holes in them, the heartbeat's state and the instruments."""
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.models import Base, CandleFloat, Identified, one_of
+
+
+class CandleSource(StrEnum):
+    """Which road a candle came by."""
+
+    STREAM = "stream"
+    REST = "rest"
+    IMPORT = "import"
+
+
+class GapOutcome(StrEnum):
+    """What became of a hole in the candles."""
+
+    OPEN = "open"
+    FILLED = "filled"
+    EXCHANGE_HAS_NONE = "exchange_has_none"
+
+
+class CandleRow(Base):
+    """One closed candle. Written by `store` through asyncpg only; months are made by `ensure_candle_partition` (migrations)."""
+
+    __tablename__ = "candles"
+    __table_args__ = (one_of("source", CandleSource), {"postgresql_partition_by": "RANGE (open_time)"})
+
+    exchange: Mapped[str] = mapped_column(primary_key=True)
+    symbol: Mapped[str] = mapped_column(primary_key=True)
+    timeframe: Mapped[str] = mapped_column(primary_key=True)
+    open_time: Mapped[datetime] = mapped_column(primary_key=True)
+    open: Mapped[float] = mapped_column(CandleFloat)
+    high: Mapped[float] = mapped_column(CandleFloat)
+    low: Mapped[float] = mapped_column(CandleFloat)
+    close: Mapped[float] = mapped_column(CandleFloat)
+    volume: Mapped[float] = mapped_column(CandleFloat)
+    source: Mapped[str]
+
+
+class CandleGap(Identified, Base):
+    """Candles that were missed: open times from `start_at` inclusive to `end_at` exclusive."""
+
+    __tablename__ = "candle_gaps"
+    __table_args__ = (
+        one_of("outcome", GapOutcome),
+        CheckConstraint("end_at > start_at", name="range_not_empty"),
+        UniqueConstraint("exchange", "symbol", "timeframe", "start_at", "end_at"),
+        Index("ix_candle_gaps_open", "exchange", "symbol", postgresql_where="outcome = 'open'"),
+    )
+
+    exchange: Mapped[str]
+    symbol: Mapped[str]
+    timeframe: Mapped[str]
+    start_at: Mapped[datetime]
+    end_at: Mapped[datetime]
+    found_at: Mapped[datetime]
+    resolved_at: Mapped[datetime | None]
+    outcome: Mapped[str]
+
+
+class HeartbeatStatus(Base):
+    """How the live feed of one exchange is doing; one row per exchange, rewritten every few seconds."""
+
+    __tablename__ = "heartbeat_status"
+
+    exchange: Mapped[str] = mapped_column(primary_key=True)
+    is_connected: Mapped[bool]
+    is_fresh: Mapped[bool]
+    last_heartbeat: Mapped[datetime | None]
+    last_error: Mapped[str | None]
+    symbols_monitored: Mapped[list[str]] = mapped_column(JSONB)
+    started_at: Mapped[datetime | None]
+    stopped_at: Mapped[datetime | None]
+    updated_at: Mapped[datetime]
+
+
+class HeartbeatSession(Identified, Base):
+    """One run of the heartbeat, from start to stop; no stop means that the process was killed or is running."""
+
+    __tablename__ = "heartbeat_sessions"
+    __table_args__ = (Index("ix_heartbeat_sessions_exchange_started_at", "exchange", "started_at"),)
+
+    exchange: Mapped[str]
+    started_at: Mapped[datetime]
+    stopped_at: Mapped[datetime | None]
+    stop_reason: Mapped[str | None]
+
+
+class InstrumentRow(Identified, Base):
+    """One symbol of one exchange with its trading rules (the mission's ExchangeSymbol); shared by all users."""
+
+    __tablename__ = "instruments"
+    __table_args__ = (UniqueConstraint("exchange", "symbol", "type"), Index("ix_instruments_exchange_quote", "exchange", "quote"))
+
+    exchange: Mapped[str]
+    symbol: Mapped[str]
+    type: Mapped[str]
+    base: Mapped[str]
+    quote: Mapped[str]
+    is_active: Mapped[bool]
+    tick_size: Mapped[Decimal]
+    step_size: Mapped[Decimal]
+    min_quantity: Mapped[Decimal | None]
+    max_quantity: Mapped[Decimal | None]
+    min_price: Mapped[Decimal | None]
+    max_price: Mapped[Decimal | None]
+    min_notional: Mapped[Decimal | None]
+    max_notional: Mapped[Decimal | None]
+    raw_info: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    last_updated: Mapped[datetime]

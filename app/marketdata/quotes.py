@@ -1,0 +1,54 @@
+"""The latest prices of one exchange, in memory."""
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """Prices in quote per base. `received_at_s` is monotonic; `at` is for people."""
+
+    symbol: str
+    bid: Decimal | None
+    ask: Decimal | None
+    last: Decimal | None
+    at: datetime
+    received_at_s: float
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the feed last spoke of this symbol."""
+        return time.monotonic() - self.received_at_s
+
+
+class Quotes:
+    """Best bid, best ask and last price of each watched symbol."""
+
+    def __init__(self, exchange: str) -> None:
+        self.exchange = exchange
+        self._quotes: dict[str, Quote] = {}
+
+    def latest(self, symbol: str, *, max_age_s: float | None = None) -> Quote | None:
+        """Return the latest prices, or None when there are none or they are older than `max_age_s` seconds."""
+        quote = self._quotes.get(symbol)
+        if quote is None or (max_age_s is not None and quote.age_s > max_age_s):
+            return None
+        return quote
+
+    def put(
+        self, symbol: str, *, at: datetime, bid: Decimal | None = None, ask: Decimal | None = None, last: Decimal | None = None
+    ) -> Quote:
+        """Keep what is given; what is not given stays as it was."""
+        known = self._quotes.get(symbol)
+        quote = Quote(
+            symbol=symbol,
+            bid=bid if bid is not None or known is None else known.bid,
+            ask=ask if ask is not None or known is None else known.ask,
+            last=last if last is not None or known is None else known.last,
+            at=at,
+            received_at_s=time.monotonic(),
+        )
+        self._quotes[symbol] = quote
+        return quote

@@ -1,0 +1,159 @@
+"""JSON routes of market data. Who may call them is decided where they are mounted."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import AwareDatetime
+
+from app.core.http import problems
+from app.domain.candles import Candle, Timeframe, to_milliseconds
+from app.domain.instruments import Instrument
+from app.errors import InvalidInput
+from app.exchanges.registry import Registry
+from app.marketdata.heartbeat import Heartbeat
+from app.marketdata.instruments import InstrumentBook
+from app.marketdata.queries import MOST_CANDLES, read_chart
+from app.marketdata.quotes import Quotes
+from app.marketdata.schemas import CandlesOut, HeartbeatOut, InstrumentOut, InstrumentsOut, SymbolStatusOut, TickerOut
+
+router = APIRouter(prefix="/api", tags=["market data"])
+
+#: A quote older than this is asked for again.
+_QUOTE_MAX_AGE_S = 5.0
+_MOST_SYMBOLS = 1000
+
+
+def _heartbeat(request: Request) -> Heartbeat:
+    heartbeat: Heartbeat = request.app.state.heartbeat
+    return heartbeat
+
+
+def _instruments(request: Request) -> InstrumentBook:
+    instruments: InstrumentBook = request.app.state.instruments
+    return instruments
+
+
+def _quotes(request: Request) -> Quotes:
+    quotes: Quotes = request.app.state.quotes
+    return quotes
+
+
+def _registry(request: Request) -> Registry:
+    registry: Registry = request.app.state.registry
+    return registry
+
+
+HeartbeatDep = Annotated[Heartbeat, Depends(_heartbeat)]
+InstrumentsDep = Annotated[InstrumentBook, Depends(_instruments)]
+QuotesDep = Annotated[Quotes, Depends(_quotes)]
+RegistryDep = Annotated[Registry, Depends(_registry)]
+ExchangeName = Annotated[str, Query(pattern="^[a-z0-9]{2,32}$", description="Exchange id, such as binance")]
+SymbolText = Annotated[str, Query(min_length=2, max_length=40, description="BTC/USDT, BTCUSDT or BINANCE:BTCUSDT")]
+
+
+@router.get("/ohlcv", summary="Candles for a chart", responses=problems(404, 422, 503))
+async def get_candles(
+    symbol: SymbolText,
+    heartbeat: HeartbeatDep,
+    instruments: InstrumentsDep,
+    *,
+    exchange: ExchangeName = "binance",
+    timeframe: Timeframe = Timeframe.M1,
+    start: Annotated[AwareDatetime | None, Query(description="First open time, inclusive")] = None,
+    end: Annotated[AwareDatetime | None, Query(description="Last open time, exclusive")] = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_CANDLES)] = 500,
+) -> CandlesOut:
+    """Return stored candles, oldest first: the first `limit` from `start` on, or the newest `limit` without it."""
+    _check_range(start, end)
+    instrument = await instruments.require(exchange, symbol)
+    is_live = heartbeat.status.exchange == exchange
+    chart = await read_chart(
+        heartbeat.store,
+        exchange,
+        instrument.symbol,
+        timeframe,
+        start=start,
+        end=end,
+        limit=limit,
+        open_candle=heartbeat.open_candle(instrument.symbol) if is_live else None,
+    )
+    return CandlesOut(
+        items=[_row(candle) for candle in chart.candles],
+        exchange=exchange,
+        symbol=instrument.symbol,
+        timeframe=timeframe.value,
+        is_last_open=chart.is_last_open,
+    )
+
+
+@router.get("/symbols", summary="Symbols with their trading rules", responses=problems(422, 503))
+async def get_symbols(
+    instruments: InstrumentsDep,
+    *,
+    exchange: ExchangeName = "binance",
+    search: Annotated[str | None, Query(max_length=40, description="Part of the symbol")] = None,
+    quote: Annotated[str | None, Query(max_length=20, description="Quote asset, such as USDT")] = None,
+    limit: Annotated[int, Query(ge=1, le=_MOST_SYMBOLS)] = 100,
+    cursor: Annotated[str | None, Query(max_length=40, description="`next` of the page before")] = None,
+) -> InstrumentsOut:
+    """Return active symbols in alphabetical order; those whose base begins with `search` come first on a searched page."""
+    book = await instruments.all(exchange)
+    wanted = [found for found in book.values() if found.is_active and _matches(found, search, quote)]
+    begins = (search or "").upper()
+    wanted.sort(key=lambda found: (not found.base.startswith(begins), found.symbol))
+    if cursor is not None:
+        known = [found.symbol for found in wanted]
+        wanted = wanted[known.index(cursor) + 1 :] if cursor in known else []
+    page = wanted[:limit]
+    return InstrumentsOut(items=[InstrumentOut.of(found) for found in page], next=page[-1].symbol if len(wanted) > limit else None)
+
+
+@router.get("/ticker", summary="Best prices of a symbol", responses=problems(404, 422, 503))
+async def get_ticker(
+    symbol: SymbolText,
+    instruments: InstrumentsDep,
+    quotes: QuotesDep,
+    registry: RegistryDep,
+    *,
+    exchange: ExchangeName = "binance",
+) -> TickerOut:
+    """Return the live feed's prices, or the exchange's own answer for a symbol that is not watched."""
+    instrument = await instruments.require(exchange, symbol)
+    quote = quotes.latest(instrument.symbol, max_age_s=_QUOTE_MAX_AGE_S) if quotes.exchange == exchange else None
+    if quote is not None and quote.last is not None:
+        return TickerOut(exchange=exchange, symbol=quote.symbol, bid=quote.bid, ask=quote.ask, last=quote.last, at=quote.at)
+    ticker = await (await registry.public(exchange)).fetch_ticker(instrument.symbol)
+    return TickerOut(exchange=exchange, symbol=ticker.symbol, bid=ticker.bid, ask=ticker.ask, last=ticker.last, at=ticker.at)
+
+
+@router.get("/heartbeat/status", summary="The live feed")
+async def get_heartbeat(heartbeat: HeartbeatDep) -> HeartbeatOut:
+    """Return whether the live feed is connected and safe to act on."""
+    feed = heartbeat.status
+    return HeartbeatOut(
+        exchange=feed.exchange,
+        is_connected=feed.is_connected,
+        is_fresh=feed.is_fresh,
+        last_heartbeat=feed.last_message_at,
+        last_error=feed.last_error,
+        symbols_monitored=[SymbolStatusOut(symbol=symbol, last_closed=heartbeat.last_closed(symbol)) for symbol in heartbeat.symbols],
+        started_at=feed.started_at,
+        connections=feed.connections,
+    )
+
+
+def _check_range(start: datetime | None, end: datetime | None) -> None:
+    if start is not None and end is not None and end <= start:
+        raise InvalidInput(f"end must be after start, was {end.isoformat()}", field="end")
+
+
+def _matches(instrument: Instrument, search: str | None, quote: str | None) -> bool:
+    if quote is not None and instrument.quote != quote.strip().upper():
+        return False
+    text = (search or "").strip().upper()
+    return text in instrument.symbol or text in f"{instrument.base}{instrument.quote}"
+
+
+def _row(candle: Candle) -> tuple[int, float, float, float, float, float]:
+    return to_milliseconds(candle.open_time), candle.open, candle.high, candle.low, candle.close, candle.volume

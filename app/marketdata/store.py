@@ -1,0 +1,179 @@
+"""The candle table: one statement for a batch of closes, COPY for history, plain reads. Plain asyncpg, because this is a hot path."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+
+from app.core.db import Database
+from app.domain.candles import EPOCH, Candle, Timeframe, from_milliseconds
+from app.errors import InvalidInput
+from app.marketdata.aggregate import to_candles
+from app.marketdata.bulk import Candles, copy_in, copy_out
+from app.marketdata.models import CandleSource
+
+_UPSERT_SQL: Final = """
+INSERT INTO candles AS stored (exchange, symbol, timeframe, open_time, open, high, low, close, volume, source)
+SELECT $1, symbol, timeframe, open_time, open, high, low, close, volume, $2
+FROM unnest($3::text[], $4::text[], $5::timestamptz[], $6::float8[], $7::float8[], $8::float8[], $9::float8[], $10::float8[])
+    AS new (symbol, timeframe, open_time, open, high, low, close, volume)
+ON CONFLICT (exchange, symbol, timeframe, open_time) DO UPDATE SET
+    open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume,
+    source = excluded.source
+WHERE (stored.open, stored.high, stored.low, stored.close, stored.volume)
+    IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume)
+RETURNING symbol, timeframe, open_time
+"""
+_LATEST_SQL: Final = """
+SELECT open_time, open, high, low, close, volume FROM (
+    SELECT * FROM candles WHERE exchange = $1 AND symbol = $2 AND timeframe = $3 AND open_time < $4 ORDER BY open_time DESC LIMIT $5
+) AS latest ORDER BY open_time
+"""
+_FROM_SQL: Final = """
+SELECT open_time, open, high, low, close, volume FROM candles
+WHERE exchange = $1 AND symbol = $2 AND timeframe = $3 AND open_time >= $4 AND open_time < $5 ORDER BY open_time LIMIT $6
+"""
+_LAST_SQL: Final = """
+SELECT wanted.symbol, last.open_time FROM unnest($3::text[]) AS wanted (symbol)
+CROSS JOIN LATERAL (
+    SELECT open_time FROM candles WHERE exchange = $1 AND timeframe = $2 AND symbol = wanted.symbol ORDER BY open_time DESC LIMIT 1
+) AS last
+"""
+_ANY_BETWEEN_SQL: Final = """
+SELECT EXISTS (
+    SELECT FROM candles WHERE exchange = $1 AND symbol = $2 AND timeframe = $3 AND open_time BETWEEN $4 AND $5
+)
+"""
+_FAR_FUTURE: Final = datetime(2100, 1, 1, tzinfo=UTC)
+_UPSERT_CHUNK: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """A closed candle on its way into the table."""
+
+    symbol: str
+    timeframe: Timeframe
+    candle: Candle
+
+    @property
+    def key(self) -> tuple[str, str, datetime]:
+        """What makes it unique within an exchange."""
+        return self.symbol, self.timeframe.value, self.candle.open_time
+
+
+class CandleStore:
+    """Reads and writes candles. Only closed ones are stored."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._months: set[tuple[int, int]] = set()
+
+    async def upsert(self, exchange: str, closes: Sequence[Close], *, source: CandleSource) -> set[tuple[str, str, datetime]]:
+        """Store closed candles in one statement; return the keys (symbol, timeframe, open time) that were new or different.
+
+        The same candle again changes nothing. A later version with other numbers replaces the earlier one.
+        """
+        if not closes:
+            return set()
+        unique = list({close.key: close for close in closes}.values())
+        candles = [close.candle for close in unique]
+        await self._ensure_partitions({(c.open_time.year, c.open_time.month) for c in candles})
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                _UPSERT_SQL,
+                exchange,
+                source.value,
+                [close.symbol for close in unique],
+                [close.timeframe.value for close in unique],
+                [c.open_time for c in candles],
+                [c.open for c in candles],
+                [c.high for c in candles],
+                [c.low for c in candles],
+                [c.close for c in candles],
+                [c.volume for c in candles],
+            )
+        return {(row["symbol"], row["timeframe"], row["open_time"]) for row in rows}
+
+    async def load(self, exchange: str, symbol: str, timeframe: Timeframe, candles: Candles, *, source: CandleSource) -> int:
+        """Store history of any length and return how many candles it had: by COPY where nothing is stored yet, else by upsert.
+
+        Raises:
+            InvalidInput: the candles are not ascending, not on the timeframe's grid, or not finite.
+        """
+        if not len(candles):
+            return 0
+        _check(candles, timeframe)
+        first, last = (from_milliseconds(int(candles["open_time"][edge])) for edge in (0, -1))
+        await self._ensure_partitions(_months_between(first, last))
+        async with self._database.connection() as connection:
+            is_occupied = await connection.fetchval(_ANY_BETWEEN_SQL, exchange, symbol, timeframe.value, first, last)
+            if not is_occupied:
+                await copy_in(connection, candles, exchange=exchange, symbol=symbol, timeframe=timeframe, source=source)
+                return len(candles)
+        for start in range(0, len(candles), _UPSERT_CHUNK):
+            chunk = to_candles(candles[start : start + _UPSERT_CHUNK])
+            await self.upsert(exchange, [Close(symbol, timeframe, candle) for candle in chunk], source=source)
+        return len(candles)
+
+    async def latest(self, exchange: str, symbol: str, timeframe: Timeframe, *, limit: int, before: datetime = _FAR_FUTURE) -> list[Candle]:
+        """Return the last `limit` stored candles that opened before `before`, oldest first."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_LATEST_SQL, exchange, symbol, timeframe.value, before, limit)
+        return [_candle(row) for row in rows]
+
+    async def between(
+        self, exchange: str, symbol: str, timeframe: Timeframe, *, start: datetime, end: datetime = _FAR_FUTURE, limit: int
+    ) -> list[Candle]:
+        """Return the first `limit` stored candles with open times in [start, end), oldest first."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_FROM_SQL, exchange, symbol, timeframe.value, start, end, limit)
+        return [_candle(row) for row in rows]
+
+    async def array(
+        self, exchange: str, symbol: str, timeframe: Timeframe, *, start: datetime = EPOCH, end: datetime = _FAR_FUTURE
+    ) -> Candles:
+        """Return stored candles with open times in [start, end) as a numpy array, oldest first."""
+        async with self._database.connection() as connection:
+            return await copy_out(connection, exchange, symbol, timeframe, start=start, end=end)
+
+    async def last_open_times(self, exchange: str, timeframe: Timeframe, symbols: Collection[str]) -> dict[str, datetime]:
+        """Return the newest stored open time of each symbol that has any."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_LAST_SQL, exchange, timeframe.value, list(symbols))
+        return {row["symbol"]: row["open_time"] for row in rows}
+
+    async def _ensure_partitions(self, months: set[tuple[int, int]]) -> None:
+        missing = sorted(months - self._months)
+        if not missing:
+            return
+        async with self._database.connection() as connection:
+            for year, month in missing:
+                await connection.execute("SELECT ensure_candle_partition($1)", datetime(year, month, 1, tzinfo=UTC))
+        self._months |= months
+
+
+def _candle(row: Any) -> Candle:
+    moment, opened, high, low, close, volume = row
+    return Candle(open_time=moment, open=opened, high=high, low=low, close=close, volume=volume)
+
+
+def _check(candles: Candles, timeframe: Timeframe) -> None:
+    moments = candles["open_time"]
+    if np.any(moments[1:] <= moments[:-1]):
+        raise InvalidInput("candles must be in ascending order of open time, each once", field="open_time")
+    if np.any(moments % timeframe.milliseconds):
+        raise InvalidInput(f"every open time must be a multiple of {timeframe.value}", field="open_time")
+    if not all(np.all(np.isfinite(candles[name])) for name in ("open", "high", "low", "close", "volume")):
+        raise InvalidInput("prices and volumes must be finite numbers", field="close")
+
+
+def _months_between(first: datetime, last: datetime) -> set[tuple[int, int]]:
+    months = set()
+    moment = first.replace(day=1)
+    while moment <= last:
+        months.add((moment.year, moment.month))
+        moment = (moment + timedelta(days=32)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return months

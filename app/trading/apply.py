@@ -1,0 +1,207 @@
+"""The one place where an order's state is written: event → order, fills and position, in one transaction, fenced by the lease.
+
+Rows are locked in a fixed order, order before position.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+
+from app.core.ids import new_id
+from app.domain.enums import OrderState
+from app.domain.orders import Fill, OrderEvent, OrderStatus, Reported, apply
+from app.domain.positions import Position
+from app.errors import Fenced, OrderNotFound
+from app.trading.desk import Desk
+from app.trading.events import FillRecorded, OrderChanged
+from app.trading.records import OrderRecord
+
+log = structlog.get_logger(__name__)
+
+_LOCK_ORDER: Final = """
+WITH held AS (SELECT 1 FROM leases WHERE role = $2 AND owner = $3 AND epoch = $4 AND until > now() FOR SHARE)
+SELECT orders.* FROM orders, held WHERE orders.id = $1 FOR UPDATE OF orders
+"""
+_INSERT_FILLS: Final = """
+INSERT INTO fills (broker_id, symbol, trade_id, order_id, user_id, side, price, quantity, fee, fee_asset, liquidity, executed_at)
+SELECT $1, $2, f.trade_id, $3, $4, $5, f.price, f.quantity, f.fee, f.fee_asset, f.liquidity, f.executed_at
+  FROM unnest($6::text[], $7::numeric[], $8::numeric[], $9::numeric[], $10::text[], $11::text[], $12::timestamptz[])
+    AS f (trade_id, price, quantity, fee, fee_asset, liquidity, executed_at)
+ON CONFLICT ON CONSTRAINT pk_fills DO NOTHING
+RETURNING trade_id
+"""
+_UPDATE_ORDER: Final = """
+WITH changed AS (
+  UPDATE orders SET state = $2, filled_quantity = $3, fills_quantity = fills_quantity + $4, average_price = $5, venue_order_id = $6,
+         code = $7, detail = $8, epoch = $9, updated_at = $10, acknowledged_at = coalesce(acknowledged_at, $11)
+   WHERE id = $1 RETURNING *),
+noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state, detail) SELECT id, user_id, $10, $12, state, $13 FROM changed)
+SELECT * FROM changed
+"""
+_OPEN_POSITION: Final = """
+INSERT INTO positions (id, user_id, broker_id, bot_id, symbol, base, quote, source, status, opened_at, updated_at)
+VALUES ($1, $2, $3, NULL, $4, $5, $6, $7, 'open', $8, $8)
+ON CONFLICT (broker_id, symbol) WHERE status <> 'closed' AND bot_id IS NULL DO NOTHING
+"""
+_LOCK_POSITION: Final = "SELECT * FROM positions WHERE broker_id = $1 AND symbol = $2 AND status <> 'closed' AND bot_id IS NULL FOR UPDATE"
+_UPDATE_POSITION: Final = """
+UPDATE positions
+   SET quantity = $2, average_price = $3, realized_pnl = $4, fees = $5, updated_at = $6, status = $7, closed_at = $8
+ WHERE id = $1
+"""
+
+
+async def record(desk: Desk, order_id: UUID, event: OrderEvent) -> OrderRecord:
+    """Apply `event` to the order, count its new fills into the position, commit, and publish what changed.
+
+    Raises:
+        Fenced: another process owns the engine role now; nothing was written.
+        OrderNotFound: no such order.
+        InvalidTransition: the event cannot happen to this order; nothing was written.
+    """
+    now = desk.clock.now()
+    async with desk.database.raw_transaction() as connection:
+        before = await _lock(desk, connection, order_id)
+        status = apply(before.status, event)
+        fresh = await _count_fills(connection, before, event.fills) if isinstance(event, Reported) and event.fills else []
+        counted = sum((fill.quantity for fill in fresh), Decimal(0))
+        status = _with_counted(status, before.fills_quantity + counted)
+        if status == before.status and not fresh:
+            return before
+        if fresh:
+            await _fold(desk, connection, before, fresh, now)
+        acknowledged = now if isinstance(event, Reported) else None
+        after = OrderRecord.of(
+            await connection.fetchrow(
+                _UPDATE_ORDER,
+                order_id,
+                status.state.value,
+                status.filled_quantity,
+                counted,
+                status.average_price,
+                status.venue_order_id,
+                status.code,
+                status.detail,
+                desk.lease.epoch,
+                now,
+                acknowledged,
+                type(event).__name__,
+                _told(event, fresh),
+            )
+        )
+    _publish(desk, after, fresh)
+    return after
+
+
+async def _lock(desk: Desk, connection: Any, order_id: UUID) -> OrderRecord:
+    lease = desk.lease
+    row = await connection.fetchrow(_LOCK_ORDER, order_id, lease.role, lease.owner, lease.epoch)
+    if row is None:
+        if await connection.fetchval("SELECT 1 FROM orders WHERE id = $1", order_id) is None:
+            raise OrderNotFound
+        raise Fenced(f"another process has taken over the role {lease.role}")
+    return OrderRecord.of(row)
+
+
+def _with_counted(status: OrderStatus, counted: Decimal) -> OrderStatus:
+    """Fills are the truth for what is filled: the total never lies below what was counted."""
+    if counted <= status.filled_quantity:
+        return status
+    state = OrderState.FILLED if counted >= status.quantity else status.state
+    return replace(status, filled_quantity=counted, state=state)
+
+
+async def _count_fills(connection: Any, order: OrderRecord, fills: Sequence[Fill]) -> list[Fill]:
+    """Insert the fills that are new; return them in the order they happened."""
+    rows = await connection.fetch(
+        _INSERT_FILLS,
+        order.broker_id,
+        order.symbol,
+        order.id,
+        order.user_id,
+        order.side.value,
+        [fill.trade_id for fill in fills],
+        [fill.price for fill in fills],
+        [fill.quantity for fill in fills],
+        [fill.fee for fill in fills],
+        [fill.fee_asset for fill in fills],
+        [fill.liquidity.value for fill in fills],
+        [fill.executed_at for fill in fills],
+    )
+    inserted = {row["trade_id"] for row in rows}
+    return sorted((fill for fill in fills if fill.trade_id in inserted), key=lambda fill: (fill.executed_at, fill.trade_id))
+
+
+async def _fold(desk: Desk, connection: Any, order: OrderRecord, fills: Sequence[Fill], now: datetime) -> None:
+    base, _, quote = order.symbol.partition("/")
+    opened_at = fills[0].executed_at
+    await connection.execute(
+        _OPEN_POSITION, new_id(), order.user_id, order.broker_id, order.symbol, base, quote, order.source.value, opened_at
+    )
+    row = await connection.fetchrow(_LOCK_POSITION, order.broker_id, order.symbol)
+    position = Position(
+        base=base,
+        quote=quote,
+        quantity=row["quantity"],
+        average_price=row["average_price"],
+        realized_pnl=row["realized_pnl"],
+        fees=row["fees"],
+    )
+    for fill in fills:
+        position = position.apply(order.side, fill)
+    is_flat = abs(position.quantity) < await _smallest(desk, connection, order)
+    await connection.execute(
+        _UPDATE_POSITION,
+        row["id"],
+        position.quantity,
+        position.average_price,
+        position.realized_pnl,
+        position.fees,
+        now,
+        "closed" if is_flat else "open",
+        fills[-1].executed_at if is_flat else None,
+    )
+
+
+async def _smallest(desk: Desk, connection: Any, order: OrderRecord) -> Decimal:
+    """What remains below one step cannot be sold: it is dust, and the position is closed."""
+    exchange = await connection.fetchval("SELECT exchange FROM brokers WHERE id = $1", order.broker_id)
+    instrument = desk.instruments.cached(exchange, order.symbol)
+    return instrument.step_size if instrument is not None else Decimal("1e-18")
+
+
+def _told(event: OrderEvent, fresh: Sequence[Fill]) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    for name in ("code", "detail", "venue_order_id"):
+        value = getattr(event, name, None)
+        if value is not None:
+            told[name] = value
+    if isinstance(event, Reported):
+        told["reported"] = event.state.value
+        told["filled_quantity"] = str(event.filled_quantity)
+        told["trade_ids"] = [fill.trade_id for fill in fresh]
+    return told
+
+
+def _publish(desk: Desk, order: OrderRecord, fresh: Sequence[Fill]) -> None:
+    desk.bus.publish(
+        OrderChanged(user_id=order.user_id, order_id=order.id, symbol=order.symbol, state=order.state, delivery_id=order.delivery_id)
+    )
+    for fill in fresh:
+        desk.bus.publish(
+            FillRecorded(
+                user_id=order.user_id,
+                broker_id=order.broker_id,
+                order_id=order.id,
+                symbol=order.symbol,
+                side=order.side,
+                price=fill.price,
+                quantity=fill.quantity,
+                executed_at=fill.executed_at,
+            )
+        )

@@ -1,0 +1,55 @@
+"""What every trading use case works with, put together by bootstrap."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Protocol
+from uuid import UUID
+
+from app.brokers.connections import Connections
+from app.core.clock import Clock
+from app.core.db import Database
+from app.core.events import EventBus
+from app.core.leases import LeaseHolder
+from app.domain.instruments import Instrument
+
+#: The role whose holder sends orders.
+ENGINE_ROLE = "engine"
+
+
+class Instruments(Protocol):
+    """Instruments by exchange, from memory once loaded."""
+
+    async def get(self, exchange: str, symbol: str) -> Instrument | None:
+        """Return one instrument by its unified symbol."""
+
+    def cached(self, exchange: str, symbol: str) -> Instrument | None:
+        """Return one instrument without waiting, or None when its exchange is not loaded yet."""
+
+    async def all(self, exchange: str) -> Mapping[str, Instrument]:
+        """Return all instruments of an exchange by unified symbol."""
+
+
+class Quotes(Protocol):
+    """The latest prices of watched symbols, from memory."""
+
+    def reference_price(self, exchange: str, symbol: str, *, is_buy: bool) -> Decimal | None:
+        """Return what a market order would pay (ask) or get (bid) now, in quote per base; None when not known or too old."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """Everything an order passes on its way."""
+
+    database: Database
+    connections: Connections
+    instruments: Instruments
+    quotes: Quotes
+    bus: EventBus
+    lease: LeaseHolder
+    clock: Clock
+    #: Orders this process is sending right now; reconcile leaves them alone.
+    in_flight: set[UUID] = field(default_factory=set)
+    #: Set when an order is in doubt, so that reconcile asks at once instead of at its next round.
+    doubt: asyncio.Event = field(default_factory=asyncio.Event)

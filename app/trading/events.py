@@ -1,0 +1,43 @@
+"""What trading publishes after its commits."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from app.domain.enums import OrderState, Side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderChanged:
+    """An order is new or has changed."""
+
+    user_id: UUID
+    order_id: UUID
+    symbol: str
+    state: OrderState
+    delivery_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FillRecorded:
+    """A fill was counted, and with it the position."""
+
+    user_id: UUID
+    broker_id: UUID
+    order_id: UUID
+    symbol: str
+    side: Side
+    price: Decimal
+    quantity: Decimal
+    executed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortfolioChanged:
+    """Balances and equity of an account were read again."""
+
+    user_id: UUID
+    broker_id: UUID
+    equity_usdt: Decimal
+    at: datetime

@@ -1,0 +1,24 @@
+"""What the market would pay now, from the live feed. A price that is too old is no price."""
+
+from decimal import Decimal
+from typing import Final
+
+from app.marketdata.quotes import Quotes
+
+_MAX_AGE_S: Final = 15.0
+
+
+class FeedPrices:
+    """The heartbeat's quotes as trading asks for them."""
+
+    def __init__(self, quotes: Quotes) -> None:
+        self._quotes = quotes
+
+    def reference_price(self, exchange: str, symbol: str, *, is_buy: bool) -> Decimal | None:
+        """Return the ask for a buy and the bid for a sell, else the last price; None when the feed is silent or does not watch it."""
+        if exchange != self._quotes.exchange:
+            return None
+        quote = self._quotes.latest(symbol, max_age_s=_MAX_AGE_S)
+        if quote is None:
+            return None
+        return (quote.ask if is_buy else quote.bid) or quote.last

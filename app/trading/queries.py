@@ -1,0 +1,146 @@
+"""Reading orders, fills, positions, balances and equity, always of one user. Plain rows out; no exchange is asked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from app.core.db import Database
+from app.errors import InvalidInput, OrderNotFound
+from app.trading.desk import Quotes
+
+_ORDERS: Final = """
+SELECT o.*, f.fee, f.fee_asset FROM orders o
+  LEFT JOIN LATERAL (
+    SELECT sum(fee) AS fee, fee_asset FROM fills WHERE order_id = o.id GROUP BY fee_asset ORDER BY count(*) DESC LIMIT 1) f ON true
+ WHERE o.user_id = $1
+"""
+_FILLS: Final = """
+SELECT * FROM fills
+ WHERE user_id = $1 AND ($2::timestamptz IS NULL OR executed_at < $2) AND ($3::text IS NULL OR symbol = $3)
+ ORDER BY executed_at DESC, trade_id DESC LIMIT $4
+"""
+_POSITIONS: Final = """
+SELECT p.*, b.exchange FROM positions p JOIN brokers b ON b.id = p.broker_id
+ WHERE p.user_id = $1 AND p.status <> 'closed' AND ($2::uuid IS NULL OR p.broker_id = $2) ORDER BY p.opened_at DESC
+"""
+_BALANCES: Final = """
+SELECT l.* FROM balances l JOIN brokers b ON b.id = l.broker_id AND b.removed_at IS NULL
+ WHERE l.user_id = $1 AND ($2::uuid IS NULL OR l.broker_id = $2) ORDER BY l.value_usdt DESC NULLS LAST, l.asset
+"""
+_REALIZED: Final = "SELECT coalesce(sum(realized_pnl), 0) FROM positions WHERE user_id = $1 AND ($2::uuid IS NULL OR broker_id = $2)"
+#: One account's worth per bucket is its last snapshot in it; a user's is the sum over accounts, each carried forward.
+_EQUITY: Final = """
+SELECT at, equity_usdt, broker_id FROM (
+  SELECT DISTINCT ON (broker_id, bucket) broker_id, at, equity_usdt
+    FROM (SELECT broker_id, at, equity_usdt, date_bin($3, at, 'epoch'::timestamptz) AS bucket
+            FROM equity_snapshots WHERE user_id = $1 AND at >= $2) s
+   ORDER BY broker_id, bucket, at DESC) t ORDER BY at
+"""
+
+
+async def list_orders(
+    database: Database, user_id: UUID, *, limit: int = 50, cursor: str | None = None, symbol: str | None = None, state: str | None = None
+) -> tuple[list[Any], str | None]:
+    """Return orders, newest first, and the cursor of the next page (None at the end).
+
+    Raises:
+        InvalidInput: the cursor is not one of ours.
+    """
+    conditions, values = _page(cursor)
+    for column, value in (("symbol", symbol), ("state", state)):
+        if value is not None:
+            values.append(value)
+            conditions += f" AND o.{column} = ${len(values) + 1}"
+    sql = f"{_ORDERS}{conditions} ORDER BY o.id DESC LIMIT {limit + 1:d}"
+    async with database.connection() as connection:
+        rows = await connection.fetch(sql, user_id, *values)
+    return rows[:limit], str(rows[limit - 1]["id"]) if len(rows) > limit else None
+
+
+def _page(cursor: str | None) -> tuple[str, list[Any]]:
+    if cursor is None:
+        return "", []
+    try:
+        return " AND o.id < $2", [UUID(cursor)]
+    except ValueError as error:
+        raise InvalidInput("the cursor is not one that a list gave", field="cursor") from error
+
+
+async def get_order(database: Database, user_id: UUID, order_id: UUID) -> Any:
+    """Return one order's row.
+
+    Raises:
+        OrderNotFound: no such order of this user.
+    """
+    async with database.connection() as connection:
+        row = await connection.fetchrow(f"{_ORDERS} AND o.id = $2", user_id, order_id)
+    if row is None:
+        raise OrderNotFound
+    return row
+
+
+async def list_fills(
+    database: Database, user_id: UUID, *, limit: int = 50, before: datetime | None = None, symbol: str | None = None
+) -> list[Any]:
+    """Return fills, newest first."""
+    async with database.connection() as connection:
+        return list(await connection.fetch(_FILLS, user_id, before, symbol, limit))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkedPosition:
+    """An open position at the market's price; `mark_price` is None when nobody quotes the symbol now."""
+
+    row: Any
+    mark_price: Decimal | None
+
+    @property
+    def unrealized_pnl(self) -> Decimal | None:
+        """The open part's profit in quote."""
+        average = self.row["average_price"]
+        if self.mark_price is None or average is None:
+            return None
+        pnl: Decimal = self.row["quantity"] * (self.mark_price - average)
+        return pnl
+
+
+async def list_positions(database: Database, quotes: Quotes, user_id: UUID, *, broker_id: UUID | None = None) -> list[MarkedPosition]:
+    """Return open positions, the latest first, at what closing them would bring."""
+    async with database.connection() as connection:
+        rows = await connection.fetch(_POSITIONS, user_id, broker_id)
+    return [
+        MarkedPosition(row=row, mark_price=quotes.reference_price(row["exchange"], row["symbol"], is_buy=row["quantity"] < 0))
+        for row in rows
+    ]
+
+
+async def list_balances(database: Database, user_id: UUID, *, broker_id: UUID | None = None) -> list[Any]:
+    """Return the balances that the exchanges last told, the most valuable first."""
+    async with database.connection() as connection:
+        return list(await connection.fetch(_BALANCES, user_id, broker_id))
+
+
+async def realized_pnl(database: Database, user_id: UUID, *, broker_id: UUID | None = None) -> Decimal:
+    """Return all realised profit, after fees."""
+    async with database.connection() as connection:
+        total: Decimal = await connection.fetchval(_REALIZED, user_id, broker_id)
+    return total
+
+
+async def equity_series(database: Database, user_id: UUID, *, since: datetime, bucket: Any) -> list[tuple[datetime, Decimal]]:
+    """Return what the user's accounts were worth together, in USDT, oldest first, one point per `bucket` (a timedelta) at most."""
+    async with database.connection() as connection:
+        rows = await connection.fetch(_EQUITY, user_id, since, bucket)
+    return _carried_forward(rows)
+
+
+def _carried_forward(rows: Sequence[Any]) -> list[tuple[datetime, Decimal]]:
+    worth: dict[UUID, Decimal] = {}
+    series: list[tuple[datetime, Decimal]] = []
+    for row in rows:
+        worth[row["broker_id"]] = row["equity_usdt"]
+        series.append((row["at"], sum(worth.values(), Decimal(0))))
+    return series

@@ -1,0 +1,149 @@
+"""`/api/orders`, `/api/positions`, `/api/fills`, `/api/portfolio`."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from app.accounts.dependencies import CurrentUser
+from app.core.http import problems
+from app.core.ids import new_id
+from app.domain.enums import OrderState
+from app.errors import DuplicateIntent
+from app.trading import queries
+from app.trading.cancel import cancel
+from app.trading.desk import Desk
+from app.trading.queries import MarkedPosition
+from app.trading.records import OrderRecord
+from app.trading.schemas import (
+    BalanceLine,
+    FillOut,
+    FillPage,
+    OrderIn,
+    OrderOut,
+    OrderPage,
+    PortfolioOut,
+    PositionOut,
+    PositionPage,
+    ProfitLines,
+)
+from app.trading.submit import submit
+
+router = APIRouter(prefix="/api", tags=["trading"])
+
+Limit = Annotated[int, Query(ge=1, le=500)]
+
+
+def _desk(request: Request) -> Desk:
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+@router.post("/orders", status_code=201, summary="Place an order", responses=problems(401, 404, 409, 422, 503))
+async def place_order(
+    request: Request,
+    response: Response,
+    principal: CurrentUser,
+    body: OrderIn,
+    idempotency_key: Annotated[str | None, Header(max_length=100)] = None,
+) -> OrderOut:
+    """Send an order. 201 when the exchange answered; 202 while its answer is in doubt, and we keep asking.
+
+    The same `client_intent_id` (or Idempotency-Key) again answers with the order it made the first time, and sends nothing.
+    """
+    desk = _desk(request)
+    given = body.client_intent_id or idempotency_key
+    key = f"manual:{principal.user_id}:{given}" if given else f"manual:{new_id()}"
+    submission = await submit(desk, principal.user_id, body.intent(key), broker_id=body.broker_id)
+    if not submission.is_new and not _is_same(body, submission.order):
+        raise DuplicateIntent("this client_intent_id was used for another order; give each order its own")
+    if submission.order.state in (OrderState.INTENT, OrderState.SUBMITTING, OrderState.UNKNOWN):
+        response.status_code = 202
+    elif not submission.is_new:
+        response.status_code = 200
+    return OrderOut.of(await queries.get_order(desk.database, principal.user_id, submission.order.id))
+
+
+def _is_same(body: OrderIn, order: OrderRecord) -> bool:
+    """Whether a repeated id asks for what it asked for before, as far as the stored order can tell."""
+    quantity_differs = body.quantity is not None and not 0 <= body.quantity - order.quantity < body.quantity
+    return body.side is order.side and body.type is order.type and not quantity_differs
+
+
+@router.get("/orders", summary="Orders, newest first", responses=problems(401, 422))
+async def list_orders(
+    request: Request,
+    principal: CurrentUser,
+    limit: Limit = 50,
+    cursor: str | None = None,
+    symbol: str | None = None,
+    state: OrderState | None = None,
+) -> OrderPage:
+    """Return one page of orders, refused ones too."""
+    rows, following = await queries.list_orders(
+        _desk(request).database, principal.user_id, limit=limit, cursor=cursor, symbol=symbol, state=None if state is None else state.value
+    )
+    return OrderPage(items=[OrderOut.of(row) for row in rows], next=following)
+
+
+@router.get("/orders/{order_id}", summary="One order", responses=problems(401, 404))
+async def get_order(request: Request, principal: CurrentUser, order_id: UUID) -> OrderOut:
+    """Return one order."""
+    return OrderOut.of(await queries.get_order(_desk(request).database, principal.user_id, order_id))
+
+
+@router.delete("/orders/{order_id}", summary="Cancel an order", responses=problems(401, 404, 409, 503))
+async def cancel_order(request: Request, principal: CurrentUser, order_id: UUID) -> OrderOut:
+    """Cancel what is left of an order, and return it as it then stands."""
+    desk = _desk(request)
+    await cancel(desk, principal.user_id, order_id)
+    return OrderOut.of(await queries.get_order(desk.database, principal.user_id, order_id))
+
+
+@router.get("/fills", summary="Executions, newest first", responses=problems(401, 422))
+async def list_fills(
+    request: Request, principal: CurrentUser, limit: Limit = 50, cursor: datetime | None = None, symbol: str | None = None
+) -> FillPage:
+    """Return one page of fills."""
+    rows = await queries.list_fills(_desk(request).database, principal.user_id, limit=limit, before=cursor, symbol=symbol)
+    items = [FillOut(**{name: row[name] for name in FillOut.model_fields}) for row in rows]
+    return FillPage(items=items, next=items[-1].executed_at.isoformat() if len(items) == limit else None)
+
+
+@router.get("/positions", summary="Open positions", responses=problems(401))
+async def list_positions(request: Request, principal: CurrentUser, broker_id: UUID | None = None) -> PositionPage:
+    """Return open positions at the market's price."""
+    desk = _desk(request)
+    found = await queries.list_positions(desk.database, desk.quotes, principal.user_id, broker_id=broker_id)
+    return PositionPage(items=[_position(position) for position in found])
+
+
+def _position(position: MarkedPosition) -> PositionOut:
+    row = position.row
+    return PositionOut(
+        mark_price=position.mark_price,
+        unrealized_pnl=position.unrealized_pnl,
+        stop=row["stop_loss"],
+        target=row["take_profit"],
+        **{name: row[name] for name in ("id", "broker_id", "symbol", "quantity", "average_price", "realized_pnl", "source", "opened_at")},
+    )
+
+
+@router.get("/portfolio", summary="Balances, positions and profit", responses=problems(401))
+async def portfolio(request: Request, principal: CurrentUser, broker_id: UUID | None = None) -> PortfolioOut:
+    """Return what the user has, as the exchanges last told. No exchange is asked now, so the answer is quick."""
+    desk = _desk(request)
+    balances = await queries.list_balances(desk.database, principal.user_id, broker_id=broker_id)
+    positions = await queries.list_positions(desk.database, desk.quotes, principal.user_id, broker_id=broker_id)
+    realized = await queries.realized_pnl(desk.database, principal.user_id, broker_id=broker_id)
+    names = ("broker_id", "asset", "free", "locked", "value_usdt")
+    return PortfolioOut(
+        user=principal.username,
+        total_usdt=sum((row["value_usdt"] for row in balances if row["value_usdt"] is not None), Decimal(0)),
+        balances=[BalanceLine(**{name: row[name] for name in names}) for row in balances],
+        positions=[_position(position) for position in positions],
+        pnls=ProfitLines(realized=realized, unrealized=sum((p.unrealized_pnl or Decimal(0) for p in positions), Decimal(0))),
+        as_of=max((row["updated_at"] for row in balances), default=None),
+    )

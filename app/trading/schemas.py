@@ -1,0 +1,212 @@
+"""Shapes of the trading API. Money is a JSON string."""
+
+import re
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+from app.domain.enums import OrderType, Side, Source, TimeInForce
+from app.domain.instruments import plain
+from app.domain.intents import OrderIntent
+
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d{1,3})?")
+_LONGEST_NUMBER = 60
+
+
+def parse_decimal(value: object) -> Decimal:
+    """Return a number that a person or a program wrote, exactly: text with one `.` or `,`, or a JSON number.
+
+    Raises:
+        ValueError: it is not a finite number, has grouping marks, or is absurdly long.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+        raise ValueError("must be a number")  # noqa: TRY004  # pydantic turns ValueError into a field's problem
+    text = str(value).strip()
+    if len(text) > _LONGEST_NUMBER or not _NUMBER.fullmatch(text):
+        raise ValueError(f"must be a number like 0.01, was {text[:40]}")
+    number = Decimal(text.replace(",", "."))
+    if not number.is_finite() or abs(number.adjusted()) > 30:
+        raise ValueError("must be a number of a size that markets know")
+    return number
+
+
+def _positive(value: Decimal) -> Decimal:
+    if value <= 0:
+        raise ValueError(f"must be more than 0, was {plain(value)}")
+    return value
+
+
+def _money(value: Decimal | None) -> str | None:
+    return None if value is None else plain(value)
+
+
+Amount = Annotated[Decimal, BeforeValidator(parse_decimal), AfterValidator(_positive), Field(json_schema_extra={"type": "string"})]
+MoneyOut = Annotated[Decimal, PlainSerializer(_money, return_type=str)]
+
+
+class OrderIn(BaseModel):
+    """A new order. Give one of `quantity` (base), `notional` (quote) or `percent` (of the free balance, 0–100)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    symbol: str = Field(min_length=1, max_length=60)
+    side: Side
+    type: OrderType = OrderType.MARKET
+    broker_id: UUID | None = None
+    quantity: Amount | None = None
+    notional: Amount | None = None
+    percent: Amount | None = None
+    price: Amount | None = None
+    time_in_force: TimeInForce = TimeInForce.GTC
+    post_only: bool = False
+    client_intent_id: str | None = Field(None, min_length=1, max_length=100)
+
+    def intent(self, key: str) -> OrderIntent:
+        """Return the intent, identified by `key`."""
+        return OrderIntent(
+            symbol=self.symbol,
+            side=self.side,
+            source=Source.MANUAL,
+            key=key,
+            type=self.type,
+            quantity=self.quantity,
+            notional=self.notional,
+            percent=None if self.percent is None else self.percent / 100,
+            price=self.price,
+            time_in_force=self.time_in_force,
+            post_only=self.post_only,
+        )
+
+
+class Denial(BaseModel):
+    """Why an order was refused, by us or by the exchange."""
+
+    code: str
+    detail: str
+
+
+class OrderOut(BaseModel):
+    """An order."""
+
+    id: UUID
+    client_order_id: str
+    venue_order_id: str | None
+    broker_id: UUID
+    symbol: str
+    side: Side
+    type: OrderType
+    state: str
+    quantity: MoneyOut
+    filled_quantity: MoneyOut
+    average_price: MoneyOut | None
+    price: MoneyOut | None
+    trigger_price: MoneyOut | None
+    fee: MoneyOut | None
+    fee_asset: str | None
+    time_in_force: TimeInForce
+    post_only: bool
+    source: Source
+    delivery_id: UUID | None
+    bot_id: UUID | None
+    denial: Denial | None
+    detail: str | None
+    sent_at: datetime | None
+    acknowledged_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, row: Any) -> "OrderOut":
+        """Return an order of a database row of `queries.ORDERS`."""
+        values = {name: row[name] for name in cls.model_fields if name not in ("denial", "detail")}
+        refused = row["code"] is not None
+        return cls(
+            **values,
+            denial=Denial(code=row["code"], detail=row["detail"] or "") if refused else None,
+            detail=row["detail"],
+        )
+
+
+class OrderPage(BaseModel):
+    """Orders, newest first; `next` is the cursor of the following page."""
+
+    items: list[OrderOut]
+    next: str | None
+
+
+class FillOut(BaseModel):
+    """One execution."""
+
+    trade_id: str
+    order_id: UUID
+    broker_id: UUID
+    symbol: str
+    side: Side
+    price: MoneyOut
+    quantity: MoneyOut
+    fee: MoneyOut
+    fee_asset: str
+    liquidity: Literal["maker", "taker"]
+    executed_at: datetime
+
+
+class FillPage(BaseModel):
+    """Fills, newest first."""
+
+    items: list[FillOut]
+    next: str | None
+
+
+class PositionOut(BaseModel):
+    """A position; `quantity` is signed, P&L is in the symbol's quote currency."""
+
+    id: UUID
+    broker_id: UUID
+    symbol: str
+    quantity: MoneyOut
+    average_price: MoneyOut | None
+    mark_price: MoneyOut | None
+    unrealized_pnl: MoneyOut | None
+    realized_pnl: MoneyOut
+    stop: MoneyOut | None
+    target: MoneyOut | None
+    source: Source
+    opened_at: datetime
+
+
+class PositionPage(BaseModel):
+    """Open positions."""
+
+    items: list[PositionOut]
+    next: str | None = None
+
+
+class BalanceLine(BaseModel):
+    """One asset of an account; `value_usdt` is null when nobody quotes it in USDT."""
+
+    broker_id: UUID
+    asset: str
+    free: MoneyOut
+    locked: MoneyOut
+    value_usdt: MoneyOut | None
+
+
+class ProfitLines(BaseModel):
+    """Realised and unrealised profit in USDT-like quote currency."""
+
+    realized: MoneyOut
+    unrealized: MoneyOut
+
+
+class PortfolioOut(BaseModel):
+    """What a user has; `as_of` is when the exchange was last asked, null before the first time."""
+
+    user: str
+    total_usdt: MoneyOut
+    balances: list[BalanceLine]
+    positions: list[PositionOut]
+    pnls: ProfitLines
+    as_of: datetime | None

@@ -1,0 +1,117 @@
+"""Claim, speak once, classify, write down (steps W3 to W6). Nothing here ever sends the same order again.
+
+A crash between the claim and the answer leaves the order `submitting`; reconcile then asks the venue by our client order id.
+"""
+
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from app.brokers.service import pause_broker
+from app.domain.orders import Denied, InDoubt, OrderEvent, Rejected
+from app.errors import (
+    BadCredentials,
+    ExchangeError,
+    ExchangeRateLimited,
+    InsufficientFunds,
+    NotSent,
+    OrderRejected,
+    OutcomeUnknown,
+    Unsupported,
+)
+from app.exchanges.port import ExchangeClient
+from app.trading.apply import record
+from app.trading.desk import Desk
+from app.trading.events import OrderChanged
+from app.trading.records import OrderRecord
+
+log = structlog.get_logger(__name__)
+
+_CLAIM: Final = """
+WITH held AS (SELECT 1 FROM leases WHERE role = $2 AND owner = $3 AND epoch = $4 AND until > now() FOR SHARE),
+claimed AS (
+  UPDATE orders SET state = 'submitting', epoch = $4, sent_at = $5, updated_at = $5 FROM held
+   WHERE orders.id = $1 AND orders.state = 'intent' AND (orders.deadline IS NULL OR orders.deadline > $5) RETURNING orders.*),
+noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state) SELECT id, user_id, $5, 'Claimed', state FROM claimed)
+SELECT * FROM claimed
+"""
+#: The venue said no and cannot have the order. Anything else is a doubt.
+_DEFINITE: Final = (OrderRejected, InsufficientFunds, BadCredentials, Unsupported, ExchangeRateLimited)
+
+
+async def send(desk: Desk, order: OrderRecord, client: ExchangeClient) -> OrderRecord:
+    """Send an order that is still an intent, and write down what the venue said.
+
+    Returns the order as it then stands: acknowledged, rejected, denied, or `unknown` when the venue gave no usable answer. An order
+    that somebody else claimed meanwhile comes back as it is.
+
+    Raises:
+        Fenced: this process does not own the engine role; nothing was sent.
+    """
+    # Before the claim is visible: reconcile must never see a claimed order that nobody seems to be sending.
+    desk.in_flight.add(order.id)
+    try:
+        claimed = await _claim(desk, order)
+        if claimed is None:
+            return await _as_it_is(desk, order)
+        event = await _speak(desk, claimed, client)
+        return await record(desk, order.id, event)
+    finally:
+        desk.in_flight.discard(order.id)
+
+
+async def _claim(desk: Desk, order: OrderRecord) -> OrderRecord | None:
+    lease = desk.lease
+    now = desk.clock.now()
+    async with desk.database.connection() as connection:
+        row = await connection.fetchrow(_CLAIM, order.id, lease.role, lease.owner, lease.epoch, now)
+    return None if row is None else OrderRecord.of(row)
+
+
+async def _speak(desk: Desk, order: OrderRecord, client: ExchangeClient) -> OrderEvent:
+    """The one request. Its error is an event, never an exception: the order's fate must be written down."""
+
+    def guard() -> None:
+        if not desk.lease.is_held:
+            raise NotSent("this server lost its role just before sending; the order was not sent", code="NOT_OWNER")
+        if order.deadline is not None and desk.clock.now() > order.deadline:
+            raise NotSent("the order's deadline passed before it could be sent", code="DEADLINE_PASSED")
+
+    assert order.sent_at is not None  # noqa: S101  # the claim sets it
+    try:
+        return await client.place_order(order.request(order.sent_at), guard=guard)
+    except NotSent as error:
+        return Denied(code=error.code, detail=error.message)
+    except _DEFINITE as error:
+        if isinstance(error, BadCredentials):
+            await pause_broker(desk.database, order.broker_id, error.message)
+        return Rejected(code=error.code, detail=error.message)
+    except OutcomeUnknown as error:
+        return _in_doubt(desk, order.id, error)
+    except ExchangeError as error:
+        # An error of the port that says nothing of the write is a doubt too.
+        return _in_doubt(desk, order.id, error)
+
+
+def _in_doubt(desk: Desk, order_id: UUID, error: ExchangeError) -> InDoubt:
+    log.warning("order_in_doubt", order_id=str(order_id), code=error.code, reason=error.message)
+    desk.doubt.set()
+    return InDoubt(detail=error.message)
+
+
+async def _as_it_is(desk: Desk, order: OrderRecord) -> OrderRecord:
+    """The claim found nothing to claim: fenced, taken by another, or past its deadline."""
+    async with desk.database.connection() as connection:
+        current = OrderRecord.of(await connection.fetchrow("SELECT * FROM orders WHERE id = $1", order.id))
+    if current.state.value != "intent":
+        return current
+    if current.deadline is not None and current.deadline <= desk.clock.now():
+        return await record(desk, order.id, Denied(code="DEADLINE_PASSED", detail="the order's deadline passed before it could be sent"))
+    desk.lease.lose()
+    desk.bus.publish(
+        OrderChanged(
+            user_id=current.user_id, order_id=current.id, symbol=current.symbol, state=current.state, delivery_id=current.delivery_id
+        )
+    )
+    return current

@@ -1,0 +1,158 @@
+"""The one door for orders: button, webhook and bot all come through `submit` with an `OrderIntent`.
+
+W1 the intent is committed under its client order id; then `trading.send` claims it and speaks. The same key on the same account always
+gives the same client order id, so a replay finds the order that is there.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from app.core.ids import client_order_id, new_id
+from app.domain.enums import Side
+from app.domain.instruments import Instrument
+from app.domain.intents import OrderIntent
+from app.domain.sizing import SizedOrder, needs_reference_price, size
+from app.domain.symbols import resolve_symbol, why_unresolved
+from app.errors import BrokerNotFound, DenialReason, OrderDenied
+from app.exchanges.port import ExchangeClient
+from app.trading.desk import Desk
+from app.trading.events import OrderChanged
+from app.trading.records import OrderRecord
+from app.trading.send import send
+
+_BROKER: Final = """
+SELECT id, exchange, is_active, paused_reason FROM brokers
+ WHERE user_id = $1 AND removed_at IS NULL AND CASE WHEN $2::uuid IS NULL THEN is_default ELSE id = $2 END
+"""
+_INSERT: Final = """
+WITH placed AS (
+  INSERT INTO orders (id, user_id, broker_id, client_order_id, symbol, side, type, state, quantity, price, trigger_price, time_in_force,
+                      post_only, source, key, leg, attempt, delivery_id, deadline, created_at, updated_at)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, 'intent', $8, $9, NULL, $10, $11, $12, $13, $14, $15, $16, $17, $18, $18)
+  ON CONFLICT (broker_id, client_order_id) DO NOTHING RETURNING *),
+noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state) SELECT id, user_id, $18, 'Intent', state FROM placed)
+SELECT * FROM placed
+"""
+_POSITION: Final = "SELECT quantity FROM positions WHERE broker_id = $1 AND symbol = $2 AND status <> 'closed' AND bot_id IS NULL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """What came of an intent. `is_new` is False when its key had been traded before: the order is that earlier one."""
+
+    order: OrderRecord
+    is_new: bool
+
+
+async def submit(
+    desk: Desk, user_id: UUID, intent: OrderIntent, *, broker_id: UUID | None = None, delivery_id: UUID | None = None
+) -> Submission:
+    """Check the intent, commit it, send it, and return the order as it then stands.
+
+    Args:
+        desk: What trading works with.
+        user_id: Whose order it is.
+        intent: The wish.
+        broker_id: The account; None means the user's default one.
+        delivery_id: The webhook delivery that asked for it.
+
+    Raises:
+        OrderDenied: a rule of ours or of the instrument forbids it; nothing was stored or sent.
+        BrokerNotFound: no such account of this user.
+        ExchangeUnavailable: the account's exchange cannot be reached to learn its rules; nothing was stored or sent.
+        Fenced: this process lost the engine role; the intent is stored and its new owner sends it.
+    """
+    broker = await _broker(desk, user_id, broker_id)
+    client = desk.connections.ready(broker["id"]) or await desk.connections.client(broker["id"])
+    instrument = await _instrument(desk, broker["exchange"], intent.symbol)
+    sized = await _sized(desk, broker, client, intent, instrument)
+    order = await _store(desk, user_id, broker["id"], intent, sized, delivery_id=delivery_id)
+    if order is None:
+        return Submission(order=await _existing(desk, broker["id"], intent), is_new=False)
+    _announce(desk, order)
+    if not desk.lease.is_held:
+        return Submission(order=order, is_new=True)
+    return Submission(order=await send(desk, order, client), is_new=True)
+
+
+async def _broker(desk: Desk, user_id: UUID, broker_id: UUID | None) -> Any:
+    async with desk.database.connection() as connection:
+        broker = await connection.fetchrow(_BROKER, user_id, broker_id)
+    if broker is None:
+        if broker_id is not None:
+            raise BrokerNotFound
+        raise OrderDenied(DenialReason.NO_BROKER, "there is no broker account yet; add one, then send the order again")
+    if not broker["is_active"]:
+        raise OrderDenied(DenialReason.BROKER_INACTIVE, "this broker account is switched off")
+    if broker["paused_reason"] is not None:
+        raise OrderDenied(DenialReason.BROKER_DISABLED, f"trading on this account is paused: {broker['paused_reason']}")
+    return broker
+
+
+async def _instrument(desk: Desk, exchange: str, text: str) -> Instrument:
+    listed = await desk.instruments.all(exchange)
+    symbol = resolve_symbol(text, listed)
+    if symbol is None:
+        raise OrderDenied(DenialReason.SYMBOL_UNKNOWN, f"{why_unresolved(text, listed)} at {exchange}", field="symbol")
+    return listed[symbol]
+
+
+async def _sized(desk: Desk, broker: Any, client: ExchangeClient, intent: OrderIntent, instrument: Instrument) -> SizedOrder:
+    """Everything a size may depend on is read before anything is stored, outside any transaction."""
+    is_buy = intent.side is Side.BUY
+    price = desk.quotes.reference_price(broker["exchange"], instrument.symbol, is_buy=is_buy)
+    if price is None and needs_reference_price(intent):
+        ticker = await client.fetch_ticker(instrument.symbol)
+        price = (ticker.ask if is_buy else ticker.bid) or ticker.last
+    free: Decimal | None = None
+    if intent.percent is not None:
+        balance = (await client.fetch_balances()).get(instrument.quote if is_buy else instrument.base)
+        free = balance.free if balance is not None else Decimal(0)
+    position = Decimal(0)
+    if intent.close_position:
+        async with desk.database.connection() as connection:
+            position = await connection.fetchval(_POSITION, broker["id"], instrument.symbol) or Decimal(0)
+    return size(intent, instrument, reference_price=price, free=free, position=position)
+
+
+async def _store(
+    desk: Desk, user_id: UUID, broker_id: UUID, intent: OrderIntent, sized: SizedOrder, *, delivery_id: UUID | None
+) -> OrderRecord | None:
+    async with desk.database.connection() as connection:
+        row = await connection.fetchrow(
+            _INSERT,
+            new_id(),
+            user_id,
+            broker_id,
+            client_order_id(broker_id, intent.key, leg=intent.leg, attempt=intent.attempt),
+            sized.symbol,
+            sized.side.value,
+            sized.type.value,
+            sized.quantity,
+            sized.price,
+            sized.time_in_force.value,
+            sized.post_only,
+            intent.source.value,
+            intent.key,
+            intent.leg,
+            intent.attempt,
+            delivery_id,
+            intent.deadline,
+            desk.clock.now(),
+        )
+    return None if row is None else OrderRecord.of(row)
+
+
+async def _existing(desk: Desk, broker_id: UUID, intent: OrderIntent) -> OrderRecord:
+    known = client_order_id(broker_id, intent.key, leg=intent.leg, attempt=intent.attempt)
+    async with desk.database.connection() as connection:
+        row = await connection.fetchrow("SELECT * FROM orders WHERE broker_id = $1 AND client_order_id = $2", broker_id, known)
+    return OrderRecord.of(row)
+
+
+def _announce(desk: Desk, order: OrderRecord) -> None:
+    desk.bus.publish(
+        OrderChanged(user_id=order.user_id, order_id=order.id, symbol=order.symbol, state=order.state, delivery_id=order.delivery_id)
+    )

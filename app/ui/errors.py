@@ -1,0 +1,26 @@
+"""Errors as pages: a sentence, a code and an id to look up in the log. Never a trace."""
+
+from fastapi import Request
+from starlette.responses import RedirectResponse, Response
+
+from app.core.http import Failure
+from app.ui.surroundings import page, shell_of
+from app.ui.templating import triggers
+from app.ui.views import ErrorView
+
+
+async def render_failure(request: Request, failure: Failure) -> Response:
+    """Return the page, or for htmx a toast that leaves the page as it is. A stranger is sent to the login page and back again."""
+    problem = failure.problem
+    is_fragment = request.headers.get("hx-request") == "true"
+    if problem.status == 401:
+        path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        target = "/login" if path == "/" or request.method != "GET" else f"/login?next={path}"
+        return Response(status_code=401, headers={"HX-Redirect": target}) if is_fragment else RedirectResponse(target, 303)
+    if is_fragment:
+        return Response(
+            status_code=problem.status, headers={"HX-Trigger": triggers(toast=problem.detail, level="error"), "HX-Reswap": "none"}
+        )
+    shell = await shell_of(request, None, page="error")
+    view = ErrorView(shell=shell, status=problem.status, message=problem.detail, code=problem.code, correlation_id=problem.request_id or "")
+    return page(request, "pages/errors/error.html", view, status=problem.status)

@@ -1,0 +1,131 @@
+"""Numbers, money and time as people read them. Display only: nothing here may be parsed back.
+
+Grouping and decimal marks come from the language, the minus sign is U+2212, None is an em dash. Decimals are formatted exactly, whatever
+their length; a quantity is cut, never rounded up, so that a page never shows more than is held.
+"""
+
+from datetime import datetime, timedelta
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal
+from functools import cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from babel.core import Locale
+from babel.dates import format_datetime, format_timedelta
+
+NONE = "—"
+MINUS = "−"
+NO_BREAK_SPACE = "\u00a0"
+_WIDE = Context(prec=80)
+_PATTERNS = {
+    "en": {"datetime": "d MMM yyyy HH:mm:ss", "minute": "d MMM HH:mm", "time": "HH:mm:ss", "date": "d MMM yyyy"},
+    "fr": {"datetime": "d MMM yyyy HH:mm:ss", "minute": "d MMM HH:mm", "time": "HH:mm:ss", "date": "d MMM yyyy"},
+}
+#: Digits shown for an asset whose step is unknown.
+_FREE_PLACES = 8
+
+
+@cache
+def _marks(language: str) -> tuple[str, str]:
+    symbols = Locale.parse(language).number_symbols["latn"]
+    return symbols["group"], symbols["decimal"]
+
+
+def places(step: Decimal) -> int:
+    """Return how many decimals a multiple of `step` needs: 0.010 → 2, 5 → 0."""
+    exponent = step.normalize(_WIDE).as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+def number(value: Decimal, decimals: int, *, language: str, rounding: str = ROUND_HALF_EVEN) -> str:
+    """Return `value` with exactly `decimals` digits after the mark; a value that becomes zero loses its sign."""
+    rounded = value.quantize(Decimal(1).scaleb(-decimals), rounding=rounding, context=_WIDE)
+    group, decimal = _marks(language)
+    text = f"{abs(rounded):,f}".replace(",", "\0").replace(".", decimal).replace("\0", group)
+    return MINUS + text if rounded < 0 else text
+
+
+def price(value: Decimal | None, tick: Decimal | None = None, *, language: str) -> str:
+    """Return a price with the instrument's decimals; without a tick, with the digits it came with."""
+    if value is None:
+        return NONE
+    return number(value, places(tick) if tick is not None else places(value), language=language)
+
+
+def quantity(value: Decimal | None, step: Decimal | None = None, *, language: str) -> str:
+    """Return a quantity cut to the instrument's step; without a step, up to eight decimals, trailing zeros gone."""
+    if value is None:
+        return NONE
+    decimals = places(step) if step is not None else min(_FREE_PLACES, places(value))
+    return number(value, decimals, language=language, rounding=ROUND_DOWN)
+
+
+def money(value: Decimal | None, currency: str = "", *, decimals: int = 2, language: str) -> str:
+    """Return an amount with its currency after it. Never a currency pattern of the locale: those lose digits of crypto."""
+    if value is None:
+        return NONE
+    text = number(value, decimals, language=language)
+    return f"{text}{NO_BREAK_SPACE}{currency}" if currency else text
+
+
+def signed(value: Decimal | None, currency: str = "", *, decimals: int = 2, language: str) -> str:
+    """Return an amount with + or −; zero has neither."""
+    if value is None:
+        return NONE
+    text = money(value, currency, decimals=decimals, language=language)
+    return f"+{text}" if value > 0 and not _is_zero(value, decimals) else text
+
+
+def pct(fraction: Decimal | None, *, decimals: int = 2, language: str) -> str:
+    """Return a fraction as a signed percentage: 0.0174 → +1.74% in English, +1,74 % with U+00A0 in French."""
+    if fraction is None:
+        return NONE
+    percent = fraction.scaleb(2, context=_WIDE)
+    text = number(percent, decimals, language=language)
+    sign = "+" if percent > 0 and not _is_zero(percent, decimals) else ""
+    return f"{sign}{text}{NO_BREAK_SPACE if language == 'fr' else ''}%"
+
+
+def _is_zero(value: Decimal, decimals: int) -> bool:
+    return not value.quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_EVEN, context=_WIDE)
+
+
+def dt(moment: datetime | None, style: str = "datetime", *, zone: str, language: str) -> str:
+    """Return a moment in `zone`. Styles: datetime (with seconds), minute, time, date.
+
+    Raises:
+        ValueError: `moment` is naive.
+    """
+    if moment is None:
+        return NONE
+    if moment.tzinfo is None:
+        raise ValueError(f"a displayed time must be aware, was {moment!r}")
+    return format_datetime(moment.astimezone(timezone(zone)), _PATTERNS[language][style], locale=language)
+
+
+@cache
+def timezone(name: str) -> ZoneInfo:
+    """Return the zone called `name`, or UTC when nothing is known by that name (the name may come from a cookie)."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return ZoneInfo("UTC")
+
+
+def ago(moment: datetime | None, *, now: datetime, language: str) -> str:
+    """Return how long before `now` something happened, in one rounded unit: 3 min ago, il y a 3 min."""
+    if moment is None:
+        return NONE
+    # Zero or less would read as the future: "in 0 sec.".
+    elapsed = min(moment - now, timedelta(seconds=-1))
+    return format_timedelta(elapsed, granularity="second", threshold=1.2, add_direction=True, format="short", locale=language)
+
+
+def seconds(duration_s: float | None, *, language: str) -> str:
+    """Return a short duration: 0.4 s, 38 s, 12 min, 3 h."""
+    if duration_s is None:
+        return NONE
+    if duration_s < 60:
+        decimals = 1 if duration_s < 10 else 0
+        return f"{number(Decimal(str(duration_s)), decimals, language=language)}{NO_BREAK_SPACE}s"
+    minutes = int(duration_s // 60)
+    return f"{minutes}{NO_BREAK_SPACE}min" if minutes < 60 else f"{minutes // 60}{NO_BREAK_SPACE}h"

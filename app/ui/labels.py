@@ -1,0 +1,67 @@
+"""The words people read for the closed vocabularies: states, types, sources, decisions. Unknown values are shown as they are."""
+
+from app.core.i18n import N_, gettext
+
+ORDER_STATES = {
+    "intent": N_("Intent"),
+    "submitting": N_("Sending"),
+    "unknown": N_("Checking"),
+    "open": N_("Open"),
+    "partial": N_("Partially filled"),
+    "filled": N_("Filled"),
+    "canceled": N_("Canceled"),
+    "expired": N_("Expired"),
+    "rejected": N_("Rejected"),
+    "denied": N_("Denied"),
+    "lost": N_("Lost"),
+}
+ORDER_TYPES = {
+    "market": N_("Market"),
+    "limit": N_("Limit"),
+    "stop_limit": N_("Stop limit"),
+    "take_profit_limit": N_("Take profit limit"),
+}
+SIDES = {"buy": N_("Buy"), "sell": N_("Sell"), "long": N_("Long"), "short": N_("Short")}
+SOURCES = {"manual": N_("Manual"), "webhook": N_("Webhook"), "bot": N_("Bot")}
+DECISIONS = {
+    "executed": N_("Executed"),
+    "denied": N_("Denied"),
+    "stale": N_("Stale"),
+    "duplicate": N_("Duplicate"),
+    "unreadable": N_("Unreadable"),
+    "paused": N_("Paused"),
+    "ping": N_("Ping"),
+    "missed": N_("Missed"),
+    "pending": N_("Pending"),
+}
+#: Pill colours; a state that is missing is shown neutral.
+TONES = {
+    "filled": "ok",
+    "executed": "ok",
+    "open": "info",
+    "partial": "info",
+    "submitting": "info",
+    "pending": "info",
+    "ping": "info",
+    "unknown": "warn",
+    "stale": "warn",
+    "duplicate": "warn",
+    "paused": "warn",
+    "missed": "warn",
+    "rejected": "err",
+    "denied": "err",
+    "lost": "err",
+    "unreadable": "err",
+}
+_WORDS = {**ORDER_STATES, **ORDER_TYPES, **SIDES, **SOURCES, **DECISIONS}
+
+
+def label(value: str) -> str:
+    """Return the word for a value of one of the vocabularies, in the current language."""
+    word = _WORDS.get(value)
+    return gettext(word) if word is not None else str(value)
+
+
+def tone(value: str) -> str:
+    """Return the pill colour of an order state or a delivery decision: ok, info, warn, err or mut."""
+    return TONES.get(value, "mut")

@@ -1,0 +1,362 @@
+"""Regions of pages for one user, read from the database: the page and the live stream show the same ones, built here once."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from app.brokers.models import Broker
+from app.brokers.service import list_brokers
+from app.core.db import Database
+from app.core.i18n import N_, gettext
+from app.domain.enums import OrderState, OrderType, Side, Source
+from app.domain.instruments import Instrument
+from app.errors import ExchangeError
+from app.exchanges.catalogue import EXCHANGES
+from app.marketdata.status import FeedStatus
+from app.trading import queries as trading
+from app.trading.desk import Desk
+from app.trading.portfolio import start_of_day
+from app.ui.views import (
+    BalanceRow,
+    Balances,
+    BrokerRow,
+    BrokerStatus,
+    ChecklistStep,
+    DeliveryRow,
+    EquityPoint,
+    EquityView,
+    FillMark,
+    HeartbeatSummary,
+    HookRow,
+    Kpis,
+    OrderRow,
+    PositionRow,
+    Region,
+    StatusItems,
+    TestResult,
+)
+from app.webhooks import queries as webhooks
+
+_ROWS: Final = 12
+_FILLS: Final = 200
+_EQUITY_POINTS: Final = 1440
+_REFUSED: Final = (OrderState.DENIED, OrderState.REJECTED, OrderState.LOST, OrderState.UNKNOWN)
+_SUMMARY_LENGTH: Final = 60
+_DAY: Final = """
+SELECT coalesce(sum(p.realized_pnl), 0) AS realised,
+       (SELECT count(*) FROM orders WHERE user_id = $1 AND state IN ('intent', 'submitting', 'unknown', 'open', 'partial')) AS open_orders
+  FROM positions p WHERE p.user_id = $1 AND p.updated_at >= $2
+"""
+_EQUITY_NOW: Final = """
+SELECT sum(now_usdt) AS now, sum(coalesce(then_usdt, now_usdt)) AS then FROM (
+  SELECT b.id,
+         (SELECT equity_usdt FROM equity_snapshots e WHERE e.broker_id = b.id ORDER BY at DESC LIMIT 1) AS now_usdt,
+         coalesce((SELECT equity_usdt FROM equity_snapshots e WHERE e.broker_id = b.id AND at <= $2 ORDER BY at DESC LIMIT 1),
+                  (SELECT equity_usdt FROM equity_snapshots e WHERE e.broker_id = b.id ORDER BY at LIMIT 1)) AS then_usdt
+    FROM brokers b WHERE b.user_id = $1 AND b.removed_at IS NULL) worth
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Regions:
+    """Builds the regions of one user's pages."""
+
+    app: FastAPI
+    user_id: UUID
+
+    @property
+    def _database(self) -> Database:
+        database: Database = self.app.state.database
+        return database
+
+    @property
+    def _desk(self) -> Desk:
+        desk: Desk = self.app.state.desk
+        return desk
+
+    async def _rules(self, exchange: str) -> dict[str, Instrument]:
+        """Instruments give the decimals of prices; without them numbers are shown as they are."""
+        try:
+            return dict(await self.app.state.instruments.all(exchange))
+        except ExchangeError:
+            return {}
+
+    async def status(self) -> StatusItems:
+        """The live middle of the status bar."""
+        feed = self.app.state.heartbeat.status
+        age = None if feed.last_message_at is None else (self.app.state.clock.now() - feed.last_message_at).total_seconds()
+        kpis = await self.kpis()
+        async with self._database.transaction() as session:
+            accounts = await list_brokers(session, self.user_id)
+        return StatusItems(
+            heartbeat=HeartbeatSummary(state=_feed_state(feed), age_s=age),
+            brokers=tuple(_status(account) for account in accounts),
+            day_pnl=kpis.day_change,
+        )
+
+    async def kpis(self) -> Kpis:
+        """The dashboard's headline figures."""
+        midnight = start_of_day(self.app.state.clock.now())
+        positions = await trading.list_positions(self._database, self._desk.quotes, self.user_id)
+        async with self._database.connection() as connection:
+            day = await connection.fetchrow(_DAY, self.user_id, midnight)
+            worth = await connection.fetchrow(_EQUITY_NOW, self.user_id, midnight)
+        unrealised = [position.unrealized_pnl for position in positions if position.unrealized_pnl is not None]
+        cost = sum((abs(p.row["quantity"]) * p.row["average_price"] for p in positions if p.row["average_price"] is not None), Decimal(0))
+        total = sum(unrealised, Decimal(0)) if unrealised or not positions else None
+        change = None if worth["now"] is None or worth["then"] is None else worth["now"] - worth["then"]
+        return Kpis(
+            equity=worth["now"],
+            day_change=change,
+            day_change_pct=change / worth["then"] if change is not None and worth["then"] else None,
+            realised_today=day["realised"],
+            open_positions=len(positions),
+            open_orders=day["open_orders"],
+            unrealised=total,
+            unrealised_pct=total / cost if total is not None and cost else None,
+        )
+
+    async def positions(self) -> Region[PositionRow]:
+        """Open positions at the market's price."""
+        found = await trading.list_positions(self._database, self._desk.quotes, self.user_id)
+        names = await self._broker_names()
+        rows = []
+        for position in found:
+            row = position.row
+            rules = (await self._rules(row["exchange"])).get(row["symbol"])
+            average = row["average_price"] or Decimal(0)
+            cost = abs(row["quantity"]) * average
+            pnl = position.unrealized_pnl
+            rows.append(
+                PositionRow(
+                    id=str(row["id"]),
+                    symbol=row["symbol"],
+                    side="long" if row["quantity"] >= 0 else "short",
+                    quantity=abs(row["quantity"]),
+                    average_price=average,
+                    quote=row["quote"],
+                    source=Source(row["source"]),
+                    opened_at=row["opened_at"],
+                    broker=names.get(row["broker_id"], ""),
+                    mark_price=position.mark_price,
+                    stop=row["stop_loss"],
+                    target=row["take_profit"],
+                    unrealised=pnl,
+                    unrealised_pct=pnl / cost if pnl is not None and cost else None,
+                    tick=rules.tick_size if rules else None,
+                    step=rules.step_size if rules else None,
+                )
+            )
+        return Region(rows=tuple(rows))
+
+    async def _broker_names(self) -> dict[UUID, str]:
+        async with self._database.connection() as connection:
+            return {
+                row["id"]: row["name"] for row in await connection.fetch("SELECT id, name FROM brokers WHERE user_id = $1", self.user_id)
+            }
+
+    async def orders(self) -> Region[OrderRow]:
+        """The last orders, refused ones too."""
+        rows, _ = await trading.list_orders(self._database, self.user_id, limit=_ROWS)
+        names = await self._broker_names()
+        exchanges = await self._broker_exchanges()
+        return Region(rows=tuple([await self._order(row, names, exchanges) for row in rows]))
+
+    async def _broker_exchanges(self) -> dict[UUID, str]:
+        async with self._database.connection() as connection:
+            rows = await connection.fetch("SELECT id, exchange FROM brokers WHERE user_id = $1", self.user_id)
+        return {row["id"]: row["exchange"] for row in rows}
+
+    async def _order(self, row: Any, names: dict[UUID, str], exchanges: dict[UUID, str]) -> OrderRow:
+        rules = (await self._rules(exchanges[row["broker_id"]])).get(row["symbol"])
+        state = OrderState(row["state"])
+        return OrderRow(
+            id=str(row["id"]),
+            created_at=row["created_at"],
+            symbol=row["symbol"],
+            side=Side(row["side"]),
+            type=OrderType(row["type"]),
+            state=state,
+            quantity=row["quantity"],
+            source=Source(row["source"]),
+            filled_quantity=row["filled_quantity"],
+            price=row["price"],
+            average_price=row["average_price"],
+            reason=(row["detail"] or "") if state in _REFUSED else "",
+            broker=names.get(row["broker_id"], ""),
+            tick=rules.tick_size if rules else None,
+            step=rules.step_size if rules else None,
+        )
+
+    async def deliveries(self, *, limit: int = _ROWS, with_strangers: bool = False) -> Region[DeliveryRow]:
+        """The last attempts to send an alert, whatever became of them."""
+        rows, _ = await webhooks.list_deliveries(self._database, self.user_id, limit=limit, with_strangers=with_strangers)
+        return Region(rows=tuple(_delivery(row) for row in rows))
+
+    async def balances(self) -> Balances:
+        """What the accounts hold, as the exchanges last told."""
+        rows = await trading.list_balances(self._database, self.user_id)
+        return Balances(
+            rows=tuple(
+                BalanceRow(asset=row["asset"], total=row["free"] + row["locked"], locked=row["locked"], value=row["value_usdt"])
+                for row in rows
+            ),
+            total=sum((row["value_usdt"] for row in rows if row["value_usdt"] is not None), Decimal(0)) if rows else None,
+        )
+
+    async def equity(self) -> EquityView:
+        """The equity curve of the last day, a point a minute at most."""
+        since = self.app.state.clock.now() - timedelta(minutes=_EQUITY_POINTS)
+        series = await trading.equity_series(self._database, self.user_id, since=since, bucket=timedelta(minutes=1))
+        return EquityView(points=tuple(EquityPoint(time=at, value=value) for at, value in series))
+
+    async def fills(self, symbol: str) -> tuple[FillMark, ...]:
+        """The last fills of a symbol, oldest first, for the chart."""
+        rows = await trading.list_fills(self._database, self.user_id, limit=_FILLS, symbol=symbol)
+        return tuple(
+            FillMark(symbol=symbol, side=Side(row["side"]), price=row["price"], quantity=row["quantity"], time=row["executed_at"])
+            for row in reversed(rows)
+        )
+
+    async def brokers(self) -> Region[BrokerRow]:
+        """The user's broker accounts."""
+        async with self._database.transaction() as session:
+            accounts = await list_brokers(session, self.user_id)
+        return Region(rows=tuple(self._broker(account) for account in accounts))
+
+    def _broker(self, account: Broker) -> BrokerRow:
+        venue = EXCHANGES.get(account.exchange)
+        return BrokerRow(
+            id=str(account.id),
+            name=account.name,
+            exchange=account.exchange,
+            exchange_name=venue.name if venue else account.exchange,
+            test=test_result(account),
+            description=account.description,
+            key_hint=account.key_hint,
+            is_default=account.is_default,
+            is_testnet=account.is_testnet,
+            is_simulated=self.is_simulated(account),
+            is_active=account.is_active,
+            disabled_reason=account.paused_reason or "",
+        )
+
+    def is_simulated(self, account: Broker) -> bool:
+        """Whether the account's orders go to an emulator on this machine."""
+        return account.exchange == "binance" and self.app.state.settings.is_simulated
+
+    async def hooks(self) -> Region[HookRow]:
+        """The user's webhooks with their last delivery."""
+        names = await self._broker_names()
+        last = await webhooks.last_deliveries(self._database, self.user_id)
+        query = text(
+            "SELECT h.*, (SELECT count(*) FROM webhook_deliveries d WHERE d.webhook_id = h.id) AS deliveries"
+            " FROM webhooks h WHERE h.user_id = :user_id AND h.removed_at IS NULL ORDER BY h.name"
+        )
+        async with self._database.transaction() as session:
+            rows = (await session.execute(query, {"user_id": self.user_id})).mappings().all()
+        return Region(
+            rows=tuple(
+                HookRow(
+                    id=str(row["id"]),
+                    name=row["name"],
+                    broker=names.get(row["broker_id"], "") if row["broker_id"] else "",
+                    created_at=row["created_at"],
+                    is_active=row["is_active"],
+                    last_at=last[row["id"]]["received_at"] if row["id"] in last else None,
+                    last_decision=last[row["id"]]["decision"] if row["id"] in last else None,
+                    delivery_count=row["deliveries"],
+                )
+                for row in rows
+            )
+        )
+
+    async def checklist(self) -> tuple[ChecklistStep, ...]:
+        """What a newcomer has still to do; empty once the first order came out of an alert."""
+        async with self._database.connection() as connection:
+            done = await connection.fetchrow(_CHECKLIST, self.user_id)
+        if all(done.values()):
+            return ()
+        return tuple(
+            ChecklistStep(title=gettext(title), text=gettext(words), is_done=done[name], href=href, action=gettext(action))
+            for name, title, words, href, action in _STEPS
+        )
+
+
+_CHECKLIST: Final = """
+SELECT EXISTS (SELECT 1 FROM brokers WHERE user_id = $1 AND removed_at IS NULL) AS broker,
+       EXISTS (SELECT 1 FROM brokers WHERE user_id = $1 AND removed_at IS NULL AND last_connection_success) AS tested,
+       EXISTS (SELECT 1 FROM webhooks WHERE user_id = $1 AND removed_at IS NULL) AS webhook,
+       EXISTS (SELECT 1 FROM orders WHERE user_id = $1) AS ordered
+"""
+_STEPS: Final = (
+    (
+        "broker",
+        N_("Add a broker account"),
+        N_("Your account at an exchange, with an API key that can trade but not withdraw."),
+        "/brokers",
+        N_("Add"),
+    ),
+    ("tested", N_("Test its connection"), N_("Aristobot asks for the balance with your key."), "/brokers", N_("Test")),
+    ("webhook", N_("Make a webhook"), N_("An address of your own that TradingView sends its alerts to."), "/webhooks", N_("Make")),
+    ("ordered", N_("Send a first alert"), N_("Post a message to the webhook and watch it become an order here."), "/webhooks", N_("How")),
+)
+
+
+def _feed_state(feed: FeedStatus) -> Literal["fresh", "stale", "connecting"]:
+    if feed.is_fresh:
+        return "fresh"
+    return "stale" if feed.last_message_at is not None else "connecting"
+
+
+def _status(account: Broker) -> BrokerStatus:
+    return BrokerStatus(
+        name=account.name,
+        ok=account.is_active and account.paused_reason is None and account.last_connection_success is not False,
+        latency_ms=account.last_latency_ms,
+    )
+
+
+def test_result(account: Broker) -> TestResult:
+    """Return the account's last connection test as its card shows it."""
+    if account.last_connection_test is None:
+        return TestResult(broker_id=str(account.id))
+    return TestResult(
+        broker_id=str(account.id),
+        state="ok" if account.last_connection_success else "failed",
+        detail=account.last_connection_message or "",
+        latency_ms=account.last_latency_ms,
+        at=account.last_connection_test,
+    )
+
+
+def _delivery(row: Any) -> DeliveryRow:
+    latency = row["latencies_ms"].get("acknowledged", row["latencies_ms"].get("decided"))
+    return DeliveryRow(
+        id=str(row["id"]),
+        received_at=row["received_at"],
+        hook=row["webhook_name"] or gettext("unknown address"),
+        decision=row["decision"],
+        summary=_summary(row),
+        reason=row["reason"] or "",
+        code=row["code"] or "",
+        order_count=len(row["order_ids"]),
+        latency_ms=None if latency is None else round(latency),
+    )
+
+
+def _summary(row: Any) -> str:
+    """What the message asked for in a line, or how it began."""
+    parsed = row["parsed"]
+    if parsed:
+        words = [parsed.get("action") or parsed.get("side"), parsed.get("ticker") or parsed.get("symbol"), parsed.get("quantity")]
+        found = " ".join(str(word) for word in words if isinstance(word, str | int | float))
+        if found:
+            return found[:_SUMMARY_LENGTH]
+    line = " ".join(webhooks.masked(row["raw"]).split())
+    return line if len(line) <= _SUMMARY_LENGTH else line[: _SUMMARY_LENGTH - 1] + "…"

@@ -1,0 +1,21 @@
+"""Mounts the pages, their stream and the static files."""
+
+from fastapi import FastAPI
+from starlette.routing import Route
+
+from app.core.i18n import load_catalogues
+from app.core.paths import resource
+from app.ui import stream
+from app.ui.assets import Assets
+from app.ui.pages import accounts, brokers, dashboard, webhooks
+from app.ui.templating import Templating
+
+
+def mount_pages(app: FastAPI) -> None:
+    """Add everything a browser asks for."""
+    load_catalogues()
+    assets = Assets(resource("static"))
+    app.state.templating = Templating(resource("templates"), resource("static"), assets=assets, now=lambda: app.state.clock.now())
+    for router in (accounts.router, dashboard.router, brokers.router, webhooks.router, stream.router):
+        app.include_router(router)
+    app.router.routes.append(Route("/static/{path:path}", assets.serve, methods=["GET", "HEAD"]))

@@ -1,0 +1,201 @@
+"""One event stream per page: unnamed messages are regions as HTML, named ones are JSON for charts and prices.
+
+Each connection begins with every region it shows, fresh from the database: whatever was missed while it was away is there, so nothing
+has to be replayed. Regions are sent at most twice a second; prices and candles come as they are published.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
+
+import orjson
+from fastapi import APIRouter, Request
+from starlette.responses import StreamingResponse
+
+from app.accounts.dependencies import CurrentUser
+from app.accounts.service import Principal
+from app.core.events import Subscription
+from app.core.i18n import use_language
+from app.domain.candles import Candle, to_milliseconds
+from app.domain.instruments import plain
+from app.marketdata.events import CandleChanged, CandleClosed, HeartbeatChanged, TickerChanged
+from app.trading.events import FillRecorded, OrderChanged, PortfolioChanged
+from app.ui.regions import Regions
+from app.ui.surroundings import reader_of, regions_of, templating_of
+from app.ui.templating import Templating
+from app.ui.views import Reader
+from app.webhooks.events import DeliveryChanged
+
+router = APIRouter(include_in_schema=False)
+
+_GAP_S: Final = 0.5
+_SHORTEST_S: Final = 0.03
+_IDLE_S: Final = 0.25
+_PING_S: Final = 5.0
+#: Marks move with the market and the feed's age with time: these are sent again though no event touched them.
+_REPEATED: Final = ((frozenset({"positions", "kpis"}), 2.0), (frozenset({"status"}), 5.0))
+_LOG_ROWS: Final = 100
+_EVENTS: Final = (
+    OrderChanged, FillRecorded, PortfolioChanged, DeliveryChanged, TickerChanged, CandleChanged, CandleClosed, HeartbeatChanged,
+)  # fmt: skip
+#: Which regions an event makes out of date.
+_TOUCHES: Final[dict[type, frozenset[str]]] = {
+    OrderChanged: frozenset({"orders", "kpis"}),
+    FillRecorded: frozenset({"positions", "kpis", "orders"}),
+    PortfolioChanged: frozenset({"balances", "equity", "kpis", "status"}),
+    DeliveryChanged: frozenset({"deliveries", "log", "hooks"}),
+    HeartbeatChanged: frozenset({"status"}),
+}
+_TARGETS: Final = {"status": "status-items", "log": "deliveries"}
+_TEMPLATES: Final = {
+    "status": "fragments/shell/_status_items.html",
+    "kpis": "fragments/dashboard/_kpis.html",
+    "positions": "fragments/trading/_positions.html",
+    "orders": "fragments/trading/_orders.html",
+    "deliveries": "fragments/webhooks/_deliveries.html",
+    "log": "fragments/webhooks/_deliveries.html",
+    "balances": "fragments/dashboard/_balances.html",
+    "hooks": "fragments/webhooks/_hooks.html",
+}
+
+
+@router.get("/events")
+async def events(request: Request, principal: CurrentUser, topics: str = "") -> StreamingResponse:
+    """The live stream of one page. Topics choose what is sent; whose it is, the session decides."""
+    wanted = frozenset(topics.split(",")) & (_TEMPLATES.keys() | {"chart", "equity"})
+    stream = PageStream(
+        request,
+        wanted,
+        principal=principal,
+        regions=regions_of(request, principal),
+        templating=templating_of(request),
+        reader=reader_of(request, principal),
+    )
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return StreamingResponse(stream.messages(), media_type="text/event-stream", headers=headers)
+
+
+class PageStream:
+    """What one open page is sent."""
+
+    def __init__(
+        self,
+        request: Request,
+        topics: frozenset[str],
+        *,
+        principal: Principal,
+        regions: Regions,
+        templating: Templating,
+        reader: Reader,
+    ) -> None:
+        self._bus = request.app.state.bus
+        self._stopping: asyncio.Event = request.app.state.stopping
+        self._accounts = request.app.state.accounts
+        self._topics = topics
+        self._principal = principal
+        self._templating = templating
+        self._reader = reader
+        self._regions = regions
+        self._number = 0
+        self._next_at: dict[frozenset[str], float] = {}
+        self._builders: dict[str, Callable[[], Awaitable[object]]] = {
+            "status": regions.status,
+            "kpis": regions.kpis,
+            "positions": regions.positions,
+            "orders": regions.orders,
+            "deliveries": lambda: regions.deliveries(with_strangers=principal.is_admin),
+            "log": lambda: regions.deliveries(limit=_LOG_ROWS, with_strangers=principal.is_admin),
+            "balances": regions.balances,
+            "hooks": regions.hooks,
+        }
+
+    async def messages(self) -> AsyncIterator[bytes]:
+        """Yield messages until the client leaves, the session ends or the server stops."""
+        dirty = set(self._topics & self._builders.keys())  # everything once: whatever was missed while it was away
+        flush_at = 0.0
+        with self._bus.subscribe(*_EVENTS, size=2000) as subscription:
+            yield b"retry: 1000\n\n"
+            while not self._stopping.is_set():
+                for topics, every_s in _REPEATED:
+                    if self._is_time(topics, every_s):
+                        dirty |= self._topics & topics
+                if self._is_time(frozenset({"ping"}), _PING_S):
+                    if await self._accounts.by_session(self._principal.session_id) is None:
+                        return
+                    yield self._named("ping", {})
+                if dirty and time.monotonic() >= flush_at:
+                    for name in sorted(dirty):
+                        yield await self._region(name)
+                    dirty.clear()
+                    flush_at = time.monotonic() + _GAP_S
+                for event in await _next_events(subscription, max(_SHORTEST_S, flush_at - time.monotonic()) if dirty else _IDLE_S):
+                    if self._is_mine(event):
+                        dirty |= _TOUCHES.get(type(event), frozenset()) & self._topics
+                        yield self._as_named(event)
+
+    def _is_time(self, topics: frozenset[str], every_s: float) -> bool:
+        now = time.monotonic()
+        if now < self._next_at.get(topics, 0.0):
+            return False
+        self._next_at[topics] = now + every_s
+        return True
+
+    def _is_mine(self, event: object) -> bool:
+        return getattr(event, "user_id", self._principal.user_id) == self._principal.user_id
+
+    async def _region(self, name: str) -> bytes:
+        if name == "equity":
+            worth = (await self._regions.kpis()).equity
+            return self._named("equity", {"t": int(time.time() * 1000), "v": plain(worth)}) if worth is not None else b""
+        with use_language(self._reader.language):
+            region = await self._builders[name]()
+        html = self._templating.partial(_TEMPLATES[name], region, target=_TARGETS.get(name, name), reader=self._reader)
+        lines = "".join(f"data: {line}\n" for line in html.splitlines() if line.strip())
+        return f"id: {self._next()}\n{lines}\n".encode()
+
+    def _as_named(self, event: object) -> bytes:
+        match event:
+            case TickerChanged() if "chart" in self._topics and event.last is not None:
+                return self._named("tick", {"s": event.symbol, "p": plain(event.last), "t": to_milliseconds(event.at)})
+            case CandleChanged() if "chart" in self._topics:
+                return self._named("candle", _candle(event.symbol, event.timeframe.value, event.candle, is_closed=False))
+            case CandleClosed() if "chart" in self._topics and not event.is_late:
+                return self._named("candle", _candle(event.symbol, event.timeframe.value, event.candle, is_closed=True))
+            case FillRecorded() if "chart" in self._topics:
+                told = {"s": event.symbol, "side": event.side.value, "p": plain(event.price), "q": plain(event.quantity)}
+                return self._named("fill", {**told, "t": to_milliseconds(event.executed_at)})
+            case _:
+                return b""
+
+    def _named(self, name: str, value: object) -> bytes:
+        return b"id: %d\nevent: %s\ndata: %s\n\n" % (self._next(), name.encode(), orjson.dumps(value))
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number
+
+
+async def _next_events(subscription: Subscription[object], timeout_s: float) -> list[object]:
+    """Wait for the next event and return it with all that wait behind it; none when the time is over."""
+    try:
+        found = [await asyncio.wait_for(subscription.get(), timeout_s)]
+    except TimeoutError:
+        return []
+    while (event := subscription.get_nowait()) is not None:
+        found.append(event)
+    return found
+
+
+def _candle(symbol: str, timeframe: str, candle: Candle, *, is_closed: bool) -> dict[str, object]:
+    return {
+        "s": symbol,
+        "tf": timeframe,
+        "t": to_milliseconds(candle.open_time),
+        "o": candle.open,
+        "h": candle.high,
+        "l": candle.low,
+        "c": candle.close,
+        "v": candle.volume,
+        "x": is_closed,
+    }

@@ -1,0 +1,83 @@
+"""Webhooks, every delivery to them, and the guard against repeats."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Boolean, ForeignKey, Index, Integer, LargeBinary, func, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.models import Base, Identified, Owned, one_of
+
+
+class Decision(StrEnum):
+    """What became of a delivery."""
+
+    PENDING = "pending"
+    EXECUTED = "executed"
+    DENIED = "denied"
+    STALE = "stale"
+    DUPLICATE = "duplicate"
+    UNREADABLE = "unreadable"
+    PAUSED = "paused"
+    PING = "ping"
+    MISSED = "missed"
+
+
+class Webhook(Identified, Owned, Base):
+    """A door for one user's alerts. The secret in its address is stored as a hash."""
+
+    __tablename__ = "webhooks"
+    __table_args__ = (
+        Index("uq_webhooks_user_id_name", "user_id", func.lower(text("name")), unique=True, postgresql_where=text("removed_at IS NULL")),
+    )
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    broker_id: Mapped[UUID | None] = mapped_column(ForeignKey("brokers.id", ondelete="RESTRICT"))
+    name: Mapped[str]
+    secret_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    is_active: Mapped[bool] = mapped_column(Boolean, server_default=text("true"))
+    created_at: Mapped[datetime]
+    rotated_at: Mapped[datetime | None]
+    removed_at: Mapped[datetime | None]
+
+
+class WebhookDelivery(Identified, Base):
+    """One request to a webhook's address, whatever became of it; this table is the inbox.
+
+    Requests to an address that nobody has carry no webhook and no user: only administrators see them.
+    """
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        one_of("decision", Decision),
+        Index("ix_webhook_deliveries_pending", "received_at", postgresql_where=text("decision = 'pending'")),
+        Index("ix_webhook_deliveries_user_id_id", "user_id", "id"),
+    )
+
+    webhook_id: Mapped[UUID | None] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
+    user_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    received_at: Mapped[datetime]
+    ip_address: Mapped[str | None]
+    content_type: Mapped[str | None]
+    raw: Mapped[str]
+    size: Mapped[int] = mapped_column(Integer)
+    parsed: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    decision: Mapped[str]
+    code: Mapped[str | None]
+    reason: Mapped[str | None]
+    latencies_ms: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'::jsonb"))
+    done_at: Mapped[datetime | None]
+
+
+class WebhookReplay(Base):
+    """The last time a body came to a webhook. One row decides, under its lock, whether the same body is a repeat."""
+
+    __tablename__ = "webhook_replays"
+
+    webhook_id: Mapped[UUID] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"), primary_key=True)
+    body_key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    last_at: Mapped[datetime] = mapped_column(index=True)
+    delivery_id: Mapped[UUID]

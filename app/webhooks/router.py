@@ -1,0 +1,152 @@
+"""`/hooks/{secret}`, TradingView's door, and `/api/webhooks`."""
+
+import time
+from typing import Annotated
+from uuid import UUID
+
+import orjson
+from fastapi import APIRouter, Query, Response
+from fastapi import Request as HttpRequest
+
+from app.accounts.dependencies import CurrentUser
+from app.core.http import SessionDep, problems
+from app.webhooks import queries, service
+from app.webhooks.models import Decision
+from app.webhooks.receive import LARGEST_BODY, Door, Request
+from app.webhooks.schemas import (
+    Accepted,
+    DeliveryOut,
+    DeliveryPage,
+    WebhookCreated,
+    WebhookIn,
+    WebhookOut,
+    WebhookPage,
+    WebhookPatch,
+)
+from app.webhooks.service import Created
+
+door = APIRouter(tags=["webhooks"])
+router = APIRouter(prefix="/api/webhooks", tags=["webhooks"])
+
+
+@door.post(
+    "/hooks/{secret}",
+    status_code=202,
+    summary="TradingView's door",
+    response_model=Accepted,
+    responses={200: {"model": Accepted, "description": "An exact repeat: logged, not traded again"}, **problems(404, 413)},
+)
+async def receive(request: HttpRequest, secret: str) -> Response:
+    """Keep the alert and answer at once; it is read and traded right after. Any content type, at most 64 KiB."""
+    started_ns = time.perf_counter_ns()
+    entrance: Door = request.app.state.door
+    body, is_whole = await _read(request)
+    incoming = Request(
+        secret=secret,
+        body=body,
+        ip_address=request.client.host if request.client else None,
+        content_type=request.headers.get("content-type"),
+        started_ns=started_ns,
+    )
+    if not is_whole:
+        await entrance.refuse_too_large(incoming, max(len(body), int(request.headers.get("content-length") or 0)))
+    received = await entrance.receive(incoming)
+    if received.delivery is not None:
+        request.app.state.inbox.offer(received.delivery)
+    status = 200 if received.decision is Decision.DUPLICATE else 202
+    answer = {"delivery_id": str(received.delivery_id), "decision": received.decision.value}
+    return Response(orjson.dumps(answer), status, media_type="application/json")
+
+
+async def _read(request: HttpRequest) -> tuple[bytes, bool]:
+    """Return the body, or its beginning and False when it is larger than we take. Nothing beyond the limit is read."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > LARGEST_BODY:
+        return b"", False
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > LARGEST_BODY:
+            return b"".join(chunks), False
+    return b"".join(chunks), True
+
+
+def address(request: HttpRequest, secret: str) -> str:
+    """Return the address of a webhook as the outside reaches it."""
+    public = request.app.state.settings.public_url or str(request.base_url)
+    return f"{public.rstrip('/')}/hooks/{secret}"
+
+
+@router.get("", summary="Webhooks", responses=problems(401))
+async def list_webhooks(principal: CurrentUser, session: SessionDep) -> WebhookPage:
+    """Return the user's webhooks."""
+    return WebhookPage(items=[WebhookOut.model_validate(row) for row in await service.list_webhooks(session, principal.user_id)])
+
+
+@router.post("", status_code=201, summary="Make a webhook", responses=problems(401, 404, 409, 422))
+async def create_webhook(request: HttpRequest, principal: CurrentUser, body: WebhookIn, session: SessionDep) -> WebhookCreated:
+    """Make a webhook. Its address is in this answer and nowhere else."""
+    created = await service.create_webhook(
+        session, principal.user_id, name=body.name, broker_id=body.broker_id, now=request.app.state.clock.now()
+    )
+    return _created(request, created)
+
+
+def _created(request: HttpRequest, created: Created) -> WebhookCreated:
+    shown = WebhookOut.model_validate(created.webhook)
+    return WebhookCreated(url=address(request, created.secret), **shown.model_dump())
+
+
+@router.get("/deliveries", summary="Every attempt, newest first", responses=problems(401, 422))
+async def list_deliveries(
+    request: HttpRequest,
+    principal: CurrentUser,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    cursor: str | None = None,
+    webhook_id: UUID | None = None,
+    decision: Decision | None = None,
+) -> DeliveryPage:
+    """Return one page of attempts. Administrators also see those on addresses that nobody has."""
+    rows, following = await queries.list_deliveries(
+        request.app.state.database,
+        principal.user_id,
+        limit=limit,
+        cursor=cursor,
+        webhook_id=webhook_id,
+        decision=None if decision is None else decision.value,
+        with_strangers=principal.is_admin,
+    )
+    return DeliveryPage(items=[DeliveryOut.of(row) for row in rows], next=following)
+
+
+@router.get("/deliveries/{delivery_id}", summary="One attempt", responses=problems(401, 404))
+async def get_delivery(request: HttpRequest, principal: CurrentUser, delivery_id: UUID) -> DeliveryOut:
+    """Return one attempt."""
+    return DeliveryOut.of(await queries.get_delivery(request.app.state.database, principal.user_id, delivery_id))
+
+
+@router.get("/{webhook_id}", summary="One webhook", responses=problems(401, 404))
+async def get_webhook(principal: CurrentUser, webhook_id: UUID, session: SessionDep) -> WebhookOut:
+    """Return one webhook, without its address."""
+    return WebhookOut.model_validate(await service.get_webhook(session, principal.user_id, webhook_id))
+
+
+@router.patch("/{webhook_id}", summary="Rename, pause or resume a webhook", responses=problems(401, 404, 409, 422))
+async def change_webhook(principal: CurrentUser, webhook_id: UUID, body: WebhookPatch, session: SessionDep) -> WebhookOut:
+    """Change the fields that are given."""
+    changed = await service.change_webhook(session, principal.user_id, webhook_id, name=body.name, is_active=body.is_active)
+    return WebhookOut.model_validate(changed)
+
+
+@router.post("/{webhook_id}/rotate", summary="Give a webhook a new address", responses=problems(401, 404))
+async def rotate(request: HttpRequest, principal: CurrentUser, webhook_id: UUID, session: SessionDep) -> WebhookCreated:
+    """Make a new address; the old one stops working at once."""
+    return _created(request, await service.rotate_secret(session, principal.user_id, webhook_id, now=request.app.state.clock.now()))
+
+
+@router.delete("/{webhook_id}", status_code=204, summary="Remove a webhook", responses=problems(401, 404))
+async def delete_webhook(request: HttpRequest, principal: CurrentUser, webhook_id: UUID, session: SessionDep) -> None:
+    """Close the door; its log stays."""
+    await service.remove_webhook(session, principal.user_id, webhook_id, now=request.app.state.clock.now())

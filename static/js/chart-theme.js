@@ -1,0 +1,62 @@
+// What all charts share: colours from the tokens, times in the reader's zone, the page's numbers.
+
+import { language, number, time } from "./format.js";
+
+const lib = window.LightweightCharts;
+
+export function token(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+export function alpha(hex, opacity) {
+  const parts = /^#(..)(..)(..)$/.exec(hex);
+  return parts ? `rgba(${parts.slice(1).map((part) => parseInt(part, 16)).join(",")},${opacity})` : hex;
+}
+
+function colours() {
+  const grid = { color: alpha(token("--line"), 0.75) };
+  const crosshair = { color: token("--control-line"), labelBackgroundColor: token("--line-2") };
+  return {
+    layout: {
+      background: { color: "transparent" },
+      textColor: token("--fg-3"),
+      fontFamily: token("--font"),
+      fontSize: 11,
+      // The built-in logo injects a style element, which the CSP refuses; the page carries a visible link instead.
+      attributionLogo: false,
+    },
+    grid: { vertLines: grid, horzLines: grid },
+    rightPriceScale: { borderColor: token("--line-2") },
+    timeScale: { borderColor: token("--line-2") },
+    crosshair: { vertLine: crosshair, horzLine: crosshair },
+  };
+}
+
+// The library has no time zones: data stays UTC, only labels are translated.
+function tickLabel(seconds, kind) {
+  const styles = ["year", "month", "day", "minute", "clock"];
+  return time(seconds * 1000, styles[kind]);
+}
+
+/** Create a chart in `host`; `paint` sets the series' colours, now and whenever the theme changes. */
+export function createChart(host, { decimals, paint }) {
+  const base = colours();
+  const chart = lib.createChart(host, {
+    ...base,
+    autoSize: true,
+    localization: {
+      locale: language,
+      priceFormatter: (value) => number(value, decimals),
+      timeFormatter: (seconds) => time(seconds * 1000, "moment"),
+    },
+    timeScale: { ...base.timeScale, timeVisible: true, secondsVisible: false, rightOffset: 6, tickMarkFormatter: tickLabel },
+    crosshair: { ...base.crosshair, mode: lib.CrosshairMode.Normal },
+  });
+  addEventListener("themechange", () => {
+    chart.applyOptions(colours());
+    paint();
+  });
+  return chart;
+}
+
+export { lib };

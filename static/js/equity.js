@@ -1,0 +1,48 @@
+// The equity curve: one area, live.
+
+import { alpha, createChart, lib, token } from "./chart-theme.js";
+import { number, texts } from "./format.js";
+import { on } from "./live.js";
+
+const panel = document.querySelector("[data-equity]");
+
+if (panel) {
+  const legend = document.getElementById("equity-legend");
+  const message = document.getElementById("equity-message");
+  let area = null;
+  let newest = 0;
+
+  const paint = () => {
+    const colour = token("--primary");
+    area?.applyOptions({ lineColor: colour, topColor: alpha(colour, 0.28), bottomColor: alpha(colour, 0), priceLineColor: colour });
+  };
+  const show = (value) => {
+    const strong = document.createElement("b");
+    strong.textContent = number(value, 2);
+    legend.replaceChildren(`${texts.equity} `, strong);
+  };
+  const point = (event) => ({ time: Math.floor(event.t / 1000), value: Number(event.v) });
+
+  const chart = createChart(document.getElementById("equity-chart"), { decimals: 2, paint });
+  area = chart.addSeries(lib.AreaSeries, { lineWidth: 2, priceLineVisible: false });
+  chart.priceScale("right").applyOptions({ scaleMargins: { top: 0.22, bottom: 0.16 } });
+  paint();
+
+  // Two points within one second: the later one counts.
+  const points = new Map(JSON.parse(document.getElementById("equity-data").textContent).map((event) => [point(event).time, point(event)]));
+  area.setData([...points.values()].sort((a, b) => a.time - b.time));
+  if (points.size) {
+    newest = Math.max(...points.keys());
+    show(points.get(newest).value);
+    chart.timeScale().fitContent();
+  }
+
+  on("equity", (event) => {
+    const next = point(event);
+    if (next.time < newest) return;
+    newest = next.time;
+    area.update(next);
+    show(next.value);
+    message.hidden = true;
+  });
+}

@@ -1,0 +1,42 @@
+// Texts, numbers and times as the page's language writes them; the server's formatters are the model.
+
+const root = document.documentElement;
+
+export const language = root.lang === "fr" ? "fr-FR" : "en-GB";
+export const timezone = root.dataset.timezone || "UTC";
+export const texts = JSON.parse(document.getElementById("i18n").textContent);
+
+const numberFormats = new Map();
+
+export function number(value, decimals) {
+  if (!numberFormats.has(decimals)) {
+    numberFormats.set(
+      decimals,
+      new Intl.NumberFormat(language, { minimumFractionDigits: decimals, maximumFractionDigits: decimals }),
+    );
+  }
+  return numberFormats.get(decimals).format(value).replace("-", "\u2212");
+}
+
+/** Decimals of a tick written as text: "0.010" gives 2, "5" gives 0. */
+export function decimalsOf(tick) {
+  const [, fraction = ""] = tick.split(".");
+  return fraction.replace(/0+$/, "").length;
+}
+
+function dateFormat(options) {
+  return new Intl.DateTimeFormat(language, { timeZone: timezone, hourCycle: "h23", ...options });
+}
+
+const formats = {
+  clock: dateFormat({ hour: "2-digit", minute: "2-digit", second: "2-digit" }),
+  minute: dateFormat({ hour: "2-digit", minute: "2-digit" }),
+  day: dateFormat({ day: "numeric", month: "short" }),
+  month: dateFormat({ month: "short" }),
+  year: dateFormat({ year: "numeric" }),
+  moment: dateFormat({ day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" }),
+};
+
+export function time(milliseconds, style = "clock") {
+  return formats[style].format(milliseconds);
+}

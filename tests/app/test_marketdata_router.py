@@ -1,0 +1,167 @@
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from decimal import Decimal
+
+import httpx
+import pytest
+import pytest_asyncio
+from fastapi import FastAPI, Request
+from starlette.responses import PlainTextResponse, Response
+
+from app.core.clock import SystemClock
+from app.core.database_url import DatabaseUrls
+from app.core.db import Database
+from app.core.events import EventBus
+from app.core.http import Failure, install_error_handlers
+from app.errors import ExchangeError, SymbolNotFound
+from app.exchanges.registry import Registry, RegistryConfig
+from app.marketdata.heartbeat import Heartbeat, HeartbeatConfig
+from app.marketdata.instruments import InstrumentBook
+from app.marketdata.quotes import Quotes
+from app.marketdata.router import router
+from tests.emulator_process import EmulatorProcess
+
+
+@pytest.fixture
+def emulator() -> Iterator[EmulatorProcess]:
+    with EmulatorProcess("--generate", "BTCUSDT:60000", "--generate", "ETHUSDT:3000", "--history", "300") as process:
+        process.control("POST", "/_pause")
+        yield process
+
+
+@pytest_asyncio.fixture
+async def app(emulator: EmulatorProcess, database_urls: DatabaseUrls) -> AsyncIterator[FastAPI]:
+    clock = SystemClock()
+    database = Database(database_urls.app)
+    await database.open()
+    app = FastAPI()
+    app.include_router(router)
+
+    async def page(request: Request, failure: Failure) -> Response:
+        return PlainTextResponse("", failure.problem.status)
+
+    install_error_handlers(app, page)
+    app.state.database = database
+    app.state.registry = Registry(RegistryConfig(binance_rest_url=emulator.url), clock=clock)
+    app.state.quotes = Quotes("binance")
+    app.state.instruments = InstrumentBook(database, app.state.registry, clock=clock)
+    config = HeartbeatConfig(symbols=("BTC/USDT",), history=timedelta(hours=4), stream_url=emulator.ws_url)
+    app.state.heartbeat = Heartbeat(
+        config, database=database, registry=app.state.registry, quotes=app.state.quotes, bus=EventBus(), clock=clock
+    )
+    yield app
+    await app.state.registry.close()
+    await database.close()
+
+
+@pytest_asyncio.fixture
+async def http(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        yield client
+
+
+async def fill(app: FastAPI) -> None:
+    """Run the heartbeat until the history is there."""
+    task: asyncio.Task[None]
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        task = group.create_task(app.state.heartbeat.run(lambda: None))
+        while not app.state.heartbeat.status.is_fresh:  # noqa: ASYNC110  # told by another task in many steps
+            await asyncio.sleep(0.02)
+        task.cancel()
+
+
+@pytest.mark.asyncio
+async def test_candles_come_oldest_first_in_any_spelling_and_timeframe(app: FastAPI, http: httpx.AsyncClient) -> None:
+    await fill(app)
+
+    minutes = (await http.get("/api/ohlcv", params={"symbol": "BINANCE:btcusdt", "limit": 60})).json()
+    hours = (await http.get("/api/ohlcv", params={"symbol": "BTC/USDT", "timeframe": "1h", "limit": 3})).json()
+    first = minutes["items"][0]
+    ranged = await http.get("/api/ohlcv", params={"symbol": "BTCUSDT", "start": "2026-01-01T00:00:00Z", "limit": 5})
+
+    assert minutes["symbol"] == "BTC/USDT"
+    assert len(minutes["items"]) == 60
+    assert [row[0] for row in minutes["items"]] == [first[0] + 60_000 * i for i in range(60)]
+    assert [row[0] % 3_600_000 for row in hours["items"]] == [0, 0, 0]
+    assert len(ranged.json()["items"]) == 5
+
+
+@pytest.mark.asyncio
+async def test_unusable_questions_are_refused_with_a_reason(http: httpx.AsyncClient) -> None:
+    unknown = await http.get("/api/ohlcv", params={"symbol": "NOSUCHCOIN"})
+    perpetual = await http.get("/api/ticker", params={"symbol": "BTCUSDT.P"})
+    backwards = {"symbol": "BTCUSDT", "start": "2026-01-02T00:00:00Z", "end": "2026-01-01T00:00:00Z"}
+
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "SYMBOL_NOT_FOUND")
+    assert "derivative" in perpetual.json()["detail"]
+    assert (await http.get("/api/ohlcv", params=backwards)).status_code == 422
+    assert (await http.get("/api/ohlcv", params={"symbol": "BTCUSDT", "timeframe": "7m"})).status_code == 422
+    assert (await http.get("/api/ohlcv", params={"symbol": "BTCUSDT", "exchange": "nosuchexchange"})).status_code == 422
+
+
+@pytest.mark.asyncio
+async def test_symbols_are_searched_and_paged(http: httpx.AsyncClient) -> None:
+    everything = (await http.get("/api/symbols")).json()
+    first = (await http.get("/api/symbols", params={"limit": 1})).json()
+    second = (await http.get("/api/symbols", params={"limit": 1, "cursor": first["next"]})).json()
+    searched = (await http.get("/api/symbols", params={"search": "eth", "quote": "usdt"})).json()
+
+    assert [item["symbol"] for item in everything["items"]] == ["BTC/USDT", "ETH/USDT"]
+    assert everything["next"] is None
+    assert [page["items"][0]["symbol"] for page in (first, second)] == ["BTC/USDT", "ETH/USDT"]
+    assert [item["symbol"] for item in searched["items"]] == ["ETH/USDT"]
+    assert isinstance(everything["items"][0]["tick_size"], str)
+
+
+@pytest.mark.asyncio
+async def test_a_ticker_comes_from_the_feed_or_else_from_the_exchange(app: FastAPI, http: httpx.AsyncClient) -> None:
+    asked = (await http.get("/api/ticker", params={"symbol": "ETHUSDT"})).json()
+    app.state.quotes.put("ETH/USDT", at=SystemClock().now(), bid=Decimal("1.10"), ask=Decimal("1.2"), last=Decimal("1.15"))
+    fed = (await http.get("/api/ticker", params={"symbol": "ETHUSDT"})).json()
+
+    assert Decimal(asked["last"]) > 100
+    assert (fed["bid"], fed["ask"], fed["last"]) == ("1.1", "1.2", "1.15")
+
+
+@pytest.mark.asyncio
+async def test_the_state_of_the_feed_can_be_asked(app: FastAPI, http: httpx.AsyncClient) -> None:
+    before = (await http.get("/api/heartbeat/status")).json()
+    await fill(app)
+    after = (await http.get("/api/heartbeat/status")).json()
+
+    assert (before["is_connected"], before["symbols_monitored"]) == (False, [{"symbol": "BTC/USDT", "last_closed": None}])
+    assert after["symbols_monitored"][0]["last_closed"] is not None
+    assert after["connections"] == 1
+
+
+@pytest.mark.asyncio
+async def test_instruments_are_stored_and_read_without_the_exchange(app: FastAPI, emulator: EmulatorProcess) -> None:
+    book: InstrumentBook = app.state.instruments
+    fetched = await book.get("binance", "BTC/USDT")
+    emulator.fault("status_before", path="/api/v3/exchangeInfo", times=100, status=503)
+
+    again = InstrumentBook(app.state.database, app.state.registry, clock=SystemClock())
+
+    assert await again.get("binance", "BTC/USDT") == fetched
+    assert await again.resolve("binance", "BINANCE:ETHUSDT") == "ETH/USDT"
+    with pytest.raises(SymbolNotFound, match="not listed"):
+        await again.require("binance", "DOGEUSDT")
+    with pytest.raises(ExchangeError):
+        await again.refresh("binance")
+    assert await again.get("binance", "BTC/USDT") == fetched
+
+
+@pytest.mark.asyncio
+async def test_a_symbol_that_is_no_longer_listed_is_kept_as_inactive(app: FastAPI) -> None:
+    book: InstrumentBook = app.state.instruments
+    await book.refresh("binance")
+    async with app.state.database.connection() as connection:
+        await connection.execute("UPDATE instruments SET symbol = 'GONE/USDT', base = 'GONE' WHERE symbol = 'ETH/USDT'")
+
+    listed = await book.refresh("binance")
+    gone = await book.get("binance", "GONE/USDT")
+
+    assert listed == 2
+    assert gone is not None
+    assert not gone.is_active

@@ -1,0 +1,178 @@
+"""Runs the emulator as what it is in production: a process of its own. For tests, journeys and benchmarks."""
+
+import hashlib
+import hmac
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+HEADER = "open_time,open,high,low,close,volume"
+MINUTE_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An HTTP answer with its JSON document."""
+
+    status: int
+    document: Any
+
+
+class EmulatorProcess:
+    """One emulator on a free port. Use as a context manager, or call `start` and `stop`.
+
+    `arguments` are those of `python -m app.emulator`; the port and the parent's watch are added.
+    """
+
+    def __init__(self, *arguments: str, start_timeout_s: float = 20.0) -> None:
+        self._arguments = arguments
+        self._start_timeout_s = start_timeout_s
+        self._process: subprocess.Popen[str] | None = None
+        self.url = ""
+
+    def start(self) -> Self:
+        """Start it and wait until it answers.
+
+        Raises:
+            RuntimeError: it ended or said nothing in time.
+        """
+        command = [sys.executable, "-m", "app.emulator", "--port", "0", "--parent-pid", str(os.getpid()), *self._arguments]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self._process = process
+        assert process.stdout is not None
+        readable, _, _ = select.select([process.stdout], [], [], self._start_timeout_s)
+        line = process.stdout.readline() if readable else ""
+        if not line:
+            process.kill()
+            raise RuntimeError(f"the emulator did not start: {process.communicate()[1]}")
+        self.url = json.loads(line)["url"]
+        return self
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def ws_url(self) -> str:
+        """Base URL of the streams."""
+        return self.url.replace("http://", "ws://")
+
+    def stop(self) -> str:
+        """Ask it to end, wait, and return what it wrote to stderr; harmless when it has ended already."""
+        process = self._process
+        if process is None:
+            return ""
+        self._process = None
+        process.terminate()
+        try:
+            return process.communicate(timeout=10)[1]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.communicate()[1]
+
+    def kill(self) -> None:
+        """End it without any chance to save."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.communicate()
+        self._process = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def request(self, method: str, path: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Reply:
+        """Send one request and return the answer, errors included."""
+        request = urllib.request.Request(self.url + path, data=body, method=method, headers=dict(headers or {}))
+        try:
+            with urllib.request.urlopen(request, timeout=10) as response:
+                return Reply(response.status, json.loads(response.read()))
+        except urllib.error.HTTPError as error:
+            with error:
+                return Reply(error.code, json.loads(error.read()))
+
+    def get(self, path: str, **params: str | int) -> Any:
+        """Return the document of a public GET."""
+        return self.request("GET", path + ("?" + urllib.parse.urlencode(params) if params else "")).document
+
+    def control(self, method: str, path: str, document: object = None) -> Any:
+        """Use the control interface under `/_`; an answer other than 200 fails."""
+        reply = self.request(method, path, body=None if document is None else json.dumps(document).encode())
+        assert reply.status == 200, reply
+        return reply.document
+
+    def open_account(self, api_key: str, api_secret: str, balances: Mapping[str, str]) -> None:
+        """Create or replace an account."""
+        self.control("POST", "/_accounts", {"api_key": api_key, "api_secret": api_secret, "balances": dict(balances)})
+
+    def fault(self, do: str, **fields: object) -> None:
+        """Put a fault rule in force."""
+        self.control("POST", "/_fault", {"do": do, **fields})
+
+    def advance(self, minutes: float) -> None:
+        """Move a paused market forward."""
+        self.control("POST", "/_advance", {"minutes": minutes})
+
+    def state(self) -> Any:
+        """Return `GET /_state`."""
+        return self.control("GET", "/_state")
+
+    def orders(self) -> Any:
+        """Return `GET /_orders`: all orders with `received_ns`."""
+        return self.control("GET", "/_orders")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedClient:
+    """A bare signed client, to send what ccxt would refuse to send."""
+
+    emulator: EmulatorProcess
+    api_key: str
+    api_secret: str
+
+    def call(self, method: str, path: str, params: Mapping[str, object] | None = None, *, timestamp: int | None = None) -> Reply:
+        """Send a signed request; POST puts the parameters into the body. `timestamp` in ms replaces the present."""
+        text = signed_text(self.api_secret, params or {}, timestamp=timestamp)
+        headers = {"X-MBX-APIKEY": self.api_key, "Content-Type": "application/x-www-form-urlencoded"}
+        if method == "POST":
+            return self.emulator.request(method, path, body=text.encode(), headers=headers)
+        return self.emulator.request(method, f"{path}?{text}", headers=headers)
+
+    def order(self, **params: str | int) -> Reply:
+        """POST /api/v3/order."""
+        return self.call("POST", "/api/v3/order", params)
+
+
+def signed_text(api_secret: str, params: Mapping[str, object], *, timestamp: int | None = None) -> str:
+    """Return `params` form-encoded with timestamp and signature, as query string or body."""
+    moment = timestamp if timestamp is not None else time.time_ns() // 1_000_000
+    text = urllib.parse.urlencode({**params, "timestamp": moment})
+    return f"{text}&signature={hmac.new(api_secret.encode(), text.encode(), hashlib.sha256).hexdigest()}"
+
+
+def write_candles(path: Path, rows: Iterable[Sequence[object]]) -> Path:
+    """Write a replay file of `(open_time, open, high, low, close, volume)` rows."""
+    path.write_text("\n".join([HEADER, *(",".join(map(str, row)) for row in rows)]) + "\n")
+    return path
+
+
+def steps(prices: Iterable[float], *, first_ms: int = 1_700_000_040_000, volume: str = "48") -> list[tuple[object, ...]]:
+    """Return candles that go straight from each price to the next, one a minute."""
+    listed = list(prices)
+    return [(first_ms + index * MINUTE_MS, a, max(a, b), min(a, b), b, volume) for index, (a, b) in enumerate(pairwise(listed))]

@@ -1,0 +1,368 @@
+"""One example of every page and every fragment, with awkward values in it: long names, markup, negative figures, nothing at all."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from app.domain.candles import Timeframe
+from app.domain.enums import OrderState, OrderType, Side, Source
+from app.ui import views
+
+NOW = datetime(2026, 11, 21, 14, 4, 58, tzinfo=UTC)
+BTC = {"tick": Decimal("0.01"), "step": Decimal("0.00001")}
+DOGE = {"tick": Decimal("0.00001"), "step": Decimal(1)}
+
+
+def shell(*, page: str = "dashboard", user_name: str | None = "dominique", language: str = "en") -> views.Shell:
+    """A logged-in person's surroundings."""
+    return views.Shell(
+        csrf_token="csrf-\"'<token>",
+        clock=NOW,
+        page=page,
+        path="/" if page == "dashboard" else f"/{page}",
+        user_name=user_name,
+        language=language,
+        timezone="Europe/Paris",
+        status=views.StatusItems(
+            heartbeat=views.HeartbeatSummary(state="fresh", age_s=0.4),
+            brokers=(
+                views.BrokerStatus(name="Binance", ok=True, latency_ms=38),
+                views.BrokerStatus(name="Bitget", ok=False, latency_ms=412),
+            ),
+            day_pnl=Decimal("126.40"),
+        ),
+        topics=("bar", "orders", "positions", "candle:BTC/USDT") if user_name else (),
+    )
+
+
+def positions() -> views.Region[views.PositionRow]:
+    """Two longs and a short."""
+    return views.Region(
+        rows=(
+            views.PositionRow(
+                id="p1",
+                symbol="BTC/USDT",
+                side="long",
+                quantity=Decimal("0.06200"),
+                average_price=Decimal("57102.10"),
+                mark_price=Decimal("58720.45"),
+                stop=Decimal("56000"),
+                target=Decimal("61500"),
+                unrealised=Decimal("100.3377"),
+                unrealised_pct=Decimal("0.0283"),
+                quote="USDT",
+                source=Source.WEBHOOK,
+                opened_at=NOW - timedelta(hours=3),
+                broker="Demo · main",
+                **BTC,
+            ),
+            views.PositionRow(
+                id="p2",
+                symbol="DOGE/USDT",
+                side="short",
+                quantity=Decimal(12000),
+                average_price=Decimal("0.24180"),
+                mark_price=Decimal("0.24512"),
+                unrealised=Decimal("-39.84"),
+                unrealised_pct=Decimal("-0.01373"),
+                quote="USDT",
+                source=Source.MANUAL,
+                opened_at=NOW - timedelta(minutes=12),
+                **DOGE,
+            ),
+            views.PositionRow(
+                id="p3",
+                symbol="ETH/USDT",
+                side="long",
+                quantity=Decimal("0.85"),
+                average_price=Decimal("3871.20"),
+                quote="USDT",
+                source=Source.BOT,
+                opened_at=NOW - timedelta(days=2),
+            ),
+        )
+    )
+
+
+def orders() -> views.Region[views.OrderRow]:
+    """One order in each interesting state."""
+    facts: tuple[tuple[OrderState, Side, str, str, str], ...] = (
+        (OrderState.SUBMITTING, Side.BUY, "0.00150", "0", ""),
+        (OrderState.FILLED, Side.BUY, "0.06200", "0.06200", ""),
+        (OrderState.PARTIAL, Side.SELL, "0.10000", "0.04210", ""),
+        (OrderState.DENIED, Side.BUY, "0.00001", "0", "0.58 USDT is below the exchange minimum of 5 USDT for BTC/USDT"),
+        (OrderState.UNKNOWN, Side.SELL, "0.02000", "0", ""),
+        (OrderState.CANCELED, Side.SELL, "0.02000", "0", ""),
+    )
+    return views.Region(
+        rows=tuple(
+            views.OrderRow(
+                id=f"o{index}",
+                created_at=NOW - timedelta(minutes=7 * index, seconds=11),
+                symbol="BTC/USDT",
+                side=side,
+                type=OrderType.MARKET if index % 2 else OrderType.LIMIT,
+                state=state,
+                quantity=Decimal(quantity),
+                filled_quantity=Decimal(filled),
+                price=None if index % 2 else Decimal("58500.00"),
+                average_price=Decimal("58701.17") if filled != "0" else None,
+                source=Source.WEBHOOK,
+                broker="Demo · main",
+                reason=reason,
+                **BTC,
+            )
+            for index, (state, side, quantity, filled, reason) in enumerate(facts)
+        )
+    )
+
+
+def deliveries() -> views.Region[views.DeliveryRow]:
+    """Attempts that went well and attempts that did not."""
+    facts: tuple[tuple[views.Decision, str, str, str, int | None], ...] = (
+        ("executed", "BUY BTC/USDT 0.062", "", "", 12),
+        ("pending", "SELL BTC/USDT 0.1", "", "", None),
+        ("denied", "BUY BTC/USDT 0.00001", "0.58 USDT is below the exchange minimum of 5 USDT", "NOTIONAL_BELOW_MINIMUM", 6),
+        ("stale", "SELL ETH/USDT 5 %", "341 s old, the webhook takes at most 300 s", "STALE", 4),
+        ("unreadable", "", "<script>alert(1)</script> is not JSON: line 1, column 1", "PAYLOAD_UNREADABLE", 2),
+        ("duplicate", "BUY BTC/USDT 0.062", "the same alert was taken 3 s before", "", 3),
+    )
+    return views.Region(
+        rows=tuple(
+            views.DeliveryRow(
+                id=f"d{index}",
+                received_at=NOW - timedelta(minutes=7 * index, seconds=12),
+                hook="tv-btc-breakout",
+                decision=decision,
+                summary=summary,
+                reason=reason,
+                code=code,
+                latency_ms=latency,
+            )
+            for index, (decision, summary, reason, code, latency) in enumerate(facts)
+        )
+    )
+
+
+def balances() -> views.Balances:
+    """A few assets, one without a price."""
+    return views.Balances(
+        total=Decimal("13474.6812"),
+        rows=(
+            views.BalanceRow(asset="USDT", total=Decimal("9184.52"), locked=Decimal("1250"), value=Decimal("9184.52"), step=Decimal("0.01")),
+            views.BalanceRow(asset="BTC", total=Decimal("0.062"), value=Decimal("3640.67"), step=Decimal("0.00001")),
+            views.BalanceRow(asset="ETH", total=Decimal("0.85"), value=Decimal("3330.66"), step=Decimal("0.0001")),
+            views.BalanceRow(asset="1000SATS", total=Decimal("123456.789012345")),
+        ),
+    )
+
+
+def dashboard(*, language: str = "en") -> views.DashboardView:
+    """A busy dashboard."""
+    start = NOW - timedelta(hours=10)
+    points = tuple(
+        views.EquityPoint(time=start + timedelta(minutes=5 * step), value=Decimal(13000) + Decimal(step * 37 % 211) + step * 3)
+        for step in range(121)
+    )
+    fill = views.FillMark(
+        symbol="BTC/USDT", side=Side.BUY, price=Decimal("57102.10"), quantity=Decimal("0.062"), time=NOW - timedelta(hours=1)
+    )
+    return views.DashboardView(
+        shell=shell(language=language),
+        kpis=views.Kpis(
+            equity=Decimal("13474.6812"),
+            day_change=Decimal("126.40"),
+            day_change_pct=Decimal("0.0095"),
+            realised_today=Decimal("-12.05"),
+            open_positions=3,
+            open_orders=1,
+            unrealised=Decimal("60.4977"),
+            unrealised_pct=Decimal("0.0045"),
+        ),
+        chart=views.ChartView(
+            exchange="binance",
+            symbol="BTC/USDT",
+            timeframe=Timeframe.M5,
+            symbols=("BTC/USDT", "ETH/USDT", "DOGE/USDT"),
+            last_price=Decimal("58720.45"),
+            fills=(fill,),
+        ),
+        equity=views.EquityView(points=points),
+        balances=balances(),
+        positions=positions(),
+        orders=orders(),
+        deliveries=deliveries(),
+    )
+
+
+def empty_dashboard(*, language: str = "en") -> views.DashboardView:
+    """What a newcomer sees first."""
+    steps = (
+        views.ChecklistStep(title="Create your account", text="You are logged in.", is_done=True),
+        views.ChecklistStep(
+            title="Connect a broker", text="Add the account your orders are sent through.", href="/brokers", action="Add a broker"
+        ),
+        views.ChecklistStep(title="Create a webhook", text="Get an address for TradingView.", href="/webhooks", action="Create one"),
+    )
+    chart = views.ChartView(exchange="binance", symbol="BTC/USDT", symbols=("BTC/USDT",))
+    surroundings = replace(shell(language=language), status=views.StatusItems())
+    return views.DashboardView(shell=surroundings, chart=chart, checklist=steps)
+
+
+def troubled_dashboard(*, language: str = "en") -> views.DashboardView:
+    """Each region in another state."""
+    return replace(
+        dashboard(language=language),
+        balances=views.Balances(state=views.RegionState.LOADING),
+        positions=replace(positions(), state=views.RegionState.STALE, since=NOW),
+        orders=views.Region(
+            state=views.RegionState.ERROR, message="The database does not answer.", correlation_id="0190a7b2-77aa", retry_url="/orders"
+        ),
+        deliveries=views.Region(state=views.RegionState.FORBIDDEN),
+    )
+
+
+def broker_form(**changes: object) -> views.BrokerForm:
+    """The add-broker form."""
+    choices = tuple(views.Choice(value=name.lower(), label=name) for name in ("Binance", "Kraken", "OKX"))
+    return replace(views.BrokerForm(exchanges=choices), **changes)  # type: ignore[arg-type]  # a test's own field names
+
+
+def brokers(*, language: str = "en") -> views.BrokersView:
+    """Three accounts: fine, broken, untested."""
+    rows = (
+        views.BrokerRow(
+            id="b1",
+            name="Binance main",
+            exchange="binance",
+            exchange_name="Binance Spot",
+            description="Long-term account, no bots.",
+            key_hint="9f3A",
+            is_default=True,
+            test=views.TestResult(broker_id="b1", state="ok", detail="Account readable, clock 12 ms apart.", latency_ms=38, at=NOW),
+        ),
+        views.BrokerRow(
+            id="b2",
+            name='Testnet "quoted" <b>',
+            exchange="binance",
+            exchange_name="Binance Spot",
+            key_hint="77qx",
+            is_testnet=True,
+            is_active=False,
+            disabled_reason="The API key no longer works.",
+            test=views.TestResult(broker_id="b2", state="failed", detail="The exchange refused the key (−2015)."),
+        ),
+        views.BrokerRow(
+            id="b3",
+            name="Demo",
+            exchange="binance",
+            exchange_name="Emulator",
+            is_simulated=True,
+            test=views.TestResult(broker_id="b3"),
+        ),
+    )
+    return views.BrokersView(shell=shell(page="brokers", language=language), form=broker_form(), brokers=views.Region(rows=rows))
+
+
+def hook_form() -> views.HookForm:
+    """The create-webhook form."""
+    return views.HookForm(brokers=(views.Choice(value="b1", label="Binance main"),))
+
+
+def hook_created() -> views.HookCreated:
+    """The one sight of a webhook's address."""
+    url = "http://127.0.0.1:8000/hooks/7f3c0d2f5f8d4a54b8f1c2d3e4f5a6b7"
+    body = '{"symbol": "BTC/USDT", "side": "buy", "type": "market", "quantity": "0.01"}'
+    return views.HookCreated(name="tv-btc", url=url, curl=f"curl -X POST {url} -H 'Content-Type: application/json' -d '{body}'")
+
+
+def webhooks(*, language: str = "en") -> views.WebhooksView:
+    """Two webhooks and their attempts."""
+    rows = (
+        views.HookRow(
+            id="h1",
+            name="tv-btc-breakout",
+            broker="Binance main",
+            created_at=NOW - timedelta(days=12),
+            last_at=NOW - timedelta(minutes=3),
+            last_decision="executed",
+            delivery_count=212,
+        ),
+        views.HookRow(id="h2", name="tv-eth", broker="Demo", created_at=NOW, is_active=False),
+    )
+    return views.WebhooksView(
+        shell=shell(page="webhooks", language=language), form=hook_form(), hooks=views.Region(rows=rows), deliveries=deliveries()
+    )
+
+
+def login(*, language: str = "en") -> views.LoginView:
+    """The login page of a demo, after a wrong password."""
+    return views.LoginView(
+        shell=replace(shell(page="login", user_name=None, language=language), env="simulated"),
+        error="The name or the password is wrong.",
+        username="dominique",
+        registration_open=True,
+        demo=views.DemoHint(username="demo", password="demo-9x7-Kqp"),
+        has_dev_login=True,
+    )
+
+
+def register(*, language: str = "en") -> views.RegisterView:
+    """The registration form with one mistake."""
+    return views.RegisterView(
+        shell=shell(page="register", user_name=None, language=language), username="dominique", errors={"username": "That name is taken."}
+    )
+
+
+def error(*, status: int = 404, user_name: str | None = "dominique", language: str = "en") -> views.ErrorView:
+    """An error page."""
+    return views.ErrorView(
+        shell=shell(page="", user_name=user_name, language=language),
+        status=status,
+        message="There is no such broker account.",
+        code="BROKER_NOT_FOUND",
+        correlation_id="0190a7b2-77aa-7d10",
+    )
+
+
+def pages(*, language: str = "en") -> dict[str, tuple[str, object]]:
+    """Every page: name → (template, view)."""
+    return {
+        "login": ("pages/accounts/login.html", login(language=language)),
+        "register": ("pages/accounts/register.html", register(language=language)),
+        "dashboard": ("pages/dashboard/dashboard.html", dashboard(language=language)),
+        "dashboard-empty": ("pages/dashboard/dashboard.html", empty_dashboard(language=language)),
+        "dashboard-troubled": ("pages/dashboard/dashboard.html", troubled_dashboard(language=language)),
+        "brokers": ("pages/brokers/brokers.html", brokers(language=language)),
+        "webhooks": ("pages/webhooks/webhooks.html", webhooks(language=language)),
+        "error": ("pages/errors/error.html", error(language=language)),
+        "error-500": ("pages/errors/error.html", error(status=500, user_name=None, language=language)),
+        "error-403": ("pages/errors/error.html", error(status=403, language=language)),
+    }
+
+
+def fragments() -> dict[str, object]:
+    """Every fragment: template → region."""
+    view, broker_page, hook_page = dashboard(), brokers(), webhooks()
+    return {
+        "fragments/shell/_status_items.html": shell().status,
+        "fragments/shell/_account_menu.html": shell(),
+        "fragments/shell/_language.html": shell(),
+        "fragments/shell/_theme.html": shell(),
+        "fragments/dashboard/_kpis.html": view.kpis,
+        "fragments/dashboard/_balances.html": view.balances,
+        "fragments/dashboard/_checklist.html": empty_dashboard().checklist,
+        "fragments/dashboard/_price_chart.html": view.chart,
+        "fragments/dashboard/_equity_chart.html": view.equity,
+        "fragments/trading/_positions.html": view.positions,
+        "fragments/trading/_orders.html": view.orders,
+        "fragments/webhooks/_deliveries.html": view.deliveries,
+        "fragments/webhooks/_hooks.html": hook_page.hooks,
+        "fragments/webhooks/_hook_form.html": hook_page.form,
+        "fragments/webhooks/_hook_created.html": hook_created(),
+        "fragments/brokers/_brokers.html": broker_page.brokers,
+        "fragments/brokers/_broker_card.html": broker_page.brokers.rows[0],
+        "fragments/brokers/_broker_delete.html": broker_page.brokers.rows[0],
+        "fragments/brokers/_broker_form.html": broker_form(errors={"": "Not saved.", "name": "That name is taken."}),
+        "fragments/brokers/_broker_test_result.html": broker_page.brokers.rows[0].test,
+    }
