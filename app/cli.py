@@ -84,3 +84,7 @@ def main() -> None:
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(str(part) for part in item['loc']).upper()}: {item['msg']}" for item in error.errors())
         sys.exit(f"aristobot: the settings cannot be used: {problems}")
+
+
+if __name__ == "__main__":
+    main()

@@ -261,14 +261,20 @@ async def _seed(app: FastAPI, kept: dict[str, str]) -> dict[str, Any]:
 
 
 async def _wait_for_feed(app: FastAPI, serving: "asyncio.Task[None]") -> None:
-    """Until the live feed brings prices and the engine role is ours; a demo that says it is up must trade at once."""
+    """Until the live feed brings prices, the engine role is ours and the account is valued: a demo that says it is up trades at once."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _FEED_S
     symbol = app.state.settings.heartbeat_symbols[0]
     while loop.time() < deadline and not serving.done():
-        if app.state.quotes.latest(symbol) is not None and app.state.desk.lease.is_held:
+        if app.state.quotes.latest(symbol) is not None and app.state.desk.lease.is_held and await _has_equity(app):
             return
         await asyncio.sleep(0.05)
+
+
+async def _has_equity(app: FastAPI) -> bool:
+    """Whether the account was valued once: today's profit is counted from there."""
+    async with app.state.database.connection() as connection:
+        return await connection.fetchval("SELECT 1 FROM equity_snapshots LIMIT 1") is not None
 
 
 def free_port(preferred: int) -> int:

@@ -158,6 +158,10 @@ class SignedClient:
         """POST /api/v3/order."""
         return self.call("POST", "/api/v3/order", params)
 
+    def placed(self) -> list[Any]:
+        """Return the account's orders as `GET /_orders` shows them."""
+        return [order for order in self.emulator.orders() if order["api_key"] == self.api_key]
+
 
 def signed_text(api_secret: str, params: Mapping[str, object], *, timestamp: int | None = None) -> str:
     """Return `params` form-encoded with timestamp and signature, as query string or body."""

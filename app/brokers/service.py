@@ -187,6 +187,8 @@ async def test_connection(database: Database, connections: Connections, user_id:
     started = time.perf_counter()
     try:
         client = await connections.client(broker_id)
+        # Connecting for the first time loads the exchange's markets; the latency shown is that of a request.
+        started = time.perf_counter()
         balances = await client.fetch_balances()
     except ExchangeError as error:
         result = ConnectionTest(success=False, latency_ms=None, code=error.code, message=error.message)

@@ -6,8 +6,8 @@ A lease moves when its holder is silent; an advisory lock would stay with a paus
 import asyncio
 import os
 import secrets
-import socket
 import time
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -33,6 +33,9 @@ ON CONFLICT (role) DO UPDATE
  WHERE leases.owner = excluded.owner OR leases.until < now()
 RETURNING epoch
 """
+_INHERIT = """
+UPDATE leases SET owner = $2, epoch = epoch + 1, until = now() + make_interval(secs => $3) WHERE role = $1 AND owner = $4 RETURNING epoch
+"""
 _RELEASE = "UPDATE leases SET until = now() - interval '1 second' WHERE role = $1 AND owner = $2"
 _HOLDS = "SELECT 1 FROM leases WHERE role = $1 AND owner = $2 AND epoch = $3 AND until > now() FOR SHARE"
 
@@ -43,7 +46,7 @@ class LeaseHolder:
     def __init__(self, database: Database, role: str) -> None:
         self._database = database
         self.role = role
-        self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.owner = f"{process_place()}:{os.getpid()}:{process_start(os.getpid())}:{secrets.token_hex(4)}"
         self._epoch: int | None = None
         self._good_until = 0.0
         self._changed = asyncio.Event()
@@ -82,6 +85,8 @@ class LeaseHolder:
         asked_at = time.monotonic()
         async with self._database.connection() as connection:
             epoch = await connection.fetchval(_TAKE, self.role, self.owner, LEASE_S)
+            if epoch is None:
+                epoch = await self._inherit(connection)
         if epoch != self._epoch:
             log.info("lease_changed", role=self.role, epoch=epoch, held=epoch is not None)
         self._epoch = epoch
@@ -90,6 +95,14 @@ class LeaseHolder:
             self._good_until = asked_at + LEASE_S - MARGIN_S
             self._changed.set()
         return epoch is not None
+
+    async def _inherit(self, connection: Any) -> int | None:
+        """Take over at once from a process of this machine that is proved dead: it cannot wake up, so nobody need wait for its time."""
+        owner = await connection.fetchval("SELECT owner FROM leases WHERE role = $1", self.role)
+        if owner is None or not is_dead(owner):
+            return None
+        epoch: int | None = await connection.fetchval(_INHERIT, self.role, self.owner, LEASE_S, owner)
+        return epoch
 
     def guarding(self, loop: Loop) -> Loop:
         """Return a loop that runs `loop` while the role is ours, and cancels it when the role is lost."""
@@ -131,6 +144,30 @@ class LeaseHolder:
         if await connection.fetchval(_HOLDS, self.role, self.owner, self.epoch) is None:
             self._epoch = None
             raise Fenced(f"another process has taken over the role {self.role}")
+
+
+def process_place() -> str:
+    """Return what names this machine's boot and process namespace: only within it does a process id mean anything. Empty if unknown."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return ""
+
+
+def process_start(pid: int) -> str:
+    """Return when a process of this machine started, in clock ticks since boot; empty when there is no such process or it is a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in "ZX" else fields[19]
+
+
+def is_dead(owner: str) -> bool:
+    """Tell whether the process that calls itself `owner` ran on this machine, since this boot, and has ended."""
+    place, pid, start, *_ = [*owner.split(":"), "", ""]
+    return bool(place) and place == process_place() and pid.isdigit() and process_start(int(pid)) != start
 
 
 async def _until_cancelled(loop: Loop, beat: Beat) -> None:

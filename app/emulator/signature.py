@@ -28,11 +28,15 @@ def split_signature(query: str, body: str) -> tuple[str, str]:
     Raises:
         VenueError: -1102, there is no signature.
     """
-    for text, join in ((query, lambda rest: rest + body), (body, lambda rest: query + rest)):
+    parts, found = [query, body], ""
+    for index, text in enumerate(parts):
         match = _SIGNATURE.search(text)
-        if match is not None and match[1]:
-            return join((text[: match.start()] + text[match.end() :]).removeprefix("&")), match[1]
-    raise VenueError.mandatory("signature")
+        if match is not None:
+            parts[index] = (text[: match.start()] + text[match.end() :]).removeprefix("&")
+            found = match[1]
+    if not found:
+        raise VenueError.mandatory("signature")
+    return "".join(parts), found
 
 
 def check_key_format(api_key: str | None) -> str:

@@ -265,7 +265,7 @@ class Regions:
                 HookRow(
                     id=str(row["id"]),
                     name=row["name"],
-                    broker=names.get(row["broker_id"], "") if row["broker_id"] else "",
+                    broker=names.get(row["broker_id"], "") if row["broker_id"] else gettext("Default account"),
                     created_at=row["created_at"],
                     is_active=row["is_active"],
                     last_at=last[row["id"]]["received_at"] if row["id"] in last else None,

@@ -47,6 +47,8 @@ document.addEventListener("toast", (event) => {
 document.addEventListener("htmx:response:error", (event) => {
   const { ctx } = event.detail;
   if (ctx.sourceElement?.id === "live" || ctx.response.status === 422) return;
+  // The answer brings its own words.
+  if (ctx.response.raw.headers.get("HX-Trigger")) return;
   if (ctx.response.status === 401) {
     toast("error", texts.sessionEnded);
     return;
@@ -130,4 +132,4 @@ if (clock) {
 
 // The server formats every time; for a person who reads local time it must know which zone that is.
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-if (zone) document.cookie = `tz=${encodeURIComponent(zone)}; path=/; max-age=31536000; samesite=lax`;
+if (zone) document.cookie = `tz=${zone}; path=/; max-age=31536000; samesite=lax`;

@@ -319,3 +319,58 @@ class _NoPool:
 
     async def __aexit__(self, *_: object) -> None:
         return None
+
+
+@pytest.mark.asyncio
+async def test_a_candle_newer_than_expected_waits_until_the_missing_ones_are_released(feed: Feed) -> None:
+    async with running(feed):
+        await feed.until_fresh()
+        feed.emulator.advance(1)
+        await feed.until_closed(1)
+        feed.emulator.fault("ws_silent", for_ms=600)
+        feed.emulator.advance(5)
+        await asyncio.sleep(0.8)
+        feed.emulator.advance(2)
+        await feed.until_closed(7)
+        await feed.assert_complete()
+        assert feed.heartbeat.status.connections == 1
+
+    opened = [event.candle.open_time for event in feed.closed()]
+    assert [b - a for a, b in pairwise(opened)] == [MINUTE] * (len(opened) - 1)
+    assert "rest" in {event.source for event in feed.closed()}
+
+
+@pytest.mark.asyncio
+async def test_a_market_that_runs_faster_than_the_clock_has_no_holes_either(database: Database) -> None:
+    with EmulatorProcess("--generate", "BTCUSDT:60000", "--history", str(HISTORY), "--speed", "300") as emulator:
+        async with feed_at(emulator, database) as feed, running(feed):
+            await feed.until_fresh()
+            await feed.until_closed(5)
+            emulator.fault("ws_close")
+            await until(lambda: feed.heartbeat.status.connections >= 2 and feed.heartbeat.status.is_fresh)
+            await feed.until_closed(len(feed.closed()) + 5)
+            emulator.control("POST", "/_pause")
+            stored = await feed.assert_complete()
+
+    assert all(b.open_time - a.open_time == MINUTE for a, b in pairwise(stored))
+
+
+@pytest.mark.asyncio
+async def test_an_emulator_started_again_behind_what_is_stored_is_followed_where_it_is(
+    emulator: EmulatorProcess, database: Database
+) -> None:
+    async with feed_at(emulator, database) as feed, running(feed):
+        emulator.advance(120)
+        await feed.until_fresh()
+        ahead = feed.heartbeat.last_closed("BTC/USDT")
+    with EmulatorProcess("--generate", "BTCUSDT:60000", "--history", str(HISTORY * 2)) as fresh:
+        fresh.control("POST", "/_pause")
+        async with feed_at(fresh, database) as feed, running(feed):
+            await feed.until_fresh()
+            behind = feed.heartbeat.last_closed("BTC/USDT")
+            fresh.advance(2)
+            await feed.until_closed(1)
+
+    assert ahead is not None
+    assert behind is not None
+    assert behind < ahead

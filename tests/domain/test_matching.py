@@ -333,6 +333,15 @@ def test_at_one_price_nobody_fills_before_an_earlier_order_is_done(
         left -= quantity - remaining
 
 
+@given(st.lists(orders(), max_size=6), prices, quantities)
+def test_trades_that_nothing_reacts_to_change_nothing(placed: list[BookOrder], price: Decimal, quantity: Decimal) -> None:
+    engine = MatchingEngine(step_size=STEP)
+    for index, made in enumerate(placed):
+        engine.submit(named(made, str(index)), Depth())
+    reacts = engine.reacts_to(low=price, high=price)
+    assert (engine.trade(TapePrint(price=price, quantity=quantity), Depth()) != Outcome()) == reacts
+
+
 @given(st.lists(st.one_of(orders(), st.tuples(prices, quantities)), max_size=15), depths())
 def test_same_history_gives_the_same_outcomes(history: list[BookOrder | tuple[Decimal, Decimal]], depth: Depth) -> None:
     def play() -> list[Outcome]:

@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest_asyncio
 
 from tests.emulator_process import EmulatorProcess, SignedClient, steps, write_candles
 
-KEY, SECRET = "key-of-a-test", "secret-of-a-test"
+SECRET = "secret-of-a-test"
 BALANCES = {"USDT": "1000000", "BTC": "1"}
 
 # Flat at 60000 for an hour of history and a while beyond, down to 59000, up to 61000, flat.
@@ -19,6 +20,8 @@ PRICES = [*([60000.0] * 70), *range(59900, 58900, -100), *range(59100, 61100, 10
 NOW_MINUTE = 60
 
 StartEmulator = Callable[..., EmulatorProcess]
+
+_numbers = itertools.count(1)
 
 
 class LoopbackBinance(ccxt.binance):  # type: ignore[misc]  # ccxt carries no types
@@ -43,23 +46,38 @@ def script(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def emulator(start_emulator: StartEmulator, script: Path) -> EmulatorProcess:
-    """An emulator whose market stands still at 60000 until a test moves it, with one account."""
-    process = start_emulator("--replay", str(script), "--history", str(NOW_MINUTE), "--paused")
-    process.open_account(KEY, SECRET, BALANCES)
-    return process
+    """An emulator whose market stands still at 60000 until a test moves it."""
+    return start_emulator("--replay", str(script), "--history", str(NOW_MINUTE), "--paused")
+
+
+@pytest.fixture(scope="session")
+def standing_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+    """One emulator for all tests that leave the market where it stands: at 60000."""
+    path = write_candles(tmp_path_factory.mktemp("standing") / "binance-BTCUSDT-1m-script.csv", steps(PRICES))
+    with EmulatorProcess("--replay", str(path), "--history", str(NOW_MINUTE), "--paused") as process:
+        yield process
 
 
 @pytest.fixture
-def client(emulator: EmulatorProcess) -> SignedClient:
-    """A bare signed client."""
-    return SignedClient(emulator=emulator, api_key=KEY, api_secret=SECRET)
+def client(emulator: EmulatorProcess) -> Iterator[SignedClient]:
+    """A bare signed client with an account of its own."""
+    yield account_on(emulator)
+    emulator.control("DELETE", "/_fault")
 
 
-def connect_ccxt(emulator: EmulatorProcess, session: aiohttp.ClientSession, *, api_key: str = KEY, secret: str = SECRET) -> Any:
+def account_on(emulator: EmulatorProcess) -> SignedClient:
+    """Open a new account."""
+    api_key = f"key-of-test-{next(_numbers)}"
+    emulator.open_account(api_key, SECRET, BALANCES)
+    return SignedClient(emulator=emulator, api_key=api_key, api_secret=SECRET)
+
+
+def connect_ccxt(client: SignedClient, session: aiohttp.ClientSession) -> Any:
+    emulator = client.emulator
     exchange = LoopbackBinance(
         {
-            "apiKey": api_key,
-            "secret": secret,
+            "apiKey": client.api_key,
+            "secret": client.api_secret,
             "session": session,
             "enableRateLimit": False,
             "timeout": 5000,
@@ -91,9 +109,9 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest_asyncio.fixture
-async def exchange(emulator: EmulatorProcess, session: aiohttp.ClientSession) -> AsyncIterator[Any]:
+async def exchange(client: SignedClient, session: aiohttp.ClientSession) -> AsyncIterator[Any]:
     """An unmodified ccxt client (but for its error table) of the emulator."""
-    connected = connect_ccxt(emulator, session)
+    connected = connect_ccxt(client, session)
     try:
         yield connected
     finally:

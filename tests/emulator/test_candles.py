@@ -3,6 +3,7 @@ import csv
 import gzip
 import json
 import time
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -89,14 +90,6 @@ def test_market_is_shifted_to_the_present_by_whole_minutes(start_emulator: Start
     assert emulator.state()["shift_ms"] % MINUTE_MS == 0
 
 
-async def collect(url: str, count: int) -> list[Any]:
-    messages: list[Any] = []
-    async with websockets.connect(url, proxy=None) as socket, asyncio.timeout(30):
-        while len(messages) < count:
-            messages.append(json.loads(await socket.recv()))
-    return messages
-
-
 @pytest.mark.asyncio
 async def test_stream_closes_every_candle_once_with_the_files_numbers(start_emulator: StartEmulator, tmp_path: Path) -> None:
     rows = steps(range(1000, 1200, 1), volume="12.345678")
@@ -105,12 +98,12 @@ async def test_stream_closes_every_candle_once_with_the_files_numbers(start_emul
     emulator = start_emulator("--replay", str(path), "--history", "20", "--speed", "3000", "--no-shift")
     closed: list[Any] = []
     async with websockets.connect(f"{emulator.ws_url}/stream?streams=ethusdt@kline_1m", proxy=None) as socket, asyncio.timeout(30):
-        while not closed or closed[-1]["t"] < rows[-1][0]:  # type: ignore[operator]  # an open time
+        while not closed or closed[-1]["t"] < rows[-1][0]:
             message = json.loads(await socket.recv())
             assert message["stream"] == "ethusdt@kline_1m"
             if message["data"]["k"]["x"]:
                 closed.append(message["data"]["k"])
-    expected = [numbers(row) for row in rows if row[0] >= closed[0]["t"]]  # type: ignore[operator]  # an open time
+    expected = [numbers(row) for row in rows if row[0] >= closed[0]["t"]]
     assert len(expected) > 50
     assert [numbers([k["t"], k["o"], k["h"], k["l"], k["c"], k["v"]]) for k in closed] == expected
 
@@ -182,10 +175,9 @@ async def test_client_that_answers_no_ping_is_disconnected(start_emulator: Start
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
         )
         async with asyncio.timeout(10):
-            with pytest.raises(ConnectionResetError):
+            with suppress(ConnectionResetError):
                 while await reader.read(4096):
                     pass
-                raise ConnectionResetError  # a plain end of the stream is as good
             await healthy.recv()
         writer.close()
 

@@ -1,4 +1,5 @@
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def generated(seed: int = 1) -> GeneratedSource:
 def test_generated_candles_are_sound_and_continuous() -> None:
     bars = list(generated().bars(GENERATOR_EPOCH_MS, GENERATOR_EPOCH_MS + 3000 * MINUTE_MS))
     assert len(bars) == 3001
-    for before, bar in zip(bars, bars[1:], strict=False):
+    for before, bar in pairwise(bars):
         assert bar.open == before.close
         assert 0 < bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high
         assert bar.volume > 0
@@ -63,7 +64,7 @@ def test_generated_market_stays_around_its_price_and_clusters_its_volatility() -
     moves = [abs(float(bar.close / bar.open) - 1) for bar in bars]
     mean = sum(moves) / len(moves)
     spread = sum((move - mean) ** 2 for move in moves)
-    assert sum((a - mean) * (b - mean) for a, b in zip(moves, moves[1:], strict=False)) / spread > 0.1
+    assert sum((a - mean) * (b - mean) for a, b in pairwise(moves)) / spread > 0.1
 
 
 def test_any_moment_is_reached_without_the_ones_before() -> None:
@@ -106,12 +107,18 @@ def test_price_stands_still_in_a_hole(tmp_path: Path) -> None:
     assert market.depth().bids[0].price < market.depth().asks[0].price
 
 
+HEADER = "open_time,open,high,low,close,volume\n"
+
+
 @pytest.mark.parametrize(
     "content",
-    ["", "time,o,h,l,c,v\n", "open_time,open,high,low,close,volume\n", "open_time,open,high,low,close,volume\nx,1,1,1,1,1\n"]
-    + [
-        "open_time,open,high,low,close,volume\n60001,1,1,1,1,1\n",
-        "open_time,open,high,low,close,volume\n60000,1,1,1,1,1\n60000,1,1,1,1,1\n",
+    [
+        "",
+        "time,o,h,l,c,v\n",
+        HEADER,
+        f"{HEADER}x,1,1,1,1,1\n",
+        f"{HEADER}60001,1,1,1,1,1\n",
+        f"{HEADER}60000,1,1,1,1,1\n60000,1,1,1,1,1\n",
     ],
 )
 def test_file_that_is_no_recording_is_refused(tmp_path: Path, content: str) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulator.conftest import BALANCES, KEY, NOW_MINUTE, SECRET, StartEmulator
+from tests.emulator.conftest import BALANCES, NOW_MINUTE, SECRET, StartEmulator
 from tests.emulator_process import EmulatorProcess, SignedClient, steps, write_candles
 
+KEY = "key-of-a-test"
 LIMIT: dict[str, str | int] = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.1"}
 
 
@@ -36,7 +37,7 @@ def test_accounts_orders_and_market_survive_a_restart(
     first = start_emulator(*arguments)
     first.open_account(KEY, SECRET, BALANCES)
     client = client_of(first)
-    client.order(symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.25", newClientOrderId="done")
+    done = client.order(symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.25", newClientOrderId="done").document
     client.order(**LIMIT, price="59500", newClientOrderId="resting")
     before = client.call("GET", "/api/v3/account").document
     orders, market_time = first.orders(), first.state()["market_time"]
@@ -55,31 +56,31 @@ def test_accounts_orders_and_market_survive_a_restart(
     filled = client.call("GET", "/api/v3/order", {"symbol": "BTCUSDT", "origClientOrderId": "resting"}).document
     assert (filled["status"], filled["executedQty"]) == ("FILLED", "0.10000000")
     again = client.order(symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.1").document
-    assert again["orderId"] == 3
-    assert again["fills"][0]["tradeId"] > max(trade["tradeId"] for trade in [{"tradeId": 2}])
+    assert again["orderId"] == done["orderId"] + 2
+    assert again["fills"][0]["tradeId"] > done["fills"][-1]["tradeId"]
 
 
 def test_resting_order_meets_what_happened_while_it_was_down(start_emulator: StartEmulator, tmp_path: Path) -> None:
     path = write_candles(tmp_path / "binance-BTCUSDT-1m-x.csv", steps([*([60000.0] * 70), *range(59900, 58900, -100), *([59000.0] * 3000)]))
-    arguments = ("--replay", str(path), "--history", "60", "--state", str(tmp_path / "state.json"))
+    arguments = ("--replay", str(path), "--history", "60", "--speed", "600", "--state", str(tmp_path / "state.json"))
     first = start_emulator(*arguments, "--paused")
     first.open_account(KEY, SECRET, BALANCES)
-    placed = client_of(first).order(**LIMIT, price="59500", newClientOrderId="resting").document
-    client_of(first).order(
-        symbol="BTCUSDT", side="SELL", type="STOP_LOSS_LIMIT", timeInForce="GTC", quantity="0.2", price="59000", stopPrice="59700",
-        newClientOrderId="stop",
-    )  # fmt: skip
+    client_of(first).order(**LIMIT, price="59500", newClientOrderId="resting")
+    stop = {**LIMIT, "side": "SELL", "type": "STOP_LOSS_LIMIT", "price": "59000", "stopPrice": "59700"}
+    client_of(first).order(**stop, newClientOrderId="stop")
     first.control("POST", "/_resume")
+    resumed = time.monotonic()
     first.stop()
-    # At 6000 market minutes a minute the fall lies a tenth of a second ahead of the stop; the restart changes to that speed first.
-    fast = start_emulator(*arguments, "--speed", "6000")
-    wait_until(lambda: fast.state()["market_time"] > 0)
-    fast.stop()
-    second = start_emulator(*arguments, "--speed", "6000")
+    assert '"executed":"0"' in (tmp_path / "state.json").read_text()
+
+    # The fall begins ten market minutes, one second, after the market went on, and takes another.
+    wait_until(lambda: time.monotonic() > resumed + 2.5)
+    restarted_ms = time.time_ns() // 1_000_000
+    second = start_emulator(*arguments)
     for name in ("resting", "stop"):
         found = client_of(second).call("GET", "/api/v3/order", {"symbol": "BTCUSDT", "origClientOrderId": name}).document
         assert found["status"] == "FILLED"
-        assert placed["transactTime"] <= found["updateTime"] <= time.time_ns() // 1_000_000
+        assert found["time"] <= found["updateTime"] < restarted_ms
 
 
 def test_generated_market_goes_on_after_a_restart(start_emulator: StartEmulator, tmp_path: Path) -> None:

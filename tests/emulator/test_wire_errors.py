@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.emulator.signature import sign, split_signature
-from tests.emulator.conftest import KEY, SECRET
+from tests.emulator.conftest import SECRET, account_on
 from tests.emulator_process import EmulatorProcess, SignedClient
 from tests.shared_data import shared_data
 
@@ -20,6 +20,11 @@ LIMIT_BUY: dict[str, str | int] = {
     "quantity": "0.1",
     "price": "59000",
 }
+
+
+@pytest.fixture
+def emulator(standing_emulator: EmulatorProcess) -> EmulatorProcess:
+    return standing_emulator
 
 
 def test_signatures_match_the_documented_vectors() -> None:
@@ -68,7 +73,7 @@ def test_bad_market_order_is_refused_in_the_venues_words(
     reply = client.order(**{name: value for name, value in merged.items() if value is not None})
     assert (reply.status, reply.document["code"]) == (400, code)
     assert reply.document["msg"].startswith(message)
-    assert client.emulator.orders() == []
+    assert client.placed() == []
 
 
 @pytest.mark.parametrize(
@@ -97,11 +102,11 @@ def test_bad_limit_order_is_refused_in_the_venues_words(
 def test_order_test_checks_without_placing(client: SignedClient) -> None:
     assert client.call("POST", "/api/v3/order/test", MARKET_BUY).document == {}
     assert client.call("POST", "/api/v3/order/test", {**MARKET_BUY, "quantity": "20"}).document["code"] == -2010
-    assert client.emulator.orders() == []
+    assert client.placed() == []
 
 
-def test_wrong_secret_is_refused(emulator: EmulatorProcess) -> None:
-    reply = SignedClient(emulator=emulator, api_key=KEY, api_secret="wrong").order(**MARKET_BUY)
+def test_wrong_secret_is_refused(client: SignedClient) -> None:
+    reply = SignedClient(emulator=client.emulator, api_key=client.api_key, api_secret="wrong").order(**MARKET_BUY)
     assert (reply.status, reply.document) == (400, {"code": -1022, "msg": "Signature for this request is not valid."})
 
 
@@ -120,7 +125,7 @@ def test_request_from_another_time_is_refused(client: SignedClient, offset_ms: i
     reply = client.call("POST", "/api/v3/order", MARKET_BUY, timestamp=time.time_ns() // 1_000_000 + offset_ms)
     assert (reply.status, reply.document["code"]) == (400, -1021)
     assert message in reply.document["msg"]
-    assert client.emulator.orders() == []
+    assert client.placed() == []
 
 
 def test_longer_window_lets_an_older_request_in(client: SignedClient) -> None:
@@ -129,10 +134,10 @@ def test_longer_window_lets_an_older_request_in(client: SignedClient) -> None:
     assert client.call("GET", "/api/v3/account", {"recvWindow": 70_000}).document["code"] == -1131
 
 
-def test_missing_signature_and_timestamp_are_named(emulator: EmulatorProcess) -> None:
-    headers = {"X-MBX-APIKEY": KEY}
+def test_missing_signature_and_timestamp_are_named(client: SignedClient) -> None:
+    headers = {"X-MBX-APIKEY": client.api_key}
     for query, name in (("timestamp=1", "signature"), ("signature=ff", "timestamp")):
-        reply = emulator.request("GET", f"/api/v3/account?{query}", headers=headers)
+        reply = client.emulator.request("GET", f"/api/v3/account?{query}", headers=headers)
         assert (reply.document["code"], f"'{name}'" in reply.document["msg"]) == (-1102, True)
 
 
@@ -155,18 +160,17 @@ def test_trades_are_read_on_from_an_id(client: SignedClient) -> None:
 
 
 def test_one_account_never_sees_anothers_orders(client: SignedClient) -> None:
-    client.order(**LIMIT_BUY, newClientOrderId="mine")
-    client.emulator.open_account("other", "other-secret", {"USDT": "1000"})
-    other = SignedClient(emulator=client.emulator, api_key="other", api_secret="other-secret")
+    mine = client.order(**LIMIT_BUY, newClientOrderId="mine").document
+    other = account_on(client.emulator)
     assert other.call("GET", "/api/v3/openOrders").document == []
     assert other.call("GET", "/api/v3/order", {"symbol": "BTCUSDT", "origClientOrderId": "mine"}).document["code"] == -2013
-    assert other.call("GET", "/api/v3/order", {"symbol": "BTCUSDT", "orderId": 1}).document["code"] == -2013
+    assert other.call("GET", "/api/v3/order", {"symbol": "BTCUSDT", "orderId": mine["orderId"]}).document["code"] == -2013
 
 
 def test_orders_tell_when_their_body_had_been_read(client: SignedClient) -> None:
     before = time.time_ns()
     client.order(**MARKET_BUY)
-    (order,) = client.emulator.orders()
+    (order,) = client.placed()
     assert before < order["received_ns"] < time.time_ns()
 
 

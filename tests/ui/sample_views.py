@@ -7,10 +7,11 @@ from decimal import Decimal
 from app.domain.candles import Timeframe
 from app.domain.enums import OrderState, OrderType, Side, Source
 from app.ui import views
+from app.ui.templating import PageView
 
 NOW = datetime(2026, 11, 21, 14, 4, 58, tzinfo=UTC)
-BTC = {"tick": Decimal("0.01"), "step": Decimal("0.00001")}
-DOGE = {"tick": Decimal("0.00001"), "step": Decimal(1)}
+CENT = Decimal("0.01")
+STEP = Decimal("0.00001")
 
 
 def shell(*, page: str = "dashboard", user_name: str | None = "dominique", language: str = "en") -> views.Shell:
@@ -54,7 +55,8 @@ def positions() -> views.Region[views.PositionRow]:
                 source=Source.WEBHOOK,
                 opened_at=NOW - timedelta(hours=3),
                 broker="Demo · main",
-                **BTC,
+                tick=CENT,
+                step=STEP,
             ),
             views.PositionRow(
                 id="p2",
@@ -68,7 +70,8 @@ def positions() -> views.Region[views.PositionRow]:
                 quote="USDT",
                 source=Source.MANUAL,
                 opened_at=NOW - timedelta(minutes=12),
-                **DOGE,
+                tick=STEP,
+                step=Decimal(1),
             ),
             views.PositionRow(
                 id="p3",
@@ -110,7 +113,8 @@ def orders() -> views.Region[views.OrderRow]:
                 source=Source.WEBHOOK,
                 broker="Demo · main",
                 reason=reason,
-                **BTC,
+                tick=CENT,
+                step=STEP,
             )
             for index, (state, side, quantity, filled, reason) in enumerate(facts)
         )
@@ -149,7 +153,9 @@ def balances() -> views.Balances:
     return views.Balances(
         total=Decimal("13474.6812"),
         rows=(
-            views.BalanceRow(asset="USDT", total=Decimal("9184.52"), locked=Decimal("1250"), value=Decimal("9184.52"), step=Decimal("0.01")),
+            views.BalanceRow(
+                asset="USDT", total=Decimal("9184.52"), locked=Decimal("1250"), value=Decimal("9184.52"), step=Decimal("0.01")
+            ),
             views.BalanceRow(asset="BTC", total=Decimal("0.062"), value=Decimal("3640.67"), step=Decimal("0.00001")),
             views.BalanceRow(asset="ETH", total=Decimal("0.85"), value=Decimal("3330.66"), step=Decimal("0.0001")),
             views.BalanceRow(asset="1000SATS", total=Decimal("123456.789012345")),
@@ -325,7 +331,7 @@ def error(*, status: int = 404, user_name: str | None = "dominique", language: s
     )
 
 
-def pages(*, language: str = "en") -> dict[str, tuple[str, object]]:
+def pages(*, language: str = "en") -> dict[str, tuple[str, PageView]]:
     """Every page: name → (template, view)."""
     return {
         "login": ("pages/accounts/login.html", login(language=language)),

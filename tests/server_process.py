@@ -1,0 +1,106 @@
+"""Runs `aristobot serve` as what it is in production: a process of its own. For journeys and benchmarks."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+ADMIN = "admin"
+PASSWORD = "correct horse battery"
+
+
+class ServerProcess:
+    """One server on a free port, with the settings given as environment variables. Use as a context manager.
+
+    Nothing of the caller's own environment that could name a database or a secret reaches it.
+    """
+
+    def __init__(self, data_dir: Path, *, start_timeout_s: float = 60.0, **settings: object) -> None:
+        self._data_dir = data_dir
+        self._start_timeout_s = start_timeout_s
+        self._settings = {name.upper(): str(value) for name, value in settings.items()}
+        self._process: subprocess.Popen[str] | None = None
+        self.log_path = data_dir / "server.log"
+        self.url = ""
+
+    def start(self) -> Self:
+        """Start it and wait until it is ready.
+
+        Raises:
+            RuntimeError: it ended or was not ready in time.
+        """
+        self._data_dir.mkdir(parents=True, exist_ok=True)
+        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_START")}
+        environment = kept | {"DATA_DIR": str(self._data_dir), "ADMIN_USER": ADMIN, "ADMIN_PASSWORD": PASSWORD} | self._settings
+        offset = self.log_path.stat().st_size if self.log_path.exists() else 0
+        with self.log_path.open("a") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "app.cli", "serve", "--port", "0"], env=environment, stdout=log, stderr=log, text=True
+            )
+        deadline = time.monotonic() + self._start_timeout_s
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise RuntimeError(f"the server ended: {self.log_path.read_text()[-3000:]}")
+            if self._is_ready(offset):
+                return self
+            time.sleep(0.05)
+        self.kill()
+        raise RuntimeError(f"the server was not ready in time: {self.log_path.read_text()[-3000:]}")
+
+    def _is_ready(self, offset: int) -> bool:
+        found = re.search(rb"listens on (http://\S+)", self.log_path.read_bytes()[offset:])
+        if found is None:
+            return False
+        self.url = found.group(1).decode()
+        try:
+            answer = httpx.get(f"{self.url}/readyz", timeout=2, trust_env=False)
+        except httpx.HTTPError:
+            return False
+        document: dict[str, Any] = answer.json() if answer.status_code == 200 else {}
+        return bool(document.get("is_engine"))
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def kill(self) -> None:
+        """`kill -9`: no chance to save anything."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+
+    def stop(self) -> None:
+        """Ask it to end, and wait; harmless when it has ended already."""
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def client(self) -> httpx.Client:
+        """Return an HTTP client that is logged in as the administrator with a bearer token."""
+        client = httpx.Client(base_url=self.url, timeout=20, trust_env=False)
+        answer = client.post("/api/auth/login", json={"username": ADMIN, "password": PASSWORD})
+        answer.raise_for_status()
+        client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        return client
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()

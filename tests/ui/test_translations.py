@@ -1,0 +1,71 @@
+import re
+
+import pytest
+from babel.messages.catalog import Catalog
+from babel.messages.pofile import read_po
+
+from app.core import i18n
+from tests.ui.catalogue import messages
+
+_FIELD = re.compile(r"%\((\w+)\)s")
+
+
+@pytest.fixture(scope="module")
+def french() -> Catalog:
+    with (i18n.CATALOGUES / "fr/LC_MESSAGES/messages.po").open("rb") as source:
+        return read_po(source, locale="fr")
+
+
+def test_every_message_has_a_french_translation(french: Catalog) -> None:
+    missing = []
+    for message, context, place in messages():
+        found = french.get(message, context)
+        if found is None or found.fuzzy or not all(found.string if isinstance(found.string, tuple) else (found.string,)):
+            missing.append(f"{place}: {message!r}")
+    assert missing == []
+
+
+def test_no_translation_is_left_over(french: Catalog) -> None:
+    wanted = {(message[0] if isinstance(message, tuple) else message, context) for message, context, _place in messages()}
+    known = {(entry.id[0] if isinstance(entry.id, tuple) else entry.id, entry.context) for entry in french if entry.id}
+    assert known - wanted == set()
+
+
+def test_translation_keeps_the_placeholders(french: Catalog) -> None:
+    for entry in french:
+        sources = entry.id if isinstance(entry.id, tuple) else (entry.id,)
+        strings = entry.string if isinstance(entry.string, tuple) else (entry.string,)
+        wanted = set(_FIELD.findall(str(sources[0])))
+        assert all(set(_FIELD.findall(str(text))) == wanted for text in strings), entry.id
+
+
+@pytest.mark.parametrize(
+    ("preference", "cookie", "header", "language"),
+    [
+        ("fr", "en", "en", "fr"),
+        (None, "fr", "en", "fr"),
+        (None, None, "fr-CA,fr;q=0.9,en;q=0.8", "fr"),
+        (None, None, "de, en;q=0.4, fr;q=0.7", "fr"),
+        (None, None, "fr;q=0, en;q=0.1", "en"),
+        (None, None, "de", "en"),
+        ("xx", "../fr", "fr;q=banana", "en"),
+        (None, None, None, "en"),
+    ],
+)
+def test_language_comes_from_preference_then_cookie_then_browser(
+    preference: str | None, cookie: str | None, header: str | None, language: str
+) -> None:
+    assert i18n.resolve_language(preference=preference, cookie=cookie, accept_language=header) == language
+
+
+def test_language_holds_inside_its_block_only() -> None:
+    with i18n.use_language("fr"):
+        assert i18n.gettext("Brokers") == "Comptes"
+        assert i18n.ngettext("%(count)s open order", "%(count)s open orders", 2) == "%(count)s ordres ouverts"
+        assert i18n.pgettext("candle", "L") == "B"
+    assert i18n.gettext("Brokers") == "Brokers"
+
+
+def test_unknown_language_means_english() -> None:
+    with i18n.use_language("xx"):
+        assert i18n.current_language() == "en"

@@ -1,0 +1,45 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.ui import vendor
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    for folder in vendor.GUARDED:
+        shutil.copytree(vendor.STATIC / folder, tmp_path / folder)
+    return tmp_path
+
+
+def test_vendored_files_are_the_ones_that_were_taken() -> None:
+    assert vendor.check(vendor.STATIC) == []
+
+
+def test_changed_byte_is_reported(copy: Path) -> None:
+    target = copy / "vendor/htmx.min.js"
+    target.write_bytes(target.read_bytes().replace(b"use strict", b"use sTrict", 1))
+    assert vendor.check(copy) == ["vendor/htmx.min.js: changed"]
+
+
+def test_unlisted_file_is_reported(copy: Path) -> None:
+    (copy / "vendor/extra.js").write_text("alert(1)")
+    assert vendor.check(copy) == ["vendor/extra.js: not in vendor.lock.json"]
+
+
+def test_missing_file_is_reported(copy: Path) -> None:
+    (copy / "fonts/inter-latin-wght-normal.woff2").unlink()
+    assert vendor.check(copy) == ["fonts/inter-latin-wght-normal.woff2: missing"]
+
+
+def test_manifest_that_was_edited_without_an_update_is_reported(copy: Path) -> None:
+    manifest = copy / "vendor/vendor.toml"
+    manifest.write_text(manifest.read_text().replace('version = "4.0.1"', 'version = "4.0.2"'))
+    assert vendor.check(copy) == ["htmx.org: vendor.toml and vendor.lock.json differ; run update"]
+
+
+def test_every_package_brings_its_licence() -> None:
+    packages = json.loads((vendor.STATIC / "vendor/vendor.lock.json").read_text())["packages"]
+    assert all(any("LICENSES/" in path for path in package["files"]) for package in packages.values())
