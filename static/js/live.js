@@ -53,7 +53,6 @@ function retryFirstConnection() {
 }
 
 if (live) {
-  live.addEventListener("htmx:sse:after:connection", heard);
   live.addEventListener("htmx:sse:before:message", heard);
   live.addEventListener("htmx:response:error", (event) => {
     if (event.detail.ctx.response.status === 401) location.reload();

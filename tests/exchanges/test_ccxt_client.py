@@ -16,7 +16,6 @@ from app.errors import (
     OrderRejected,
     OutcomeUnknown,
     SymbolNotFound,
-    Unsupported,
 )
 from app.exchanges import ccxt_client
 from app.exchanges.ccxt_client import CcxtClient
@@ -379,28 +378,3 @@ async def test_new_markets_reach_every_account(venue: ScriptedVenue, registry: R
 @pytest.mark.asyncio
 async def test_nothing_of_a_client_shows_its_keys(client: CcxtClient) -> None:
     assert "the-" not in f"{client!r} {KEYS!r} {client}"
-
-
-@pytest.mark.asyncio
-async def test_an_exchange_that_does_not_exist_is_unsupported(registry: Registry) -> None:
-    with pytest.raises(Unsupported):
-        await registry.client("nosuchexchange", KEYS)
-    with pytest.raises(Unsupported):
-        await registry.client("kraken", KEYS, is_testnet=True)
-
-
-@pytest.mark.asyncio
-async def test_exchanges_beyond_the_catalogue_tell_what_they_need(registry: Registry) -> None:
-    assert (await registry.describe("kucoin")).required_credentials == ("api_key", "api_secret", "api_password")
-    bitstamp = await registry.describe("bitstamp")
-    assert (bitstamp.name, bitstamp.required_credentials) == ("Bitstamp", ("api_key", "api_secret"))
-
-
-@pytest.mark.asyncio
-async def test_a_stop_is_never_sent_where_it_might_become_a_market_order(registry: Registry) -> None:
-    client = await registry.client("mexc", KEYS)
-    stop = request(type=OrderType.STOP_LIMIT, side=Side.SELL, price=Decimal(1), trigger_price=Decimal(2))
-
-    with pytest.raises(Unsupported):
-        client._order_arguments(stop)
-    await client.close()
