@@ -1,6 +1,5 @@
 """The `aristobot` command."""
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +14,7 @@ from app.core.logging import configure_logging
 from app.demo import DemoOptions, free_port, run_demo
 from app.emulator.__main__ import run_command as run_emulator
 from app.errors import AppError
-from app.main import Server, create_app, listen
+from app.main import Server, create_app, listen, run
 
 cli = typer.Typer(
     name="aristobot",
@@ -43,7 +42,7 @@ def serve(
     shown = f"http://{settings.host}:{listener.getsockname()[1]}"
     typer.echo(f"Aristobot {__version__} listens on {shown} once it is ready. Ctrl-C stops it.")
     app = create_app(settings, announce=typer.echo)
-    asyncio.run(Server(app, settings).serve(sockets=[listener]))
+    run(Server(app, settings).serve(sockets=[listener]))
 
 
 @cli.command()

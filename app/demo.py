@@ -32,7 +32,7 @@ from app.brokers.schemas import BrokerIn
 from app.core.config import Registration, Settings
 from app.core.tenancy import owned
 from app.errors import ConfigError
-from app.main import Server, create_app, listen, say
+from app.main import Server, create_app, listen, run, say
 from app.webhooks import service as webhooks
 from app.webhooks.models import Webhook
 
@@ -64,7 +64,7 @@ def run_demo(options: DemoOptions, *, announce: Announce = say) -> None:
     Raises:
         ConfigError: the port is taken, the replay file cannot be read, or the emulator does not start.
     """
-    asyncio.run(_demo(options, announce))
+    run(_demo(options, announce))
 
 
 async def _demo(options: DemoOptions, announce: Announce) -> None:

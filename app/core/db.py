@@ -35,7 +35,9 @@ class Database:
 
     async def open(self) -> None:
         """Open the raw pool. The engine opens its connections as they are needed."""
-        self._pool = await asyncpg.create_pool(self._url, min_size=2, max_size=self._raw_pool_size, init=_register_codecs)
+        self._pool = await asyncpg.create_pool(
+            self._url, min_size=2, max_size=self._raw_pool_size, init=_register_codecs, reset=_leave_as_it_is
+        )
 
     async def close(self) -> None:
         """Close both pools."""
@@ -60,6 +62,14 @@ class Database:
         """A plain asyncpg connection inside one transaction."""
         async with self._pool.acquire() as connection, connection.transaction():
             yield connection
+
+
+async def _leave_as_it_is(connection: Any) -> None:
+    """Nothing to undo when a connection goes back: no session state is ever set on one, and transactions end with their context.
+
+    asyncpg's own reset is a round trip after each use, a tenth of an order's whole cost here.
+    """
+    del connection
 
 
 async def _register_codecs(connection: Any) -> None:

@@ -1,10 +1,14 @@
 """An instrument: a symbol with the exchange's trading rules, and the rounding that obeys them."""
 
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from typing import Final
 
 from app.domain.enums import Side
 from app.errors import DenialReason, OrderDenied
+
+#: More digits than any number we take. With the usual 28, a quotient of a long number would be rounded to the next step, upwards too.
+_EXACT: Final = Context(prec=150)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +33,12 @@ class Instrument:
 
     def floor_quantity(self, quantity: Decimal) -> Decimal:
         """Return `quantity` rounded down to the step, so that it never exceeds what was meant or held."""
-        return (quantity / self.step_size).to_integral_value(ROUND_FLOOR) * self.step_size
+        return _on_grid(quantity, self.step_size, ROUND_FLOOR)
 
     def round_price(self, side: Side, price: Decimal) -> Decimal:
         """Return `price` on the tick grid, on the trader's safe side: a buy never higher, a sell never lower than asked."""
         rounding = ROUND_FLOOR if side is Side.BUY else ROUND_CEILING
-        return (price / self.tick_size).to_integral_value(rounding) * self.tick_size
+        return _on_grid(price, self.tick_size, rounding)
 
     def check_quantity(self, quantity: Decimal) -> None:
         """Refuse a quantity outside the exchange's bounds.
@@ -88,6 +92,10 @@ class Instrument:
                 f"{self.symbol}: {plain(notional)} {self.quote} is above the exchange maximum of {plain(self.max_notional)} {self.quote}",
                 field="quantity",
             )
+
+
+def _on_grid(value: Decimal, step: Decimal, rounding: str) -> Decimal:
+    return _EXACT.multiply(_EXACT.divide(value, step).to_integral_value(rounding), step)
 
 
 def plain(value: Decimal) -> str:

@@ -4,7 +4,7 @@ Nothing is rounded up: quantities are floored to the step, prices go to the tick
 """
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Context, Decimal
 from typing import Final
 
 from app.domain.enums import OrderType, Side, TimeInForce
@@ -14,6 +14,8 @@ from app.errors import DenialReason, OrderDenied
 
 #: Kept back when a market buy spends a notional or a share of the balance: the price moves between the quote and the fill.
 MARKET_MARGIN: Final = Decimal("0.001")
+#: A quotient rounded up in its last digit could buy one step too much.
+_DOWN: Final = Context(prec=60, rounding=ROUND_FLOOR)
 _SUPPORTED: Final = frozenset({OrderType.MARKET, OrderType.LIMIT})
 
 
@@ -118,16 +120,16 @@ def _share(intent: OrderIntent, *, price: Decimal | None, reference_price: Decim
         raise OrderDenied(
             DenialReason.QUANTITY_INVALID, "the account's balance is not known yet, so a share of it cannot be traded", field="percent"
         )
-    spent = free * percent
+    spent = _DOWN.multiply(free, percent)
     return spent if intent.side is Side.SELL else _bought_with(spent, price, reference_price)
 
 
 def _bought_with(notional: Decimal, price: Decimal | None, reference_price: Decimal | None) -> Decimal:
     if price is not None:
-        return notional / price
+        return _DOWN.divide(notional, price)
     if reference_price is None:
         raise OrderDenied(DenialReason.PRICE_UNKNOWN, "the market's price is not known yet, so an amount in quote cannot be converted")
-    return notional / (reference_price * (1 + MARKET_MARGIN))
+    return _DOWN.divide(notional, reference_price * (1 + MARKET_MARGIN))
 
 
 def _closing_quantity(intent: OrderIntent, position: Decimal) -> Decimal:

@@ -13,6 +13,7 @@ from uuid import UUID
 import structlog
 
 from app.core.ids import new_id
+from app.core.leases import STILL_HELD
 from app.domain.enums import OrderState
 from app.domain.orders import Fill, OrderEvent, OrderStatus, Reported, apply
 from app.domain.positions import Position
@@ -23,10 +24,9 @@ from app.trading.records import OrderRecord
 
 log = structlog.get_logger(__name__)
 
-_LOCK_ORDER: Final = """
-WITH held AS (SELECT 1 FROM leases WHERE role = $2 AND owner = $3 AND epoch = $4 AND until > now() FOR SHARE)
-SELECT orders.* FROM orders, held WHERE orders.id = $1 FOR UPDATE OF orders
-"""
+_LOCK_ORDER: Final = f"""
+SELECT orders.* FROM orders WHERE orders.id = $1 AND {STILL_HELD.format(role="$2", owner="$3", epoch="$4")} FOR UPDATE OF orders
+"""  # noqa: S608  # constants
 _INSERT_FILLS: Final = """
 INSERT INTO fills (broker_id, symbol, trade_id, order_id, user_id, side, price, quantity, fee, fee_asset, liquidity, executed_at)
 SELECT $1, $2, f.trade_id, $3, $4, $5, f.price, f.quantity, f.fee, f.fee_asset, f.liquidity, f.executed_at
@@ -46,7 +46,7 @@ SELECT * FROM changed
 _OPEN_POSITION: Final = """
 INSERT INTO positions (id, user_id, broker_id, bot_id, symbol, base, quote, source, status, opened_at, updated_at)
 VALUES ($1, $2, $3, NULL, $4, $5, $6, $7, 'open', $8, $8)
-ON CONFLICT (broker_id, symbol) WHERE status <> 'closed' AND bot_id IS NULL DO NOTHING
+ON CONFLICT (broker_id, symbol) WHERE status <> 'closed' AND bot_id IS NULL DO NOTHING RETURNING *
 """
 _LOCK_POSITION: Final = "SELECT * FROM positions WHERE broker_id = $1 AND symbol = $2 AND status <> 'closed' AND bot_id IS NULL FOR UPDATE"
 _UPDATE_POSITION: Final = """
@@ -139,11 +139,7 @@ async def _count_fills(connection: Any, order: OrderRecord, fills: Sequence[Fill
 
 async def _fold(desk: Desk, connection: Any, order: OrderRecord, fills: Sequence[Fill], now: datetime) -> None:
     base, _, quote = order.symbol.partition("/")
-    opened_at = fills[0].executed_at
-    await connection.execute(
-        _OPEN_POSITION, new_id(), order.user_id, order.broker_id, order.symbol, base, quote, order.source.value, opened_at
-    )
-    row = await connection.fetchrow(_LOCK_POSITION, order.broker_id, order.symbol)
+    row = await _lock_position(connection, order, opened_at=fills[0].executed_at)
     position = Position(
         base=base,
         quote=quote,
@@ -168,9 +164,20 @@ async def _fold(desk: Desk, connection: Any, order: OrderRecord, fills: Sequence
     )
 
 
+async def _lock_position(connection: Any, order: OrderRecord, *, opened_at: datetime) -> Any:
+    """Return the open position's row, locked; opened now if there is none. Another order may open it at the same moment."""
+    base, _, quote = order.symbol.partition("/")
+    row = await connection.fetchrow(_LOCK_POSITION, order.broker_id, order.symbol)
+    if row is None:
+        values = (new_id(), order.user_id, order.broker_id, order.symbol, base, quote, order.source.value, opened_at)
+        row = await connection.fetchrow(_OPEN_POSITION, *values)
+    return row if row is not None else await connection.fetchrow(_LOCK_POSITION, order.broker_id, order.symbol)
+
+
 async def _smallest(desk: Desk, connection: Any, order: OrderRecord) -> Decimal:
     """What remains below one step cannot be sold: it is dust, and the position is closed."""
-    exchange = await connection.fetchval("SELECT exchange FROM brokers WHERE id = $1", order.broker_id)
+    client = desk.connections.ready(order.broker_id)
+    exchange = client.exchange if client else await connection.fetchval("SELECT exchange FROM brokers WHERE id = $1", order.broker_id)
     instrument = desk.instruments.cached(exchange, order.symbol)
     return instrument.step_size if instrument is not None else Decimal("1e-18")
 

@@ -13,7 +13,7 @@ from app.trading.records import OrderRecord
 _ASK: Final = """
 WITH asked AS (
   UPDATE orders SET cancel_requested_at = coalesce(cancel_requested_at, $3), updated_at = $3
-   WHERE id = $1 AND user_id = $2 RETURNING *),
+   WHERE id = $1 AND user_id = $2 AND state <> ALL($4) RETURNING *),
 noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state) SELECT id, user_id, $3, 'CancelRequested', state FROM asked)
 SELECT * FROM asked
 """
@@ -28,12 +28,11 @@ async def cancel(desk: Desk, user_id: UUID, order_id: UUID) -> OrderRecord:
         ExchangeUnavailable: the venue cannot be reached; the order is as it was.
     """
     async with desk.database.connection() as connection:
-        row = await connection.fetchrow(_ASK, order_id, user_id, desk.clock.now())
-    if row is None:
-        raise OrderNotFound
+        row = await connection.fetchrow(_ASK, order_id, user_id, desk.clock.now(), list(TERMINAL))
+        if row is None:
+            state = await connection.fetchval("SELECT state FROM orders WHERE id = $1 AND user_id = $2", order_id, user_id)
+            raise OrderNotFound if state is None else OrderNotCancellable(f"the order is already {state}")
     order = OrderRecord.of(row)
-    if order.state in TERMINAL:
-        raise OrderNotCancellable(f"the order is already {order.state}")
     if order.state is OrderState.INTENT:
         return await record(desk, order.id, Denied(code="CANCELED_BEFORE_SENDING", detail="canceled before it was sent"))
     client = await desk.connections.client(order.broker_id)

@@ -1,4 +1,8 @@
-"""Tables of orders, their events, fills, positions, balances and equity."""
+"""Tables of orders, their events, fills, positions, balances and equity.
+
+`user_id` repeats the broker account's, for the tenant's queries; only `broker_id` is a foreign key, since each key that is checked locks
+a row that all orders of a user share.
+"""
 
 from datetime import datetime
 from decimal import Decimal
@@ -34,7 +38,7 @@ class Order(Identified, Owned, Base):
         Index("ix_orders_delivery_id", "delivery_id", postgresql_where=text("delivery_id IS NOT NULL")),
     )
 
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
+    user_id: Mapped[UUID]
     broker_id: Mapped[UUID] = mapped_column(ForeignKey("brokers.id", ondelete="RESTRICT"))
     client_order_id: Mapped[str]
     venue_order_id: Mapped[str | None]
@@ -118,7 +122,7 @@ class PositionRow(Identified, Owned, Base):
         Index("ix_positions_user_id_status", "user_id", "status"),
     )
 
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
+    user_id: Mapped[UUID]
     broker_id: Mapped[UUID] = mapped_column(ForeignKey("brokers.id", ondelete="RESTRICT"))
     bot_id: Mapped[UUID | None]
     symbol: Mapped[str]

@@ -9,6 +9,7 @@ from uuid import UUID
 import structlog
 
 from app.brokers.service import pause_broker
+from app.core.leases import STILL_HELD
 from app.domain.orders import Denied, InDoubt, OrderEvent, Rejected
 from app.errors import (
     BadCredentials,
@@ -28,14 +29,14 @@ from app.trading.records import OrderRecord
 
 log = structlog.get_logger(__name__)
 
-_CLAIM: Final = """
-WITH held AS (SELECT 1 FROM leases WHERE role = $2 AND owner = $3 AND epoch = $4 AND until > now() FOR SHARE),
-claimed AS (
-  UPDATE orders SET state = 'submitting', epoch = $4, sent_at = $5, updated_at = $5 FROM held
-   WHERE orders.id = $1 AND orders.state = 'intent' AND (orders.deadline IS NULL OR orders.deadline > $5) RETURNING orders.*),
+_CLAIM: Final = f"""
+WITH claimed AS (
+  UPDATE orders SET state = 'submitting', epoch = $4, sent_at = $5, updated_at = $5
+   WHERE orders.id = $1 AND orders.state = 'intent' AND (orders.deadline IS NULL OR orders.deadline > $5)
+     AND {STILL_HELD.format(role="$2", owner="$3", epoch="$4")} RETURNING orders.*),
 noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state) SELECT id, user_id, $5, 'Claimed', state FROM claimed)
 SELECT * FROM claimed
-"""
+"""  # noqa: S608  # constants
 #: The venue said no and cannot have the order. Anything else is a doubt.
 _DEFINITE: Final = (OrderRejected, InsufficientFunds, BadCredentials, Unsupported, ExchangeRateLimited)
 

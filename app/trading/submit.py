@@ -5,8 +5,9 @@ gives the same client order id, so a replay finds the order that is there.
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from app.core.ids import client_order_id, new_id
@@ -22,6 +23,9 @@ from app.trading.events import OrderChanged
 from app.trading.records import OrderRecord
 from app.trading.send import send
 
+#: An order that could not be sent within this time is about a market that is gone, also when nobody set a deadline: a process that died
+#: before sending must not have its successor send it a day later.
+_SEND_WITHIN: Final = timedelta(seconds=60)
 _BROKER: Final = """
 SELECT id, exchange, is_active, paused_reason FROM brokers
  WHERE user_id = $1 AND removed_at IS NULL AND CASE WHEN $2::uuid IS NULL THEN is_default ELSE id = $2 END
@@ -39,6 +43,16 @@ _POSITION: Final = "SELECT quantity FROM positions WHERE broker_id = $1 AND symb
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A broker account as far as an order cares. `paused_reason` says why the exchange's refusal stopped it."""
+
+    id: UUID
+    exchange: str
+    is_active: bool
+    paused_reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
     """What came of an intent. `is_new` is False when its key had been traded before: the order is that earlier one."""
 
@@ -47,7 +61,13 @@ class Submission:
 
 
 async def submit(
-    desk: Desk, user_id: UUID, intent: OrderIntent, *, broker_id: UUID | None = None, delivery_id: UUID | None = None
+    desk: Desk,
+    user_id: UUID,
+    intent: OrderIntent,
+    *,
+    broker_id: UUID | None = None,
+    account: Account | None = None,
+    delivery_id: UUID | None = None,
 ) -> Submission:
     """Check the intent, commit it, send it, and return the order as it then stands.
 
@@ -56,6 +76,7 @@ async def submit(
         user_id: Whose order it is.
         intent: The wish.
         broker_id: The account; None means the user's default one.
+        account: The account, when the caller has just read it; it must be the user's.
         delivery_id: The webhook delivery that asked for it.
 
     Raises:
@@ -64,31 +85,41 @@ async def submit(
         ExchangeUnavailable: the account's exchange cannot be reached to learn its rules; nothing was stored or sent.
         Fenced: this process lost the engine role; the intent is stored and its new owner sends it.
     """
-    broker = await _broker(desk, user_id, broker_id)
-    client = desk.connections.ready(broker["id"]) or await desk.connections.client(broker["id"])
-    instrument = await _instrument(desk, broker["exchange"], intent.symbol)
+    broker = account or await find_account(desk, user_id, broker_id)
+    _check_account(broker)
+    client = desk.connections.ready(broker.id) or await desk.connections.client(broker.id)
+    instrument = await _instrument(desk, broker.exchange, intent.symbol)
     sized = await _sized(desk, broker, client, intent, instrument)
-    order = await _store(desk, user_id, broker["id"], intent, sized, delivery_id=delivery_id)
+    order = await _store(desk, user_id, broker.id, intent, sized, delivery_id=delivery_id)
     if order is None:
-        return Submission(order=await _existing(desk, broker["id"], intent), is_new=False)
+        return Submission(order=await _existing(desk, broker.id, intent), is_new=False)
     _announce(desk, order)
     if not desk.lease.is_held:
         return Submission(order=order, is_new=True)
     return Submission(order=await send(desk, order, client), is_new=True)
 
 
-async def _broker(desk: Desk, user_id: UUID, broker_id: UUID | None) -> Any:
+async def find_account(desk: Desk, user_id: UUID, broker_id: UUID | None) -> Account:
+    """Return the user's account `broker_id`, or the default one.
+
+    Raises:
+        BrokerNotFound: no such account of this user.
+        OrderDenied: the user has no account yet.
+    """
     async with desk.database.connection() as connection:
-        broker = await connection.fetchrow(_BROKER, user_id, broker_id)
-    if broker is None:
-        if broker_id is not None:
-            raise BrokerNotFound
-        raise OrderDenied(DenialReason.NO_BROKER, "there is no broker account yet; add one, then send the order again")
-    if not broker["is_active"]:
+        row = await connection.fetchrow(_BROKER, user_id, broker_id)
+    if row is not None:
+        return Account(**row)
+    if broker_id is not None:
+        raise BrokerNotFound
+    raise OrderDenied(DenialReason.NO_BROKER, "there is no broker account yet; add one, then send the order again")
+
+
+def _check_account(account: Account) -> None:
+    if not account.is_active:
         raise OrderDenied(DenialReason.BROKER_INACTIVE, "this broker account is switched off")
-    if broker["paused_reason"] is not None:
-        raise OrderDenied(DenialReason.BROKER_DISABLED, f"trading on this account is paused: {broker['paused_reason']}")
-    return broker
+    if account.paused_reason is not None:
+        raise OrderDenied(DenialReason.BROKER_DISABLED, f"trading on this account is paused: {account.paused_reason}")
 
 
 async def _instrument(desk: Desk, exchange: str, text: str) -> Instrument:
@@ -99,10 +130,10 @@ async def _instrument(desk: Desk, exchange: str, text: str) -> Instrument:
     return listed[symbol]
 
 
-async def _sized(desk: Desk, broker: Any, client: ExchangeClient, intent: OrderIntent, instrument: Instrument) -> SizedOrder:
+async def _sized(desk: Desk, broker: Account, client: ExchangeClient, intent: OrderIntent, instrument: Instrument) -> SizedOrder:
     """Everything a size may depend on is read before anything is stored, outside any transaction."""
     is_buy = intent.side is Side.BUY
-    price = desk.quotes.reference_price(broker["exchange"], instrument.symbol, is_buy=is_buy)
+    price = desk.quotes.reference_price(broker.exchange, instrument.symbol, is_buy=is_buy)
     if price is None and needs_reference_price(intent):
         ticker = await client.fetch_ticker(instrument.symbol)
         price = (ticker.ask if is_buy else ticker.bid) or ticker.last
@@ -113,13 +144,14 @@ async def _sized(desk: Desk, broker: Any, client: ExchangeClient, intent: OrderI
     position = Decimal(0)
     if intent.close_position:
         async with desk.database.connection() as connection:
-            position = await connection.fetchval(_POSITION, broker["id"], instrument.symbol) or Decimal(0)
+            position = await connection.fetchval(_POSITION, broker.id, instrument.symbol) or Decimal(0)
     return size(intent, instrument, reference_price=price, free=free, position=position)
 
 
 async def _store(
     desk: Desk, user_id: UUID, broker_id: UUID, intent: OrderIntent, sized: SizedOrder, *, delivery_id: UUID | None
 ) -> OrderRecord | None:
+    now = desk.clock.now()
     async with desk.database.connection() as connection:
         row = await connection.fetchrow(
             _INSERT,
@@ -139,8 +171,8 @@ async def _store(
             intent.leg,
             intent.attempt,
             delivery_id,
-            intent.deadline,
-            desk.clock.now(),
+            intent.deadline or now + _SEND_WITHIN,
+            now,
         )
     return None if row is None else OrderRecord.of(row)
 

@@ -15,14 +15,14 @@ import structlog
 
 from app.core.supervisor import Beat
 from app.domain.enums import OrderState
-from app.errors import AppError, Fenced
+from app.errors import AppError, DenialReason, Fenced, OrderDenied
 from app.trading.desk import Desk
 from app.trading.records import OrderRecord
 from app.trading.submit import submit
 from app.webhooks.events import DeliveryChanged
 from app.webhooks.models import Decision
 from app.webhooks.payload import read_alert
-from app.webhooks.receive import Delivery
+from app.webhooks.receive import Delivery, account_of
 
 log = structlog.get_logger(__name__)
 
@@ -32,8 +32,11 @@ _POLL_S: Final = 1.0
 _PURGE_EVERY_S: Final = 3600.0
 _REMEMBERED: Final = 10_000
 _PENDING: Final = """
-SELECT d.id, d.webhook_id, d.user_id, h.broker_id, d.raw, d.received_at
+SELECT d.id, d.webhook_id, d.user_id, d.raw, d.received_at,
+       b.id AS broker_id, b.exchange, b.is_active AS broker_is_active, b.paused_reason
   FROM webhook_deliveries d JOIN webhooks h ON h.id = d.webhook_id
+  LEFT JOIN brokers b
+    ON b.user_id = h.user_id AND b.removed_at IS NULL AND CASE WHEN h.broker_id IS NULL THEN b.is_default ELSE b.id = h.broker_id END
  WHERE d.decision = 'pending' ORDER BY d.received_at, d.id LIMIT 500
 """
 _DECIDE: Final = """
@@ -86,7 +89,7 @@ class Inbox:
                         id=row["id"],
                         webhook_id=row["webhook_id"],
                         user_id=row["user_id"],
-                        broker_id=row["broker_id"],
+                        account=account_of(row),
                         raw=row["raw"].encode(),
                         received_at=row["received_at"],
                     )
@@ -146,7 +149,9 @@ class Inbox:
                     await self._decide(delivery, Decision.STALE, code="DEADLINE_PASSED", reason=reason, parsed=parsed)
                     return
                 intent = alert.intent.with_deadline(deadline)
-                order = (await submit(desk, delivery.user_id, intent, broker_id=delivery.broker_id, delivery_id=delivery.id)).order
+                if delivery.account is None:
+                    raise OrderDenied(DenialReason.NO_BROKER, "there is no broker account to trade on; add one, then send the alert again")
+                order = (await submit(desk, delivery.user_id, intent, account=delivery.account, delivery_id=delivery.id)).order
         except Fenced:
             raise
         except AppError as error:

@@ -58,7 +58,7 @@ class WebhookDelivery(Identified, Base):
     )
 
     webhook_id: Mapped[UUID | None] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
-    user_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    user_id: Mapped[UUID | None]
     received_at: Mapped[datetime]
     ip_address: Mapped[str | None]
     content_type: Mapped[str | None]

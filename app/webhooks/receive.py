@@ -13,6 +13,7 @@ from app.core.events import EventBus
 from app.core.ids import new_id
 from app.core.security import fingerprint
 from app.errors import BadToken, BodyTooLarge
+from app.trading.submit import Account
 from app.webhooks.events import DeliveryChanged
 from app.webhooks.models import Decision
 from app.webhooks.payload import body_key
@@ -25,7 +26,11 @@ _STRANGERS_PER_MINUTE: Final = 30
 _FOR_EVER: Final = timedelta(days=36500)
 #: One statement, one commit: find the hook, decide under the replay row's lock whether the body is a repeat, and keep the delivery.
 _ACCEPT: Final = """
-WITH hook AS (SELECT id, user_id, broker_id, is_active FROM webhooks WHERE secret_hash = $1 AND removed_at IS NULL),
+WITH hook AS (
+  SELECT h.id, h.user_id, h.is_active, b.id AS broker_id, b.exchange, b.is_active AS broker_is_active, b.paused_reason
+    FROM webhooks h LEFT JOIN brokers b
+      ON b.user_id = h.user_id AND b.removed_at IS NULL AND CASE WHEN h.broker_id IS NULL THEN b.is_default ELSE b.id = h.broker_id END
+   WHERE h.secret_hash = $1 AND h.removed_at IS NULL),
 fresh AS (
   INSERT INTO webhook_replays AS r (webhook_id, body_key, last_at, delivery_id) SELECT id, $3, $4, $2 FROM hook
   ON CONFLICT (webhook_id, body_key) DO UPDATE SET last_at = excluded.last_at, delivery_id = excluded.delivery_id
@@ -54,7 +59,7 @@ class Delivery:
     id: UUID
     webhook_id: UUID
     user_id: UUID
-    broker_id: UUID | None
+    account: Account | None
     raw: bytes
     received_at: datetime
     started_ns: int | None = None
@@ -170,11 +175,18 @@ def _waiting(row: Any, delivery_id: UUID, request: Request, now: datetime) -> De
         id=delivery_id,
         webhook_id=row["id"],
         user_id=row["user_id"],
-        broker_id=row["broker_id"],
+        account=account_of(row),
         raw=request.body,
         received_at=now,
         started_ns=request.started_ns,
     )
+
+
+def account_of(row: Any) -> Account | None:
+    """Return the account that a delivery's webhook trades on; None when it is gone or there is none yet."""
+    if row["broker_id"] is None:
+        return None
+    return Account(id=row["broker_id"], exchange=row["exchange"], is_active=row["broker_is_active"], paused_reason=row["paused_reason"])
 
 
 def as_text(body: bytes) -> str:

@@ -83,7 +83,6 @@ def _create_orders() -> None:
         sa.CheckConstraint("filled_quantity >= 0", name=op.f("ck_orders_filled_not_negative")),
         sa.CheckConstraint("quantity > 0", name=op.f("ck_orders_quantity_positive")),
         sa.ForeignKeyConstraint(["broker_id"], ["brokers.id"], name=op.f("fk_orders_broker_id_brokers"), ondelete="RESTRICT"),
-        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_orders_user_id_users"), ondelete="RESTRICT"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_orders")),
     )
     op.create_index("ix_orders_delivery_id", "orders", ["delivery_id"], unique=False, postgresql_where=sa.text("delivery_id IS NOT NULL"))
@@ -164,7 +163,6 @@ def _create_positions() -> None:
         sa.Column("id", sa.UUID(), nullable=False),
         sa.CheckConstraint("status IN ('open', 'closing', 'closed')", name=op.f("ck_positions_status_known")),
         sa.ForeignKeyConstraint(["broker_id"], ["brokers.id"], name=op.f("fk_positions_broker_id_brokers"), ondelete="RESTRICT"),
-        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_positions_user_id_users"), ondelete="RESTRICT"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_positions")),
     )
     op.create_index("ix_positions_user_id_status", "positions", ["user_id", "status"], unique=False)
@@ -252,7 +250,6 @@ def _create_webhook_deliveries() -> None:
             "decision IN ('pending', 'executed', 'denied', 'stale', 'duplicate', 'unreadable', 'paused', 'ping', 'missed')",
             name=op.f("ck_webhook_deliveries_decision_known"),
         ),
-        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_webhook_deliveries_user_id_users"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(
             ["webhook_id"], ["webhooks.id"], name=op.f("fk_webhook_deliveries_webhook_id_webhooks"), ondelete="CASCADE"
         ),

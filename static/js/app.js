@@ -23,6 +23,9 @@ export function toast(level, text) {
   close.addEventListener("click", () => item.remove());
   item.append(words, close);
   list.append(item);
+  // Opened anew, the list lies above a dialog that was opened meanwhile.
+  list.hidePopover?.();
+  list.showPopover?.();
   while (list.children.length > TOASTS_AT_MOST) list.firstElementChild.remove();
   if (level !== "error") leaveLater(item);
 }

@@ -1,0 +1,80 @@
+"""View-models: everything a template may look at, frozen, with Decimals and aware datetimes inside.
+
+A page takes one view (`view`), which carries the `Shell`; a fragment takes one region (`region`). Templates format, they do not compute:
+what a page shows and no column holds (a side, a percentage) is a field here. Percentages are fractions.
+"""
+
+from app.ui.views.accounts import DemoHint, ErrorView, LoginView, RegisterView
+from app.ui.views.brokers import BrokerForm, BrokerRow, BrokersView, TestResult
+from app.ui.views.dashboard import (
+    CHART_TIMEFRAMES,
+    BalanceRow,
+    Balances,
+    ChartView,
+    ChecklistStep,
+    DashboardView,
+    EquityPoint,
+    EquityView,
+    FillMark,
+    Kpis,
+    OrderRow,
+    PositionRow,
+)
+from app.ui.views.shell import (
+    NAVIGATION,
+    BrokerStatus,
+    Choice,
+    Environment,
+    HeartbeatSummary,
+    NavItem,
+    Reader,
+    Region,
+    RegionState,
+    Shell,
+    StatusItems,
+    Theme,
+    UpDown,
+)
+from app.ui.views.webhooks import Decision, DeliveryRow, HookCreated, HookForm, HookRow, WebhooksView
+
+__all__ = [
+    "CHART_TIMEFRAMES",
+    "NAVIGATION",
+    "BalanceRow",
+    "Balances",
+    "BrokerForm",
+    "BrokerRow",
+    "BrokerStatus",
+    "BrokersView",
+    "ChartView",
+    "ChecklistStep",
+    "Choice",
+    "DashboardView",
+    "Decision",
+    "DeliveryRow",
+    "DemoHint",
+    "Environment",
+    "EquityPoint",
+    "EquityView",
+    "ErrorView",
+    "FillMark",
+    "HeartbeatSummary",
+    "HookCreated",
+    "HookForm",
+    "HookRow",
+    "Kpis",
+    "LoginView",
+    "NavItem",
+    "OrderRow",
+    "PositionRow",
+    "Reader",
+    "Region",
+    "RegionState",
+    "RegisterView",
+    "Shell",
+    "StatusItems",
+    "TestResult",
+    "Theme",
+    "UpDown",
+    "WebhooksView",
+]

@@ -1,0 +1,157 @@
+"""The dashboard and its regions."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+from app.domain.candles import Timeframe
+from app.domain.enums import OrderState, OrderType, Side, Source
+from app.ui.views.shell import Region, Shell
+from app.ui.views.webhooks import DeliveryRow
+
+CHART_TIMEFRAMES = (Timeframe.M1, Timeframe.M5, Timeframe.M15, Timeframe.H1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kpis:
+    """Headline figures, region of `fragments/dashboard/_kpis.html`, in `currency`. None means not known yet."""
+
+    currency: str = "USDT"
+    equity: Decimal | None = None
+    day_change: Decimal | None = None
+    day_change_pct: Decimal | None = None
+    realised_today: Decimal | None = None
+    open_positions: int = 0
+    open_orders: int = 0
+    unrealised: Decimal | None = None
+    unrealised_pct: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BalanceRow:
+    """One asset of the account; `value` is in the region's currency, None when it has no price."""
+
+    asset: str
+    total: Decimal
+    locked: Decimal = Decimal(0)
+    value: Decimal | None = None
+    step: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Balances(Region[BalanceRow]):
+    """Region of `fragments/dashboard/_balances.html`."""
+
+    total: Decimal | None = None
+    currency: str = "USDT"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionRow:
+    """One open position. `quantity` is unsigned, `side` carries the sign; prices are quote per base, P&L in `quote`."""
+
+    id: str
+    symbol: str
+    side: Literal["long", "short"]
+    quantity: Decimal
+    average_price: Decimal
+    quote: str
+    source: Source
+    opened_at: datetime
+    broker: str = ""
+    mark_price: Decimal | None = None
+    stop: Decimal | None = None
+    target: Decimal | None = None
+    unrealised: Decimal | None = None
+    unrealised_pct: Decimal | None = None
+    tick: Decimal | None = None
+    step: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderRow:
+    """One order. `price` is None for a market order; `reason` says why it was denied or rejected."""
+
+    id: str
+    created_at: datetime
+    symbol: str
+    side: Side
+    type: OrderType
+    state: OrderState
+    quantity: Decimal
+    source: Source
+    filled_quantity: Decimal = Decimal(0)
+    price: Decimal | None = None
+    average_price: Decimal | None = None
+    reason: str = ""
+    broker: str = ""
+    tick: Decimal | None = None
+    step: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FillMark:
+    """A fill as the chart marks it."""
+
+    symbol: str
+    side: Side
+    price: Decimal
+    quantity: Decimal
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EquityPoint:
+    """One point of the equity curve."""
+
+    time: datetime
+    value: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChartView:
+    """The price panel: what can be chosen, what is, and the fills to mark. `tick` sets the axis' decimals."""
+
+    exchange: str
+    symbol: str
+    timeframe: Timeframe = Timeframe.M1
+    symbols: tuple[str, ...] = ()
+    timeframes: tuple[Timeframe, ...] = CHART_TIMEFRAMES
+    tick: Decimal = Decimal("0.01")
+    last_price: Decimal | None = None
+    fills: tuple[FillMark, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EquityView:
+    """The equity panel; points oldest first, at most 2 000."""
+
+    points: tuple[EquityPoint, ...] = ()
+    currency: str = "USDT"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChecklistStep:
+    """One step of the onboarding list. Texts are already translated; `href` is empty where there is nothing to open."""
+
+    title: str
+    text: str
+    is_done: bool = False
+    href: str = ""
+    action: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DashboardView:
+    """Page `pages/dashboard/dashboard.html`. `checklist` is shown until it is empty."""
+
+    shell: Shell
+    chart: ChartView
+    kpis: Kpis = field(default_factory=Kpis)
+    equity: EquityView = field(default_factory=EquityView)
+    balances: Balances = field(default_factory=Balances)
+    positions: Region[PositionRow] = field(default_factory=Region)
+    orders: Region[OrderRow] = field(default_factory=Region)
+    deliveries: Region[DeliveryRow] = field(default_factory=Region)
+    checklist: tuple[ChecklistStep, ...] = ()

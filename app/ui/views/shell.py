@@ -1,0 +1,133 @@
+"""Surroundings every page shares, and regions: rows with a word on how far they can be trusted."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Generic, Literal, TypeVar
+
+from app.core.i18n import N_
+
+Row = TypeVar("Row")
+
+
+Theme = Literal["dark", "light"]
+
+
+UpDown = Literal["neon", "cvd"]
+
+
+Environment = Literal["live", "testnet", "simulated"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """How the person in front of the page reads: language, and IANA zone of every displayed time."""
+
+    language: str = "en"
+    timezone: str = "UTC"
+
+
+class RegionState(StrEnum):
+    """What a region can say about its rows. Ready without rows is the fifth design: empty, with its own words."""
+
+    READY = "ready"
+    LOADING = "loading"
+    STALE = "stale"
+    ERROR = "error"
+    FORBIDDEN = "forbidden"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region(Generic[Row]):
+    """Rows of one table and how far they can be trusted.
+
+    `since` belongs to STALE; `message`, `correlation_id` and `retry_url` (fetched by GET into the region) to ERROR.
+    """
+
+    rows: tuple[Row, ...] = ()
+    state: RegionState = RegionState.READY
+    since: datetime | None = None
+    message: str = ""
+    correlation_id: str = ""
+    retry_url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NavItem:
+    """One entry of the rail and the tab bar. `label` is a message id, translated when shown."""
+
+    key: str
+    href: str
+    icon: str
+    label: str
+
+
+NAVIGATION = (
+    NavItem(key="dashboard", href="/", icon="layout-dashboard", label=N_("Dashboard")),
+    NavItem(key="webhooks", href="/webhooks", icon="webhook", label=N_("Webhooks")),
+    NavItem(key="brokers", href="/brokers", icon="plug", label=N_("Brokers")),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeartbeatSummary:
+    """Market feed as the bar shows it; `age_s` is seconds since the last message, None before the first."""
+
+    state: Literal["fresh", "stale", "connecting"] = "connecting"
+    age_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerStatus:
+    """One broker account in the bar; `latency_ms` is None before the first call."""
+
+    name: str
+    ok: bool
+    latency_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusItems:
+    """Live middle of the status bar, region of `fragments/shell/_status_items.html`."""
+
+    heartbeat: HeartbeatSummary = field(default_factory=HeartbeatSummary)
+    brokers: tuple[BrokerStatus, ...] = ()
+    day_pnl: Decimal | None = None
+    currency: str = "USDT"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shell:
+    """What every page needs around itself. `user_name` is None before login: then there is no bar, no rail and no stream.
+
+    `path` is the page's own address, where a preference form returns to. `topics` are the stream's topics; empty means no stream.
+    """
+
+    csrf_token: str
+    clock: datetime
+    page: str
+    path: str = "/"
+    user_name: str | None = None
+    language: str = "en"
+    timezone: str = "UTC"
+    theme: Theme = "dark"
+    updown: UpDown = "neon"
+    env: Environment = "live"
+    status: StatusItems = field(default_factory=StatusItems)
+    nav: tuple[NavItem, ...] = NAVIGATION
+    topics: tuple[str, ...] = ()
+    is_debug: bool = False
+
+    @property
+    def reader(self) -> Reader:
+        """Return how this person reads."""
+        return Reader(language=self.language, timezone=self.timezone)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One option of a select."""
+
+    value: str
+    label: str

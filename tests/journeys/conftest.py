@@ -1,0 +1,77 @@
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from app.core.database_url import DatabaseUrls
+from tests.emulator_process import EmulatorProcess
+from tests.journeys.trader import Trader
+from tests.postgres import PostgresForTests
+from tests.server_process import ServerProcess
+
+StartServer = Callable[..., ServerProcess]
+MakeTrader = Callable[..., Trader]
+
+
+def settings_for(emulator: EmulatorProcess, urls: DatabaseUrls, **settings: object) -> dict[str, object]:
+    """Return what a server needs to trade at an emulator, quicker than in production where waiting would only cost time."""
+    return {
+        "database_url": urls.app,
+        "database_owner_url": urls.owner,
+        "binance_rest_url": emulator.url,
+        "binance_stream_url": emulator.ws_url,
+        "heartbeat_symbols": "BTC/USDT",
+        "heartbeat_history_minutes": 30,
+        "reconcile_interval_s": 1,
+        "equity_interval_s": 2,
+    } | settings
+
+
+@pytest.fixture(scope="session")
+def market() -> Iterator[EmulatorProcess]:
+    """An exchange with a made-up market, a minute each second. Tests keep to accounts of their own."""
+    with EmulatorProcess("--generate", "BTCUSDT:60000", "--generate", "ETHUSDT:3000", "--speed", "60", "--history", "600") as process:
+        yield process
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_urls(postgres: PostgresForTests) -> AsyncIterator[DatabaseUrls]:
+    """The database behind `shared_server`."""
+    urls = await postgres.create_database()
+    yield urls
+    await postgres.drop_database(urls)
+
+
+@pytest.fixture(scope="session")
+def shared_server(market: EmulatorProcess, shared_urls: DatabaseUrls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """One server for all tests that neither stop it nor need an empty one."""
+    with ServerProcess(tmp_path_factory.mktemp("shared-server"), **settings_for(market, shared_urls)) as process:
+        yield process
+
+
+@pytest.fixture
+def start_server(database_urls: DatabaseUrls, tmp_path: Path) -> Iterator[StartServer]:
+    """Start servers on the test's own database, all with the same data directory; they are stopped at its end."""
+    with ExitStack() as stack:
+
+        def start(emulator: EmulatorProcess, **settings: object) -> ServerProcess:
+            server = ServerProcess(tmp_path / "data", **settings_for(emulator, database_urls, **settings))
+            stack.callback(server.stop)
+            return server.start()
+
+        yield start
+
+
+@pytest.fixture
+def make_trader() -> Iterator[MakeTrader]:
+    """Make traders whose connections are closed at the end of the test."""
+    with ExitStack() as stack:
+
+        def make(server: ServerProcess, emulator: EmulatorProcess) -> Trader:
+            trader = Trader(server, emulator)
+            stack.callback(trader.close)
+            return trader.log_in()
+
+        yield make

@@ -1,0 +1,121 @@
+import shutil
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import uvicorn
+from playwright.async_api import Browser, Page, async_playwright
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from app.core.middleware import CONTENT_SECURITY_POLICY
+from app.ui.assets import Assets
+from app.ui.templating import Templating
+from tests.ui import sample_views
+
+CHROMIUM = shutil.which("chromium")
+NOTE_VIOLATIONS = """
+window.violations = [];
+document.addEventListener("securitypolicyviolation", (event) => window.violations.push(event.violatedDirective));
+"""
+OVERFLOWS = "document.documentElement.scrollWidth > innerWidth || document.getElementById('main').scrollWidth > innerWidth"
+
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")]
+
+
+def build_app(templating: Templating, assets: Assets) -> Starlette:
+    async def page(request: Request) -> Response:
+        template, view = sample_views.pages(language=request.query_params.get("lang", "en"))[request.path_params["name"]]
+        return HTMLResponse(templating.page(template, view), headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
+
+    async def candles(request: Request) -> Response:
+        minute = 60_000
+        return JSONResponse({"items": [[index * minute, 10, 12, 9, 11, 5] for index in range(29_000_000, 29_000_100)]})
+
+    async def events(request: Request) -> Response:
+        async def messages() -> AsyncIterator[str]:
+            orders = templating.partial(
+                "fragments/trading/_orders.html", sample_views.orders(), target="orders", reader=sample_views.shell().reader
+            )
+            yield 'event: candle\ndata: {"s":"BTC/USDT","tf":"1m","t":1740005940000,"o":11,"h":99,"l":10,"c":42,"v":1,"x":false}\n\n'
+            yield "".join(f"data: {line}\n" for line in orders.splitlines()) + "\n"
+            yield 'event: toast\ndata: {"level":"success","text":"Order filled"}\n\n'
+
+        return StreamingResponse(messages(), media_type="text/event-stream")
+
+    return Starlette(
+        routes=[
+            Route("/static/{path:path}", assets.serve),
+            Route("/api/ohlcv", candles),
+            Route("/events", events),
+            Route("/page/{name}", page),
+        ]
+    )
+
+
+@asynccontextmanager
+async def serving(app: Starlette) -> AsyncIterator[str]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
+        server.config.load()
+        server.lifespan = server.config.lifespan_class(server.config)
+        await server.startup([listener])
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await server.shutdown([listener])
+
+
+@asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+async def problems_of(page: Page, address: str) -> list[str]:
+    found: list[str] = []
+    page.on("console", lambda message: found.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: found.append(str(error)))
+    await page.goto(address)
+    await page.wait_for_timeout(250)
+    found += await page.evaluate("window.violations")
+    if await page.evaluate(OVERFLOWS):
+        found.append("scrolls sideways")
+    return [f"{address}: {problem}" for problem in found]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("width", "height", "language"), [(1440, 900, "en"), (390, 844, "fr")])
+async def test_no_page_breaks_the_policy_or_its_layout(
+    width: int, height: int, language: str, templating: Templating, assets: Assets
+) -> None:
+    problems: list[str] = []
+    async with serving(build_app(templating, assets)) as base, chromium() as browser:
+        context = await browser.new_context(viewport={"width": width, "height": height})
+        await context.add_init_script(NOTE_VIOLATIONS)
+        for name in sample_views.pages():
+            page = await context.new_page()
+            problems += await problems_of(page, f"{base}/page/{name}?lang={language}")
+            await page.close()
+    assert problems == []
+
+
+@pytest.mark.asyncio
+async def test_live_messages_reach_chart_table_and_toasts(templating: Templating, assets: Assets) -> None:
+    async with serving(build_app(templating, assets)) as base, chromium() as browser:
+        page = await browser.new_page()
+        await page.goto(f"{base}/page/dashboard-empty")
+        await page.locator("#order-o1").wait_for(timeout=10_000)
+        await page.locator(".toast", has_text="Order filled").first.wait_for(timeout=10_000)
+        await page.locator("#last-price", has_text="42.00").wait_for(timeout=10_000)
