@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.accounts.models import Language, Theme, User, UserSession
 from app.core.clock import Clock
 from app.core.db import Database
+from app.core.i18n import N_
 from app.core.ids import new_id
 from app.core.security import PasswordHasher, encode_token, fingerprint, new_secret
 from app.errors import NameTaken, NotAuthenticated
@@ -20,7 +21,7 @@ from app.errors import NameTaken, NotAuthenticated
 log = structlog.get_logger(__name__)
 
 #: The same answer whether the name or the password is wrong.
-WRONG_LOGIN: Final = "The name or the password is wrong."
+WRONG_LOGIN: Final = N_("The name or the password is wrong.")
 _SEEN_EVERY: Final = timedelta(minutes=1)
 
 

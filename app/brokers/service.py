@@ -19,14 +19,15 @@ from app.core.crypto import Vault
 from app.core.db import Database
 from app.core.ids import new_id
 from app.core.tenancy import owned
-from app.errors import BrokerNotFound, ExchangeError, InvalidInput, NameTaken
+from app.domain.instruments import plain
+from app.errors import BrokerNotFound, Conflict, ExchangeError, InvalidInput, NameTaken
 from app.exchanges.catalogue import EXCHANGES
 from app.exchanges.port import Balance
 
 log = structlog.get_logger(__name__)
 
 _HINT: Final = 4
-_TEST_LIMIT_WORDS: Final = "Connected."
+_TOLD: Final = 4
 
 
 async def create_broker(session: AsyncSession, vault: Vault, user_id: UUID, given: BrokerIn) -> Broker:
@@ -106,6 +107,8 @@ async def _flush(session: AsyncSession, name: str) -> None:
     except IntegrityError as error:
         if "uq_brokers_user_id_name" in str(error.orig):
             raise NameTaken(f"you already have a broker account named {name}", field="name") from error
+        if "uq_brokers_user_id_default" in str(error.orig):
+            raise Conflict("another account was made the default at the same moment; try again") from error
         raise
 
 
@@ -194,9 +197,8 @@ async def test_connection(database: Database, connections: Connections, user_id:
         result = ConnectionTest(success=False, latency_ms=None, code=error.code, message=error.message)
     else:
         latency = int((time.perf_counter() - started) * 1000)
-        result = ConnectionTest(
-            success=True, latency_ms=latency, code=None, message=_TEST_LIMIT_WORDS, balances=tuple(sorted(balances.values(), key=_by_asset))
-        )
+        held = tuple(sorted(balances.values(), key=_by_asset))
+        result = ConnectionTest(success=True, latency_ms=latency, code=None, message=_told(held), balances=held)
     async with database.transaction() as session:
         await session.execute(
             update(Broker)
@@ -209,6 +211,12 @@ async def test_connection(database: Database, connections: Connections, user_id:
             )
         )
     return result
+
+
+def _told(balances: tuple[Balance, ...]) -> str:
+    """The balance in a line without words, so that it needs no translation; it proves that the key is read."""
+    shown = " · ".join(f"{plain(balance.total)} {balance.asset}" for balance in balances[:_TOLD])
+    return shown + (" · …" if len(balances) > _TOLD else "")
 
 
 def _by_asset(balance: Balance) -> str:

@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
+import asyncpg
 import orjson
 import structlog
 from fastapi import Depends, FastAPI, Request
@@ -64,6 +65,16 @@ class Failure:
     headers: Mapping[str, str]
 
 
+#: What a database that went away raises: through SQLAlchemy, and through asyncpg on the hot paths.
+DATABASE_GONE: Final = (
+    DBAPIError,
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+
 PageRenderer = Callable[[Request, Failure], Awaitable[Response]]
 
 
@@ -101,9 +112,9 @@ def install_error_handlers(app: FastAPI, page: PageRenderer) -> None:
         return await answer(request, _failure(request, error.status_code, code, detail, headers=error.headers or {}))
 
     async def on_database(request: Request, error: Exception) -> Response:
-        log.error("database_failed", error=str(error), path=request.url.path)
         if isinstance(error, DBAPIError) and not error.connection_invalidated and not isinstance(error.orig, OSError):
             return await on_unexpected(request, error)
+        log.error("database_unavailable", path=request.url.path, exc_info=error)
         return await answer(request, _failure(request, 503, "DATABASE_UNAVAILABLE", "The database does not answer. Nothing was changed."))
 
     async def on_unexpected(request: Request, error: Exception) -> Response:
@@ -113,8 +124,8 @@ def install_error_handlers(app: FastAPI, page: PageRenderer) -> None:
     app.add_exception_handler(AppError, on_app_error)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)
-    app.add_exception_handler(DBAPIError, on_database)
-    app.add_exception_handler(OSError, on_database)
+    for gone in DATABASE_GONE:
+        app.add_exception_handler(gone, on_database)
     app.add_exception_handler(Exception, on_unexpected)
 
 

@@ -37,12 +37,9 @@ _INHERIT = """
 UPDATE leases SET owner = $2, epoch = epoch + 1, until = now() + make_interval(secs => $3) WHERE role = $1 AND owner = $4 RETURNING epoch
 """
 _RELEASE = "UPDATE leases SET until = now() - interval '1 second' WHERE role = $1 AND owner = $2"
-#: For the WHERE of a money write: the role is ours under this epoch, and stays so for longer than a statement takes. Not locked: sharing
-#: one row among all orders costs more than the orders (docs/adr/0003), and no lock could stop a process that is paused after its commit;
-#: that the same order is claimed once, and that the venue refuses a late request, does not depend on it.
-STILL_HELD: Final = (
-    "EXISTS (SELECT 1 FROM leases WHERE role = {role} AND owner = {owner} AND epoch = {epoch} AND until > now() + interval '1 second')"
-)
+#: The first part of every money write: no row means that the role has moved, and the rest of the statement does nothing. The lock keeps
+#: the lease from moving until the write is committed.
+HOLD: Final = "SELECT 1 FROM leases WHERE role = {role} AND owner = {owner} AND epoch = {epoch} AND until > now() FOR SHARE"
 
 
 class LeaseHolder:

@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 
 from app.core.ids import new_id
-from app.core.leases import STILL_HELD
+from app.core.leases import HOLD
 from app.domain.enums import OrderState
 from app.domain.orders import Fill, OrderEvent, OrderStatus, Reported, apply
 from app.domain.positions import Position
@@ -25,7 +25,8 @@ from app.trading.records import OrderRecord
 log = structlog.get_logger(__name__)
 
 _LOCK_ORDER: Final = f"""
-SELECT orders.* FROM orders WHERE orders.id = $1 AND {STILL_HELD.format(role="$2", owner="$3", epoch="$4")} FOR UPDATE OF orders
+WITH held AS ({HOLD.format(role="$2", owner="$3", epoch="$4")})
+SELECT orders.* FROM orders, held WHERE orders.id = $1 FOR UPDATE OF orders
 """  # noqa: S608  # constants
 _INSERT_FILLS: Final = """
 INSERT INTO fills (broker_id, symbol, trade_id, order_id, user_id, side, price, quantity, fee, fee_asset, liquidity, executed_at)

@@ -14,6 +14,8 @@ from app.domain.intents import OrderIntent
 
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d{1,3})?")
 _LONGEST_NUMBER = 60
+#: What NUMERIC(38, 18) holds before and behind the point.
+_DIGITS = 18
 
 
 def parse_decimal(value: object) -> Decimal:
@@ -28,7 +30,7 @@ def parse_decimal(value: object) -> Decimal:
     if len(text) > _LONGEST_NUMBER or not _NUMBER.fullmatch(text):
         raise ValueError(f"must be a number like 0.01, was {text[:40]}")
     number = Decimal(text.replace(",", "."))
-    if not number.is_finite() or abs(number.adjusted()) > 30:
+    if not number.is_finite() or (number and not -_DIGITS <= number.adjusted() <= _DIGITS):
         raise ValueError("must be a number of a size that markets know")
     return number
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 
 from app.brokers.service import pause_broker
-from app.core.leases import STILL_HELD
+from app.core.leases import HOLD
 from app.domain.orders import Denied, InDoubt, OrderEvent, Rejected
 from app.errors import (
     BadCredentials,
@@ -30,10 +30,10 @@ from app.trading.records import OrderRecord
 log = structlog.get_logger(__name__)
 
 _CLAIM: Final = f"""
-WITH claimed AS (
-  UPDATE orders SET state = 'submitting', epoch = $4, sent_at = $5, updated_at = $5
-   WHERE orders.id = $1 AND orders.state = 'intent' AND (orders.deadline IS NULL OR orders.deadline > $5)
-     AND {STILL_HELD.format(role="$2", owner="$3", epoch="$4")} RETURNING orders.*),
+WITH held AS ({HOLD.format(role="$2", owner="$3", epoch="$4")}),
+claimed AS (
+  UPDATE orders SET state = 'submitting', epoch = $4, sent_at = $5, updated_at = $5 FROM held
+   WHERE orders.id = $1 AND orders.state = 'intent' AND (orders.deadline IS NULL OR orders.deadline > $5) RETURNING orders.*),
 noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state) SELECT id, user_id, $5, 'Claimed', state FROM claimed)
 SELECT * FROM claimed
 """  # noqa: S608  # constants

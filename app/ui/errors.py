@@ -3,7 +3,10 @@
 from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
+from app.accounts.dependencies import authenticate
+from app.accounts.service import Principal
 from app.core.http import Failure
+from app.errors import AppError
 from app.ui.surroundings import page, shell_of
 from app.ui.templating import triggers
 from app.ui.views import ErrorView
@@ -21,6 +24,16 @@ async def render_failure(request: Request, failure: Failure) -> Response:
         return Response(
             status_code=problem.status, headers={"HX-Trigger": triggers(toast=problem.detail, level="error"), "HX-Reswap": "none"}
         )
-    shell = await shell_of(request, None, page="error")
+    shell = await shell_of(request, await _known(request, problem.status), page="error")
     view = ErrorView(shell=shell, status=problem.status, message=problem.detail, code=problem.code, correlation_id=problem.request_id or "")
     return page(request, "pages/errors/error.html", view, status=problem.status)
+
+
+async def _known(request: Request, status: int) -> Principal | None:
+    """Who is looking, if that can be told: the error may be that the database is away, or that the session is not good."""
+    if status >= 500 or request.method != "GET":
+        return None
+    try:
+        return await authenticate(request)
+    except AppError:
+        return None

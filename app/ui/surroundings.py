@@ -49,7 +49,16 @@ async def shell_of(request: Request, principal: Principal | None, *, page: str, 
     path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     state = request.app.state
     if principal is None:
-        return Shell(csrf_token="", clock=state.clock.now(), page=page, path=path, language=reader.language, timezone=reader.timezone)
+        return Shell(
+            csrf_token="",
+            clock=state.clock.now(),
+            page=page,
+            path=path,
+            language=reader.language,
+            timezone=reader.timezone,
+            theme="light" if request.cookies.get("theme") == "light" else "dark",
+            env="simulated" if state.settings.is_simulated else "live",
+        )
     async with state.database.transaction() as session:
         accounts = await list_brokers(session, principal.user_id)
     status: StatusItems = await regions_of(request, principal).status()

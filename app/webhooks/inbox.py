@@ -31,6 +31,8 @@ MAX_AGE: Final = timedelta(seconds=60)
 _POLL_S: Final = 1.0
 _PURGE_EVERY_S: Final = 3600.0
 _REMEMBERED: Final = 10_000
+#: Whether there is an order at the venue is not known yet, so neither is what became of the alert.
+_NOT_SETTLED: Final = frozenset({OrderState.INTENT, OrderState.SUBMITTING, OrderState.UNKNOWN})
 _PENDING: Final = """
 SELECT d.id, d.webhook_id, d.user_id, d.raw, d.received_at,
        b.id AS broker_id, b.exchange, b.is_active AS broker_is_active, b.paused_reason
@@ -176,8 +178,14 @@ class Inbox:
         return None if row is None else OrderRecord.of(row)
 
     async def _decide_by_order(self, delivery: Delivery, order: OrderRecord, parsed: dict[str, Any] | None) -> None:
+        if order.state in _NOT_SETTLED:
+            # It stays pending; the poll looks again until reconcile has settled it, or the role's owner has sent it.
+            self._known.pop(delivery.id, None)
+            return
         if order.state in (OrderState.REJECTED, OrderState.DENIED):
             await self._decide(delivery, Decision.DENIED, code=order.code, reason=order.detail, parsed=parsed, order=order)
+        elif order.state is OrderState.LOST:
+            await self._decide(delivery, Decision.DENIED, code="LOST", reason=order.detail, parsed=parsed, order=order)
         elif order.delivery_id != delivery.id:
             reason = "this client_intent_id was traded before; it was not traded again"
             await self._decide(delivery, Decision.DUPLICATE, reason=reason, parsed=parsed)

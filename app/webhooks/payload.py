@@ -20,6 +20,8 @@ from app.errors import BadPayload
 
 _DEEPEST: Final = 8
 _LONGEST_NUMBER: Final = 60
+#: What NUMERIC(38, 18) holds before and behind the point.
+_DIGITS: Final = 18
 _BUY: Final = frozenset({"buy", "long", "enter_long", "enter-long", "open_long", "b"})
 _SELL: Final = frozenset({"sell", "short", "enter_short", "enter-short", "open_short", "s"})
 _CLOSE: Final = frozenset(
@@ -40,13 +42,14 @@ _NAMES: Final[dict[str, tuple[str, ...]]] = {
 }
 _TIMES: Final = ("timenow", "time", "timestamp", "alert_timestamp", "alerttimestamp", "sent_at")
 _UNSUPPORTED: Final = (
-    "stop_loss", "stoploss", "sl", "take_profit", "takeprofit", "tp", "trailing_percent", "trailing_stop", "trailingstop",
-    "trigger_price", "stop_price", "stopprice",
+    "stop_loss", "stoploss", "sl", "stop_loss_price", "stoplossprice", "take_profit", "takeprofit", "tp", "take_profit_price",
+    "takeprofitprice", "trailing_percent", "trailing_stop", "trailingstop", "trigger_price", "stop_price", "stopprice",
 )  # fmt: skip
 _TYPES: Final = {"market": OrderType.MARKET, "mkt": OrderType.MARKET, "limit": OrderType.LIMIT, "lmt": OrderType.LIMIT}
 _NUMBER: Final = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d{1,3})?")
 _PAIR: Final = re.compile(r"([A-Za-z_][\w.-]*)\s*[=:]\s*(\"[^\"]*\"|[^\s,;]+)")
 _WORD: Final = re.compile(r"[^\s,;]+")
+_NO_TEXT: Final = re.compile("[\x00\ufffd\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +106,7 @@ def _intent(members: Mapping[str, Any], action: str, key: str) -> OrderIntent:
         # In a market alert the price is only what the chart showed.
         price=_amount(_find(members, "price"), "price") if order_type is not OrderType.MARKET else None,
         time_in_force=_time_in_force(_find(members, "time_in_force")),
-        post_only=_text(_find(members, "post_only")).lower() in ("true", "1", "yes"),
+        post_only=_flag(_find(members, "post_only")),
     )
 
 
@@ -117,6 +120,7 @@ def read_members(raw: bytes) -> dict[str, Any]:
         text = raw.decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
         raise BadPayload(f"the message is not UTF-8 text (byte {error.start})", code="NOT_TEXT") from error
+    _check_text(text)
     if not text:
         raise BadPayload("the message is empty", code="EMPTY")
     if text[0] in "{[":
@@ -136,8 +140,7 @@ def _json_members(text: str) -> dict[str, Any]:
         raise BadPayload("the message is nested too deeply or has a number that cannot be read", code="NOT_JSON") from error
     if not isinstance(value, dict):
         raise BadPayload('the message must be one JSON object, like {"ticker": "BTCUSDT", "action": "buy"}', code="NOT_OBJECT")
-    if _depth(value) > _DEEPEST:
-        raise BadPayload(f"the message is nested deeper than {_DEEPEST} levels", code="NOT_JSON")
+    _check_shape(value)
     return {str(name).lower(): item for name, item in value.items()}
 
 
@@ -151,16 +154,34 @@ def _refuse_constant(name: str) -> Any:
     raise BadPayload(f"{name} is not a number one can trade", code="NUMBER_INVALID")
 
 
-def _depth(value: Any) -> int:
-    if isinstance(value, dict):
-        return 1 + max((_depth(item) for item in value.values()), default=0)
-    return 1 + max((_depth(item) for item in value), default=0) if isinstance(value, list) else 0
+def _check_shape(value: Any) -> None:
+    """Refuse what is nested too deeply, and text that an escape made impossible. Level by level: recursion would end in a crash."""
+    level = [value]
+    for _ in range(_DEEPEST + 1):
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner += [*item.keys(), *item.values()]
+            elif isinstance(item, list):
+                inner += item
+            elif isinstance(item, str):
+                _check_text(item)
+        level = inner
+    if level:
+        raise BadPayload(f"the message is nested deeper than {_DEEPEST} levels", code="NOT_JSON")
+
+
+def _check_text(text: str) -> None:
+    """Refuse characters that cannot be stored, and U+FFFD: it stands where the stored copy of a message lost a byte."""
+    found = _NO_TEXT.search(text)
+    if found is not None:
+        raise BadPayload(f"the message has a character that is no text (U+{ord(found[0]):04X})", code="NOT_TEXT")
 
 
 def _words(text: str) -> dict[str, Any]:
     """`buy BTCUSDT 0.01`: the action first, then what is a number is the quantity and what is not is the symbol."""
     words = _WORD.findall(text)[:20]
-    action = words[0].lower()
+    action = words[0].lower() if words else ""
     if action not in _BUY | _SELL | _CLOSE | _PING:
         raise BadPayload(
             'the message must be JSON, key=value words, or start with buy, sell or close, like "buy BTCUSDT 0.01"', code="UNREADABLE_TEXT"
@@ -239,9 +260,13 @@ def _amount(value: Any, field: str) -> Decimal | None:
     if len(digits) > _LONGEST_NUMBER or not _NUMBER.fullmatch(digits):
         raise BadPayload(f"{field} must be a number like 0.01, was {text[:40]}", code="NUMBER_INVALID", field=field)
     number = Decimal(digits.replace(",", "."))
-    if number and abs(number.adjusted()) > 30:
+    if number and not -_DIGITS <= number.adjusted() <= _DIGITS:
         raise BadPayload(f"{field} is of a size no market knows, was {text[:40]}", code="NUMBER_INVALID", field=field)
     return _Percent(number) if is_percent else number
+
+
+def _flag(value: Any) -> bool:
+    return value is True or _text(value).lower() in ("true", "1", "yes")
 
 
 def _text(value: Any) -> str:

@@ -2,6 +2,7 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -49,9 +50,7 @@ async def test_market_order_is_filled_and_written_down_once(pieces: Pieces) -> N
 
 
 @pytest.mark.parametrize(("do", "fields"), EXECUTED)
-async def test_lost_reply_leaves_the_order_unknown_until_reconcile_finds_it_filled(
-    pieces: Pieces, do: str, fields: dict[str, object]
-) -> None:
+async def test_lost_reply_leaves_the_order_unknown_until_reconcile_finds_it_filled(pieces: Pieces, do: str, fields: dict[str, Any]) -> None:
     await pieces.connections.client(pieces.broker_id)
     pieces.fault(do, **fields)
     order = (await pieces.submit()).order
@@ -251,9 +250,9 @@ async def test_intent_that_nobody_sent_yet_is_canceled_here(pieces: Pieces) -> N
         ({"quantity": None, "close_position": True, "side": Side.SELL}, DenialReason.NO_POSITION),
     ],
 )
-async def test_denied_order_is_neither_stored_nor_sent(pieces: Pieces, fields: dict[str, object], reason: DenialReason) -> None:
+async def test_denied_order_is_neither_stored_nor_sent(pieces: Pieces, fields: dict[str, Any], reason: DenialReason) -> None:
     with pytest.raises(OrderDenied) as caught:
-        await pieces.submit(pieces.intent(**fields))  # type: ignore[arg-type]  # the fields of each case
+        await pieces.submit(pieces.intent(**fields))
     assert caught.value.reason is reason
     assert await pieces.rows("SELECT 1 FROM orders") == []
     assert pieces.placed() == []

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from app.domain.candles import EPOCH, Timeframe, from_milliseconds, to_milliseconds
 
-moments = st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
+moments = st.timedeltas(timedelta(days=-10_000), timedelta(days=50_000)).map(lambda since: EPOCH + since)
 
 
 @pytest.mark.parametrize(("timeframe", "minutes"), [(Timeframe.M1, 1), (Timeframe.M15, 15), (Timeframe.H4, 240), (Timeframe.D1, 1440)])

@@ -101,7 +101,7 @@ def test_exchange_without_bounds_still_has_its_grid() -> None:
     BARE.check_notional(Decimal("1e9"), Decimal("1e9"))
     with pytest.raises(OrderDenied, match="the smallest quantity is 3 AB"):
         BARE.check_quantity(Decimal(2))
-    with pytest.raises(OrderDenied, match="at least 0.5 C"):
+    with pytest.raises(OrderDenied, match=r"at least 0\.5 C"):
         BARE.check_price(Decimal("0.4"))
 
 

@@ -1,5 +1,6 @@
 from datetime import UTC, datetime
 from decimal import Decimal
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -83,7 +84,7 @@ def test_fill_of_nothing_is_refused(quantity: str) -> None:
 
 def test_position_itself_never_changes() -> None:
     FLAT.apply(Side.BUY, fill("1", "1"))
-    assert FLAT == Position(base="BTC", quote="USDT")
+    assert Position(base="BTC", quote="USDT") == FLAT
 
 
 quantities = st.decimals("0.00001", "100", places=5)
@@ -103,7 +104,7 @@ def trades(draw: st.DrawFn) -> tuple[Side, Fill]:
 @given(st.lists(trades(), max_size=12), st.randoms(use_true_random=False))
 def test_quantity_is_signed_fills_minus_base_fees_in_whatever_order(
     history: list[tuple[Side, Fill]],
-    random: "st.random.Random",  # type: ignore[name-defined]  # hypothesis's own
+    random: Random,
 ) -> None:
     expected = sum((side.sign * one.quantity - (one.fee if one.fee_asset == "BTC" else 0) for side, one in history), Decimal(0))
     shuffled = list(history)

@@ -1,4 +1,5 @@
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -86,7 +87,8 @@ def test_close_of_dust_is_denied_with_the_minimum() -> None:
     ("value", "words"), [("NaN", "was NaN"), ("Infinity", "was Infinity"), ("0", "more than 0, was 0"), ("-1", "was -1")]
 )
 def test_amount_that_is_no_positive_number_is_denied_by_name(field: str, value: str, words: str) -> None:
-    error = denied(intent(**{field: Decimal(value)}), free=Decimal(1))
+    fields: dict[str, Any] = {field: Decimal(value)}
+    error = denied(intent(**fields), free=Decimal(1))
     assert (error.reason, error.field) == (DenialReason.QUANTITY_INVALID, field)
     assert words in error.message
 
@@ -149,6 +151,11 @@ shares = st.decimals("0.000001", "1", places=6)
 long_numbers = st.decimals("1e-20", "1e12", allow_nan=False, allow_infinity=False)
 
 
+def cost(quantity: Decimal, price: Decimal) -> Fraction:
+    """Exactly: Decimal's own product may be rounded."""
+    return Fraction(quantity) * Fraction(price)
+
+
 def size_or_none(wish: OrderIntent, **known: Any) -> SizedOrder | None:
     try:
         return sized(wish, instrument=LOOSE, **known)
@@ -165,9 +172,9 @@ def test_no_order_is_larger_than_the_wish(quantity: Decimal) -> None:
 @given(money, shares, prices)
 def test_share_of_the_balance_never_costs_more_than_the_share(free: Decimal, percent: Decimal, price: Decimal) -> None:
     bought = size_or_none(intent(percent=percent), price=price, free=free)
-    assert bought is None or bought.quantity * price * (1 + MARKET_MARGIN) <= free * percent
+    assert bought is None or cost(bought.quantity, price) * Fraction(1 + MARKET_MARGIN) <= cost(free, percent)
     sold = size_or_none(intent(Side.SELL, percent=percent), price=price, free=free)
-    assert sold is None or sold.quantity <= free * percent
+    assert sold is None or Fraction(sold.quantity) <= cost(free, percent)
 
 
 @given(long_numbers, prices)
@@ -176,4 +183,4 @@ def test_limit_buy_never_costs_more_than_its_notional(notional: Decimal, price: 
     if order is not None:
         assert order.price is not None
         assert order.price <= price
-        assert order.quantity * order.price <= notional
+        assert cost(order.quantity, order.price) <= Fraction(notional)

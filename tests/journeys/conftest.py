@@ -46,8 +46,9 @@ async def shared_urls(postgres: PostgresForTests) -> AsyncIterator[DatabaseUrls]
 
 @pytest.fixture(scope="session")
 def shared_server(market: EmulatorProcess, shared_urls: DatabaseUrls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """One server for all tests that neither stop it nor need an empty one."""
-    with ServerProcess(tmp_path_factory.mktemp("shared-server"), **settings_for(market, shared_urls)) as process:
+    """One server for all tests that neither stop it nor need an empty one. Each trader signs up as a user of their own."""
+    settings = settings_for(market, shared_urls, registration="open", heartbeat_symbols="BTC/USDT,ETH/USDT")
+    with ServerProcess(tmp_path_factory.mktemp("shared-server"), **settings) as process:
         yield process
 
 
@@ -66,12 +67,12 @@ def start_server(database_urls: DatabaseUrls, tmp_path: Path) -> Iterator[StartS
 
 @pytest.fixture
 def make_trader() -> Iterator[MakeTrader]:
-    """Make traders whose connections are closed at the end of the test."""
+    """Make traders, not yet logged in, whose connections are closed at the end of the test."""
     with ExitStack() as stack:
 
         def make(server: ServerProcess, emulator: EmulatorProcess) -> Trader:
             trader = Trader(server, emulator)
             stack.callback(trader.close)
-            return trader.log_in()
+            return trader
 
         yield make

@@ -62,7 +62,7 @@ def rows_of(recording: Path, *, shift_ms: int) -> dict[int, Row]:
 def test_an_alert_becomes_an_order_a_fill_a_position_and_a_portfolio_that_adds_up(
     replayed: EmulatorProcess, recording: Path, start_server: StartServer, make_trader: MakeTrader, database_urls: DatabaseUrls
 ) -> None:
-    trader = make_trader(start_server(replayed, heartbeat_history_minutes=HISTORY_MINUTES - 100), replayed)
+    trader = make_trader(start_server(replayed, heartbeat_history_minutes=HISTORY_MINUTES - 100), replayed).log_in()
     assert trader.call("GET", "/api/auth/current")["username"] == "admin"
 
     trader.open_account()

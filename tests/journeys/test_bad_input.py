@@ -34,7 +34,7 @@ REFUSED: dict[str, tuple[bytes, str, str, tuple[str, ...]]] = {
     "negative": (body(quantity=-1), "denied", "QUANTITY_INVALID", ("quantity", "-1")),
     "zero": (body(quantity="0.000"), "denied", "QUANTITY_INVALID", ("quantity", "0")),
     "too small": (body(quantity="0.00002"), "denied", "NOTIONAL_BELOW_MINIMUM", ("USDT", "5")),
-    "below a step": (body(quantity="0.000000001"), "denied", "QUANTITY_BELOW_MINIMUM", ("minimum", SYMBOL)),
+    "below a step": (body(quantity="0.000000001"), "denied", "QUANTITY_BELOW_MINIMUM", ("smallest quantity", SYMBOL)),
     "200 %": (body(quantity="200%"), "denied", "QUANTITY_INVALID", ("percent", "200")),
     "two sizes": (body(notional=100), "denied", "QUANTITY_INVALID", ("quantity", "notional")),
     "no size": (b'{"ticker": "BTCUSDT", "action": "buy"}', "denied", "QUANTITY_MISSING", ("quantity",)),
@@ -45,7 +45,7 @@ REFUSED: dict[str, tuple[bytes, str, str, tuple[str, ...]]] = {
     "unknown action": (body(action="hodl"), "unreadable", "SIDE_UNKNOWN", ("hodl",)),
     "stop loss": (body(stop_loss="50000"), "unreadable", "FIELD_UNSUPPORTED", ("stop_loss",)),
     "nothing to close": (b'{"ticker": "BTCUSDT", "action": "close"}', "denied", "NO_POSITION", ("position", "BTCUSDT")),
-    "more than one has": (body(quantity="50"), "denied", "INSUFFICIENT_FUNDS", ("balance",)),
+    "more than one has": (body(quantity="50"), "denied", "INSUFFICIENT_FUNDS", ("enough",)),
     "malformed JSON": (b'{"ticker": "BTCUSDT", "action": buy}', "unreadable", "NOT_JSON", ("JSON", "line 1, column")),
     "cut off": (b'{"ticker": "BTCUSDT", "act', "unreadable", "NOT_JSON", ("JSON", "column")),
     "a JSON list": (b'["buy", "BTCUSDT"]', "unreadable", "NOT_OBJECT", ("object",)),
@@ -70,7 +70,7 @@ REFUSED: dict[str, tuple[bytes, str, str, tuple[str, ...]]] = {
 @pytest.fixture(scope="module")
 def trader(shared_server: ServerProcess, market: EmulatorProcess) -> Iterator[Trader]:
     """One trader for all bodies; each test looks that nothing was bought."""
-    one = Trader(shared_server, market).log_in().set_up()
+    one = Trader(shared_server, market).sign_up().set_up()
     yield one
     one.close()
 
@@ -121,17 +121,18 @@ def test_a_long_message_without_sense_is_read_at_once(trader: Trader, raw: bytes
     assert time.monotonic() - started < 2
 
 
-def test_an_address_nobody_has_is_answered_404_and_shown_to_the_administrator(trader: Trader) -> None:
-    path, trader.hook_paths[0] = trader.hook_paths[0], "/hooks/this-is-not-the-secret"
-    try:
-        answer = trader.knock(body(note="a stranger"))
-        large = trader.knock(b"x" * MEGABYTE)
-    finally:
-        trader.hook_paths[0] = path
+def test_an_address_nobody_has_is_answered_404_and_shown_to_the_administrator(
+    trader: Trader, shared_server: ServerProcess, market: EmulatorProcess, make_trader: MakeTrader
+) -> None:
+    stranger = make_trader(shared_server, market)
+    stranger.hook_paths.append("/hooks/this-is-not-the-secret")
+    answer = stranger.knock(body(note="a stranger"))
+    large = stranger.knock(b"x" * MEGABYTE)
     assert answer.status_code == large.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["code"] == "WEBHOOK_UNKNOWN"
-    found = next(line for line in trader.deliveries() if "a stranger" in line["raw"])
+    assert not [line for line in trader.deliveries() if "a stranger" in line["raw"]]
+    found = next(line for line in stranger.log_in().deliveries() if "a stranger" in line["raw"])
     assert (found["webhook_id"], found["decision"], found["code"]) == (None, "unreadable", "WEBHOOK_UNKNOWN")
     assert "no webhook has that address" in found["reason"]
 
@@ -167,7 +168,7 @@ def test_the_limit_is_one_byte_beyond_64_kib(trader: Trader) -> None:
 def test_the_same_message_again_is_answered_200_and_logged_as_a_duplicate(
     shared_server: ServerProcess, market: EmulatorProcess, make_trader: MakeTrader
 ) -> None:
-    buyer = make_trader(shared_server, market).set_up()
+    buyer = make_trader(shared_server, market).sign_up().set_up()
     first = buyer.knock(body())
     assert first.status_code == 202
     bought = buyer.decided(first.json()["delivery_id"])
@@ -177,7 +178,7 @@ def test_the_same_message_again_is_answered_200_and_logged_as_a_duplicate(
     found = buyer.delivery(again.json()["delivery_id"])
     assert (found["decision"], found["order_ids"]) == ("duplicate", [])
     assert "the same message" in found["reason"]
-    eventually(lambda: len(buyer.orders()) >= 1 and len(buyer.placed()) == 1, "one order, not two")
+    assert len(buyer.orders()) == len(buyer.placed()) == 1
     # A sender that repeats with other spaces means the same alert only if it says so itself.
     named = body(client_intent_id="one-and-only", note="first")
     assert buyer.knock(named).status_code == 202

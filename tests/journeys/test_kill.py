@@ -56,7 +56,7 @@ def test_a_kill_between_the_order_and_its_reply_leaves_one_filled_order(
     venue: EmulatorProcess, start_server: StartServer, make_trader: MakeTrader
 ) -> None:
     server = start_server(venue)
-    trader = make_trader(server, venue).set_up()
+    trader = make_trader(server, venue).log_in().set_up()
     venue.fault("delay", **ORDER_REQUEST, delay_ms=8000)
     delivery_id = trader.alert(quantity="0.01")
     eventually(trader.placed, "the exchange has the order")
@@ -92,7 +92,7 @@ def test_a_kill_before_the_request_arrives_is_never_taken_for_a_fill_nor_sent_ag
     venue: EmulatorProcess, start_server: StartServer, make_trader: MakeTrader
 ) -> None:
     server = start_server(venue)
-    trader = make_trader(server, venue).set_up()
+    trader = make_trader(server, venue).log_in().set_up()
     venue.fault("drop_before", **ORDER_REQUEST, times=5)
     delivery_id = trader.alert(quantity="0.01")
     eventually(lambda: order_requests_left(venue) == 4, "the one request is lost on its way")
@@ -117,7 +117,7 @@ def test_a_kill_in_the_middle_of_many_alerts_trades_each_of_them_once(
     venue: EmulatorProcess, start_server: StartServer, make_trader: MakeTrader, seed: int
 ) -> None:
     server = start_server(venue)
-    trader = make_trader(server, venue).set_up(hooks=3)
+    trader = make_trader(server, venue).log_in().set_up(hooks=3)
     venue.fault("delay", **ORDER_REQUEST, delay_ms=150, times=1000)
     promised = send_many(trader)
     moment_s = random.Random(seed).uniform(0.0, 0.3)
@@ -192,7 +192,7 @@ def test_when_the_engine_is_killed_the_other_server_takes_over_and_trades_what_w
     venue: EmulatorProcess, two_servers: tuple[ServerProcess, ServerProcess], make_trader: MakeTrader
 ) -> None:
     owner, onlooker = two_servers
-    trader = make_trader(owner, venue).set_up()
+    trader = make_trader(owner, venue).log_in().set_up()
     assert (is_engine(owner), is_engine(onlooker)) == (True, False)
 
     by_owner = trader.alert(quantity="0.001", note="to the owner")
@@ -222,7 +222,7 @@ def test_an_engine_that_was_frozen_finds_its_role_gone_and_trades_nothing_twice(
     venue: EmulatorProcess, two_servers: tuple[ServerProcess, ServerProcess], make_trader: MakeTrader
 ) -> None:
     owner, onlooker = two_servers
-    trader = make_trader(owner, venue).set_up()
+    trader = make_trader(owner, venue).log_in().set_up()
     trader.server = onlooker
     os.kill(owner.pid, signal.SIGSTOP)
     try:

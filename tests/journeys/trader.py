@@ -28,6 +28,8 @@ class Trader:
         self.emulator = emulator
         self.api_key = f"key-of-trader-{number}"
         self.api_secret = f"secret-of-trader-{number}"
+        self.username = f"trader-{number}"
+        self.password = f"a long sentence, number {number}"
         self.broker_id = ""
         self.hook_paths: list[str] = []
         self._http = httpx.Client(timeout=20, trust_env=False, verify=False)
@@ -37,6 +39,11 @@ class Trader:
         token = self.call("POST", "/api/auth/login", json={"username": username, "password": password})["access_token"]
         self._http.headers["Authorization"] = f"Bearer {token}"
         return self
+
+    def sign_up(self) -> Self:
+        """Make a user of one's own on a server that lets anyone do so, and log in."""
+        self.call("POST", "/api/auth/register", json={"username": self.username, "password": self.password})
+        return self.log_in(self.username, self.password)
 
     def set_up(self, *, hooks: int = 1) -> Self:
         """Open the account at the exchange, store its keys here, and make webhooks for it."""

@@ -308,8 +308,6 @@ def login(*, language: str = "en") -> views.LoginView:
         error="The name or the password is wrong.",
         username="dominique",
         registration_open=True,
-        demo=views.DemoHint(username="demo", password="demo-9x7-Kqp"),
-        has_dev_login=True,
     )
 
 

@@ -122,20 +122,18 @@ async def register(
 @router.post("/preferences")
 async def change_preferences(
     request: Request,
-    principal: CurrentUser,
+    principal: MaybeUser,
     session: SessionDep,
     theme: Annotated[str | None, Form()] = None,
     language: Annotated[str | None, Form()] = None,
     next: Annotated[str, Form(max_length=500)] = "/",  # the form's own name
 ) -> Response:
-    """Change theme or language and go back to where one was."""
-    changes = {}
-    if theme in _THEMES:
-        changes["theme"] = theme
-    if language in _LANGUAGES:
-        changes["language"] = language
-    await update_preferences(session, principal.user_id, changes)
+    """Change theme or language and go back to where one was. A stranger's choice lives in cookies."""
+    given = (("theme", theme, _THEMES), ("language", language, _LANGUAGES))
+    changes = {name: value for name, value, known in given if value in known}
+    if principal is not None:
+        await update_preferences(session, principal.user_id, changes)
     response = see_other(request, next)
-    if language in _LANGUAGES:
-        response.set_cookie("lang", language, max_age=31_536_000, path="/", samesite="lax")
+    for name, value in changes.items():
+        response.set_cookie("lang" if name == "language" else name, str(value), max_age=31_536_000, path="/", samesite="lax")
     return response

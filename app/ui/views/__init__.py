@@ -4,7 +4,7 @@ A page takes one view (`view`), which carries the `Shell`; a fragment takes one 
 what a page shows and no column holds (a side, a percentage) is a field here. Percentages are fractions.
 """
 
-from app.ui.views.accounts import DemoHint, ErrorView, LoginView, RegisterView
+from app.ui.views.accounts import ErrorView, LoginView, RegisterView
 from app.ui.views.brokers import BrokerForm, BrokerRow, BrokersView, TestResult
 from app.ui.views.dashboard import (
     CHART_TIMEFRAMES,
@@ -20,6 +20,7 @@ from app.ui.views.dashboard import (
     OrderRow,
     PositionRow,
 )
+from app.ui.views.docs import ApiView, FieldDoc, GroupDoc, OperationDoc
 from app.ui.views.shell import (
     NAVIGATION,
     BrokerStatus,
@@ -40,6 +41,7 @@ from app.ui.views.webhooks import Decision, DeliveryRow, HookCreated, HookForm, 
 __all__ = [
     "CHART_TIMEFRAMES",
     "NAVIGATION",
+    "ApiView",
     "BalanceRow",
     "Balances",
     "BrokerForm",
@@ -52,12 +54,13 @@ __all__ = [
     "DashboardView",
     "Decision",
     "DeliveryRow",
-    "DemoHint",
     "Environment",
     "EquityPoint",
     "EquityView",
     "ErrorView",
+    "FieldDoc",
     "FillMark",
+    "GroupDoc",
     "HeartbeatSummary",
     "HookCreated",
     "HookForm",
@@ -65,6 +68,7 @@ __all__ = [
     "Kpis",
     "LoginView",
     "NavItem",
+    "OperationDoc",
     "OrderRow",
     "PositionRow",
     "Reader",

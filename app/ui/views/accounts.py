@@ -6,14 +6,6 @@ from app.ui.views.shell import Shell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DemoHint:
-    """Credentials printed on the login page of a demo."""
-
-    username: str
-    password: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LoginView:
     """Page `pages/accounts/login.html`. `error` is a sentence for the person, already translated."""
 
@@ -22,8 +14,6 @@ class LoginView:
     username: str = ""
     next: str = ""
     registration_open: bool = False
-    demo: DemoHint | None = None
-    has_dev_login: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
