@@ -33,6 +33,7 @@ from app.core.config import Registration, Settings
 from app.core.tenancy import owned
 from app.errors import ConfigError
 from app.main import Server, create_app, listen, run, say
+from app.trading.portfolio import PortfolioLoop
 from app.webhooks import service as webhooks
 from app.webhooks.models import Webhook
 
@@ -265,9 +266,13 @@ async def _wait_for_feed(app: FastAPI, serving: "asyncio.Task[None]") -> None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _FEED_S
     symbol = app.state.settings.heartbeat_symbols[0]
+    portfolio = PortfolioLoop(app.state.desk, interval_s=app.state.settings.equity_interval_s)
     while loop.time() < deadline and not serving.done():
-        if app.state.quotes.latest(symbol) is not None and app.state.desk.lease.is_held and await _has_equity(app):
-            return
+        if app.state.quotes.latest(symbol) is not None and app.state.desk.lease.is_held:
+            if await _has_equity(app):
+                return
+            # The account is younger than the loop's last round; nobody should wait for the next one.
+            await portfolio.refresh(None)
         await asyncio.sleep(0.05)
 
 

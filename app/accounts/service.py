@@ -16,12 +16,14 @@ from app.core.db import Database
 from app.core.i18n import N_
 from app.core.ids import new_id
 from app.core.security import PasswordHasher, encode_token, fingerprint, new_secret
-from app.errors import NameTaken, NotAuthenticated
+from app.errors import InvalidInput, NameTaken, NotAuthenticated
 
 log = structlog.get_logger(__name__)
 
 #: The same answer whether the name or the password is wrong.
 WRONG_LOGIN: Final = N_("The name or the password is wrong.")
+_SHORTEST_NAME: Final = 2
+_LONGEST_NAME: Final = 60
 _SEEN_EVERY: Final = timedelta(minutes=1)
 
 
@@ -73,8 +75,10 @@ class Accounts:
         Raises:
             NotAuthenticated: wrong name or wrong password, after the same time and with the same words.
         """
-        async with self._database.transaction() as session:
-            user = await session.scalar(select(User).where(func.lower(User.username) == username.strip().lower()))
+        user: User | None = None
+        if username.isprintable():  # the database has no words for some of the rest, and nobody's name is among it
+            async with self._database.transaction() as session:
+                user = await session.scalar(select(User).where(func.lower(User.username) == username.strip().lower()))
         usable = user is not None and user.is_active
         # The slow check runs outside any transaction, and also when there is no such user.
         matches = await self._hasher.verify(password, user.password_hash if user is not None and usable else None)
@@ -145,17 +149,20 @@ class Accounts:
         """Make an account.
 
         Raises:
-            InvalidInput: the password is too short or too long.
+            InvalidInput: the name or the password is too short or too long.
             NameTaken: the name or the e-mail address is in use.
         """
-        user = User(id=new_id(), username=username.strip(), email=email, password_hash=await self._hasher.hash(password), is_admin=is_admin)
+        name = username.strip()
+        if not _SHORTEST_NAME <= len(name) <= _LONGEST_NAME or not (name + (email or "")).isprintable():
+            raise InvalidInput(f"a name needs {_SHORTEST_NAME} to {_LONGEST_NAME} letters, digits or signs", field="username")
+        user = User(id=new_id(), username=name, email=email, password_hash=await self._hasher.hash(password), is_admin=is_admin)
         try:
             async with self._database.transaction() as session:
                 session.add(user)
                 await session.flush()
                 await session.refresh(user)
         except IntegrityError as error:
-            raise NameTaken(f"the name {username.strip()} or its e-mail address is already in use", field="username") from error
+            raise NameTaken(f"the name {name} or its e-mail address is already in use", field="username") from error
         return user
 
     async def ensure_admin(self, username: str, password: str | None) -> str | None:

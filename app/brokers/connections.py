@@ -24,6 +24,7 @@ class Connections:
         self._registry = registry
         self._clients: dict[UUID, ExchangeClient] = {}
         self._locks: dict[UUID, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._drops: dict[UUID, int] = defaultdict(int)
 
     def ready(self, broker_id: UUID) -> ExchangeClient | None:
         """Return the client if there is one already; the hot path asks here first."""
@@ -40,21 +41,27 @@ class Connections:
         if client is not None:
             return client
         async with self._locks[broker_id]:
-            client = self._clients.get(broker_id)
-            if client is None:
+            while (client := self._clients.get(broker_id)) is None:
+                drops = self._drops[broker_id]
                 client = await self._make(broker_id)
-                self._clients[broker_id] = client
+                if drops == self._drops[broker_id]:
+                    self._clients[broker_id] = client
+                    break
+                await client.close()  # its keys were changed while it was being made
         return client
 
     async def _make(self, broker_id: UUID) -> ExchangeClient:
+        # Waits for a change of the keys that is not committed yet: its `drop` may come before its commit.
+        query = select(Broker).where(Broker.id == broker_id, Broker.removed_at.is_(None)).with_for_update(read=True)
         async with self._database.transaction() as session:
-            broker = await session.scalar(select(Broker).where(Broker.id == broker_id, Broker.removed_at.is_(None)))
+            broker = await session.scalar(query)
         if broker is None:
             raise BrokerNotFound
         return await self._registry.client(broker.exchange, credentials_of(self._vault, broker), is_testnet=broker.is_testnet)
 
     async def drop(self, broker_id: UUID) -> None:
         """Close the account's client: its keys changed or it was removed."""
+        self._drops[broker_id] += 1
         client = self._clients.pop(broker_id, None)
         if client is not None:
             await client.close()

@@ -77,8 +77,9 @@ async def change_broker(session: AsyncSession, vault: Vault, user_id: UUID, brok
         NameTaken: the name is in use.
     """
     broker = await get_broker(session, user_id, broker_id)
-    for name in changes.model_fields_set & {"name", "description", "is_active"}:
-        setattr(broker, name, getattr(changes, name))
+    for name in ("name", "description", "is_active"):
+        if (value := getattr(changes, name)) is not None:
+            setattr(broker, name, value)
     if (changes.api_key is None) is not (changes.api_secret is None):
         raise InvalidInput("give the key and its secret together", field="api_secret" if changes.api_secret is None else "api_key")
     if changes.api_key is not None and changes.api_secret is not None:
@@ -125,7 +126,7 @@ async def set_default(session: AsyncSession, user_id: UUID, broker_id: UUID) -> 
     broker = await get_broker(session, user_id, broker_id)
     await _clear_default(session, user_id)
     broker.is_default = True
-    await session.flush()
+    await _flush(session, broker.name)
     return broker
 
 

@@ -139,7 +139,7 @@ def load_secrets(settings: Settings) -> tuple[Secrets, list[str]]:
         made.append("FERNET_KEY")
     _refuse_weak(jwt_secret)
     keys = tuple(key.strip() for key in fernet.split(",") if key.strip())
-    for key in keys:
+    for key in keys or ("",):
         try:
             Fernet(key)
         except ValueError as error:

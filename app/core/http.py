@@ -16,7 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from app.errors import AppError, ExchangeRateLimited, NotAuthenticated
+from app.core.middleware import SECURITY_HEADERS
+from app.errors import AppError, ExchangeRateLimited, InvalidInput, NotAuthenticated
 
 log = structlog.get_logger(__name__)
 
@@ -112,21 +113,44 @@ def install_error_handlers(app: FastAPI, page: PageRenderer) -> None:
         return await answer(request, _failure(request, error.status_code, code, detail, headers=error.headers or {}))
 
     async def on_database(request: Request, error: Exception) -> Response:
-        if isinstance(error, DBAPIError) and not error.connection_invalidated and not isinstance(error.orig, OSError):
+        if _is_data_error(error):
+            refusal = InvalidInput("A field has a value that cannot be stored: a character that is no text, or a number out of all bounds.")
+            return await on_app_error(request, refusal)
+        if not _is_gone(error):
             return await on_unexpected(request, error)
         log.error("database_unavailable", path=request.url.path, exc_info=error)
         return await answer(request, _failure(request, 503, "DATABASE_UNAVAILABLE", "The database does not answer. Nothing was changed."))
 
     async def on_unexpected(request: Request, error: Exception) -> Response:
         log.error("request_failed", path=request.url.path, exc_info=error)
-        return await answer(request, _failure(request, 500, "INTERNAL", "Something went wrong here. It was logged under the id below."))
+        failure = _failure(request, 500, "INTERNAL", "Something went wrong here. It was logged under the id below.")
+        return _shielded(await answer(request, failure))
 
     app.add_exception_handler(AppError, on_app_error)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)
-    for gone in DATABASE_GONE:
+    for gone in (*DATABASE_GONE, asyncpg.DataError):
         app.add_exception_handler(gone, on_database)
     app.add_exception_handler(Exception, on_unexpected)
+
+
+def _shielded(response: Response) -> Response:
+    """Starlette sends the answer to an unexpected error from outside every middleware, so it gets its security headers here."""
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
+
+
+def _is_gone(error: Exception) -> bool:
+    """Whether an error of the database is that it went away, rather than a statement of ours that is wrong."""
+    return not isinstance(error, DBAPIError) or error.connection_invalidated or isinstance(error.orig, OSError)
+
+
+def _is_data_error(error: Exception) -> bool:
+    """Whether PostgreSQL or its driver refused a value as such (SQLSTATE class 22): the caller's doing, whatever road it took."""
+    if isinstance(error, DBAPIError):
+        return str(getattr(error.orig, "sqlstate", "") or "").startswith("22")
+    return isinstance(error, asyncpg.DataError)
 
 
 _HTTP_DETAILS = {

@@ -14,15 +14,16 @@ from app.core.config import LogFormat
 
 _HIDDEN = "[hidden]"
 _SECRET_NAMES = re.compile(
-    r"secret|token|api[-_]?key|apikey|passw|signature|authorization|cookie|fernet|credential|X-MBX-APIKEY|KC-API|OK-ACCESS", re.IGNORECASE
+    r"secret|token|api[-_]?key|apikey|passw|passphrase|signature|authorization|cookie|fernet|credential|X-MBX-APIKEY|KC-API|OK-ACCESS",
+    re.IGNORECASE,
 )
 _SECRET_TEXT = (
     re.compile(
-        r"(?i)((?:signature|api_?key|apisecret|secret|token|password|authorization|x-mbx-apikey|kc-api-[a-z-]+|ok-access-[a-z-]+)"
-        r"[\"']?\s*[=:]\s*[\"']?)(?:bearer\s+)?[^\s\"'&,;}]+"
+        r"(?i)((?:signature|api[-_]?key|secret|token|passw|passphrase|authorization|cookie|\bsid\b|x-mbx-apikey|kc-api-|ok-access-)"
+        r"[\w-]{0,40}[\"']?\s{0,3}[=:]\s{0,3})(?:\"[^\"]*\"|'[^']*'|(?:(?:bearer|basic)\s+)?[^\s\"'&,;}]+)"
     ),
     re.compile(r"(/hooks/)[A-Za-z0-9_-]{8,}"),
-    re.compile(r"(://[^:/@\s]+:)[^@\s]+(?=@)"),
+    re.compile(r"(://[^:/@\s]*:)[^@\s]+(?=@)"),
     re.compile(r"()\beyJ[\w-]+\.[\w-]+\.[\w-]+"),
     re.compile(r"()gAAAA[\w=-]{20,}"),
 )

@@ -17,7 +17,7 @@ CONTENT_SECURITY_POLICY: Final = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
     "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
 )
-_HEADERS: Final = {
+SECURITY_HEADERS: Final = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
@@ -50,7 +50,7 @@ class RequestShell:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
+                for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
                 headers["X-Request-Id"] = request_id
                 if scope["path"].startswith("/api"):
@@ -96,7 +96,12 @@ class OriginGuard:
         if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return True
         origin = headers.get("origin")
-        return origin is not None and urlsplit(origin).netloc != headers.get("host")
+        if origin is None:
+            return False
+        try:
+            return urlsplit(origin).netloc != headers.get("host")
+        except ValueError:
+            return True
 
 
 class BodyLimit:
@@ -111,18 +116,28 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         declared = Headers(scope=scope).get("content-length", "0")
-        if not declared.isdigit() or int(declared) > self._largest:
-            await _problem(413, "BODY_TOO_LARGE", f"The body may have at most {self._largest} bytes.")(scope, receive, send)
+        if not declared.isdecimal() or int(declared) > self._largest:
+            await self._refuse(scope, receive, send)
             return
         taken = 0
+        is_refused = False
 
         async def counted() -> Message:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
-            if taken > self._largest:
-                # The declared length was not kept (chunked transfer): end the body, the parser will refuse what it has.
-                return {"type": "http.disconnect"}
-            return message
+            # The declared length was not kept (chunked transfer): nothing more is handed on, and whoever reads gives up.
+            return {"type": "http.disconnect"} if taken > self._largest else message
 
-        await self._app(scope, counted, send)
+        async def answered(message: Message) -> None:
+            nonlocal is_refused
+            if taken <= self._largest:
+                await send(message)
+            elif not is_refused:
+                is_refused = True
+                await self._refuse(scope, receive, send)
+
+        await self._app(scope, counted, answered)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await _problem(413, "BODY_TOO_LARGE", f"The body may have at most {self._largest} bytes.")(scope, receive, send)

@@ -41,7 +41,7 @@ class PasswordHasher:
         """
         if len(password) < _SHORTEST_PASSWORD:
             raise InvalidInput(f"a password needs at least {_SHORTEST_PASSWORD} characters, was {len(password)}", field="password")
-        encoded = password.encode()
+        encoded = _encoded(password)
         if len(encoded) > _LONGEST_PASSWORD_BYTES:
             raise InvalidInput(f"a password may have at most {_LONGEST_PASSWORD_BYTES} bytes, was {len(encoded)}", field="password")
         async with self._semaphore:
@@ -50,12 +50,17 @@ class PasswordHasher:
 
     async def verify(self, password: str, hashed: str | None) -> bool:
         """Tell whether `password` is the one; False, after the same time, when there is no hash to compare with."""
-        encoded = password.encode()
+        encoded = _encoded(password)
         usable = hashed is not None and len(encoded) <= _LONGEST_PASSWORD_BYTES
         reference = hashed.encode("ascii") if usable and hashed is not None else self._dummy
         async with self._semaphore:
             matches = await asyncio.to_thread(bcrypt.checkpw, encoded[:_LONGEST_PASSWORD_BYTES], reference)
         return usable and matches
+
+
+def _encoded(password: str) -> bytes:
+    # JSON can escape half a surrogate pair, which UTF-8 has no bytes for; it is some password all the same.
+    return password.encode(errors="surrogatepass")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

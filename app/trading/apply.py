@@ -36,6 +36,7 @@ SELECT $1, $2, f.trade_id, $3, $4, $5, f.price, f.quantity, f.fee, f.fee_asset, 
 ON CONFLICT ON CONSTRAINT pk_fills DO NOTHING
 RETURNING trade_id
 """
+_FILLS_SO_FAR: Final = "SELECT sum(quantity) AS quantity, sum(price * quantity) / sum(quantity) AS price FROM fills WHERE order_id = $1"
 _UPDATE_ORDER: Final = """
 WITH changed AS (
   UPDATE orders SET state = $2, filled_quantity = $3, fills_quantity = fills_quantity + $4, average_price = $5, venue_order_id = $6,
@@ -71,7 +72,8 @@ async def record(desk: Desk, order_id: UUID, event: OrderEvent) -> OrderRecord:
         status = apply(before.status, event)
         fresh = await _count_fills(connection, before, event.fills) if isinstance(event, Reported) and event.fills else []
         counted = sum((fill.quantity for fill in fresh), Decimal(0))
-        status = _with_counted(status, before.fills_quantity + counted)
+        if before.fills_quantity + counted > status.filled_quantity:
+            status = await _with_counted(connection, order_id, status)
         if status == before.status and not fresh:
             return before
         if fresh:
@@ -109,12 +111,12 @@ async def _lock(desk: Desk, connection: Any, order_id: UUID) -> OrderRecord:
     return OrderRecord.of(row)
 
 
-def _with_counted(status: OrderStatus, counted: Decimal) -> OrderStatus:
-    """Fills are the truth for what is filled: the total never lies below what was counted."""
-    if counted <= status.filled_quantity:
-        return status
-    state = OrderState.FILLED if counted >= status.quantity else status.state
-    return replace(status, filled_quantity=counted, state=state)
+async def _with_counted(connection: Any, order_id: UUID, status: OrderStatus) -> OrderStatus:
+    """Fills are the truth for what is filled: they are read after the order's own report, so there may be more of them than it says."""
+    row = await connection.fetchrow(_FILLS_SO_FAR, order_id)
+    state = OrderState.PARTIAL if status.state is OrderState.OPEN else status.state
+    state = OrderState.FILLED if row["quantity"] >= status.quantity else state
+    return replace(status, filled_quantity=row["quantity"], average_price=row["price"], state=state)
 
 
 async def _count_fills(connection: Any, order: OrderRecord, fills: Sequence[Fill]) -> list[Fill]:
@@ -166,13 +168,15 @@ async def _fold(desk: Desk, connection: Any, order: OrderRecord, fills: Sequence
 
 
 async def _lock_position(connection: Any, order: OrderRecord, *, opened_at: datetime) -> Any:
-    """Return the open position's row, locked; opened now if there is none. Another order may open it at the same moment."""
+    """Return the open position's row, locked; opened now if there is none. Other orders may open and close it at the same moment."""
     base, _, quote = order.symbol.partition("/")
-    row = await connection.fetchrow(_LOCK_POSITION, order.broker_id, order.symbol)
-    if row is None:
-        values = (new_id(), order.user_id, order.broker_id, order.symbol, base, quote, order.source.value, opened_at)
-        row = await connection.fetchrow(_OPEN_POSITION, *values)
-    return row if row is not None else await connection.fetchrow(_LOCK_POSITION, order.broker_id, order.symbol)
+    values = (new_id(), order.user_id, order.broker_id, order.symbol, base, quote, order.source.value, opened_at)
+    while True:
+        row = await connection.fetchrow(_LOCK_POSITION, order.broker_id, order.symbol)
+        if row is None:
+            row = await connection.fetchrow(_OPEN_POSITION, *values)
+        if row is not None:
+            return row
 
 
 async def _smallest(desk: Desk, connection: Any, order: OrderRecord) -> Decimal:

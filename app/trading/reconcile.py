@@ -98,6 +98,8 @@ class Reconciler:
         """One account's trouble must not stop the others."""
         try:
             client = await self._desk.connections.client(broker_id)
+            # A fill may close a position, and only the instrument's step tells what is left of it is dust.
+            await self._desk.instruments.all(client.exchange)
         except AppError as error:
             log.warning("reconcile_unreachable", broker_id=str(broker_id), code=error.code, reason=error.message)
             return

@@ -1,6 +1,5 @@
 """`/api/orders`, `/api/positions`, `/api/fills`, `/api/portfolio`."""
 
-from datetime import datetime
 from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
@@ -104,12 +103,11 @@ async def cancel_order(request: Request, principal: CurrentUser, order_id: UUID)
 
 @router.get("/fills", summary="Executions, newest first", responses=problems(401, 422))
 async def list_fills(
-    request: Request, principal: CurrentUser, limit: Limit = 50, cursor: datetime | None = None, symbol: str | None = None
+    request: Request, principal: CurrentUser, limit: Limit = 50, cursor: str | None = None, symbol: str | None = None
 ) -> FillPage:
     """Return one page of fills."""
-    rows = await queries.list_fills(_desk(request).database, principal.user_id, limit=limit, before=cursor, symbol=symbol)
-    items = [FillOut(**{name: row[name] for name in FillOut.model_fields}) for row in rows]
-    return FillPage(items=items, next=items[-1].executed_at.isoformat() if len(items) == limit else None)
+    rows, following = await queries.page_of_fills(_desk(request).database, principal.user_id, limit=limit, cursor=cursor, symbol=symbol)
+    return FillPage(items=[FillOut(**{name: row[name] for name in FillOut.model_fields}) for row in rows], next=following)
 
 
 @router.get("/positions", summary="Open positions", responses=problems(401))

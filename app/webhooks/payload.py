@@ -47,7 +47,8 @@ _UNSUPPORTED: Final = (
 )  # fmt: skip
 _TYPES: Final = {"market": OrderType.MARKET, "mkt": OrderType.MARKET, "limit": OrderType.LIMIT, "lmt": OrderType.LIMIT}
 _NUMBER: Final = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d{1,3})?")
-_PAIR: Final = re.compile(r"([A-Za-z_][\w.-]*)\s*[=:]\s*(\"[^\"]*\"|[^\s,;]+)")
+# A name starts at a word's start and is never given back: otherwise 64 KiB of letters cost seconds, and anybody can send them.
+_PAIR: Final = re.compile(r"(?<![\w.-])([A-Za-z_][\w.-]*+)\s*+[=:]\s*+(\"[^\"]*\"|[^\s,;]+)")
 _WORD: Final = re.compile(r"[^\s,;]+")
 _NO_TEXT: Final = re.compile("[\x00\ufffd\ud800-\udfff]")
 

@@ -28,7 +28,8 @@ BEGIN
         RETURN;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('ensure_candle_partition', 0));
-    IF to_regclass('public.' || partition) IS NOT NULL THEN
+    -- Asked of the catalogue itself: to_regclass may answer from before the wait for the lock.
+    IF EXISTS (SELECT 1 FROM pg_class WHERE relname = partition AND relnamespace = 'public'::regnamespace) THEN
         RETURN;
     END IF;
     EXECUTE format('CREATE TABLE public.%I (LIKE public.candles INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', partition);

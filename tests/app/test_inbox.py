@@ -47,7 +47,7 @@ class Post:
     async def decided(self, delivery_id: UUID) -> Any:
         """The delivery, once it was decided."""
         async with asyncio.timeout(DEADLINE_S):
-            while (row := await self.delivery(delivery_id))["decision"] == "pending":
+            while (row := await self.delivery(delivery_id))["decision"] == "pending":  # noqa: ASYNC110  # another task's row, in PostgreSQL
                 await asyncio.sleep(0.01)
         return row
 
@@ -58,7 +58,8 @@ class Post:
         """A delivery that was committed then, and that nobody has worked on."""
         delivery_id = new_id()
         await self.pieces.rows(
-            "INSERT INTO webhook_deliveries (id, webhook_id, user_id, received_at, raw, size, decision) VALUES ($1,$2,$3,$4,$5,$6,'pending')",
+            "INSERT INTO webhook_deliveries (id, webhook_id, user_id, received_at, raw, size, decision)"
+            " VALUES ($1, $2, $3, $4, $5, $6, 'pending')",
             delivery_id,
             self.webhook_id,
             self.pieces.user_id,

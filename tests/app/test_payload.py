@@ -1,4 +1,5 @@
 import json
+import time
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -184,6 +185,18 @@ def test_key_of_a_body_lasts_where_the_body_names_its_moment() -> None:
     assert body_key(b'{"timenow":""}')[1] is False
     assert body_key(b'{"client_intent_id":"a","x":1}') == body_key(b'{"client_intent_id":"a","x":2}')
     assert body_key(b"\xff") != body_key(b"\xfe")
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["x", "x ", "x=", 'x="', "x:", "x.", "a-", " ", "= ", ",", "9", "1.", "%", '{"a":', "[", '"', "\\u", "buy ", "x" * 60 + " "],
+)
+@pytest.mark.parametrize("start", ["", "x=1 ", "buy ", '{"a":', '{"a":"', "[1,"])
+def test_no_body_of_the_largest_size_holds_the_server_up(start: str, part: str) -> None:
+    body = (start + part * 65536).encode()[:65536]
+    began = time.perf_counter()
+    only_alert_or_refusal(body)
+    assert time.perf_counter() - began < 0.5
 
 
 LISTED = {

@@ -1,6 +1,7 @@
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -15,7 +16,7 @@ StartServer = Callable[..., ServerProcess]
 MakeTrader = Callable[..., Trader]
 
 
-def settings_for(emulator: EmulatorProcess, urls: DatabaseUrls, **settings: object) -> dict[str, object]:
+def settings_for(emulator: EmulatorProcess, urls: DatabaseUrls, **settings: object) -> dict[str, Any]:
     """Return what a server needs to trade at an emulator, quicker than in production where waiting would only cost time."""
     return {
         "database_url": urls.app,
@@ -29,10 +30,16 @@ def settings_for(emulator: EmulatorProcess, urls: DatabaseUrls, **settings: obje
     } | settings
 
 
+def end(server: ServerProcess) -> None:
+    """End a server at once, if it has not ended already; nothing is kept of a test."""
+    with suppress(AssertionError):
+        server.kill()
+
+
 @pytest.fixture(scope="session")
 def market() -> Iterator[EmulatorProcess]:
-    """An exchange with a made-up market, a minute each second. Tests keep to accounts of their own."""
-    with EmulatorProcess("--generate", "BTCUSDT:60000", "--generate", "ETHUSDT:3000", "--speed", "60", "--history", "600") as process:
+    """An exchange with a made-up market, twenty minutes a minute. Tests keep to accounts of their own."""
+    with EmulatorProcess("--generate", "BTCUSDT:60000", "--generate", "ETHUSDT:3000", "--speed", "20", "--history", "600") as process:
         yield process
 
 
@@ -54,12 +61,12 @@ def shared_server(market: EmulatorProcess, shared_urls: DatabaseUrls, tmp_path_f
 
 @pytest.fixture
 def start_server(database_urls: DatabaseUrls, tmp_path: Path) -> Iterator[StartServer]:
-    """Start servers on the test's own database, all with the same data directory; they are stopped at its end."""
+    """Start servers on the test's own database, all with the same data directory; they are ended with it."""
     with ExitStack() as stack:
 
         def start(emulator: EmulatorProcess, **settings: object) -> ServerProcess:
             server = ServerProcess(tmp_path / "data", **settings_for(emulator, database_urls, **settings))
-            stack.callback(server.stop)
+            stack.callback(end, server)
             return server.start()
 
         yield start

@@ -1,8 +1,9 @@
+import json
 import shlex
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +52,15 @@ def elsewhere() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def client_of(demo: DemoProcess) -> httpx.Client:
+@contextmanager
+def client_of(demo: DemoProcess) -> Iterator[httpx.Client]:
     """A client that is logged in as the demo's user."""
-    client = httpx.Client(base_url=demo.facts["url"], timeout=20, trust_env=False)
-    login = {"username": demo.facts["username"], "password": demo.facts["password"]}
-    answer = client.post("/api/auth/login", json=login)
-    answer.raise_for_status()
-    client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-    return client
+    with httpx.Client(base_url=demo.facts["url"], timeout=20, trust_env=False) as client:
+        login = {"username": demo.facts["username"], "password": demo.facts["password"]}
+        answer = client.post("/api/auth/login", json=login)
+        answer.raise_for_status()
+        client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        yield client
 
 
 def items(client: httpx.Client, path: str) -> list[Any]:
@@ -67,13 +69,14 @@ def items(client: httpx.Client, path: str) -> list[Any]:
     return list(answer.json()["items"])
 
 
-def send_printed_alert(demo: DemoProcess) -> str:
-    """Send what the printed curl line would send, and return the delivery's id."""
+def send_printed_alert(demo: DemoProcess, note: str) -> str:
+    """Send what the printed curl line would send, with a note that makes it an alert of its own, and return the delivery's id."""
     line = next(line for line in demo.said.splitlines() if line.strip().startswith("curl "))
     words = shlex.split(line)
     url = next(word for word in words if word.startswith("http"))
     assert url == demo.facts["webhook_url"]
-    answer = httpx.post(url, content=words[words.index("-d") + 1], headers={"Content-Type": "application/json"}, trust_env=False)
+    alert = json.loads(words[words.index("-d") + 1]) | {"note": note}
+    answer = httpx.post(url, json=alert, trust_env=False)
     assert answer.status_code == 202
     return str(answer.json()["delivery_id"])
 
@@ -100,7 +103,7 @@ def test_a_demo_trades_at_once_and_leaves_nothing_behind(run_demo: DemoProcess, 
         assert [account["id"] for account in items(client, "/api/brokers")] == [demo.facts["broker_id"]]
         assert [hook["id"] for hook in items(client, "/api/webhooks")] == [demo.facts["webhook_id"]]
         assert client.get("/api/heartbeat/status").json()["is_fresh"]
-        order = filled_order(demo, client, send_printed_alert(demo))
+        order = filled_order(demo, client, send_printed_alert(demo, "the first"))
         assert order["symbol"] == demo.facts["symbol"]
         eventually(lambda: items(client, "/api/positions"), "the order is a position")
         candles = client.get("/api/ohlcv", params={"symbol": demo.facts["symbol"], "limit": 1500}).json()["items"]
@@ -113,7 +116,7 @@ def test_a_demo_trades_at_once_and_leaves_nothing_behind(run_demo: DemoProcess, 
         assert other.facts["url"] != demo.facts["url"]
         with client_of(other) as neighbour:
             assert items(neighbour, "/api/orders") == []
-            filled_order(other, neighbour, send_printed_alert(other))
+            filled_order(other, neighbour, send_printed_alert(other, "the neighbour's"))
             assert len(items(client, "/api/orders")) == 1
         print(f"Ctrl-C took {other.interrupt():.1f} s")
         assert processes_of(elsewhere) == {}
@@ -128,7 +131,7 @@ def test_a_demo_goes_on_where_it_stopped_even_after_a_kill(run_demo: DemoProcess
     demo = run_demo.start(within_s=FIRST_START_S)
     first = demo.facts
     with client_of(demo) as client:
-        order = filled_order(demo, client, send_printed_alert(demo))
+        order = filled_order(demo, client, send_printed_alert(demo, "before the stop"))
     demo.interrupt()
 
     demo.start()
@@ -149,7 +152,7 @@ def test_a_demo_goes_on_where_it_stopped_even_after_a_kill(run_demo: DemoProcess
     assert {key: demo.facts[key] for key in same} == {key: first[key] for key in same}
     with client_of(demo) as client:
         assert order["id"] in {found["id"] for found in items(client, "/api/orders")}
-        again = filled_order(demo, client, send_printed_alert(demo))
+        again = filled_order(demo, client, send_printed_alert(demo, "after the kill"))
         assert again["id"] != order["id"]
     demo.interrupt()
     assert demo.processes() == {}

@@ -16,13 +16,12 @@ from cryptography.fernet import Fernet
 
 from app.core.database_url import DatabaseUrls
 from tests.emulator_process import EmulatorProcess
-from tests.journeys.conftest import MakeTrader, StartServer, settings_for
+from tests.journeys.conftest import MakeTrader, StartServer, end, settings_for
 from tests.journeys.eventually import eventually
 from tests.journeys.trader import PENDING, SYMBOL, Trader
 from tests.server_process import ServerProcess
 
 ORDER_REQUEST = {"method": "POST", "path": "/api/v3/order"}
-IN_DOUBT = ("submitting", "unknown")
 ALERTS = 30
 
 
@@ -99,33 +98,33 @@ def test_a_kill_before_the_request_arrives_is_never_taken_for_a_fill_nor_sent_ag
     server.kill()
     server.start()
 
-    delivery = trader.decided(delivery_id, within_s=5)
     (order,) = eventually(lambda: [o for o in trader.orders() if o["state"] != "submitting"], "the doubt is written down", within_s=5)
-    assert order["state"] in ("unknown", "lost")
-    assert delivery["order_ids"] == [order["id"]]
+    assert order["delivery_id"] == delivery_id
     time.sleep(3)  # reconcile asks again and again; it must not send
     (order,) = trader.orders()
-    assert order["state"] in ("unknown", "lost")
+    assert order["state"] == "unknown"
     assert Decimal(order["filled_quantity"]) == 0
+    assert trader.delivery(delivery_id)["decision"] == PENDING, "nobody knows yet what became of it"
     assert order_requests_left(venue) == 4
     assert trader.placed() == []
     assert trader.positions() == []
 
 
-@pytest.mark.parametrize("seed", [1, 2])
 def test_a_kill_in_the_middle_of_many_alerts_trades_each_of_them_once(
-    venue: EmulatorProcess, start_server: StartServer, make_trader: MakeTrader, seed: int
+    venue: EmulatorProcess, start_server: StartServer, make_trader: MakeTrader
 ) -> None:
     server = start_server(venue)
     trader = make_trader(server, venue).log_in().set_up(hooks=3)
-    venue.fault("delay", **ORDER_REQUEST, delay_ms=150, times=1000)
-    promised = send_many(trader)
-    moment_s = random.Random(seed).uniform(0.0, 0.3)
-    print(f"killed {moment_s * 1000:.0f} ms after the last answer")
+    warm = trader.alert(quantity="0.001", note="so that everything is loaded")
+    assert trader.decided(warm)["decision"] == "executed"
+    venue.fault("delay", **ORDER_REQUEST, delay_ms=120, times=1000)
+    promised = {warm} | send_many(trader)
+    moment_s = random.uniform(0.0, 0.4)
     time.sleep(moment_s)
     server.kill()
     placed_before = len(trader.placed())
-    assert placed_before < ALERTS, "the kill came too late to prove anything"
+    print(f"killed {moment_s * 1000:.0f} ms after the last answer, with {placed_before} of {len(promised)} orders at the exchange")
+    assert placed_before < len(promised), "the kill came too late to prove anything"
     server.start()
     every_promise_is_kept(trader, promised)
 
@@ -148,39 +147,39 @@ def send_many(trader: Trader) -> set[str]:
 
 def every_promise_is_kept(trader: Trader, promised: set[str]) -> None:
     """Each delivery is decided, and each order that was made is at the exchange once, under its own client order id."""
-    eventually(lambda: all(d["decision"] != PENDING for d in trader.deliveries()), "every delivery is decided", within_s=20)
-    moving = ("intent", "submitting", "open", "partial")
-    eventually(lambda: all(order["state"] not in moving for order in trader.orders()), "every order is settled", within_s=10)
+    # A kill between "claimed" and "sent" leaves an order that never arrived; it is given up when the venue's window has passed.
+    eventually(lambda: all(d["decision"] != PENDING for d in trader.deliveries()), "every delivery is decided", within_s=40)
     deliveries = {delivery["id"]: delivery for delivery in trader.deliveries()}
-    assert promised <= deliveries.keys()
-    assert Counter(delivery["decision"] for delivery in deliveries.values()) == {"executed": len(promised)}
     orders = {order["client_order_id"]: order for order in trader.orders()}
-    assert {order["delivery_id"] for order in orders.values()} == set(deliveries)
-    assert len(orders) == len(deliveries)
+    assert promised <= deliveries.keys()
+    assert Counter(order["delivery_id"] for order in orders.values()) == Counter(list(deliveries))
+    assert {order["state"] for order in orders.values()} <= {"filled", "lost"}
 
     placed = Counter(order["clientOrderId"] for order in trader.placed())
     assert set(placed.values()) == {1}
-    # A kill between "claimed" and "sent" leaves an order that never arrived; it stays in doubt until the window has passed. Each webhook
-    # has one order on its way at a time.
-    doubtful = {known for known, order in orders.items() if order["state"] in IN_DOUBT}
-    assert len(doubtful) <= len(trader.hook_paths)
-    assert placed.keys() == orders.keys() - doubtful
-    filled = sum(Decimal(order["filled_quantity"]) for order in orders.values())
-    assert filled == Decimal("0.001") * len(placed)
+    assert placed.keys() == {known for known, order in orders.items() if order["state"] == "filled"}
+    decisions = Counter(delivery["decision"] for delivery in deliveries.values())
+    assert decisions["executed"] == len(placed)
+    # Each webhook has one order on its way at a time.
+    lost = {order["delivery_id"] for order in orders.values() if order["state"] == "lost"}
+    assert decisions["denied"] == len(lost) <= len(trader.hook_paths)
+    assert {deliveries[known]["code"] for known in lost} <= {"LOST"}
+    assert sum(Decimal(order["filled_quantity"]) for order in orders.values()) == Decimal("0.001") * len(placed)
     (position,) = trader.positions()
     assert Decimal(position["quantity"]) == trader.venue_balances()["BTC"][0]
 
 
 @pytest.fixture
-def two_servers(
-    venue: EmulatorProcess, database_urls: DatabaseUrls, tmp_path: Path
-) -> Iterator[tuple[ServerProcess, ServerProcess]]:
+def two_servers(venue: EmulatorProcess, database_urls: DatabaseUrls, tmp_path: Path) -> Iterator[tuple[ServerProcess, ServerProcess]]:
     """Two servers on one database with the same secrets; the first one owns the engine role."""
     shared = {"jwt_secret": os.urandom(32).hex(), "fernet_key": Fernet.generate_key().decode()}
     settings = settings_for(venue, database_urls, **shared)
+    pair = ServerProcess(tmp_path / "first", **settings), Onlooker(tmp_path / "second", **settings)
     with ExitStack() as stack:
-        owner = stack.enter_context(ServerProcess(tmp_path / "owner", **settings))
-        yield owner, stack.enter_context(Onlooker(tmp_path / "onlooker", **settings))
+        for server in pair:
+            stack.callback(end, server)
+            server.start()
+        yield pair
 
 
 def is_engine(server: ServerProcess) -> bool:
@@ -188,52 +187,49 @@ def is_engine(server: ServerProcess) -> bool:
     return answer
 
 
-def test_when_the_engine_is_killed_the_other_server_takes_over_and_trades_what_waits(
-    venue: EmulatorProcess, two_servers: tuple[ServerProcess, ServerProcess], make_trader: MakeTrader
-) -> None:
-    owner, onlooker = two_servers
-    trader = make_trader(owner, venue).log_in().set_up()
-    assert (is_engine(owner), is_engine(onlooker)) == (True, False)
-
-    by_owner = trader.alert(quantity="0.001", note="to the owner")
-    trader.server = onlooker
-    by_onlooker = trader.alert(quantity="0.001", note="to the onlooker")
-    for delivery_id in (by_owner, by_onlooker):
-        assert trader.decided(delivery_id)["decision"] == "executed"
-    assert len(trader.placed()) == 2
-
-    venue.fault("delay", **ORDER_REQUEST, delay_ms=8000)
-    on_its_way = trader.alert(quantity="0.001", note="on its way")
-    eventually(lambda: len(trader.placed()) == 3, "the exchange has the third order")
-    waiting = trader.alert(quantity="0.001", note="waits behind it")
-    owner.kill()
-    killed = time.monotonic()
-    afterwards = trader.alert(quantity="0.001", note="while nobody trades")
-    eventually(lambda: is_engine(onlooker), "the other server owns the engine role", within_s=12)
-    print(f"taken over {time.monotonic() - killed:.1f} s after the kill")
-    for delivery_id in (on_its_way, waiting, afterwards):
+def executed(trader: Trader, *delivery_ids: str) -> None:
+    """Wait until these alerts are traded, and look that the exchange has each order once."""
+    for delivery_id in delivery_ids:
         assert trader.decided(delivery_id)["decision"] == "executed"
     eventually(lambda: {order["state"] for order in trader.orders()} == {"filled"}, "every order is filled")
-    assert len(trader.orders()) == len(trader.placed()) == 5
-    assert len({order["clientOrderId"] for order in trader.placed()}) == 5
+    assert {order["client_order_id"] for order in trader.orders()} == {order["clientOrderId"] for order in trader.placed()}
+    assert len(trader.orders()) == len(trader.placed())
 
 
-def test_an_engine_that_was_frozen_finds_its_role_gone_and_trades_nothing_twice(
+def test_the_engine_role_moves_from_a_frozen_server_and_back_from_a_killed_one(
     venue: EmulatorProcess, two_servers: tuple[ServerProcess, ServerProcess], make_trader: MakeTrader
 ) -> None:
-    owner, onlooker = two_servers
-    trader = make_trader(owner, venue).log_in().set_up()
-    trader.server = onlooker
-    os.kill(owner.pid, signal.SIGSTOP)
+    first, second = two_servers
+    trader = make_trader(first, venue).log_in().set_up()
+    assert (is_engine(first), is_engine(second)) == (True, False)
+
+    # Both take alerts, one trades them.
+    by_first = trader.alert(quantity="0.001", note="to the first")
+    trader.server = second
+    executed(trader, by_first, trader.alert(quantity="0.001", note="to the second"))
+
+    os.kill(first.pid, signal.SIGSTOP)
     try:
         frozen = time.monotonic()
-        waiting = trader.alert(quantity="0.001")
-        eventually(lambda: is_engine(onlooker), "the lease of the frozen server has moved", within_s=13)
+        waiting = trader.alert(quantity="0.001", note="while the first is frozen")
+        eventually(lambda: is_engine(second), "the role has moved from the frozen server", within_s=12)
         print(f"taken over {time.monotonic() - frozen:.1f} s after the freeze")
-        assert trader.decided(waiting)["decision"] == "executed"
+        executed(trader, waiting)
     finally:
-        os.kill(owner.pid, signal.SIGCONT)
-    eventually(lambda: not is_engine(owner), "the woken server knows that it lost the role", within_s=3)
-    trader.server = owner
-    assert trader.decided(trader.alert(quantity="0.001", note="to the woken one"))["decision"] == "executed"
-    assert len(trader.orders()) == len(trader.placed()) == 2
+        os.kill(first.pid, signal.SIGCONT)
+    eventually(lambda: not is_engine(first), "the woken server knows that it lost the role", within_s=3)
+    trader.server = first
+    executed(trader, trader.alert(quantity="0.001", note="to the woken one"))
+
+    # Killed with one order on its way and one alert behind it.
+    venue.fault("delay", **ORDER_REQUEST, delay_ms=8000)
+    on_its_way = trader.alert(quantity="0.001", note="on its way")
+    eventually(lambda: len(trader.placed()) == 5, "the exchange has the fifth order")
+    behind = trader.alert(quantity="0.001", note="behind it")
+    second.kill()
+    killed = time.monotonic()
+    afterwards = trader.alert(quantity="0.001", note="while nobody trades")
+    eventually(lambda: is_engine(first), "the role has moved from the dead server", within_s=12)
+    print(f"taken over {time.monotonic() - killed:.1f} s after the kill")
+    executed(trader, on_its_way, behind, afterwards)
+    assert len(trader.placed()) == 7
