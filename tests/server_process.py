@@ -92,7 +92,7 @@ class ServerProcess:
             process.wait()
 
     def client(self) -> httpx.Client:
-        """Return an HTTP client that is logged in as the administrator with a bearer token."""
+        """Return an HTTP client, already open, that is logged in as the administrator with a bearer token."""
         client = httpx.Client(base_url=self.url, timeout=20, trust_env=False)
         answer = client.post("/api/auth/login", json={"username": ADMIN, "password": PASSWORD})
         answer.raise_for_status()

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from app.core.middleware import SECURITY_HEADERS
-from app.errors import AppError, ExchangeRateLimited, InvalidInput, NotAuthenticated
+from app.errors import AppError, ExchangeRateLimited, NotAuthenticated
 
 log = structlog.get_logger(__name__)
 
@@ -113,13 +113,8 @@ def install_error_handlers(app: FastAPI, page: PageRenderer) -> None:
         return await answer(request, _failure(request, error.status_code, code, detail, headers=error.headers or {}))
 
     async def on_database(request: Request, error: Exception) -> Response:
-        if _is_data_error(error):
-            refusal = InvalidInput("A field has a value that cannot be stored: a character that is no text, or a number out of all bounds.")
-            return await on_app_error(request, refusal)
-        if not _is_gone(error):
-            return await on_unexpected(request, error)
-        log.error("database_unavailable", path=request.url.path, exc_info=error)
-        return await answer(request, _failure(request, 503, "DATABASE_UNAVAILABLE", "The database does not answer. Nothing was changed."))
+        failure = _from_database_error(request, error)
+        return await on_unexpected(request, error) if failure is None else await answer(request, failure)
 
     async def on_unexpected(request: Request, error: Exception) -> Response:
         log.error("request_failed", path=request.url.path, exc_info=error)
@@ -129,8 +124,8 @@ def install_error_handlers(app: FastAPI, page: PageRenderer) -> None:
     app.add_exception_handler(AppError, on_app_error)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)
-    for gone in (*DATABASE_GONE, asyncpg.DataError):
-        app.add_exception_handler(gone, on_database)
+    for kind in (*DATABASE_GONE, asyncpg.DataError, UnicodeEncodeError):
+        app.add_exception_handler(kind, on_database)
     app.add_exception_handler(Exception, on_unexpected)
 
 
@@ -141,16 +136,27 @@ def _shielded(response: Response) -> Response:
     return response
 
 
+def _from_database_error(request: Request, error: Exception) -> Failure | None:
+    """Return what is told: a value that cannot be stored, or a database that is away. None for a statement of ours that is wrong."""
+    if _is_data_error(error):
+        what = "A field has a value that cannot be stored: a character that is no text, or a number out of all bounds."
+        return _failure(request, 422, "INVALID_INPUT", what)
+    if not _is_gone(error):
+        return None
+    log.error("database_unavailable", path=request.url.path, exc_info=error)
+    return _failure(request, 503, "DATABASE_UNAVAILABLE", "The database does not answer. Nothing was changed.")
+
+
 def _is_gone(error: Exception) -> bool:
     """Whether an error of the database is that it went away, rather than a statement of ours that is wrong."""
     return not isinstance(error, DBAPIError) or error.connection_invalidated or isinstance(error.orig, OSError)
 
 
 def _is_data_error(error: Exception) -> bool:
-    """Whether PostgreSQL or its driver refused a value as such (SQLSTATE class 22): the caller's doing, whatever road it took."""
+    """Whether a value was refused as such (SQLSTATE class 22, or text without bytes: JSON can escape half a surrogate pair)."""
     if isinstance(error, DBAPIError):
         return str(getattr(error.orig, "sqlstate", "") or "").startswith("22")
-    return isinstance(error, asyncpg.DataError)
+    return isinstance(error, asyncpg.DataError | UnicodeEncodeError)
 
 
 _HTTP_DETAILS = {
@@ -172,8 +178,8 @@ def _failure(
         title=HTTPStatus(status).phrase,
         status=status,
         code=code,
-        detail=detail,
-        errors=errors or [],
+        detail=detail.encode(errors="replace").decode(),
+        errors=[FieldProblem(field=error.field, message=error.message.encode(errors="replace").decode()) for error in errors or []],
         request_id=getattr(request.state, "request_id", None),
     )
     return Failure(problem=problem, headers=headers or {})

@@ -40,8 +40,12 @@ class Instrument:
         rounding = ROUND_FLOOR if side is Side.BUY else ROUND_CEILING
         return _on_grid(price, self.tick_size, rounding)
 
-    def check_quantity(self, quantity: Decimal) -> None:
+    def check_quantity(self, quantity: Decimal, *, asked: Decimal | None = None) -> None:
         """Refuse a quantity outside the exchange's bounds.
+
+        Args:
+            quantity: Base units, on the step.
+            asked: What the trader wished for before rounding, for the sentence.
 
         Raises:
             OrderDenied: QUANTITY_BELOW_MINIMUM or QUANTITY_ABOVE_MAXIMUM, with the bound and the value.
@@ -50,7 +54,7 @@ class Instrument:
         if quantity < smallest:
             raise OrderDenied(
                 DenialReason.QUANTITY_BELOW_MINIMUM,
-                f"{self.symbol}: the smallest quantity is {plain(smallest)} {self.base}, was {plain(quantity)}",
+                f"{self.symbol}: the smallest quantity is {plain(smallest)} {self.base}, was {plain(asked or quantity)}",
                 field="quantity",
             )
         if self.max_quantity and quantity > self.max_quantity:

@@ -64,8 +64,9 @@ def size(
             DenialReason.TYPE_UNSUPPORTED, f"orders of type {intent.type} cannot be sent yet; use market or limit", field="type"
         )
     price = _limit_price(intent, instrument)
-    quantity = instrument.floor_quantity(_quantity(intent, price=price, reference_price=reference_price, free=free, position=position))
-    instrument.check_quantity(quantity)
+    asked = _quantity(intent, price=price, reference_price=reference_price, free=free, position=position)
+    quantity = instrument.floor_quantity(asked)
+    instrument.check_quantity(quantity, asked=asked)
     valued_at = price or reference_price
     if valued_at is not None:
         instrument.check_notional(quantity, valued_at)

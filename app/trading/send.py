@@ -10,6 +10,8 @@ import structlog
 
 from app.brokers.service import pause_broker
 from app.core.leases import HOLD
+from app.domain.enums import Side
+from app.domain.instruments import plain
 from app.domain.orders import Denied, InDoubt, OrderEvent, Rejected
 from app.errors import (
     BadCredentials,
@@ -38,7 +40,7 @@ noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state) SELECT i
 SELECT * FROM claimed
 """  # noqa: S608  # constants
 #: The venue said no and cannot have the order. Anything else is a doubt.
-_DEFINITE: Final = (OrderRejected, InsufficientFunds, BadCredentials, Unsupported, ExchangeRateLimited)
+_DEFINITE: Final = (OrderRejected, BadCredentials, Unsupported, ExchangeRateLimited)
 
 
 async def send(desk: Desk, order: OrderRecord, client: ExchangeClient) -> OrderRecord:
@@ -84,6 +86,8 @@ async def _speak(desk: Desk, order: OrderRecord, client: ExchangeClient) -> Orde
         return await client.place_order(order.request(order.sent_at), guard=guard)
     except NotSent as error:
         return Denied(code=error.code, detail=error.message)
+    except InsufficientFunds as error:
+        return Rejected(code=error.code, detail=await _shortage(desk, order, client) or error.message)
     except _DEFINITE as error:
         if isinstance(error, BadCredentials):
             await pause_broker(desk.database, order.broker_id, error.message)
@@ -93,6 +97,23 @@ async def _speak(desk: Desk, order: OrderRecord, client: ExchangeClient) -> Orde
     except ExchangeError as error:
         # An error of the port that says nothing of the write is a doubt too.
         return _in_doubt(desk, order.id, error)
+
+
+async def _shortage(desk: Desk, order: OrderRecord, client: ExchangeClient) -> str | None:
+    """Say what was missing, in the trader's words; None when the exchange does not tell the balance now."""
+    base, _, quote = order.symbol.partition("/")
+    is_buy = order.side is Side.BUY
+    asset = quote if is_buy else base
+    price = order.price or desk.quotes.reference_price(client.exchange, order.symbol, is_buy=True)
+    needed = order.quantity if not is_buy else (order.quantity * price if price is not None else None)
+    try:
+        balance = (await client.fetch_balances()).get(asset)
+    except ExchangeError:
+        return None
+    free = plain(balance.free) if balance is not None else "0"
+    locked = f" ({plain(balance.locked)} reserved by open orders)" if balance is not None and balance.locked else ""
+    about = "" if needed is None else f"needed {'' if order.price or not is_buy else 'about '}{plain(needed)}, "
+    return f"Not enough {asset}: {about}free {free}{locked}."
 
 
 def _in_doubt(desk: Desk, order_id: UUID, error: ExchangeError) -> InDoubt:

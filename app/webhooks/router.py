@@ -1,5 +1,6 @@
 """`/hooks/{secret}`, TradingView's door, and `/api/webhooks`."""
 
+import asyncio
 import time
 from typing import Annotated
 from uuid import UUID
@@ -53,6 +54,8 @@ async def receive(request: HttpRequest, secret: str) -> Response:
     received = await entrance.receive(incoming)
     if received.delivery is not None:
         request.app.state.inbox.offer(received.delivery)
+        # The inbox gets its first turn now: its first statement is then under way while the answer is written.
+        await asyncio.sleep(0)
     status = 200 if received.decision is Decision.DUPLICATE else 202
     answer = {"delivery_id": str(received.delivery_id), "decision": received.decision.value}
     return Response(orjson.dumps(answer), status, media_type="application/json")

@@ -35,6 +35,7 @@ from app.trading.prices import FeedPrices
 from app.trading.records import OrderRecord
 from app.trading.submit import Submission, submit
 from tests.emulator_process import EmulatorProcess, steps, write_candles
+from tests.postgres import PostgresForTests, connected
 
 SYMBOL = "BTC/USDT"
 PASSWORD = "correct horse battery"
@@ -47,6 +48,12 @@ PRICES = [*([60000.0] * 70), *range(59900, 58900, -100), *range(59100, 61100, 10
 NOW_MINUTE = 60
 
 _numbers = itertools.count(1)
+_EMPTY = """
+DO $$ BEGIN EXECUTE (
+  SELECT 'TRUNCATE ' || string_agg(format('%I', tablename), ', ') || ' RESTART IDENTITY CASCADE'
+    FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version');
+END $$
+"""
 
 
 @dataclass(kw_only=True)
@@ -164,10 +171,27 @@ def moving_emulator(tmp_path: Path) -> Iterator[EmulatorProcess]:
         yield process
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_urls(postgres: PostgresForTests) -> AsyncIterator[DatabaseUrls]:
+    """One migrated database for all tests that need nothing but empty tables."""
+    urls = await postgres.create_database()
+    yield urls
+    await postgres.drop_database(urls)
+
+
 @pytest_asyncio.fixture
-async def database(database_urls: DatabaseUrls) -> AsyncIterator[Database]:
-    """The application's pools on a fresh database."""
-    database = Database(database_urls.app)
+async def emptied_urls(shared_urls: DatabaseUrls) -> AsyncIterator[DatabaseUrls]:
+    """That database, emptied afterwards: a tenth of the time that a new one takes."""
+    yield shared_urls
+    async with connected(shared_urls.owner) as owner:
+        await owner.execute("SET lock_timeout = '10s'")
+        await owner.execute(_EMPTY)
+
+
+@pytest_asyncio.fixture
+async def database(emptied_urls: DatabaseUrls) -> AsyncIterator[Database]:
+    """The application's pools on a database with empty tables."""
+    database = Database(emptied_urls.app)
     await database.open()
     yield database
     await database.close()

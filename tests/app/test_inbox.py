@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from app.core.ids import new_id
 from app.core.leases import LeaseHolder
+from app.trading.reconcile import Reconciler
 from app.webhooks.inbox import Inbox
 from app.webhooks.receive import Door, Request
 from app.webhooks.service import create_webhook
@@ -220,14 +221,21 @@ async def test_without_the_role_deliveries_wait_for_its_owner(post: Post) -> Non
     assert len(post.pieces.placed()) == 1
 
 
-async def test_order_in_doubt_counts_as_executed_and_is_settled_later(post: Post) -> None:
+@pytest.mark.parametrize(("fault", "decision", "orders"), [("drop_after", "executed", 1), ("drop_before", "denied", 0)])
+async def test_alert_stays_pending_while_its_order_is_in_doubt(post: Post, fault: str, decision: str, orders: int) -> None:
     await post.pieces.connections.client(post.pieces.broker_id)
-    post.pieces.fault("drop_after")
+    post.pieces.fault(fault)
     async with working(post):
-        row = await post.decided(await post.send(buy()))
-    (order,) = await post.orders()
-    assert (row["decision"], order["state"]) == ("executed", "unknown")
-    assert len(post.pieces.placed()) == 1
+        sent = await post.send(buy())
+        async with asyncio.timeout(DEADLINE_S):
+            while not (found := await post.orders()) or found[0]["state"] != "unknown":  # noqa: ASYNC110  # as above
+                await asyncio.sleep(0.01)
+        assert (await post.delivery(sent))["decision"] == "pending"
+        await post.pieces.backdate(found[0]["id"], seconds=30)
+        await Reconciler(post.pieces.desk, interval_s=1).once()
+        row = await post.decided(sent)
+    assert row["decision"] == decision
+    assert len(post.pieces.placed()) == orders
 
 
 async def test_one_alert_that_breaks_something_does_not_stop_the_next(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:

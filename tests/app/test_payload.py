@@ -196,7 +196,7 @@ def test_no_body_of_the_largest_size_holds_the_server_up(start: str, part: str) 
     body = (start + part * 65536).encode()[:65536]
     began = time.perf_counter()
     only_alert_or_refusal(body)
-    assert time.perf_counter() - began < 0.5
+    assert time.perf_counter() - began < 2
 
 
 LISTED = {

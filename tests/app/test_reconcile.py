@@ -13,6 +13,7 @@ from app.domain.orders import Claimed, Fill, Reported
 from app.errors import Fenced, InvalidTransition, OrderNotFound
 from app.trading.apply import record
 from app.trading.reconcile import Reconciler
+from app.trading.submit import submit
 from tests.app.conftest import Pieces, make_broker
 
 pytestmark = pytest.mark.asyncio
@@ -42,8 +43,6 @@ async def claimed(pieces: Pieces, quantity: str = "1") -> UUID:
     lease = pieces.desk.lease
     stranger = replace(pieces.desk, lease=type(lease)(pieces.database, lease.role))
     await pieces.connections.client(pieces.broker_id)
-    from app.trading.submit import submit
-
     order = (await submit(stranger, pieces.user_id, pieces.limit("50000.00", quantity=quantity))).order
     await record(pieces.desk, order.id, Claimed())
     return order.id

@@ -1,0 +1,227 @@
+"""The whole application through ASGI: what every route shares. What each use case does is tested beside it."""
+
+import re
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import httpx
+import pytest
+import pytest_asyncio
+from structlog.testing import capture_logs
+
+from app.core.ids import new_id
+from app.core.middleware import CONTENT_SECURITY_POLICY
+from tests.app.conftest import API_SECRET, PASSWORD
+from tests.app.whole_site import HOST, Filled, Site, log_in, routes, running_site
+from tests.emulator_process import EmulatorProcess
+from tests.postgres import PostgresForTests
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(
+    postgres: PostgresForTests, standing_emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Site]:
+    async with running_site(postgres, standing_emulator, tmp_path_factory.mktemp("site")) as running:
+        yield running
+
+
+def is_problem(answer: httpx.Response, status: int) -> bool:
+    document = answer.json()
+    return (
+        answer.status_code == status
+        and answer.headers["content-type"] == "application/problem+json"
+        and document["status"] == status
+        and re.fullmatch("[A-Z_]+", document["code"]) is not None
+        and bool(document["detail"])
+        and isinstance(document["errors"], list)
+    )
+
+
+async def test_errors_are_problems_with_a_code(site: Site) -> None:
+    assert is_problem(await site.http.get("/api/nothing-here"), 404)
+    assert is_problem(await site.http.put("/api/orders"), 405)
+    assert is_problem(await site.http.get("/api/orders"), 401)
+    assert is_problem(await site.http.get("/api/orders", headers={"Authorization": "Bearer x.y.z"}), 401)
+    assert is_problem(await site.http.get("/api/orders", headers={"Authorization": "Basic eDp5"}), 401)
+    assert is_problem(await site.ada.call("GET", f"/api/orders/{new_id()}"), 404)
+    assert is_problem(await site.ada.call("GET", "/api/orders/not-a-uuid"), 422)
+    refused = await site.ada.call("POST", "/api/orders", json={"symbol": "BTCUSDT", "side": "hold", "quantity": "NaN"})
+    assert is_problem(refused, 422)
+    assert {problem["field"] for problem in refused.json()["errors"]} == {"side", "quantity"}
+    denied = await site.ada.call("POST", "/api/orders", json={"symbol": "NOPE", "side": "buy", "quantity": "1"})
+    assert is_problem(denied, 422)
+    assert (denied.json()["code"], denied.json()["errors"][0]["field"]) == ("SYMBOL_UNKNOWN", "symbol")
+    assert is_problem(await site.http.post("/hooks/nobody-has-this", content=b"ping"), 404)
+    assert (await site.http.get("/api/orders")).headers["www-authenticate"] == "Bearer"
+
+
+async def test_path_with_a_trailing_slash_moves_for_good_and_stays_here(site: Site) -> None:
+    moved = await site.http.post("/api/orders/?x=1", content=b"{}")
+    assert (moved.status_code, moved.headers["location"]) == (308, "/api/orders?x=1")
+    for path in ("//evil.example/", "/\\evil.example/", "/%5Cevil.example/", "///evil.example//", "/%09/evil.example/"):
+        answer = await site.http.get(HOST + path)
+        assert answer.status_code == 308
+        assert re.match(r"/(?![/\\])", answer.headers["location"]), path
+
+
+async def test_every_answer_has_the_security_headers_and_an_id(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [
+        await site.http.get("/login"),
+        await site.ada.browse("GET", "/"),
+        await site.ada.browse("GET", "/brokers"),
+        await site.http.get("/no-such-page"),
+        await site.http.get("/healthz"),
+        await site.http.get("/api/orders/"),
+        await site.http.post("/login", headers={"Origin": "https://evil.example"}),
+    ]
+
+    async def breaks(*_: object) -> None:
+        raise RuntimeError("a bug of ours")
+
+    with monkeypatch.context() as patched, capture_logs():
+        patched.setattr(site.app.state.accounts, "by_session", breaks)
+        patched.setattr(site.app.state.accounts, "by_cookie", breaks)
+        answers += [await site.ada.call("GET", "/api/orders"), await site.ada.browse("GET", "/")]
+    for answer in answers:
+        assert answer.headers["content-security-policy"] == CONTENT_SECURITY_POLICY, answer.url
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "same-origin"
+    assert [answer.status_code for answer in answers[-2:]] == [500, 500]
+    assert "a bug of ours" not in answers[-1].text + answers[-2].text
+    assert all(UUID(answer.headers["x-request-id"]) for answer in answers[:-2])
+    assert (await site.ada.call("GET", "/api/orders")).headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://["},
+        {"Origin": "http://testserver:81"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+async def test_change_that_another_site_asks_for_is_refused(site: Site, headers: dict[str, str]) -> None:
+    for path in ("/login", "/logout", "/brokers", "/api/auth/logout"):
+        answer = await site.ada.browse("POST", path, headers={**headers, "X-CSRF-Token": site.ada.csrf})
+        assert is_problem(answer, 403), path
+    assert (await site.ada.browse("GET", "/api/auth/current")).status_code == 200, "nothing was ended"
+
+
+async def test_alert_may_come_from_anywhere(site: Site) -> None:
+    answer = await site.http.post(f"/hooks/{site.ada.ids['secret']}", content=b"test", headers={"Origin": "https://www.tradingview.com"})
+    assert answer.status_code == 202
+
+
+async def test_change_by_cookie_needs_the_pages_token(site: Site) -> None:
+    change = {"theme": "light"}
+    assert is_problem(await site.ada.browse("PUT", "/api/auth/preferences", json=change), 403)
+    assert is_problem(await site.ada.browse("PUT", "/api/auth/preferences", json=change, headers={"X-CSRF-Token": site.eve.csrf}), 403)
+    done = await site.ada.browse("PUT", "/api/auth/preferences", json=change, headers={"X-CSRF-Token": site.ada.csrf})
+    assert (done.status_code, done.json()["theme"]) == (200, "light")
+    form = await site.ada.browse("POST", "/preferences", data={"theme": "dark", "csrf_token": site.ada.csrf})
+    assert form.status_code in (200, 204, 303)
+    assert (await site.ada.browse("POST", "/preferences", data={"theme": "dark"})).status_code == 403
+    assert (await site.ada.call("PUT", "/api/auth/preferences", json=change)).status_code == 200, "a bearer token needs none"
+
+
+async def test_no_change_by_cookie_is_possible_without_the_token_on_any_route(site: Site) -> None:
+    open_doors = {"/login", "/register", "/api/auth/login", "/api/auth/register", "/hooks/{secret}"}
+    tried = 0
+    for method, route in routes(site.app):
+        if method in ("GET", "OPTIONS") or route.path in open_doors:
+            continue
+        answer = await site.ada.browse(method, route.path.format(**site.ada.ids), json={})
+        assert answer.status_code == 403, (method, route.path)
+        tried += 1
+    assert tried >= 12
+
+
+async def test_every_route_with_an_id_hides_other_peoples_rows(site: Site) -> None:
+    tried = set()
+    for method, route in routes(site.app):
+        names = set(re.findall(r"{(\w+)", route.path)) & {"broker_id", "order_id", "webhook_id", "delivery_id"}
+        if not names:
+            continue
+        path = route.path.format(**site.ada.ids)
+        answer = await site.eve.browse(method, path, json={}, headers={"X-CSRF-Token": site.eve.csrf})
+        assert answer.status_code == 404, (method, path, answer.text)
+        unknown = route.path.format(**dict.fromkeys(site.ada.ids, str(new_id())))
+        same = await site.eve.browse(method, unknown, json={}, headers={"X-CSRF-Token": site.eve.csrf})
+        assert same.status_code == 404, "one cannot tell whether it exists"
+        tried |= {(method, route.path)}
+    assert len(tried) >= 12, sorted(tried)
+    assert (await site.ada.call("GET", f"/api/orders/{site.ada.ids['order_id']}")).json()["state"] == "open"
+    assert (await site.ada.call("GET", f"/api/brokers/{site.ada.ids['broker_id']}")).status_code == 200
+
+
+async def test_lists_and_bodies_do_not_reach_other_peoples_rows_either(site: Site) -> None:
+    broker_id = site.ada.ids["broker_id"]
+    for path in ("/api/orders", "/api/brokers", "/api/webhooks", "/api/webhooks/deliveries", "/api/fills", "/api/positions"):
+        assert (await site.eve.call("GET", path)).json()["items"] == [], path
+    assert (await site.eve.call("GET", "/api/portfolio", params={"broker_id": broker_id})).json()["balances"] == []
+    order = {"symbol": "BTCUSDT", "side": "buy", "quantity": "0.01", "broker_id": broker_id}
+    assert is_problem(await site.eve.call("POST", "/api/orders", json=order), 404)
+    assert is_problem(await site.eve.call("POST", "/api/webhooks", json={"name": "Mine", "broker_id": broker_id}), 404)
+
+
+async def test_every_route_wants_to_know_who_asks_except_the_open_doors(site: Site) -> None:
+    free = {"/login", "/register", "/api/auth/login", "/api/auth/register", "/hooks/{secret}", "/healthz", "/readyz"}
+    for method, route in routes(site.app):
+        if route.path in free or route.path.startswith(("/docs", "/openapi")):
+            continue
+        answer = await site.http.request(method, route.path.format_map(Filled(site.ada.ids)))
+        assert answer.status_code in (303, 401), (method, route.path, answer.status_code)
+
+
+async def test_body_over_a_megabyte_is_refused_whether_or_not_it_says_so(site: Site) -> None:
+    async def in_parts() -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield b" " * 100_000
+
+    headers = {"Authorization": f"Bearer {site.ada.token}"}
+    assert is_problem(await site.http.post("/api/orders", content=b" " * 1_000_001, headers=headers), 413)
+    assert is_problem(await site.http.post("/api/orders", content=in_parts(), headers=headers), 413)
+    assert is_problem(await site.http.post("/api/auth/login", content=in_parts()), 413)
+    assert is_problem(await site.http.post("/api/orders", content=b"{}", headers={**headers, "Content-Length": "many"}), 413)
+    assert is_problem(await site.http.post(f"/hooks/{site.ada.ids['secret']}", content=b"x" * 65_537), 413)
+
+
+async def test_alert_of_any_kind_is_taken_and_never_fails(site: Site) -> None:
+    for body in (b"", b"{", b"\x00\xff", b'{"a":' * 5000, b";", b'{"client_intent_id":"\\ud800"}', b'{"ticker":"\\u0000","action":"buy"}'):
+        answer = await site.http.post(f"/hooks/{site.ada.ids['secret']}", content=body)
+        assert answer.status_code == 202
+        again = await site.http.post(f"/hooks/{site.ada.ids['secret']}", content=body)
+        assert (again.status_code, again.json()["decision"]) == (200, "duplicate")
+
+
+async def test_keys_go_in_and_never_come_out(site: Site) -> None:
+    answers = [await site.ada.call("GET", path) for path in ("/api/brokers", f"/api/brokers/{site.ada.ids['broker_id']}")]
+    answers += [await site.ada.browse("GET", "/brokers")]
+    for answer in answers:
+        assert answer.status_code == 200
+        assert API_SECRET not in answer.text
+        assert "gAAAA" not in answer.text
+
+
+async def test_logout_ends_the_bearer_token_at_once(site: Site) -> None:
+    person = await log_in(site.app, site.http, "eve")
+    assert (await person.call("GET", "/api/auth/current")).json()["username"] == "eve"
+    renewed = (await person.call("POST", "/api/auth/refresh")).json()["access_token"]
+    assert (await person.call("POST", "/api/auth/logout")).status_code == 204
+    assert is_problem(await person.call("GET", "/api/auth/current"), 401)
+    person.token = renewed
+    assert is_problem(await person.call("GET", "/api/auth/current"), 401)
+
+
+async def test_cookie_is_kept_from_scripts_and_other_sites(site: Site) -> None:
+    answer = await site.http.post("/login", data={"username": "eve", "password": PASSWORD})
+    site.http.cookies.clear()
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=lax" in cookie
+    assert "path=/" in cookie
