@@ -118,6 +118,8 @@ class LeaseHolder:
                     working = group.create_task(_until_cancelled(loop, beat), name=f"{self.role}:work")
                     while self.is_held and not working.done():
                         await asyncio.wait([working], timeout=0.5)
+                    if working.done():
+                        return  # the supervisor says so, and starts it again after a while
                     working.cancel()
 
         return guarded

@@ -33,10 +33,12 @@ _INTENT_GRACE: Final = timedelta(seconds=1)
 _FIRST_DELAY_S: Final = 0.25
 _LONGEST_DELAY_S: Final = 8.0
 _AT_ONCE: Final = 4
+#: At most so many of one account in a round, those in doubt first, so that one account's resting orders cannot starve the others.
 _UNSETTLED: Final = """
-SELECT * FROM orders
- WHERE state IN ('intent', 'submitting', 'unknown', 'open', 'partial') OR fills_quantity <> filled_quantity
- ORDER BY created_at LIMIT 500
+SELECT * FROM (
+  SELECT *, row_number() OVER (PARTITION BY broker_id ORDER BY state IN ('open', 'partial'), created_at) AS place FROM orders
+   WHERE state IN ('intent', 'submitting', 'unknown', 'open', 'partial') OR fills_quantity <> filled_quantity) unsettled
+ WHERE place <= 200 ORDER BY place
 """
 
 

@@ -35,7 +35,8 @@ _CLAIM: Final = f"""
 WITH held AS ({HOLD.format(role="$2", owner="$3", epoch="$4")}),
 claimed AS (
   UPDATE orders SET state = 'submitting', epoch = $4, sent_at = $5, updated_at = $5 FROM held
-   WHERE orders.id = $1 AND orders.state = 'intent' AND (orders.deadline IS NULL OR orders.deadline > $5) RETURNING orders.*),
+   WHERE orders.id = $1 AND orders.state = 'intent' AND (orders.deadline IS NULL OR orders.deadline > $5)
+     AND EXISTS (SELECT 1 FROM brokers WHERE id = orders.broker_id AND is_active AND paused_reason IS NULL) RETURNING orders.*),
 noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state) SELECT id, user_id, $5, 'Claimed', state FROM claimed)
 SELECT * FROM claimed
 """  # noqa: S608  # constants
@@ -87,7 +88,7 @@ async def _speak(desk: Desk, order: OrderRecord, client: ExchangeClient) -> Orde
     except NotSent as error:
         return Denied(code=error.code, detail=error.message)
     except InsufficientFunds as error:
-        return Rejected(code=error.code, detail=await _shortage(desk, order, client) or error.message)
+        return Rejected(code=error.code, detail=await _shortage(desk, order, client))
     except _DEFINITE as error:
         if isinstance(error, BadCredentials):
             await pause_broker(desk.database, order.broker_id, error.message)
@@ -99,21 +100,21 @@ async def _speak(desk: Desk, order: OrderRecord, client: ExchangeClient) -> Orde
         return _in_doubt(desk, order.id, error)
 
 
-async def _shortage(desk: Desk, order: OrderRecord, client: ExchangeClient) -> str | None:
-    """Say what was missing, in the trader's words; None when the exchange does not tell the balance now."""
+async def _shortage(desk: Desk, order: OrderRecord, client: ExchangeClient) -> str:
+    """Say what was missing, in the trader's words, from the balance last read: no request may stand between a refusal and its record."""
     base, _, quote = order.symbol.partition("/")
     is_buy = order.side is Side.BUY
     asset = quote if is_buy else base
     price = order.price or desk.quotes.reference_price(client.exchange, order.symbol, is_buy=True)
     needed = order.quantity if not is_buy else (order.quantity * price if price is not None else None)
-    try:
-        balance = (await client.fetch_balances()).get(asset)
-    except ExchangeError:
-        return None
-    free = plain(balance.free) if balance is not None else "0"
-    locked = f" ({plain(balance.locked)} reserved by open orders)" if balance is not None and balance.locked else ""
-    about = "" if needed is None else f"needed {'' if order.price or not is_buy else 'about '}{plain(needed)}, "
-    return f"Not enough {asset}: {about}free {free}{locked}."
+    async with desk.database.connection() as connection:
+        rows = await connection.fetch("SELECT asset, free, locked FROM balances WHERE broker_id = $1", order.broker_id)
+    words = [] if needed is None else [f"needed {'' if order.price or not is_buy else 'about '}{plain(needed)}"]
+    if rows:
+        found = next((row for row in rows if row["asset"] == asset), None)
+        reserved = f" ({plain(found['locked'])} reserved by open orders)" if found is not None and found["locked"] else ""
+        words.append(f"free {plain(found['free']) if found is not None else '0'}{reserved}")
+    return f"Not enough {asset}{': ' if words else ''}{', '.join(words)}."
 
 
 def _in_doubt(desk: Desk, order_id: UUID, error: ExchangeError) -> InDoubt:
@@ -122,14 +123,23 @@ def _in_doubt(desk: Desk, order_id: UUID, error: ExchangeError) -> InDoubt:
     return InDoubt(detail=error.message)
 
 
+async def _is_switched_off(desk: Desk, broker_id: UUID) -> bool:
+    query = "SELECT NOT is_active OR paused_reason IS NOT NULL FROM brokers WHERE id = $1"
+    async with desk.database.connection() as connection:
+        is_off: bool = await connection.fetchval(query, broker_id)
+    return is_off
+
+
 async def _as_it_is(desk: Desk, order: OrderRecord) -> OrderRecord:
-    """The claim found nothing to claim: fenced, taken by another, or past its deadline."""
+    """The claim found nothing to claim: taken by another, past its deadline, its account switched off, or the role has moved."""
     async with desk.database.connection() as connection:
         current = OrderRecord.of(await connection.fetchrow("SELECT * FROM orders WHERE id = $1", order.id))
     if current.state.value != "intent":
         return current
     if current.deadline is not None and current.deadline <= desk.clock.now():
         return await record(desk, order.id, Denied(code="DEADLINE_PASSED", detail="the order's deadline passed before it could be sent"))
+    if await _is_switched_off(desk, order.broker_id):
+        return await record(desk, order.id, Denied(code="BROKER_INACTIVE", detail="the broker account was switched off or paused"))
     desk.lease.lose()
     desk.bus.publish(
         OrderChanged(

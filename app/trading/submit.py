@@ -10,13 +10,14 @@ from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
+from app.brokers.service import pause_broker
 from app.core.ids import client_order_id, new_id
 from app.domain.enums import Side
 from app.domain.instruments import Instrument
 from app.domain.intents import OrderIntent
 from app.domain.sizing import SizedOrder, needs_reference_price, size
 from app.domain.symbols import resolve_symbol, why_unresolved
-from app.errors import BrokerNotFound, DenialReason, OrderDenied
+from app.errors import BadCredentials, BrokerNotFound, DenialReason, OrderDenied
 from app.exchanges.port import ExchangeClient
 from app.trading.desk import Desk
 from app.trading.events import OrderChanged
@@ -89,10 +90,19 @@ async def submit(
     _check_account(broker)
     client = desk.connections.ready(broker.id) or await desk.connections.client(broker.id)
     instrument = await _instrument(desk, broker.exchange, intent.symbol)
-    sized = await _sized(desk, broker, client, intent, instrument)
+    if account is None and (earlier := await _existing(desk, broker.id, intent)) is not None:
+        # Before sizing: a repetition must find its order even if the market or the position has changed meanwhile.
+        return Submission(order=earlier, is_new=False)
+    try:
+        sized = await _sized(desk, broker, client, intent, instrument)
+    except BadCredentials as error:
+        await pause_broker(desk.database, broker.id, error.message)
+        raise
     order = await _store(desk, user_id, broker.id, intent, sized, delivery_id=delivery_id)
     if order is None:
-        return Submission(order=await _existing(desk, broker.id, intent), is_new=False)
+        earlier = await _existing(desk, broker.id, intent)
+        assert earlier is not None  # noqa: S101  # it is what stood in the way
+        return Submission(order=earlier, is_new=False)
     _announce(desk, order)
     if not desk.lease.is_held:
         return Submission(order=order, is_new=True)
@@ -177,11 +187,11 @@ async def _store(
     return None if row is None else OrderRecord.of(row)
 
 
-async def _existing(desk: Desk, broker_id: UUID, intent: OrderIntent) -> OrderRecord:
+async def _existing(desk: Desk, broker_id: UUID, intent: OrderIntent) -> OrderRecord | None:
     known = client_order_id(broker_id, intent.key, leg=intent.leg, attempt=intent.attempt)
     async with desk.database.connection() as connection:
         row = await connection.fetchrow("SELECT * FROM orders WHERE broker_id = $1 AND client_order_id = $2", broker_id, known)
-    return OrderRecord.of(row)
+    return None if row is None else OrderRecord.of(row)
 
 
 def _announce(desk: Desk, order: OrderRecord) -> None:

@@ -45,7 +45,7 @@ _DECIDE: Final = """
 UPDATE webhook_deliveries SET decision = $2, code = $3, reason = $4, parsed = $5, latencies_ms = $6, done_at = $7
  WHERE id = $1 AND decision = 'pending'
 """
-_PURGE: Final = "DELETE FROM webhook_replays WHERE last_at < now() - interval '7 days'"
+_PURGE: Final = "DELETE FROM webhook_replays WHERE expires_at < now() - interval '1 hour'"
 
 
 class Inbox:
@@ -118,19 +118,26 @@ class Inbox:
         lane = self._lanes[webhook_id]
         try:
             while lane:
-                await self._one(lane.popleft())
+                if not await self._one(lane.popleft()):
+                    # The role has moved: what waits behind must not overtake. Whoever holds the role finds all of it in order.
+                    for waiting in lane:
+                        self._known.pop(waiting.id, None)
+                    return
         finally:
             del self._lanes[webhook_id]
 
-    async def _one(self, delivery: Delivery) -> None:
+    async def _one(self, delivery: Delivery) -> bool:
+        """Act on one delivery; False when this process may no longer act."""
         try:
             await self._act(delivery)
         except Fenced:
             self._known.pop(delivery.id, None)
+            return False
         except Exception:  # whatever one alert does must not stop the others
             log.exception("delivery_failed", delivery_id=str(delivery.id))
             # If this fails too, the database is gone: the loop restarts, and the poll finds the delivery still pending.
             await self._decide_after_failure(delivery)
+        return True
 
     async def _act(self, delivery: Delivery) -> None:
         desk = self._desk

@@ -73,11 +73,11 @@ class WebhookDelivery(Identified, Base):
 
 
 class WebhookReplay(Base):
-    """The last time a body came to a webhook. One row decides, under its lock, whether the same body is a repeat."""
+    """A body that came to a webhook, and until when the same one is a repeat. The row decides under its lock."""
 
     __tablename__ = "webhook_replays"
 
     webhook_id: Mapped[UUID] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"), primary_key=True)
     body_key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
-    last_at: Mapped[datetime] = mapped_column(index=True)
+    expires_at: Mapped[datetime] = mapped_column(index=True)
     delivery_id: Mapped[UUID]

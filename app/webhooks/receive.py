@@ -32,15 +32,16 @@ WITH hook AS (
       ON b.user_id = h.user_id AND b.removed_at IS NULL AND CASE WHEN h.broker_id IS NULL THEN b.is_default ELSE b.id = h.broker_id END
    WHERE h.secret_hash = $1 AND h.removed_at IS NULL),
 fresh AS (
-  INSERT INTO webhook_replays AS r (webhook_id, body_key, last_at, delivery_id) SELECT id, $3, $4, $2 FROM hook
-  ON CONFLICT (webhook_id, body_key) DO UPDATE SET last_at = excluded.last_at, delivery_id = excluded.delivery_id
-   WHERE r.last_at <= excluded.last_at - $5::interval RETURNING 1),
+  INSERT INTO webhook_replays AS r (webhook_id, body_key, expires_at, delivery_id)
+  SELECT id, $3, $4::timestamptz + $5::interval, $2 FROM hook WHERE is_active
+  ON CONFLICT (webhook_id, body_key) DO UPDATE SET expires_at = excluded.expires_at, delivery_id = excluded.delivery_id
+   WHERE r.expires_at <= $4 RETURNING 1),
 put AS (
   INSERT INTO webhook_deliveries (id, webhook_id, user_id, received_at, ip_address, content_type, raw, size, decision, reason)
   SELECT $2, hook.id, hook.user_id, $4, $6, $7, $8, $9,
-         CASE WHEN NOT EXISTS (SELECT 1 FROM fresh) THEN 'duplicate' WHEN NOT hook.is_active THEN 'paused' ELSE 'pending' END,
-         CASE WHEN NOT EXISTS (SELECT 1 FROM fresh) THEN 'the same message came just before; it was not traded again'
-              WHEN NOT hook.is_active THEN 'this webhook is paused' END
+         CASE WHEN NOT hook.is_active THEN 'paused' WHEN NOT EXISTS (SELECT 1 FROM fresh) THEN 'duplicate' ELSE 'pending' END,
+         CASE WHEN NOT hook.is_active THEN 'this webhook is paused'
+              WHEN NOT EXISTS (SELECT 1 FROM fresh) THEN 'the same message came before; it was not traded again' END
     FROM hook RETURNING decision)
 SELECT hook.*, put.decision FROM hook, put
 """

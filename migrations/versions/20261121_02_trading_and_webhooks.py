@@ -270,9 +270,9 @@ def _create_webhook_replays() -> None:
         "webhook_replays",
         sa.Column("webhook_id", sa.UUID(), nullable=False),
         sa.Column("body_key", sa.LargeBinary(), nullable=False),
-        sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("delivery_id", sa.UUID(), nullable=False),
         sa.ForeignKeyConstraint(["webhook_id"], ["webhooks.id"], name=op.f("fk_webhook_replays_webhook_id_webhooks"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("webhook_id", "body_key", name=op.f("pk_webhook_replays")),
     )
-    op.create_index(op.f("ix_webhook_replays_last_at"), "webhook_replays", ["last_at"], unique=False)
+    op.create_index(op.f("ix_webhook_replays_expires_at"), "webhook_replays", ["expires_at"], unique=False)

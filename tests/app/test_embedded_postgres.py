@@ -237,9 +237,10 @@ async def test_committed_rows_survive_a_killed_server_and_it_comes_back(kept_fol
         assert time.monotonic() - begun < 5.0
         assert await value(urls.app, "SELECT count(*) FROM crashed") == 200
 
+    before = {child.pid for child in psutil.Process().children()}
     await with_server(kept_folder, crash)
     assert not is_running(kept_folder)
-    assert not [child for child in psutil.Process().children() if child.name() == "postgres"]
+    assert not [child for child in psutil.Process().children() if child.name() == "postgres" and child.pid not in before]
 
 
 @pytest.mark.asyncio

@@ -12,7 +12,9 @@ from app.errors import BrokerNotFound, DenialReason, OrderDenied, OrderNotCancel
 from app.exchanges import ccxt_client
 from app.trading.cancel import cancel
 from app.trading.events import FillRecorded, OrderChanged
+from app.trading.portfolio import PortfolioLoop
 from app.trading.reconcile import Reconciler
+from app.trading.send import send
 from app.trading.submit import submit
 from tests.app.conftest import Pieces, make_broker, make_user, open_account
 
@@ -115,9 +117,10 @@ async def test_rate_limited_order_is_rejected_and_not_at_the_venue(pieces: Piece
 
 
 async def test_insufficient_funds_are_a_rejection_with_words(pieces: Pieces) -> None:
+    await PortfolioLoop(pieces.desk, interval_s=60).refresh([pieces.broker_id])
     order = (await pieces.submit(pieces.intent(quantity="50"))).order
     assert (order.state, order.code) == (OrderState.REJECTED, "INSUFFICIENT_FUNDS")
-    assert order.detail == "The account does not hold enough."
+    assert order.detail == "Not enough USDT: free 1000000."
     assert pieces.placed() == []
 
 
@@ -303,3 +306,24 @@ async def test_each_account_sends_with_its_own_key(pieces: Pieces) -> None:
     other = await make_broker(pieces.database, pieces.vault, pieces.user_id, api_key=other_key, name="Other")
     await pieces.submit(broker_id=other)
     assert [order["api_key"] for order in pieces.emulator.orders() if order["api_key"] in (other_key, pieces.api_key)] == [other_key]
+
+
+async def test_account_switched_off_after_the_intent_was_stored_is_not_traded(pieces: Pieces) -> None:
+    await pieces.connections.client(pieces.broker_id)
+    pieces.desk.lease.lose()
+    order = (await pieces.submit()).order
+    assert order.state is OrderState.INTENT
+    async with pieces.database.connection() as connection:
+        await connection.execute("UPDATE brokers SET is_active = false WHERE id = $1", pieces.broker_id)
+    await pieces.desk.lease.renew()
+    client = await pieces.connections.client(pieces.broker_id)
+
+    sent = await send(pieces.desk, order, client)
+    assert (sent.state, sent.code) == (OrderState.DENIED, "BROKER_INACTIVE")
+    assert pieces.placed() == []
+
+
+async def test_repeated_percent_finds_its_order_although_the_balance_has_changed(pieces: Pieces) -> None:
+    first = await pieces.submit(pieces.intent(quantity=None, percent=Decimal("0.5"), key="half"))
+    again = await pieces.submit(pieces.intent(quantity=None, percent=Decimal("0.5"), key="half"))
+    assert (again.is_new, again.order.id) == (False, first.order.id)

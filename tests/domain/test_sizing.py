@@ -79,7 +79,7 @@ def test_close_without_a_position_on_the_other_side_is_denied(side: Side, positi
 
 def test_close_of_dust_is_denied_with_the_minimum() -> None:
     error = denied(intent(Side.SELL, close_position=True), position=Decimal("0.000001"))
-    assert error.message == "BTC/USDT: the smallest quantity is 0.00001 BTC, was 0"
+    assert error.message == "BTC/USDT: the smallest quantity is 0.00001 BTC, was 0.000001"
 
 
 @pytest.mark.parametrize("field", ["quantity", "notional", "percent"])
@@ -107,7 +107,7 @@ def test_price_that_is_no_positive_number_is_denied(value: str) -> None:
         ({"percent": Decimal("1.01")}, DenialReason.QUANTITY_INVALID, "at most 100, was 101"),
         ({"type": OrderType.LIMIT, "quantity": Decimal(1)}, DenialReason.PRICE_MISSING, "a limit order needs a price"),
         ({"type": OrderType.STOP_LIMIT, "quantity": Decimal(1)}, DenialReason.TYPE_UNSUPPORTED, "use market or limit"),
-        ({"quantity": Decimal("0.000001")}, DenialReason.QUANTITY_BELOW_MINIMUM, "0.00001 BTC, was 0"),
+        ({"quantity": Decimal("0.000001")}, DenialReason.QUANTITY_BELOW_MINIMUM, "0.00001 BTC, was 0.000001"),
         ({"quantity": Decimal(9001)}, DenialReason.QUANTITY_ABOVE_MAXIMUM, "9000 BTC, was 9001"),
         ({"quantity": Decimal("0.00008")}, DenialReason.NOTIONAL_BELOW_MINIMUM, "4.8 USDT is below the exchange minimum of 5 USDT"),
         ({"type": OrderType.LIMIT, "quantity": Decimal(1), "price": Decimal("0.001")}, DenialReason.PRICE_OUT_OF_RANGE, "at least 0.01"),
