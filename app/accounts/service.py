@@ -122,6 +122,12 @@ class Accounts:
         """Return who a session cookie belongs to, or None when the session is over."""
         return await self._principal("s.token_hash = $1", fingerprint(cookie), idle=self.policy.idle)
 
+    async def is_over(self, session_id: UUID) -> bool:
+        """Tell whether a session has ended, without counting the question as use: an open page alone does not keep a login alive."""
+        now = self._clock.now()
+        async with self._database.connection() as connection:
+            return await connection.fetchrow(_PRINCIPAL.format(condition="s.id = $1"), session_id, now, now - self.policy.idle) is None
+
     async def by_session(self, session_id: UUID) -> Principal | None:
         """Return who a bearer token's session belongs to, or None when the session is over."""
         return await self._principal("s.id = $1", session_id, idle=self.policy.absolute)

@@ -22,6 +22,7 @@ LEASE_S: Final = 10.0
 RENEW_S: Final = 3.0
 #: A holder stops sending this long before its lease could move.
 MARGIN_S: Final = 4.0
+_ANSWER_S: Final = 2.0
 
 
 _TAKE = """
@@ -86,7 +87,7 @@ class LeaseHolder:
         """Take or prolong the lease; False while another process holds it."""
         asked_at = time.monotonic()
         async with self._database.connection() as connection:
-            epoch = await connection.fetchval(_TAKE, self.role, self.owner, LEASE_S)
+            epoch = await connection.fetchval(_TAKE, self.role, self.owner, LEASE_S, timeout=_ANSWER_S)
             if epoch is None:
                 epoch = await self._inherit(connection)
         if epoch != self._epoch:
@@ -128,7 +129,11 @@ class LeaseHolder:
         """Keep the lease until cancelled, then hand it back."""
         try:
             while True:
-                await self.renew()
+                try:
+                    await self.renew()
+                except TimeoutError:
+                    # Somebody froze while writing under the lease; the database ends their transaction, then we get our answer.
+                    log.warning("lease_not_answered", role=self.role)
                 beat()
                 await asyncio.sleep(RENEW_S if self.is_held else 1.0)
         finally:

@@ -1,5 +1,6 @@
 """`/api/orders`, `/api/positions`, `/api/fills`, `/api/portfolio`."""
 
+import re
 from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
@@ -67,8 +68,12 @@ async def place_order(
 
 def _is_same(body: OrderIn, order: OrderRecord) -> bool:
     """Whether a repeated id asks for what it asked for before, as far as the stored order can tell."""
+    base, _, quote = order.symbol.partition("/")
+    spelled = re.sub(r"[^A-Z0-9]", "", body.symbol.upper().rpartition(":")[2])
     quantity_differs = body.quantity is not None and not 0 <= body.quantity - order.quantity < body.quantity
-    return body.side is order.side and body.type is order.type and not quantity_differs
+    price_differs = body.price is not None and order.price is not None and abs(body.price - order.price) > order.price / 100
+    is_same_kind = body.side is order.side and body.type is order.type and spelled == base + quote
+    return is_same_kind and not quantity_differs and not price_differs
 
 
 @router.get("/orders", summary="Orders, newest first", responses=problems(401, 422))

@@ -36,6 +36,7 @@ WITH held AS ({HOLD.format(role="$2", owner="$3", epoch="$4")}),
 claimed AS (
   UPDATE orders SET state = 'submitting', epoch = $4, sent_at = $5, updated_at = $5 FROM held
    WHERE orders.id = $1 AND orders.state = 'intent' AND (orders.deadline IS NULL OR orders.deadline > $5)
+     AND orders.cancel_requested_at IS NULL
      AND EXISTS (SELECT 1 FROM brokers WHERE id = orders.broker_id AND is_active AND paused_reason IS NULL) RETURNING orders.*),
 noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state) SELECT id, user_id, $5, 'Claimed', state FROM claimed)
 SELECT * FROM claimed
@@ -53,6 +54,8 @@ async def send(desk: Desk, order: OrderRecord, client: ExchangeClient) -> OrderR
     Raises:
         Fenced: this process does not own the engine role; nothing was sent.
     """
+    if order.id in desk.in_flight:
+        return order
     # Before the claim is visible: reconcile must never see a claimed order that nobody seems to be sending.
     desk.in_flight.add(order.id)
     try:
@@ -138,6 +141,8 @@ async def _as_it_is(desk: Desk, order: OrderRecord) -> OrderRecord:
         return current
     if current.deadline is not None and current.deadline <= desk.clock.now():
         return await record(desk, order.id, Denied(code="DEADLINE_PASSED", detail="the order's deadline passed before it could be sent"))
+    if current.cancel_requested_at is not None:
+        return await record(desk, order.id, Denied(code="CANCELED_BEFORE_SENDING", detail="canceled before it was sent"))
     if await _is_switched_off(desk, order.broker_id):
         return await record(desk, order.id, Denied(code="BROKER_INACTIVE", detail="the broker account was switched off or paused"))
     desk.lease.lose()

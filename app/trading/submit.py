@@ -7,7 +7,7 @@ gives the same client order id, so a replay finds the order that is there.
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from app.brokers.service import pause_broker
@@ -40,7 +40,17 @@ WITH placed AS (
 noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state) SELECT id, user_id, $18, 'Intent', state FROM placed)
 SELECT * FROM placed
 """
-_POSITION: Final = "SELECT quantity FROM positions WHERE broker_id = $1 AND symbol = $2 AND status <> 'closed' AND bot_id IS NULL"
+#: Locked, so that two closes of one position are sized one after the other.
+_POSITION: Final = """
+SELECT quantity FROM positions WHERE broker_id = $1 AND symbol = $2 AND status <> 'closed' AND bot_id IS NULL FOR UPDATE
+"""
+#: What orders on that side may still fill, or have filled without its being counted yet.
+_UNDER_WAY: Final = """
+SELECT coalesce(sum(CASE WHEN state IN ('intent', 'submitting', 'unknown', 'open', 'partial') THEN quantity ELSE filled_quantity END
+                    - fills_quantity), 0)
+  FROM orders WHERE broker_id = $1 AND symbol = $2 AND side = $3
+   AND (state IN ('intent', 'submitting', 'unknown', 'open', 'partial') OR fills_quantity <> filled_quantity)
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +104,11 @@ async def submit(
         # Before sizing: a repetition must find its order even if the market or the position has changed meanwhile.
         return Submission(order=earlier, is_new=False)
     try:
-        sized = await _sized(desk, broker, client, intent, instrument)
+        market = await _market(desk, broker, client, intent, instrument)
     except BadCredentials as error:
         await pause_broker(desk.database, broker.id, error.message)
         raise
-    order = await _store(desk, user_id, broker.id, intent, sized, delivery_id=delivery_id)
+    order = await _store(desk, user_id, broker.id, intent, instrument, market=market, delivery_id=delivery_id)
     if order is None:
         earlier = await _existing(desk, broker.id, intent)
         assert earlier is not None  # noqa: S101  # it is what stood in the way
@@ -140,8 +150,16 @@ async def _instrument(desk: Desk, exchange: str, text: str) -> Instrument:
     return listed[symbol]
 
 
-async def _sized(desk: Desk, broker: Account, client: ExchangeClient, intent: OrderIntent, instrument: Instrument) -> SizedOrder:
-    """Everything a size may depend on is read before anything is stored, outside any transaction."""
+@dataclass(frozen=True, slots=True)
+class _Market:
+    """What a size may depend on outside our tables: the price in quote per base, and the free balance of what would be spent."""
+
+    price: Decimal | None
+    free: Decimal | None
+
+
+async def _market(desk: Desk, broker: Account, client: ExchangeClient, intent: OrderIntent, instrument: Instrument) -> _Market:
+    """Everything that needs the exchange is read before anything is stored, outside any transaction."""
     is_buy = intent.side is Side.BUY
     price = desk.quotes.reference_price(broker.exchange, instrument.symbol, is_buy=is_buy)
     if price is None and needs_reference_price(intent):
@@ -151,39 +169,69 @@ async def _sized(desk: Desk, broker: Account, client: ExchangeClient, intent: Or
     if intent.percent is not None:
         balance = (await client.fetch_balances()).get(instrument.quote if is_buy else instrument.base)
         free = balance.free if balance is not None else Decimal(0)
-    position = Decimal(0)
-    if intent.close_position:
-        async with desk.database.connection() as connection:
-            position = await connection.fetchval(_POSITION, broker.id, instrument.symbol) or Decimal(0)
-    return size(intent, instrument, reference_price=price, free=free, position=position)
+    return _Market(price, free)
 
 
 async def _store(
-    desk: Desk, user_id: UUID, broker_id: UUID, intent: OrderIntent, sized: SizedOrder, *, delivery_id: UUID | None
+    desk: Desk,
+    user_id: UUID,
+    broker_id: UUID,
+    intent: OrderIntent,
+    instrument: Instrument,
+    *,
+    market: _Market,
+    delivery_id: UUID | None,
 ) -> OrderRecord | None:
+    if not intent.close_position:
+        sized = size(intent, instrument, reference_price=market.price, free=market.free)
+        async with desk.database.connection() as connection:
+            return await _insert(desk, connection, user_id, broker_id, intent=intent, sized=sized, delivery_id=delivery_id)
+    async with desk.database.raw_transaction() as connection:
+        position = await _closable(connection, broker_id, instrument.symbol, intent.side)
+        sized = size(intent, instrument, reference_price=market.price, position=position)
+        return await _insert(desk, connection, user_id, broker_id, intent=intent, sized=sized, delivery_id=delivery_id)
+
+
+async def _closable(connection: Any, broker_id: UUID, symbol: str, side: Side) -> Decimal:
+    """What of the position no order of ours is closing already; signed like the position.
+
+    Raises:
+        OrderDenied: all of it is being closed.
+    """
+    position: Decimal = await connection.fetchval(_POSITION, broker_id, symbol) or Decimal(0)
+    under_way: Decimal = await connection.fetchval(_UNDER_WAY, broker_id, symbol, side.value)
+    left = position + side.sign * under_way
+    if position * side.sign < 0 and left * position <= 0:
+        raise OrderDenied(DenialReason.NO_POSITION, f"the position in {symbol} is being closed already")
+    return left
+
+
+async def _insert(
+    desk: Desk, connection: Any, user_id: UUID, broker_id: UUID, *, intent: OrderIntent, sized: SizedOrder, delivery_id: UUID | None
+) -> OrderRecord | None:
+    """Insert the intent; None when its key was there before."""
     now = desk.clock.now()
-    async with desk.database.connection() as connection:
-        row = await connection.fetchrow(
-            _INSERT,
-            new_id(),
-            user_id,
-            broker_id,
-            client_order_id(broker_id, intent.key, leg=intent.leg, attempt=intent.attempt),
-            sized.symbol,
-            sized.side.value,
-            sized.type.value,
-            sized.quantity,
-            sized.price,
-            sized.time_in_force.value,
-            sized.post_only,
-            intent.source.value,
-            intent.key,
-            intent.leg,
-            intent.attempt,
-            delivery_id,
-            intent.deadline or now + _SEND_WITHIN,
-            now,
-        )
+    row = await connection.fetchrow(
+        _INSERT,
+        new_id(),
+        user_id,
+        broker_id,
+        client_order_id(broker_id, intent.key, leg=intent.leg, attempt=intent.attempt),
+        sized.symbol,
+        sized.side.value,
+        sized.type.value,
+        sized.quantity,
+        sized.price,
+        sized.time_in_force.value,
+        sized.post_only,
+        intent.source.value,
+        intent.key,
+        intent.leg,
+        intent.attempt,
+        delivery_id,
+        intent.deadline or now + _SEND_WITHIN,
+        now,
+    )
     return None if row is None else OrderRecord.of(row)
 
 

@@ -121,7 +121,7 @@ class PageStream:
                     if self._is_time(topics, every_s):
                         dirty |= self._topics & topics
                 if self._is_time(frozenset({"ping"}), _PING_S):
-                    if await self._accounts.by_session(self._principal.session_id) is None:
+                    if await self._accounts.is_over(self._principal.session_id):
                         return
                     yield self._named("ping", {})
                 if dirty and time.monotonic() >= flush_at:

@@ -1,5 +1,6 @@
 """What every page needs around its own content: the shell, the reader's language and zone, and the answer itself."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -17,6 +18,8 @@ from app.ui.templating import PageView, Templating, ToastLevel, triggers
 from app.ui.views import Environment, Reader, Shell, StatusItems
 
 _SHELL_TOPICS: Final = ("status",)
+#: A path of this site: browsers drop control characters and read a backslash as a slash, and two slashes begin another host.
+_OWN_PATH: Final = re.compile(r"/(?![/\\])[^\x00-\x20\\]*")
 
 
 def templating_of(request: Request) -> Templating:
@@ -115,7 +118,7 @@ def fragment(
 
 def see_other(request: Request, target: str, *, headers: Mapping[str, str] | None = None) -> Response:
     """Send the browser to another page of ours, from a form or from htmx."""
-    safe = target if target.startswith("/") and not target.startswith(("//", "/\\")) else "/"
+    safe = target if _OWN_PATH.fullmatch(target) else "/"
     if request.headers.get("hx-request") == "true":
         return Response(status_code=200, headers={"HX-Redirect": safe, **(headers or {})})
     return RedirectResponse(safe, 303, headers=dict(headers or {}))

@@ -29,21 +29,28 @@ log = structlog.get_logger(__name__)
 #: An alert that could not be acted on within this time is about a market that is gone.
 MAX_AGE: Final = timedelta(seconds=60)
 _POLL_S: Final = 1.0
+_SETTLE_POLL_S: Final = 0.1
 _PURGE_EVERY_S: Final = 3600.0
 _REMEMBERED: Final = 10_000
 #: Whether there is an order at the venue is not known yet, so neither is what became of the alert.
 _NOT_SETTLED: Final = frozenset({OrderState.INTENT, OrderState.SUBMITTING, OrderState.UNKNOWN})
+#: At most so many of one webhook, so that one whose alerts wait cannot hide the others'.
 _PENDING: Final = """
 SELECT d.id, d.webhook_id, d.user_id, d.raw, d.received_at,
        b.id AS broker_id, b.exchange, b.is_active AS broker_is_active, b.paused_reason
-  FROM webhook_deliveries d JOIN webhooks h ON h.id = d.webhook_id
+  FROM (SELECT *, row_number() OVER (PARTITION BY webhook_id ORDER BY received_at, id) AS place
+          FROM webhook_deliveries WHERE decision = 'pending') d
+  JOIN webhooks h ON h.id = d.webhook_id
   LEFT JOIN brokers b
     ON b.user_id = h.user_id AND b.removed_at IS NULL AND CASE WHEN h.broker_id IS NULL THEN b.is_default ELSE b.id = h.broker_id END
- WHERE d.decision = 'pending' ORDER BY d.received_at, d.id LIMIT 500
+ WHERE d.place <= 100 ORDER BY d.received_at, d.id
 """
 _DECIDE: Final = """
-UPDATE webhook_deliveries SET decision = $2, code = $3, reason = $4, parsed = $5, latencies_ms = $6, done_at = $7
- WHERE id = $1 AND decision = 'pending'
+WITH decided AS (
+  UPDATE webhook_deliveries SET decision = $2, code = $3, reason = $4, parsed = $5, latencies_ms = $6, done_at = $7
+   WHERE id = $1 AND decision = 'pending' RETURNING webhook_id)
+DELETE FROM webhook_replays r USING decided
+ WHERE $8 AND r.webhook_id = decided.webhook_id AND r.delivery_id = $1
 """
 _PURGE: Final = "DELETE FROM webhook_replays WHERE expires_at < now() - interval '1 hour'"
 
@@ -161,6 +168,7 @@ class Inbox:
                 if delivery.account is None:
                     raise OrderDenied(DenialReason.NO_BROKER, "there is no broker account to trade on; add one, then send the alert again")
                 order = (await submit(desk, delivery.user_id, intent, account=delivery.account, delivery_id=delivery.id)).order
+            order = await self._settled(order)
         except Fenced:
             raise
         except AppError as error:
@@ -168,6 +176,22 @@ class Inbox:
             await self._decide(delivery, decision, code=error.code, reason=error.message, parsed=parsed)
             return
         await self._decide_by_order(delivery, order, parsed)
+
+    async def _settled(self, order: OrderRecord) -> OrderRecord:
+        """Wait until it is known whether the order is at the venue.
+
+        Until then the next alert of this webhook waits too: a close that came before its open was counted would find nothing to close.
+
+        Raises:
+            Fenced: the role has moved; whoever holds it settles the order and decides.
+        """
+        while order.state in _NOT_SETTLED:
+            if not self._desk.lease.is_held:
+                raise Fenced(f"this process does not hold the role {self._desk.lease.role}")
+            await asyncio.sleep(_SETTLE_POLL_S)
+            async with self._desk.database.connection() as connection:
+                order = OrderRecord.of(await connection.fetchrow("SELECT * FROM orders WHERE id = $1", order.id))
+        return order
 
     async def _decide_after_failure(self, delivery: Delivery) -> None:
         order = await self._existing(delivery)
@@ -185,10 +209,6 @@ class Inbox:
         return None if row is None else OrderRecord.of(row)
 
     async def _decide_by_order(self, delivery: Delivery, order: OrderRecord, parsed: dict[str, Any] | None) -> None:
-        if order.state in _NOT_SETTLED:
-            # It stays pending; the poll looks again until reconcile has settled it, or the role's owner has sent it.
-            self._known.pop(delivery.id, None)
-            return
         if order.state in (OrderState.REJECTED, OrderState.DENIED):
             await self._decide(delivery, Decision.DENIED, code=order.code, reason=order.detail, parsed=parsed, order=order)
         elif order.state is OrderState.LOST:
@@ -210,8 +230,11 @@ class Inbox:
         order: OrderRecord | None = None,
     ) -> None:
         now = self._desk.clock.now()
+        # What made no order may be sent again, corrected, under the same client_intent_id; it is no repeat of anything traded.
+        may_come_again = order is None and decision in (Decision.DENIED, Decision.STALE)
+        values = (decision.value, code, reason, parsed, _latencies(delivery, order), now, may_come_again)
         async with self._desk.database.connection() as connection:
-            await connection.execute(_DECIDE, delivery.id, decision.value, code, reason, parsed, _latencies(delivery, order), now)
+            await connection.execute(_DECIDE, delivery.id, *values)
         self._desk.bus.publish(DeliveryChanged(user_id=delivery.user_id, delivery_id=delivery.id))
 
 

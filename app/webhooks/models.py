@@ -80,4 +80,4 @@ class WebhookReplay(Base):
     webhook_id: Mapped[UUID] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"), primary_key=True)
     body_key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
     expires_at: Mapped[datetime] = mapped_column(index=True)
-    delivery_id: Mapped[UUID]
+    delivery_id: Mapped[UUID] = mapped_column(index=True)

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from uuid import UUID
@@ -197,8 +198,8 @@ def _words(text: str) -> dict[str, Any]:
 def body_key(raw: bytes) -> tuple[bytes, bool]:
     """Return what identifies this body among its webhook's, and whether it does so for ever.
 
-    A `client_intent_id` does. A body that carries the alert's time does. Any other may rightly come again later, when the same alert
-    fires again, so only a repeat within a short window is one.
+    A `client_intent_id` does. A body that carries the moment of the alert does. Any other may rightly come again later, when the same
+    alert fires again, so only a repeat within a short window is one.
     """
     try:
         members = read_members(raw)
@@ -207,7 +208,24 @@ def body_key(raw: bytes) -> tuple[bytes, bool]:
     given = _text(members.get("client_intent_id"))
     if given:
         return hashlib.blake2b(b"id:" + given.encode(), digest_size=16).digest(), True
-    return hashlib.blake2b(raw, digest_size=16).digest(), any(members.get(name) not in (None, "") for name in _TIMES)
+    return hashlib.blake2b(raw, digest_size=16).digest(), any(_is_moment(members.get(name)) for name in _TIMES)
+
+
+def _is_moment(value: Any) -> bool:
+    """Tell whether a time names a moment rather than a candle.
+
+    TradingView's `{{time}}` is the candle's opening, a whole minute, the same for every alert of that candle; `{{timenow}}` almost never
+    is a whole minute.
+    """
+    text = _text(value)
+    if _NUMBER.fullmatch(text) and len(text) <= 20:
+        seconds = Decimal(text.replace(",", "."))
+        return (seconds / 1000 if seconds > 10**11 else seconds) % 60 != 0
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return bool(moment.second or moment.microsecond)
 
 
 def _find(members: Mapping[str, Any], field: str) -> Any:

@@ -18,10 +18,19 @@ _SECRET_MEMBERS: Final = re.compile(
     r"(?i)(\"?(?:secret|token|email_token|signaltoken|passphrase|password|api_?key|api_?secret|key)\"?\s*[:=]\s*\"?)([^\"\s,}&]+)"
 )
 
+_SECRET_NAME: Final = re.compile(r"(?i)secret|token|email_token|signaltoken|passphrase|password|api_?key|api_?secret|key")
+
 
 def masked(raw: str) -> str:
     """Return a body with the secrets it carries hidden."""
     return _SECRET_MEMBERS.sub(r"\1••••", raw)
+
+
+def masked_members(parsed: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return what was understood of a body with the secrets it carries hidden."""
+    if parsed is None:
+        return None
+    return {name: "••••" if _SECRET_NAME.fullmatch(name) else value for name, value in parsed.items()}
 
 
 async def list_deliveries(

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from app.webhooks.models import Decision
-from app.webhooks.queries import masked
+from app.webhooks.queries import masked, masked_members
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60)]
 
@@ -87,6 +87,7 @@ class DeliveryOut(BaseModel):
         """Return a delivery of a database row."""
         values = {name: row[name] for name in cls.model_fields}
         values["raw"] = masked(row["raw"])
+        values["parsed"] = masked_members(row["parsed"])
         return cls(**values)
 
 

@@ -251,3 +251,62 @@ async def test_one_alert_that_breaks_something_does_not_stop_the_next(post: Post
     assert (row["decision"], row["code"]) == ("denied", "INTERNAL")
     async with working(post):
         assert (await post.decided(await post.send(buy(quantity="0.02"))))["decision"] == "executed"
+
+
+async def test_two_closes_at_the_same_moment_sell_the_position_once(post: Post) -> None:
+    await post.pieces.filled(quantity="0.5")
+    async with post.pieces.database.transaction() as session:
+        other = await create_webhook(session, post.pieces.user_id, name="Targets", broker_id=None, now=post.pieces.desk.clock.now())
+    second = replace(post, webhook_id=other.webhook.id, secret=other.secret)
+    close = '{"ticker":"BTCUSDT","action":"close"}'
+    async with working(post):
+        sent = await asyncio.gather(post.send(close), second.send(close))
+        rows = [await post.decided(delivery) for delivery in sent]
+    assert sorted(row["decision"] for row in rows) == ["denied", "executed"]
+    assert [row["code"] for row in rows if row["decision"] == "denied"] == ["NO_POSITION"]
+    assert [order["side"] for order in post.pieces.placed()].count("SELL") == 1
+    (position,) = await post.pieces.rows("SELECT quantity, status FROM positions")
+    assert (position["quantity"], position["status"]) == (Decimal(0), "closed")
+
+
+async def test_close_in_doubt_is_not_closed_again(post: Post) -> None:
+    await post.pieces.filled(quantity="0.5")
+    post.pieces.fault("drop_after")
+    async with post.pieces.database.transaction() as session:
+        other = await create_webhook(session, post.pieces.user_id, name="Targets", broker_id=None, now=post.pieces.desk.clock.now())
+    second = replace(post, webhook_id=other.webhook.id, secret=other.secret)
+    close = '{"ticker":"BTCUSDT","action":"close"}'
+    async with working(post):
+        first = await post.send(close)
+        async with asyncio.timeout(DEADLINE_S):
+            while (await post.orders())[-1]["state"] != "unknown":  # noqa: ASYNC110  # as above
+                await asyncio.sleep(0.01)
+        assert (await post.decided(await second.send(close)))["code"] == "NO_POSITION"
+        await Reconciler(post.pieces.desk, interval_s=1).once()
+        assert (await post.decided(first))["decision"] == "executed"
+    assert [order["side"] for order in post.pieces.placed()].count("SELL") == 1
+
+
+async def test_close_waits_for_its_open_that_is_in_doubt(post: Post) -> None:
+    await post.pieces.connections.client(post.pieces.broker_id)
+    post.pieces.fault("drop_after")
+    async with working(post):
+        opened = await post.send(buy(quantity="0.5"))
+        closed = await post.send('{"ticker":"BTCUSDT","action":"close"}')
+        async with asyncio.timeout(DEADLINE_S):
+            while not (found := await post.orders()) or found[0]["state"] != "unknown":  # noqa: ASYNC110  # as above
+                await asyncio.sleep(0.01)
+        assert (await post.delivery(closed))["decision"] == "pending"
+        await Reconciler(post.pieces.desk, interval_s=1).once()
+        rows = [await post.decided(opened), await post.decided(closed)]
+    assert [row["decision"] for row in rows] == ["executed", "executed"]
+    (position,) = await post.pieces.rows("SELECT status FROM positions")
+    assert position["status"] == "closed"
+
+
+async def test_refused_alert_may_come_again_corrected_under_the_same_name(post: Post) -> None:
+    async with working(post):
+        assert (await post.decided(await post.send(buy(quantity="0.000001", client_intent_id="mine"))))["decision"] == "denied"
+        assert (await post.decided(await post.send(buy(client_intent_id="mine"))))["decision"] == "executed"
+        assert (await post.delivery(await post.send(buy(client_intent_id="mine"))))["decision"] == "duplicate"
+    assert len(post.pieces.placed()) == 1

@@ -181,8 +181,11 @@ def test_what_was_understood_can_always_be_stored_as_json() -> None:
 def test_key_of_a_body_lasts_where_the_body_names_its_moment() -> None:
     plain_key, is_for_ever = body_key(b"buy BTCUSDT 1")
     assert (body_key(b"buy BTCUSDT 1"), is_for_ever) == ((plain_key, False), False)
-    assert body_key(b'{"timenow":"2026-01-01T00:00:00Z"}')[1]
-    assert body_key(b'{"timenow":""}')[1] is False
+    for moment in ("2026-01-01T00:00:07Z", "1767225607", "1767225607123", "2026-01-01 00:00:07"):
+        assert body_key(f'{{"time":"{moment}"}}'.encode())[1], moment
+    # The opening of a candle is the same for all its alerts.
+    for opening in ("2026-01-01T00:00:00Z", "1767225600", "1767225600000", "", "soon"):
+        assert body_key(f'{{"time":"{opening}"}}'.encode())[1] is False, opening
     assert body_key(b'{"client_intent_id":"a","x":1}') == body_key(b'{"client_intent_id":"a","x":2}')
     assert body_key(b"\xff") != body_key(b"\xfe")
 
