@@ -5,11 +5,12 @@ Rows are locked in a fixed order, order before position.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+import asyncpg
 import structlog
 
 from app.core.ids import new_id
@@ -17,13 +18,17 @@ from app.core.leases import HOLD
 from app.domain.enums import OrderState
 from app.domain.orders import Fill, OrderEvent, OrderStatus, Reported, apply
 from app.domain.positions import Position
-from app.errors import Fenced, OrderNotFound
+from app.errors import Conflict, Fenced, OrderNotFound
 from app.trading.desk import Desk
 from app.trading.events import FillRecorded, OrderChanged
 from app.trading.records import OrderRecord
 
 log = structlog.get_logger(__name__)
 
+#: The kind of event of a lost order that the venue shows after all.
+APPEARED_LATE: Final = "AppearedLate"
+FIRST_LOOK_AFTER_LOSS: Final = timedelta(minutes=1)
+_VENUE_ID_INDEX: Final = "uq_orders_broker_id_venue_order_id"
 _LOCK_ORDER: Final = f"""
 WITH held AS ({HOLD.format(role="$2", owner="$3", epoch="$4")})
 SELECT orders.* FROM orders, held WHERE orders.id = $1 FOR UPDATE OF orders
@@ -40,7 +45,8 @@ _FILLS_SO_FAR: Final = "SELECT sum(quantity) AS quantity, sum(price * quantity) 
 _UPDATE_ORDER: Final = """
 WITH changed AS (
   UPDATE orders SET state = $2, filled_quantity = $3, fills_quantity = fills_quantity + $4, average_price = $5, venue_order_id = $6,
-         code = $7, detail = $8, epoch = $9, updated_at = $10, acknowledged_at = coalesce(acknowledged_at, $11)
+         code = $7, detail = $8, epoch = $9, updated_at = $10, acknowledged_at = coalesce(acknowledged_at, $11),
+         next_check_at = CASE WHEN $2 = 'lost' THEN coalesce(next_check_at, $14) END
    WHERE id = $1 RETURNING *),
 noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state, detail) SELECT id, user_id, $10, $12, state, $13 FROM changed)
 SELECT * FROM changed
@@ -58,24 +64,46 @@ UPDATE positions
 """
 
 
-async def record(desk: Desk, order_id: UUID, event: OrderEvent) -> OrderRecord:
+async def record(desk: Desk, order_id: UUID, event: OrderEvent, *, only_from: OrderState | None = None) -> OrderRecord:
     """Apply `event` to the order, count its new fills into the position, commit, and publish what changed.
+
+    With `only_from`, an order that is no longer in that state stays as it is: it was claimed, or settled, a moment ago.
 
     Raises:
         Fenced: another process owns the engine role now; nothing was written.
         OrderNotFound: no such order.
         InvalidTransition: the event cannot happen to this order; nothing was written.
+        Conflict: the venue gives the order an id that another order of the account has; nothing was written.
     """
+    try:
+        before, after, fresh = await _write(desk, order_id, event, only_from=only_from)
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name != _VENUE_ID_INDEX:
+            raise
+        raise Conflict("the exchange gave this order an id that another order of the account has; what it says was not applied") from error
+    if after is not before:
+        if before.state is OrderState.LOST:
+            log.warning("order_appeared_late", order_id=str(order_id), state=after.state.value)
+        _publish(desk, after, fresh)
+    return after
+
+
+async def _write(
+    desk: Desk, order_id: UUID, event: OrderEvent, *, only_from: OrderState | None
+) -> tuple[OrderRecord, OrderRecord, Sequence[Fill]]:
+    """The transaction: the order before and after (the same object when nothing is new), and the fills that were new."""
     now = desk.clock.now()
     async with desk.database.raw_transaction() as connection:
         before = await _lock(desk, connection, order_id)
+        if only_from is not None and before.state is not only_from:
+            return before, before, ()
         status = apply(before.status, event)
         fresh = await _count_fills(connection, before, event.fills) if isinstance(event, Reported) and event.fills else []
         counted = sum((fill.quantity for fill in fresh), Decimal(0))
         if before.fills_quantity + counted > status.filled_quantity:
             status = await _with_counted(connection, order_id, status)
         if status == before.status and not fresh:
-            return before
+            return before, before, ()
         if fresh:
             await _fold(desk, connection, before, fresh, now)
         acknowledged = now if isinstance(event, Reported) else None
@@ -93,12 +121,12 @@ async def record(desk: Desk, order_id: UUID, event: OrderEvent) -> OrderRecord:
                 desk.lease.epoch,
                 now,
                 acknowledged,
-                type(event).__name__,
+                APPEARED_LATE if before.state is OrderState.LOST else type(event).__name__,
                 _told(event, fresh),
+                now + FIRST_LOOK_AFTER_LOSS,
             )
         )
-    _publish(desk, after, fresh)
-    return after
+    return before, after, fresh
 
 
 async def _lock(desk: Desk, connection: Any, order_id: UUID) -> OrderRecord:
@@ -119,8 +147,9 @@ async def _with_counted(connection: Any, order_id: UUID, status: OrderStatus) ->
     return replace(status, filled_quantity=row["quantity"], average_price=row["price"], state=state)
 
 
-async def _count_fills(connection: Any, order: OrderRecord, fills: Sequence[Fill]) -> list[Fill]:
-    """Insert the fills that are new; return them in the order they happened."""
+async def _count_fills(connection: Any, order: OrderRecord, reported: Sequence[Fill]) -> list[Fill]:
+    """Insert the fills that are new; return them in the order they happened. A trade that is reported twice at once is one."""
+    fills = list({fill.trade_id: fill for fill in reversed(reported)}.values())
     rows = await connection.fetch(
         _INSERT_FILLS,
         order.broker_id,

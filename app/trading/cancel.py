@@ -5,7 +5,7 @@ from uuid import UUID
 
 from app.domain.enums import OrderState
 from app.domain.orders import TERMINAL, Denied
-from app.errors import OrderNotCancellable, OrderNotFound, OutcomeUnknown
+from app.errors import Fenced, OrderNotCancellable, OrderNotFound, OutcomeUnknown
 from app.trading.apply import record
 from app.trading.desk import Desk
 from app.trading.records import OrderRecord
@@ -22,10 +22,13 @@ SELECT * FROM asked
 async def cancel(desk: Desk, user_id: UUID, order_id: UUID) -> OrderRecord:
     """Cancel what is left of an order and return it as it then stands.
 
+    Without the engine role only the wish is committed: reconcile of the process that holds it carries it out, as it does for an order
+    that is on its way to the venue now.
+
     Raises:
         OrderNotFound: no such order of this user.
         OrderNotCancellable: it is finished already.
-        ExchangeUnavailable: the venue cannot be reached; the order is as it was.
+        ExchangeUnavailable: the venue cannot be reached now; the wish stays, and reconcile repeats it.
     """
     async with desk.database.connection() as connection:
         row = await connection.fetchrow(_ASK, order_id, user_id, desk.clock.now(), list(TERMINAL))
@@ -33,8 +36,29 @@ async def cancel(desk: Desk, user_id: UUID, order_id: UUID) -> OrderRecord:
             state = await connection.fetchval("SELECT state FROM orders WHERE id = $1 AND user_id = $2", order_id, user_id)
             raise OrderNotFound if state is None else OrderNotCancellable(f"the order is already {state}")
     order = OrderRecord.of(row)
-    if order.state is OrderState.INTENT:
-        return await record(desk, order.id, Denied(code="CANCELED_BEFORE_SENDING", detail="canceled before it was sent"))
+    if not desk.lease.is_held:
+        return order
+    try:
+        if order.state is OrderState.INTENT:
+            order = await deny_intent(desk, order.id)
+        return order if order.state in TERMINAL else await cancel_at_venue(desk, order)
+    except Fenced:
+        return order
+
+
+async def deny_intent(desk: Desk, order_id: UUID) -> OrderRecord:
+    """Finish an order that was canceled before it was sent; one that was claimed meanwhile comes back as it is."""
+    canceled = Denied(code="CANCELED_BEFORE_SENDING", detail="canceled before it was sent")
+    return await record(desk, order_id, canceled, only_from=OrderState.INTENT)
+
+
+async def cancel_at_venue(desk: Desk, order: OrderRecord) -> OrderRecord:
+    """Ask the venue to cancel, write down what it says, and return the order. One it does not know (yet) comes back as it was.
+
+    Raises:
+        ExchangeError: the venue refused, or cannot be reached.
+        Fenced: the engine role has moved; the new owner finds what became of it.
+    """
     client = await desk.connections.client(order.broker_id)
     try:
         report = await client.cancel_order(order.symbol, client_order_id=order.client_order_id, venue_order_id=order.venue_order_id)

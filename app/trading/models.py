@@ -34,6 +34,7 @@ class Order(Identified, Owned, Base):
         Index("uq_orders_broker_id_client_order_id", "broker_id", "client_order_id", unique=True),
         Index("uq_orders_broker_id_venue_order_id", "broker_id", "symbol", "venue_order_id", unique=True),
         Index("ix_orders_unsettled", "created_at", postgresql_where=text(_UNSETTLED)),
+        Index("ix_orders_next_check_at", "next_check_at", postgresql_where=text("next_check_at IS NOT NULL")),
         Index("ix_orders_user_id_id", "user_id", "id"),
         Index("ix_orders_delivery_id", "delivery_id", postgresql_where=text("delivery_id IS NOT NULL")),
     )
@@ -67,6 +68,8 @@ class Order(Identified, Owned, Base):
     sent_at: Mapped[datetime | None]
     acknowledged_at: Mapped[datetime | None]
     cancel_requested_at: Mapped[datetime | None]
+    #: When a lost order is looked for again.
+    next_check_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
@@ -87,7 +90,7 @@ class OrderEventRow(Owned, Base):
 
 
 class FillRow(Owned, Base):
-    """One execution, counted once by the venue's trade id."""
+    """One execution, counted once by the venue's trade id and order: a trade with oneself gives two orders the same trade id."""
 
     __tablename__ = "fills"
     __table_args__ = (
@@ -101,7 +104,7 @@ class FillRow(Owned, Base):
     broker_id: Mapped[UUID] = mapped_column(ForeignKey("brokers.id", ondelete="RESTRICT"), primary_key=True)
     symbol: Mapped[str] = mapped_column(primary_key=True)
     trade_id: Mapped[str] = mapped_column(primary_key=True)
-    order_id: Mapped[UUID] = mapped_column(ForeignKey("orders.id", ondelete="RESTRICT"))
+    order_id: Mapped[UUID] = mapped_column(ForeignKey("orders.id", ondelete="RESTRICT"), primary_key=True)
     user_id: Mapped[UUID]
     side: Mapped[str]
     price: Mapped[Decimal]

@@ -69,6 +69,7 @@ def _create_orders() -> None:
         sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("acknowledged_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("cancel_requested_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("next_check_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("id", sa.UUID(), nullable=False),
@@ -86,6 +87,9 @@ def _create_orders() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_orders")),
     )
     op.create_index("ix_orders_delivery_id", "orders", ["delivery_id"], unique=False, postgresql_where=sa.text("delivery_id IS NOT NULL"))
+    op.create_index(
+        "ix_orders_next_check_at", "orders", ["next_check_at"], unique=False, postgresql_where=sa.text("next_check_at IS NOT NULL")
+    )
     op.create_index(
         "ix_orders_unsettled",
         "orders",
@@ -134,7 +138,7 @@ def _create_fills() -> None:
         sa.CheckConstraint("quantity > 0", name=op.f("ck_fills_quantity_positive")),
         sa.ForeignKeyConstraint(["broker_id"], ["brokers.id"], name=op.f("fk_fills_broker_id_brokers"), ondelete="RESTRICT"),
         sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("fk_fills_order_id_orders"), ondelete="RESTRICT"),
-        sa.PrimaryKeyConstraint("broker_id", "symbol", "trade_id", name=op.f("pk_fills")),
+        sa.PrimaryKeyConstraint("broker_id", "symbol", "trade_id", "order_id", name=op.f("pk_fills")),
     )
     op.create_index("ix_fills_order_id", "fills", ["order_id"], unique=False)
     op.create_index("ix_fills_user_id_executed_at", "fills", ["user_id", "executed_at"], unique=False)
@@ -275,4 +279,5 @@ def _create_webhook_replays() -> None:
         sa.ForeignKeyConstraint(["webhook_id"], ["webhooks.id"], name=op.f("fk_webhook_replays_webhook_id_webhooks"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("webhook_id", "body_key", name=op.f("pk_webhook_replays")),
     )
+    op.create_index(op.f("ix_webhook_replays_delivery_id"), "webhook_replays", ["delivery_id"], unique=False)
     op.create_index(op.f("ix_webhook_replays_expires_at"), "webhook_replays", ["expires_at"], unique=False)
