@@ -23,6 +23,7 @@ from app.core.embedded_postgres import EmbeddedPostgres
 from app.core.events import EventBus
 from app.core.leases import LeaseHolder
 from app.core.migrate import upgrade
+from app.core.outage import is_database_gone
 from app.core.security import PasswordHasher
 from app.core.supervisor import Beat, Supervisor
 from app.exchanges.binance_stream import DEFAULT_STREAM_URL
@@ -96,7 +97,7 @@ async def running(app: FastAPI, settings: Settings, announce: Announce) -> Async
         await _make_accounts(app, ground, announce)
         _make_trading(app, ground, stack)
         # Entered last, so that the loops have ended before the clients and the database are closed under them.
-        supervisor = await stack.enter_async_context(Supervisor())
+        supervisor = await stack.enter_async_context(Supervisor(is_outage=is_database_gone))
         app.state.supervisor = supervisor
         if embedded is not None:
             supervisor.start("database", partial(_keep_database, embedded), limit_s=900)
@@ -177,6 +178,7 @@ def _make_trading(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
 async def _start_loops(app: FastAPI, ground: Ground, supervisor: Supervisor) -> None:
     settings, state = ground.settings, app.state
     desk: Desk = state.desk
+    supervisor.start("connections", state.connections.run, limit_s=60)
     if "engine" in settings.roles:
         await desk.lease.renew()
         supervisor.start("engine.lease", desk.lease.run)

@@ -43,6 +43,8 @@ def serve(
     typer.echo(f"Aristobot {__version__} listens on {shown} once it is ready. Ctrl-C stops it.")
     app = create_app(settings, announce=typer.echo)
     run(Server(app, settings).serve(sockets=[listener]))
+    if (supervisor := getattr(app.state, "supervisor", None)) is not None and supervisor.has_failed:
+        raise typer.Exit(1)
 
 
 @cli.command()

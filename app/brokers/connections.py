@@ -1,7 +1,9 @@
 """One live exchange client per broker account, shared by everything that talks to that account."""
 
 import asyncio
+import hashlib
 from collections import defaultdict
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import select
@@ -10,9 +12,17 @@ from app.brokers.keys import credentials_of
 from app.brokers.models import Broker
 from app.core.crypto import Vault
 from app.core.db import Database
+from app.core.supervisor import Beat
 from app.errors import BrokerNotFound
 from app.exchanges.port import ExchangeClient
 from app.exchanges.registry import Registry
+
+_LOOK_EVERY_S: Final = 5.0
+#: The sealed keys never leave the database: their digest tells whether they changed.
+_DIGESTS: Final = """
+SELECT id, sha256(convert_to(concat(api_key, '/', api_secret, '/', api_password), 'UTF8')) AS digest
+  FROM brokers WHERE id = ANY($1) AND removed_at IS NULL
+"""
 
 
 class Connections:
@@ -23,6 +33,7 @@ class Connections:
         self._vault = vault
         self._registry = registry
         self._clients: dict[UUID, ExchangeClient] = {}
+        self._digests: dict[UUID, bytes] = {}
         self._locks: dict[UUID, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._drops: dict[UUID, int] = defaultdict(int)
 
@@ -43,30 +54,57 @@ class Connections:
         async with self._locks[broker_id]:
             while (client := self._clients.get(broker_id)) is None:
                 drops = self._drops[broker_id]
-                client = await self._make(broker_id)
+                client, digest = await self._make(broker_id)
                 if drops == self._drops[broker_id]:
-                    self._clients[broker_id] = client
+                    self._clients[broker_id], self._digests[broker_id] = client, digest
                     break
                 await client.close()  # its keys were changed while it was being made
         return client
 
-    async def _make(self, broker_id: UUID) -> ExchangeClient:
+    async def _make(self, broker_id: UUID) -> tuple[ExchangeClient, bytes]:
         # Waits for a change of the keys that is not committed yet: its `drop` may come before its commit.
         query = select(Broker).where(Broker.id == broker_id, Broker.removed_at.is_(None)).with_for_update(read=True)
         async with self._database.transaction() as session:
             broker = await session.scalar(query)
         if broker is None:
             raise BrokerNotFound
-        return await self._registry.client(broker.exchange, credentials_of(self._vault, broker), is_testnet=broker.is_testnet)
+        client = await self._registry.client(broker.exchange, credentials_of(self._vault, broker), is_testnet=broker.is_testnet)
+        return client, _digest(broker)
 
     async def drop(self, broker_id: UUID) -> None:
         """Close the account's client: its keys changed or it was removed."""
         self._drops[broker_id] += 1
+        self._digests.pop(broker_id, None)
         client = self._clients.pop(broker_id, None)
         if client is not None:
             await client.close()
+
+    async def drop_changed(self) -> set[UUID]:
+        """Close the clients whose keys another process has changed since they were made; return their accounts."""
+        held = dict(self._digests)
+        if not held:
+            return set()
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_DIGESTS, list(held))
+        stored = {row["id"]: row["digest"] for row in rows}
+        changed = {broker_id for broker_id, digest in held.items() if stored.get(broker_id) != digest}
+        # One that was made again while we asked has the new keys already.
+        for broker_id in [broker_id for broker_id in changed if self._digests.get(broker_id) == held[broker_id]]:
+            await self.drop(broker_id)
+        return changed
+
+    async def run(self, beat: Beat) -> None:
+        """Drop clients whose keys another process changes, until cancelled. A supervised loop."""
+        while True:
+            await self.drop_changed()
+            beat()
+            await asyncio.sleep(_LOOK_EVERY_S)
 
     async def close(self) -> None:
         """Close every client."""
         for broker_id in list(self._clients):
             await self.drop(broker_id)
+
+
+def _digest(broker: Broker) -> bytes:
+    return hashlib.sha256(b"/".join(part or b"" for part in (broker.api_key, broker.api_secret, broker.api_password))).digest()

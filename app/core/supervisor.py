@@ -16,6 +16,8 @@ log = structlog.get_logger(__name__)
 Beat = Callable[[], None]
 #: A loop runs until it is cancelled and calls `beat` at least every few seconds while it is well.
 Loop = Callable[[Beat], Awaitable[None]]
+#: Tells whether an error is an outage of something below, which ends by itself: it never counts against a loop.
+IsOutage = Callable[[BaseException], bool]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,6 +45,10 @@ def stop_process() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def _pause_s(restarts: int) -> float:
+    return min(0.1 * 2.0 ** min(restarts, 8), 10.0)
+
+
 class Supervisor:
     """Owns all background loops; entered in the lifespan. No other place starts a task."""
 
@@ -53,13 +59,17 @@ class Supervisor:
         steady_after_s: float = 300.0,
         stop_timeout_s: float = 5.0,
         on_fatal: Callable[[], None] = stop_process,
+        is_outage: IsOutage = lambda _: False,
     ) -> None:
         self.health: dict[str, Health] = {}
+        #: Whether a loop was given up: the process should then end with an error, so that whatever restarts it does.
+        self.has_failed = False
         self._tasks: list[asyncio.Task[None]] = []
         self._max_restarts = max_restarts
         self._steady_after_s = steady_after_s
         self._stop_timeout_s = stop_timeout_s
         self._on_fatal = on_fatal
+        self._is_outage = is_outage
 
     def start(self, name: str, loop: Loop, *, limit_s: float = 30.0) -> None:
         """Keep `loop` running under `name`; `/readyz` turns red when it has not beaten for `limit_s` seconds."""
@@ -73,23 +83,34 @@ class Supervisor:
         def beat() -> None:
             health.beat_at = time.monotonic()
 
+        outages = 0
         while True:
             started = time.monotonic()
+            is_outage = False
             try:
                 await loop(beat)
                 health.last_error = "it returned; it should run until cancelled"
                 log.error("loop_returned", loop=name)
             except Exception as error:  # whatever broke one loop must not break the others; cancellation passes
                 health.last_error = f"{type(error).__name__}: {error}"
-                log.exception("loop_failed", loop=name)
-            if time.monotonic() - started > self._steady_after_s:
-                health.restarts = 0
-            health.restarts += 1
+                is_outage = self._is_outage(error)
+                if is_outage:
+                    log.warning("loop_interrupted", loop=name, reason=health.last_error)
+                else:
+                    log.exception("loop_failed", loop=name)
+            is_steady = time.monotonic() - started > self._steady_after_s
+            if is_outage:
+                outages = 1 if is_steady else outages + 1
+                await asyncio.sleep(_pause_s(outages))
+                continue
+            outages = 0
+            health.restarts = 1 if is_steady else health.restarts + 1
             if health.restarts > self._max_restarts:
+                self.has_failed = True
                 log.critical("loop_gave_up", loop=name, restarts=health.restarts)
                 self._on_fatal()
                 return
-            await asyncio.sleep(min(0.1 * 2 ** min(health.restarts, 8), 10.0))
+            await asyncio.sleep(_pause_s(health.restarts))
 
     async def __aenter__(self) -> Self:
         return self

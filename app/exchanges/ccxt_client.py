@@ -1,6 +1,7 @@
 """One broker account at any exchange that ccxt knows, behind our port. It never repeats a write, and guesses no outcome."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -31,6 +32,16 @@ _BINANCE_FAMILY: Final = frozenset({"binance", "binanceus"})
 #: What carries the trigger where a request was seen to arrive as a real stop order. Elsewhere ccxt drops it on some venues, and
 #: the "stop" would trade at once: such orders are refused here.
 _TRIGGER_PARAMETERS: Final = {OrderType.STOP_LIMIT: "stopLossPrice", OrderType.TAKE_PROFIT_LIMIT: "takeProfitPrice"}
+#: What reading an answer of another shape than expected raises.
+UNREADABLE: Final = (ArithmeticError, AttributeError, LookupError, OverflowError, TypeError, ValueError)
+
+
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    try:
+        yield
+    except UNREADABLE as error:
+        raise ExchangeUnavailable(f"the exchange's answer cannot be read ({what})") from error
 
 
 class CcxtClient:
@@ -93,7 +104,10 @@ class CcxtClient:
             CURRENT_CALL.reset(token)
         if classify(order, None, exchange=self.exchange, call=call) is not Outcome.ACKNOWLEDGED:
             raise OutcomeUnknown("the exchange's answer does not say whether the order was canceled; it is being looked up")
-        report = reports.order_report(order, is_acknowledgement=True)
+        try:
+            report = reports.order_report(order, is_acknowledgement=True)
+        except UNREADABLE as error:
+            raise OutcomeUnknown("the exchange's answer to the cancellation cannot be read; it is being looked up") from error
         if self._is_binance and not report.filled_quantity:
             return report
         return await self._completed(symbol, client_order_id, report)
@@ -103,19 +117,23 @@ class CcxtClient:
         order = await self._find(symbol, client_order_id, venue_order_id=venue_order_id)
         if order is None:
             return None
-        report = reports.order_report(order)
+        with _reading("order"):
+            report = reports.order_report(order)
         if not report.filled_quantity:
             return report
         return replace(report, fills=await self._fills(symbol, report.venue_order_id))
 
     async def fetch_balances(self) -> dict[str, Balance]:
         """Return the account's assets that are not zero, by asset."""
-        return reports.balances(await self._read(self._ccxt.fetch_balance))
+        reply = await self._read(self._ccxt.fetch_balance)
+        with _reading("balances"):
+            return reports.balances(reply)
 
     async def fetch_ticker(self, symbol: str) -> Ticker:
         """Return the best prices of one symbol."""
         reply = await self._read(self._ccxt.fetch_ticker, symbol)
-        ticker = reports.ticker(symbol, reply, fallback_ms=to_milliseconds(self._clock.now()))
+        with _reading("price"):
+            ticker = reports.ticker(symbol, reply, fallback_ms=to_milliseconds(self._clock.now()))
         if ticker is None:
             raise ExchangeUnavailable(f"the exchange has no price for {symbol}")
         return ticker
@@ -127,11 +145,14 @@ class CcxtClient:
         since = None if start is None else to_milliseconds(start)
         parameters = {} if end is None else {"until": to_milliseconds(end)}
         rows = await self._read(self._ccxt.fetch_ohlcv, symbol, timeframe.value, since, min(limit, _MOST_CANDLES), parameters)
-        return [reports.candle(row) for row in rows]
+        with _reading("candles"):
+            return [reports.candle(row) for row in rows]
 
     async def server_time(self) -> datetime:
         """Return the venue's clock."""
-        return from_milliseconds(int(await self._read(self._ccxt.fetch_time)))
+        reply = await self._read(self._ccxt.fetch_time)
+        with _reading("clock"):
+            return from_milliseconds(int(reply))
 
     async def close(self) -> None:
         """Let go of the shared session; the client is dead afterwards."""
@@ -169,7 +190,7 @@ class CcxtClient:
         try:
             fills = reports.binance_fills(order["info"]) if self._is_binance else ()
             return reports.order_report(order, fills=fills, is_acknowledgement=True)
-        except (ArithmeticError, KeyError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             raise OutcomeUnknown("the exchange took the order, but its answer cannot be read; it is being looked up") from error
 
     async def _refused(self, error: Exception, call: RunningCall) -> ExchangeError:
@@ -206,9 +227,11 @@ class CcxtClient:
         for name, method in (("fetchOpenOrders", "fetch_open_orders"), ("fetchClosedOrders", "fetch_closed_orders")):
             if not self._ccxt.has.get(name):
                 continue
-            for order in await self._read(getattr(self._ccxt, method), symbol):
-                if order.get("clientOrderId") == client_order_id:
-                    return dict(order)
+            listed = await self._read(getattr(self._ccxt, method), symbol)
+            with _reading("orders"):
+                for order in listed:
+                    if order.get("clientOrderId") == client_order_id:
+                        return dict(order)
         return None
 
     def _lookup(self, symbol: str, client_order_id: str, venue_order_id: str | None) -> tuple[Any, ...]:
@@ -220,7 +243,8 @@ class CcxtClient:
         parameters = {"orderId": venue_order_id} if self._is_binance else {}
         trades = await self._read(self._ccxt.fetch_my_trades, symbol, None, _MOST_TRADES if self._is_binance else None, parameters)
         quote = symbol.partition("/")[2]
-        return reports.trade_fills([trade for trade in trades if str(trade.get("order")) == venue_order_id], quote=quote)
+        with _reading("trades"):
+            return reports.trade_fills([trade for trade in trades if str(trade.get("order")) == venue_order_id], quote=quote)
 
     async def _read(self, method: Callable[..., Awaitable[Any]], *arguments: Any, none_if_unknown: bool = False) -> Any:
         await self._ready()

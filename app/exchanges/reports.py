@@ -72,10 +72,10 @@ def binance_fills(info: Mapping[str, Any]) -> tuple[Fill, ...]:
     executed_at = from_milliseconds(int(info.get("transactTime") or 0))
     return tuple(
         Fill(
-            trade_id=str(raw["tradeId"]),
-            price=Decimal(raw["price"]),
-            quantity=Decimal(raw["qty"]),
-            fee=Decimal(raw["commission"]),
+            trade_id=_trade_id(raw["tradeId"]),
+            price=_exact(raw["price"]),
+            quantity=_exact(raw["qty"]),
+            fee=_exact(raw["commission"]),
             fee_asset=raw["commissionAsset"],
             liquidity=Liquidity.TAKER,
             executed_at=executed_at,
@@ -86,7 +86,11 @@ def binance_fills(info: Mapping[str, Any]) -> tuple[Fill, ...]:
 
 
 def trade_fills(trades: Sequence[Mapping[str, Any]], *, quote: str) -> tuple[Fill, ...]:
-    """Return ccxt's account trades as fills, oldest first. A trade without a fee costs nothing, counted in `quote`."""
+    """Return ccxt's account trades as fills, oldest first. A trade without a fee costs nothing, counted in `quote`.
+
+    Raises:
+        OutcomeUnknown: a trade has no id, so that it could be counted twice.
+    """
     fills = [_fill(trade, quote) for trade in trades]
     return tuple(sorted(fills, key=lambda fill: fill.executed_at))
 
@@ -94,9 +98,9 @@ def trade_fills(trades: Sequence[Mapping[str, Any]], *, quote: str) -> tuple[Fil
 def _fill(trade: Mapping[str, Any], quote: str) -> Fill:
     fee = trade.get("fee") or {}
     return Fill(
-        trade_id=str(trade["id"]),
-        price=Decimal(trade["price"]),
-        quantity=Decimal(trade["amount"]),
+        trade_id=_trade_id(trade["id"]),
+        price=_exact(trade["price"]),
+        quantity=_exact(trade["amount"]),
         fee=_decimal(fee.get("cost")) or _ZERO,
         fee_asset=fee.get("currency") or quote,
         liquidity=Liquidity.MAKER if trade.get("takerOrMaker") == "maker" else Liquidity.TAKER,
@@ -141,4 +145,17 @@ def candle(row: Sequence[Any]) -> Candle:
 
 
 def _decimal(value: Any) -> Decimal | None:
-    return None if value is None or value == "" else Decimal(value)
+    return None if value is None or value == "" else _exact(value)
+
+
+def _exact(value: Any) -> Decimal:
+    number = Decimal(value)
+    if not number.is_finite():
+        raise ValueError(f"{number} is not an amount")
+    return number
+
+
+def _trade_id(value: Any) -> str:
+    if value is None or value == "":
+        raise OutcomeUnknown("the exchange's answer holds a trade without an id; it is being looked up")
+    return str(value)

@@ -1,25 +1,40 @@
 """Balances, equity and positions. The exchange is asked by a loop; pages and the API read what it wrote."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
 import structlog
 
 from app.core.supervisor import Beat
-from app.errors import AppError, ExchangeError
+from app.errors import ExchangeError, ExchangeUnavailable
 from app.exchanges.port import Balance, ExchangeClient
+from app.trading.border import Border
 from app.trading.desk import Desk
 from app.trading.events import FillRecorded, PortfolioChanged
+from app.trading.sweep import MISSING
 
 log = structlog.get_logger(__name__)
 
 #: Counted one to one: what an account in these holds is what it is worth in USDT, to within a fraction of a percent.
 _DOLLARS: Final = frozenset({"USDT", "USDC", "FDUSD", "TUSD", "BUSD", "DAI", "USD"})
 _AFTER_FILL_S: Final = 0.3
+#: So many accounts are read at once, each for so long at most; those that were slow last time share fewer places.
+_AT_ONCE: Final = 8
+_SLOW_AT_ONCE: Final = 2
+_SLOW_S: Final = 5.0
+_BUDGET_S: Final = 20.0
+#: How long a reading may ask for prices, and how long a price, or that there is none, is remembered.
+_PRICES_S: Final = 8.0
+_PRICE_S: Final = 60.0
+_NO_PRICE_S: Final = 600.0
+#: What NUMERIC(38,18) holds, with room for rounding.
+_LARGEST: Final = Decimal(10) ** 20 - 1
 _STORE: Final = """
 WITH gone AS (DELETE FROM balances WHERE broker_id = $1 AND asset <> ALL($3::text[])),
 told AS (
@@ -32,28 +47,41 @@ worth AS (INSERT INTO equity_snapshots (broker_id, user_id, at, equity_usdt) VAL
 UPDATE brokers SET last_balance_update = $7 WHERE id = $1
 """
 _ACTIVE: Final = """
-SELECT id, user_id, exchange FROM brokers
+SELECT id, user_id, is_testnet FROM brokers
  WHERE removed_at IS NULL AND is_active AND paused_reason IS NULL AND ($1::uuid[] IS NULL OR id = ANY($1)) ORDER BY id
 """
+_OPEN: Final = f"""
+SELECT count(*) FROM orders o
+ WHERE broker_id = $1 AND state IN ('intent', 'submitting', 'unknown', 'open', 'partial')
+   AND (SELECT kind FROM order_events WHERE order_id = o.id ORDER BY id DESC LIMIT 1) IS DISTINCT FROM '{MISSING}'
+"""  # noqa: S608  # constants
 
 
 class PortfolioLoop:
-    """Reads the balances of every active account, every so often and shortly after each fill."""
+    """Reads the balances of every active account, every so often and shortly after each fill; each account in a task of its own."""
 
     def __init__(self, desk: Desk, *, interval_s: float) -> None:
         self._desk = desk
         self._interval_s = interval_s
-        self._failed: set[UUID] = set()
+        self._border = Border()
+        self._prices = _Prices(desk)
+        self._reading: dict[UUID, asyncio.Task[None]] = {}
+        #: Accounts with a fill since their reading began.
+        self._again: set[UUID] = set()
+        self._slow: set[UUID] = set()
+        self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._slow_gate = asyncio.Semaphore(_SLOW_AT_ONCE)
 
     async def run(self, beat: Beat) -> None:
-        """Refresh until cancelled, while the role is ours."""
+        """Refresh until cancelled, while the role is ours. It never waits for an exchange."""
         with self._desk.bus.subscribe(FillRecorded) as fills:
             wanted: list[UUID] | None = None
-            while True:
-                beat()
-                if self._desk.lease.is_held:
-                    await self.refresh(wanted)
-                wanted = await self._wait(fills, beat)
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    beat()
+                    if self._desk.lease.is_held:
+                        await self._start(group, wanted)
+                    wanted = await self._wait(fills, beat)
 
     async def _wait(self, fills: Any, beat: Beat) -> list[UUID] | None:
         """Wait for a fill (its accounts) or for the interval to pass (None: all accounts)."""
@@ -75,22 +103,49 @@ class PortfolioLoop:
 
     async def refresh(self, broker_ids: Sequence[UUID] | None) -> None:
         """Read and store the balances of these accounts, or of all active ones."""
+        async with asyncio.TaskGroup() as group:
+            await self._start(group, broker_ids)
+
+    async def _start(self, group: asyncio.TaskGroup, broker_ids: Sequence[UUID] | None) -> None:
         async with self._desk.database.connection() as connection:
             brokers = await connection.fetch(_ACTIVE, broker_ids)
         for broker in brokers:
-            try:
+            broker_id = broker["id"]
+            if broker_id not in self._reading:
+                self._reading[broker_id] = group.create_task(self._account(broker), name=f"portfolio:{broker_id}")
+                self._reading[broker_id].add_done_callback(partial(self._done, broker_id))
+            elif broker_ids is not None:
+                self._again.add(broker_id)
+
+    def _done(self, broker_id: UUID, _task: asyncio.Task[None]) -> None:
+        del self._reading[broker_id]
+
+    async def _account(self, broker: Any) -> None:
+        """Accounts that were slow wait in a line of their own, and not in the way of the others."""
+        broker_id = broker["id"]
+        async with self._slow_gate if broker_id in self._slow else self._gate:
+            while True:
+                self._again.discard(broker_id)
+                started = time.monotonic()
+                with self._border.around("balance_unreadable", broker_id, broker_id=str(broker_id)):
+                    await self._in_time(broker)
+                is_slow = self._border.is_troubled(broker_id) or time.monotonic() - started > _SLOW_S
+                (self._slow.add if is_slow else self._slow.discard)(broker_id)
+                if broker_id not in self._again:
+                    return
+
+    async def _in_time(self, broker: Any) -> None:
+        try:
+            async with asyncio.timeout(_BUDGET_S):
                 await self._refresh_one(broker)
-                self._failed.discard(broker["id"])
-            except AppError as error:
-                if broker["id"] not in self._failed:
-                    log.warning("balance_unreadable", broker_id=str(broker["id"]), code=error.code, reason=error.message)
-                self._failed.add(broker["id"])
+        except TimeoutError as error:
+            raise ExchangeUnavailable(f"the balances could not be read within {_BUDGET_S:g} seconds") from error
 
     async def _refresh_one(self, broker: Any) -> None:
         client = await self._desk.connections.client(broker["id"])
-        balances = await client.fetch_balances()
+        balances = _storable(await client.fetch_balances(), broker["id"])
         at = self._desk.clock.now()
-        values = await self._values(client, broker["exchange"], balances)
+        values = await self._values(client, balances, is_testnet=broker["is_testnet"])
         equity = sum((value for value in values.values() if value is not None), Decimal(0))
         assets = sorted(balances)
         async with self._desk.database.connection() as connection:
@@ -103,36 +158,62 @@ class PortfolioLoop:
                 [balances[asset].locked for asset in assets],
                 [values[asset] for asset in assets],
                 at,
-                equity,
+                min(equity, _LARGEST),
             )
         self._desk.bus.publish(PortfolioChanged(user_id=broker["user_id"], broker_id=broker["id"], equity_usdt=equity, at=at))
 
-    async def _values(self, client: ExchangeClient, exchange: str, balances: Mapping[str, Balance]) -> dict[str, Decimal | None]:
+    async def _values(self, client: ExchangeClient, balances: Mapping[str, Balance], *, is_testnet: bool) -> dict[str, Decimal | None]:
+        until = time.monotonic() + _PRICES_S
         values: dict[str, Decimal | None] = {}
         for asset, balance in balances.items():
-            price = Decimal(1) if asset in _DOLLARS else await self._price(client, exchange, f"{asset}/USDT")
-            values[asset] = None if price is None else balance.total * price
+            price = Decimal(1) if asset in _DOLLARS else await self._prices.of(client, f"{asset}/USDT", is_testnet=is_testnet, until=until)
+            value = None if price is None else balance.total * price
+            values[asset] = None if value is None or abs(value) > _LARGEST else value
         return values
 
-    async def _price(self, client: ExchangeClient, exchange: str, symbol: str) -> Decimal | None:
-        if self._desk.instruments.cached(exchange, symbol) is None and await self._desk.instruments.get(exchange, symbol) is None:
+
+class _Prices:
+    """What an asset is worth: from the live feed, or else asked of its exchange now and then and remembered for all accounts."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._known: dict[tuple[str, bool, str], tuple[float, Decimal | None]] = {}
+
+    async def of(self, client: ExchangeClient, symbol: str, *, is_testnet: bool, until: float) -> Decimal | None:
+        """Return the price in USDT, None when there is none. From the monotonic moment `until` on, no exchange is asked any more."""
+        exchange = client.exchange
+        instrument = self._desk.instruments.cached(exchange, symbol) or await self._desk.instruments.get(exchange, symbol)
+        if instrument is None:
             return None
-        price = self._desk.quotes.reference_price(exchange, symbol, is_buy=False)
-        if price is not None:
+        quoted = self._desk.quotes.reference_price(exchange, symbol, is_buy=False)
+        if quoted is not None:
+            return quoted
+        key = (exchange, is_testnet, symbol)
+        good_until, price = self._known.get(key, (0.0, None))
+        now = time.monotonic()
+        if now < good_until or now >= until:
             return price
         try:
-            return (await client.fetch_ticker(symbol)).last
+            price = (await client.fetch_ticker(symbol)).last
         except ExchangeError:
+            self._known[key] = (now + _NO_PRICE_S, None)
             return None
+        self._known[key] = (now + _PRICE_S, price)
+        return price
+
+
+def _storable(balances: Mapping[str, Balance], broker_id: UUID) -> dict[str, Balance]:
+    """Leave out what NUMERIC(38,18) cannot hold: tokens handed out by the quintillion, which are worth nothing."""
+    kept = {asset: balance for asset, balance in balances.items() if max(abs(balance.free), abs(balance.locked)) <= _LARGEST}
+    if len(kept) < len(balances):
+        log.warning("balance_too_large", broker_id=str(broker_id), assets=sorted(set(balances) - set(kept)))
+    return kept
 
 
 async def count_open_orders(desk: Desk, broker_id: UUID) -> int:
-    """Return how many orders of an account may still fill."""
+    """Return how many orders of an account may still fill; those that the venue has long not known are not counted."""
     async with desk.database.connection() as connection:
-        found: int = await connection.fetchval(
-            "SELECT count(*) FROM orders WHERE broker_id = $1 AND state IN ('intent', 'submitting', 'unknown', 'open', 'partial')",
-            broker_id,
-        )
+        found: int = await connection.fetchval(_OPEN, broker_id)
     return found
 
 

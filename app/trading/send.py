@@ -10,11 +10,12 @@ import structlog
 
 from app.brokers.service import pause_broker
 from app.core.leases import HOLD
-from app.domain.enums import Side
+from app.domain.enums import OrderState, Side
 from app.domain.instruments import plain
 from app.domain.orders import Denied, InDoubt, OrderEvent, Rejected
 from app.errors import (
     BadCredentials,
+    Conflict,
     ExchangeError,
     ExchangeRateLimited,
     InsufficientFunds,
@@ -63,7 +64,12 @@ async def send(desk: Desk, order: OrderRecord, client: ExchangeClient) -> OrderR
         if claimed is None:
             return await _as_it_is(desk, order)
         event = await _speak(desk, claimed, client)
-        return await record(desk, order.id, event)
+        try:
+            return await record(desk, order.id, event)
+        except Conflict as error:
+            # The venue gave it an id that an older order has. It stays in doubt and is shown so; nothing is sent again.
+            log.warning("order_unrecordable", order_id=str(order.id), code=error.code, reason=error.message)
+            return await record(desk, order.id, InDoubt(detail=error.message))
     finally:
         desk.in_flight.discard(order.id)
 
@@ -93,7 +99,8 @@ async def _speak(desk: Desk, order: OrderRecord, client: ExchangeClient) -> Orde
     except InsufficientFunds as error:
         return Rejected(code=error.code, detail=await _shortage(desk, order, client))
     except _DEFINITE as error:
-        if isinstance(error, BadCredentials):
+        if isinstance(error, BadCredentials) and order.broker_id not in await desk.connections.drop_changed():
+            # Unless the key was changed by another process just now: then the refused one is not the account's any more.
             await pause_broker(desk.database, order.broker_id, error.message)
         return Rejected(code=error.code, detail=error.message)
     except OutcomeUnknown as error:
@@ -126,25 +133,28 @@ def _in_doubt(desk: Desk, order_id: UUID, error: ExchangeError) -> InDoubt:
     return InDoubt(detail=error.message)
 
 
-async def _is_switched_off(desk: Desk, broker_id: UUID) -> bool:
+async def _refusal(desk: Desk, order: OrderRecord) -> Denied | None:
+    """Why an intent may not be sent any more; None when nothing speaks against it but the role."""
+    if order.deadline is not None and order.deadline <= desk.clock.now():
+        return Denied(code="DEADLINE_PASSED", detail="the order's deadline passed before it could be sent")
+    if order.cancel_requested_at is not None:
+        return Denied(code="CANCELED_BEFORE_SENDING", detail="canceled before it was sent")
     query = "SELECT NOT is_active OR paused_reason IS NOT NULL FROM brokers WHERE id = $1"
     async with desk.database.connection() as connection:
-        is_off: bool = await connection.fetchval(query, broker_id)
-    return is_off
+        if await connection.fetchval(query, order.broker_id):
+            return Denied(code="BROKER_INACTIVE", detail="the broker account was switched off or paused")
+    return None
 
 
 async def _as_it_is(desk: Desk, order: OrderRecord) -> OrderRecord:
     """The claim found nothing to claim: taken by another, past its deadline, its account switched off, or the role has moved."""
     async with desk.database.connection() as connection:
         current = OrderRecord.of(await connection.fetchrow("SELECT * FROM orders WHERE id = $1", order.id))
-    if current.state.value != "intent":
+    if current.state is not OrderState.INTENT:
         return current
-    if current.deadline is not None and current.deadline <= desk.clock.now():
-        return await record(desk, order.id, Denied(code="DEADLINE_PASSED", detail="the order's deadline passed before it could be sent"))
-    if current.cancel_requested_at is not None:
-        return await record(desk, order.id, Denied(code="CANCELED_BEFORE_SENDING", detail="canceled before it was sent"))
-    if await _is_switched_off(desk, order.broker_id):
-        return await record(desk, order.id, Denied(code="BROKER_INACTIVE", detail="the broker account was switched off or paused"))
+    refusal = await _refusal(desk, current)
+    if refusal is not None:
+        return await record(desk, order.id, refusal, only_from=OrderState.INTENT)
     desk.lease.lose()
     desk.bus.publish(
         OrderChanged(

@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 MAX_AGE: Final = timedelta(seconds=60)
 _POLL_S: Final = 1.0
 _SETTLE_POLL_S: Final = 0.1
+#: Longer than any doubt lasts by itself. One that needs a person must not hold up the webhook for ever; the order's own state tells of it.
+_SETTLE_S: Final = 120.0
 _PURGE_EVERY_S: Final = 3600.0
 _REMEMBERED: Final = 10_000
 #: Whether there is an order at the venue is not known yet, so neither is what became of the alert.
@@ -185,7 +187,8 @@ class Inbox:
         Raises:
             Fenced: the role has moved; whoever holds it settles the order and decides.
         """
-        while order.state in _NOT_SETTLED:
+        give_up_at = time.monotonic() + _SETTLE_S
+        while order.state in _NOT_SETTLED and time.monotonic() < give_up_at:
             if not self._desk.lease.is_held:
                 raise Fenced(f"this process does not hold the role {self._desk.lease.role}")
             await asyncio.sleep(_SETTLE_POLL_S)

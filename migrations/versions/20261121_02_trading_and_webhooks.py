@@ -86,6 +86,10 @@ def _create_orders() -> None:
         sa.ForeignKeyConstraint(["broker_id"], ["brokers.id"], name=op.f("fk_orders_broker_id_brokers"), ondelete="RESTRICT"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_orders")),
     )
+    _index_orders()
+
+
+def _index_orders() -> None:
     op.create_index("ix_orders_delivery_id", "orders", ["delivery_id"], unique=False, postgresql_where=sa.text("delivery_id IS NOT NULL"))
     op.create_index(
         "ix_orders_next_check_at", "orders", ["next_check_at"], unique=False, postgresql_where=sa.text("next_check_at IS NOT NULL")

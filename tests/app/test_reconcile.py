@@ -2,6 +2,7 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -9,12 +10,14 @@ import pytest
 from app.core.ids import new_id
 from app.core.supervisor import Supervisor
 from app.domain.enums import Liquidity, OrderState, Side
-from app.domain.orders import Claimed, Fill, Reported
-from app.errors import Fenced, InvalidTransition, OrderNotFound
+from app.domain.orders import Claimed, Denied, Fill, Reported
+from app.errors import Conflict, ExchangeError, Fenced, InvalidTransition, OrderNotFound
+from app.exchanges.reports import trade_fills
 from app.trading.apply import record
 from app.trading.reconcile import Reconciler
 from app.trading.submit import submit
-from tests.app.conftest import Pieces, make_broker
+from tests.app.conftest import Pieces, make_broker, open_account
+from tests.app.scripted_client import scripted
 
 pytestmark = pytest.mark.asyncio
 
@@ -186,3 +189,117 @@ async def test_sell_that_never_was_a_buy_is_a_short(pieces: Pieces) -> None:
     await pieces.filled(Side.SELL)
     (position,) = await pieces.rows("SELECT quantity FROM positions")
     assert position["quantity"] == Decimal("-0.01")
+
+
+async def odd(*_: Any, **__: Any) -> Any:
+    raise TypeError("an answer nobody expected")
+
+
+async def hang(*_: Any, **__: Any) -> Any:
+    await asyncio.Event().wait()
+
+
+async def copied_to_another_account(pieces: Pieces) -> UUID:
+    """The orders of the account once more, in another account."""
+    broker_id = await make_broker(pieces.database, pieces.vault, pieces.user_id, api_key=open_account(pieces.emulator), name="Other")
+    await pieces.rows(
+        "INSERT INTO orders SELECT (jsonb_populate_record(o, jsonb_build_object('id', $2::text, 'broker_id', $1::text))).* FROM orders o",
+        str(broker_id),
+        str(new_id()),
+    )
+    return broker_id
+
+
+async def test_answer_that_breaks_our_reading_harms_no_other_order_and_no_other_account(pieces: Pieces) -> None:
+    order = await pieces.filled()
+    await leave_submitting(pieces, order.id)
+    desk, _ = await scripted(pieces.desk, await copied_to_another_account(pieces), fetch_order=odd)
+    reconciler = Reconciler(desk, interval_s=1)
+    assert await reconciler.once() == 2
+    assert (await pieces.order(order.id)).state is OrderState.FILLED
+    assert await reconciler.once() == 1
+
+
+async def test_number_that_no_column_can_hold_harms_no_other_order(pieces: Pieces) -> None:
+    order_id = await claimed(pieces)
+    other = await pieces.filled()
+    await pieces.rows("UPDATE orders SET state = 'submitting', filled_quantity = 0, fills_quantity = 0 WHERE id = $1", other.id)
+    absurd = report(OrderState.FILLED, "1E+30", fill("1", "1E+30"))
+
+    async def answer(_symbol: str, *, client_order_id: str, **_: Any) -> Reported:
+        return absurd if client_order_id != other.client_order_id else report(OrderState.FILLED, str(other.quantity), venue_order_id="78")
+
+    await pieces.rows("UPDATE orders SET venue_order_id = NULL")
+    desk, _ = await scripted(pieces.desk, pieces.broker_id, fetch_order=answer)
+    await Reconciler(desk, interval_s=1).once()
+    assert (await pieces.order(order_id)).state is OrderState.UNKNOWN
+    assert (await pieces.order(other.id)).state is OrderState.FILLED
+
+
+async def test_venue_whose_order_ids_begin_again_leaves_the_second_order_as_it_is(pieces: Pieces) -> None:
+    first, second = await claimed(pieces), await claimed(pieces)
+    await record(pieces.desk, first, report(OrderState.OPEN, "0", venue_order_id="1"))
+    with pytest.raises(Conflict):
+        await record(pieces.desk, second, report(OrderState.OPEN, "0", venue_order_id="1"))
+    assert (await pieces.order(second)).state is OrderState.SUBMITTING
+
+
+async def test_slow_account_holds_up_nobody_elses_doubt(pieces: Pieces) -> None:
+    order = await pieces.filled()
+    await leave_submitting(pieces, order.id)
+    desk, _ = await scripted(pieces.desk, await copied_to_another_account(pieces), fetch_order=hang)
+    async with Supervisor(on_fatal=lambda: None) as supervisor:
+        supervisor.start("reconcile", Reconciler(desk, interval_s=0.1).run)
+        for _ in range(2):
+            async with asyncio.timeout(10):
+                while (await pieces.order(order.id)).state is not OrderState.FILLED:  # noqa: ASYNC110  # another task's row
+                    await asyncio.sleep(0.02)
+            await leave_submitting(pieces, order.id)
+        assert supervisor.health["reconcile"].restarts == 0
+
+
+async def test_slow_resting_orders_hold_up_no_doubt_of_their_own_account(pieces: Pieces) -> None:
+    order = await pieces.filled()
+    resting = (await pieces.submit(pieces.limit("50000.00"))).order
+    real = await pieces.connections.client(pieces.broker_id)
+
+    async def answer(symbol: str, *, client_order_id: str, **fields: Any) -> Any:
+        await asyncio.sleep(30 if client_order_id == resting.client_order_id else 0)
+        return await real.fetch_order(symbol, client_order_id=client_order_id, **fields)
+
+    desk, client = await scripted(pieces.desk, pieces.broker_id, fetch_order=answer)
+    async with Supervisor(on_fatal=lambda: None) as supervisor:
+        supervisor.start("reconcile", Reconciler(desk, interval_s=0.1).run)
+        async with asyncio.timeout(10):
+            while not client.asked.count("fetch_order"):  # noqa: ASYNC110  # asked by another task
+                await asyncio.sleep(0.02)
+            await leave_submitting(pieces, order.id)
+            while (await pieces.order(order.id)).state is not OrderState.FILLED:  # noqa: ASYNC110  # another task's row
+                await asyncio.sleep(0.02)
+
+
+async def test_trade_with_oneself_is_a_fill_of_both_orders(pieces: Pieces) -> None:
+    for number, order_id in enumerate([await claimed(pieces), await claimed(pieces)]):
+        await record(pieces.desk, order_id, report(OrderState.FILLED, "1", fill("9", "1"), venue_order_id=str(number)))
+        assert (await pieces.order(order_id)).fills_quantity == Decimal(1)
+    assert len(await pieces.rows("SELECT 1 FROM fills WHERE trade_id = '9'")) == 2
+
+
+async def test_trade_that_is_told_twice_in_one_report_is_counted_once(pieces: Pieces) -> None:
+    order_id = await claimed(pieces)
+    order = await record(pieces.desk, order_id, report(OrderState.PARTIAL, "0.4", fill("1", "0.4"), fill("1", "0.4")))
+    assert (order.fills_quantity, order.filled_quantity) == (Decimal("0.4"), Decimal("0.4"))
+    (position,) = await pieces.rows("SELECT quantity FROM positions")
+    assert position["quantity"] == Decimal("0.4")
+
+
+async def test_trade_without_an_id_is_not_counted() -> None:
+    trade = {"id": None, "price": "1", "amount": "1", "timestamp": 1617151923742, "takerOrMaker": "taker"}
+    with pytest.raises(ExchangeError):
+        trade_fills([trade], quote="USDT")
+
+
+async def test_order_that_was_claimed_a_moment_ago_is_not_denied(pieces: Pieces) -> None:
+    order_id = await claimed(pieces)
+    late = Denied(code="DEADLINE_PASSED", detail="too late")
+    assert (await record(pieces.desk, order_id, late, only_from=OrderState.INTENT)).state is OrderState.SUBMITTING

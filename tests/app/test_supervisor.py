@@ -2,10 +2,13 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import asyncpg
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from app.core import supervisor as module
 from app.core.events import EventBus
+from app.core.outage import is_database_gone
 from app.core.supervisor import Beat, Health, Supervisor
 
 pytestmark = pytest.mark.asyncio
@@ -76,9 +79,53 @@ async def test_process_is_asked_to_stop_when_a_loop_fails_for_good() -> None:
 
     async with Supervisor(max_restarts=1, on_fatal=fatal.set) as supervisor:
         supervisor.start("loop", fails)
+        assert not supervisor.has_failed
         async with asyncio.timeout(5):
             await fatal.wait()
     assert starts == 2
+    assert supervisor.has_failed
+
+
+async def test_outage_of_the_database_is_waited_out_however_long_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_pause_s", lambda _: 0.001)
+    fatal = asyncio.Event()
+    starts = 0
+
+    async def works_after_a_while(beat: Beat) -> None:
+        nonlocal starts
+        starts += 1
+        if starts <= 30:
+            raise ExceptionGroup("tasks", [ConnectionRefusedError("no server")])
+        await for_ever(beat)
+
+    async with Supervisor(max_restarts=1, on_fatal=fatal.set, is_outage=is_database_gone) as supervisor:
+        supervisor.start("loop", works_after_a_while)
+        await until(lambda: starts == 31)
+        assert (supervisor.health["loop"].restarts, supervisor.has_failed, fatal.is_set()) == (0, False, False)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (asyncpg.exceptions.AdminShutdownError("bye"), True),
+        (asyncpg.InterfaceError("connection is closed"), True),
+        (ConnectionResetError(), True),
+        (asyncpg.UniqueViolationError("twice"), False),
+        (asyncpg.NumericValueOutOfRangeError("too much"), False),
+        (TypeError("odd"), False),
+    ],
+)
+async def test_only_a_database_that_is_away_is_an_outage(error: Exception, *, expected: bool) -> None:
+    wrapped = asyncpg_error(error)
+    assert (is_database_gone(error), is_database_gone(ExceptionGroup("tasks", [KeyError(), error]))) == (expected, expected)
+    assert is_database_gone(wrapped) is expected
+
+
+def asyncpg_error(error: Exception) -> DBAPIError:
+    """As SQLAlchemy wraps what its driver raised."""
+    driver_error = Exception(str(error))
+    driver_error.__cause__ = error
+    return DBAPIError("SELECT 1", None, driver_error)
 
 
 async def test_loop_that_was_well_for_long_starts_counting_anew() -> None:

@@ -1,0 +1,83 @@
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from app.core.supervisor import Supervisor
+from app.exchanges.port import Balance, Ticker
+from app.trading import portfolio as module
+from app.trading.portfolio import PortfolioLoop
+from tests.app.conftest import Pieces, make_broker, open_account
+from tests.app.scripted_client import scripted
+
+pytestmark = pytest.mark.asyncio
+
+
+def balance(asset: str, free: str) -> Balance:
+    return Balance(asset=asset, free=Decimal(free), locked=Decimal(0))
+
+
+def holding(**free: str) -> Any:
+    async def answer() -> dict[str, Balance]:
+        return {asset: balance(asset, amount) for asset, amount in free.items()}
+
+    return answer
+
+
+async def odd(*_: Any, **__: Any) -> Any:
+    raise TypeError("an answer nobody expected")
+
+
+async def hang(*_: Any, **__: Any) -> Any:
+    await asyncio.Event().wait()
+
+
+async def stored(pieces: Pieces) -> dict[str, Decimal | None]:
+    rows = await pieces.rows("SELECT asset, value_usdt FROM balances WHERE broker_id = $1", pieces.broker_id)
+    return {row["asset"]: row["value_usdt"] for row in rows}
+
+
+async def other_account(pieces: Pieces) -> Any:
+    return await make_broker(pieces.database, pieces.vault, pieces.user_id, api_key=open_account(pieces.emulator), name="Other")
+
+
+async def test_junk_token_beyond_all_numbers_is_left_out(pieces: Pieces) -> None:
+    desk, _ = await scripted(pieces.desk, pieces.broker_id, fetch_balances=holding(USDT="5", JUNK="1E+30"))
+    await PortfolioLoop(desk, interval_s=60).refresh(None)
+    assert await stored(pieces) == {"USDT": Decimal(5)}
+    assert [row["equity_usdt"] for row in await pieces.rows("SELECT equity_usdt FROM equity_snapshots")] == [Decimal(5)]
+
+
+async def test_accounts_with_odd_answers_or_none_do_not_stop_the_others(pieces: Pieces, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BUDGET_S", 0.2)
+    desk = pieces.desk
+    for answer in (odd, hang):
+        broker_id = await make_broker(
+            pieces.database, pieces.vault, pieces.user_id, api_key=open_account(pieces.emulator), name=answer.__name__
+        )
+        desk, _ = await scripted(desk, broker_id, fetch_balances=answer)
+    await PortfolioLoop(desk, interval_s=60).refresh(None)
+    assert "USDT" in await stored(pieces)
+
+
+async def test_slow_account_does_not_keep_the_loop_from_the_others(pieces: Pieces) -> None:
+    desk, _ = await scripted(pieces.desk, await other_account(pieces), fetch_balances=hang)
+    async with Supervisor(on_fatal=lambda: None) as supervisor:
+        supervisor.start("portfolio", PortfolioLoop(desk, interval_s=0.05).run)
+        async with asyncio.timeout(10):
+            while len(await pieces.rows("SELECT 1 FROM equity_snapshots")) < 3:  # noqa: ASYNC110  # another task's rows, in PostgreSQL
+                await asyncio.sleep(0.02)
+        assert supervisor.health["portfolio"].restarts == 0
+
+
+async def test_price_of_an_asset_the_feed_does_not_watch_is_asked_once_and_remembered(pieces: Pieces) -> None:
+    async def price(symbol: str) -> Ticker:
+        return Ticker(symbol=symbol, last=Decimal(60000), bid=None, ask=None, at=pieces.desk.clock.now())
+
+    desk, client = await scripted(pieces.desk, pieces.broker_id, fetch_balances=holding(BTC="2", UNLISTED="1"), fetch_ticker=price)
+    loop = PortfolioLoop(desk, interval_s=60)
+    for _ in range(3):
+        await loop.refresh(None)
+    assert await stored(pieces) == {"BTC": Decimal(120000), "UNLISTED": None}
+    assert client.asked.count("fetch_ticker") == 1
