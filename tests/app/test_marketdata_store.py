@@ -17,7 +17,7 @@ from app.marketdata.bulk import CANDLE_DTYPE, decode
 from app.marketdata.models import CandleSource
 from app.marketdata.queries import read_chart
 from app.marketdata.store import CandleStore, Close
-from tests.exchanges.shared_data import candle_rows
+from tests.recorded import candle_rows
 
 START = datetime(2026, 1, 31, 23, 58, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -7,7 +7,7 @@ import pytest
 
 from app.domain.candles import Timeframe
 from app.exchanges.binance_messages import Acknowledged, AggTrade, BookTicker, KlineEvent, ServerShutdown, parse
-from tests.exchanges.shared_data import candle_rows, captured_frames
+from tests.recorded import candle_rows, captured_frames
 
 CAPTURES = [
     "binance-spot-2021-04-04-btc-eth-dot.jsonl.gz",

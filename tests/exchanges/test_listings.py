@@ -9,7 +9,7 @@ import pytest
 from app.exchanges.catalogue import EXCHANGES
 from app.exchanges.listings import spot_listings
 from app.exchanges.venue_class import layered
-from tests.exchanges.shared_data import shared_file
+from tests.recorded import shared_file
 
 
 async def _markets(name: str) -> tuple[dict[str, Any], dict[str, Any], int]:

@@ -1,23 +1,22 @@
-"""Real candles and captures that lie beside the repository; tests that read them are skipped where they are absent."""
+"""Reads the recorded candles, captures and replies; tests that need them are skipped where they are absent."""
 
 import csv
 import gzip
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-_ROOT = Path(os.environ.get("ARISTOBOT_SHARED_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
+from tests.shared_data import shared_data
 
 
 def shared_file(name: str) -> Path:
     """Return the path of a file of the set, or skip the test."""
-    path = _ROOT / name
+    path = shared_data() / name
     if not path.exists():
-        pytest.skip(f"{path} is not here; ARISTOBOT_SHARED_DATA names the folder that holds it")
+        pytest.skip(f"{name} is not among the recorded market data")
     return path
 
 
