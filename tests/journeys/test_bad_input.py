@@ -88,6 +88,9 @@ def nothing_is_bought_and_nothing_breaks(trader: Trader) -> Iterator[None]:
 def test_an_alert_that_cannot_be_traded_is_logged_with_its_reason(
     trader: Trader, raw: bytes, decision: str, code: str, words: tuple[str, ...]
 ) -> None:
+    # Before the feed has brought a price only the exchange can tell that an order is worth too little.
+    chart = "/api/ohlcv?symbol=BTCUSDT&limit=1"
+    eventually(lambda: trader.call("GET", chart)["is_last_open"], "the feed has a price", within_s=20)
     answer = trader.knock(raw)
     assert answer.status_code == 202, answer.text
     found = trader.decided(answer.json()["delivery_id"])
