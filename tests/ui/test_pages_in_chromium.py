@@ -1,3 +1,4 @@
+import asyncio
 import shutil
 import socket
 from collections.abc import AsyncIterator
@@ -40,9 +41,12 @@ def build_app(templating: Templating, assets: Assets) -> Starlette:
             orders = templating.partial(
                 "fragments/trading/_orders.html", sample_views.orders(), target="orders", reader=sample_views.shell().reader
             )
-            yield 'event: candle\ndata: {"s":"BTC/USDT","tf":"1m","t":1740005940000,"o":11,"h":99,"l":10,"c":42,"v":1,"x":false}\n\n'
-            yield "".join(f"data: {line}\n" for line in orders.splitlines()) + "\n"
-            yield 'event: toast\ndata: {"level":"success","text":"Order filled"}\n\n'
+            # Again and again, as a live server does: a page that is still loading may miss the first.
+            for _ in range(20):
+                yield 'event: candle\ndata: {"s":"BTC/USDT","tf":"1m","t":1740005940000,"o":11,"h":99,"l":10,"c":42,"v":1,"x":false}\n\n'
+                yield "".join(f"data: {line}\n" for line in orders.splitlines()) + "\n"
+                yield 'event: toast\ndata: {"level":"success","text":"Order filled"}\n\n'
+                await asyncio.sleep(0.4)
 
         return StreamingResponse(messages(), media_type="text/event-stream")
 
