@@ -15,10 +15,21 @@ from app.domain.instruments import Instrument
 from app.domain.orders import Fill, Reported
 from app.errors import AppError, ExchangeError, ExchangeUnavailable, NotSent, OutcomeUnknown, RetryableError, Unsupported
 from app.exchanges import reports
+from app.exchanges.capabilities import capabilities_of
 from app.exchanges.errors import Outcome, classify, is_clock_error, is_unknown_order, read_error, scrub, write_error
 from app.exchanges.identity import identity_of
 from app.exchanges.markets import MarketsSource
-from app.exchanges.port import Balance, Guard, OrderRequest, Ticker
+from app.exchanges.port import (
+    Balance,
+    Guard,
+    OcoReport,
+    OcoRequest,
+    OrderRequest,
+    ReplaceOutcome,
+    Ticker,
+    VenueOrder,
+    VenueTrade,
+)
 from app.exchanges.venue_class import CURRENT_CALL, RunningCall
 from app.exchanges.venue_setup import RECV_WINDOW_MS
 
@@ -53,6 +64,7 @@ class CcxtClient:
         self._source = source
         self._clock = clock
         self._generation = 0
+        self.capabilities = capabilities_of(self.exchange)
         self._identity = identity_of(self.exchange)
         self._is_binance = self.exchange in _BINANCE_FAMILY
 
@@ -83,8 +95,23 @@ class CcxtClient:
             CURRENT_CALL.reset(token)
         return self._acknowledged(order, call)
 
-    async def cancel_order(self, symbol: str, *, client_order_id: str, venue_order_id: str | None) -> Reported | None:
+    async def place_oco(self, request: OcoRequest, *, guard: Guard) -> OcoReport:
+        """Refuse: no venue's capabilities promise it yet."""
+        del guard
+        raise Unsupported(f"{self.exchange} has no order pairs for {request.target.symbol} that this version sends")
+
+    async def replace_order(
+        self, request: OrderRequest, *, old_client_order_id: str, old_venue_order_id: str | None, guard: Guard
+    ) -> ReplaceOutcome:
+        """Refuse: no venue's capabilities promise it yet."""
+        del old_client_order_id, old_venue_order_id, guard
+        raise Unsupported(f"{self.exchange} cannot replace an order of {request.symbol} in one step")
+
+    async def cancel_order(
+        self, symbol: str, *, client_order_id: str, venue_order_id: str | None, type: OrderType = OrderType.LIMIT
+    ) -> Reported | None:
         """Ask the venue to cancel; None when it does not know the order (ask again before believing it)."""
+        del type
         if venue_order_id is None and not self._identity.finds_by_client_id:
             found = await self._find(symbol, client_order_id, venue_order_id=None)
             if found is None:
@@ -112,8 +139,11 @@ class CcxtClient:
             return report
         return await self._completed(symbol, client_order_id, report)
 
-    async def fetch_order(self, symbol: str, *, client_order_id: str, venue_order_id: str | None) -> Reported | None:
+    async def fetch_order(
+        self, symbol: str, *, client_order_id: str, venue_order_id: str | None, type: OrderType = OrderType.LIMIT
+    ) -> Reported | None:
         """Return what the venue knows of the order, with its fills, or None when it does not know it."""
+        del type
         order = await self._find(symbol, client_order_id, venue_order_id=venue_order_id)
         if order is None:
             return None
@@ -122,6 +152,32 @@ class CcxtClient:
         if not report.filled_quantity:
             return report
         return replace(report, fills=await self._fills(symbol, report.venue_order_id))
+
+    async def fetch_open_orders(self, symbol: str | None = None) -> list[VenueOrder]:
+        """Return the account's open orders, ours or not, without their fills."""
+        if symbol is None and not self.capabilities.lists_all_open_orders:
+            raise Unsupported(f"{self.exchange} lists open orders of one symbol at a time")
+        return self._listed(await self._read(self._ccxt.fetch_open_orders, symbol))
+
+    async def fetch_recent_orders(self, symbol: str, *, since: datetime) -> list[VenueOrder]:
+        """Return the orders of `symbol` created since then, finished ones too, without their fills."""
+        if not self._ccxt.has.get("fetchOrders"):
+            raise Unsupported(f"{self.exchange} does not list its finished orders")
+        return self._listed(await self._read(self._ccxt.fetch_orders, symbol, to_milliseconds(since)))
+
+    async def fetch_trades(self, symbol: str, *, after_trade_id: str | None = None, since: datetime | None = None) -> list[VenueTrade]:
+        """Return the account's executions in `symbol`, oldest first."""
+        parameters: dict[str, Any] = {}
+        if after_trade_id is not None and self.capabilities.trades_by_id:
+            parameters["fromId"] = str(int(after_trade_id) + 1)
+        milliseconds = None if since is None or parameters else to_milliseconds(since)
+        trades = await self._read(self._ccxt.fetch_my_trades, symbol, milliseconds, _MOST_TRADES if self._is_binance else None, parameters)
+        with _reading("trades"):
+            return reports.account_trades(trades, quote=symbol.partition("/")[2])
+
+    def _listed(self, orders: Any) -> list[VenueOrder]:
+        with _reading("orders"):
+            return [reports.venue_order(order) for order in orders]
 
     async def fetch_balances(self) -> dict[str, Balance]:
         """Return the account's assets that are not zero, by asset."""

@@ -11,9 +11,10 @@ from decimal import Decimal
 from typing import Protocol
 
 from app.domain.candles import Candle, Timeframe
-from app.domain.enums import OrderType, Side, TimeInForce
+from app.domain.enums import Lane, OrderType, Side, TimeInForce
 from app.domain.instruments import Instrument
 from app.domain.orders import Fill, Reported
+from app.exchanges.capabilities import Capabilities
 
 #: Called in the last moment before a write leaves; raises NotSent to stop it (lease lost, deadline passed).
 Guard = Callable[[], None]
@@ -24,6 +25,8 @@ class OrderRequest:
     """An order as it goes to the venue: quantised, checked and already committed as `submitting`.
 
     `sent_at` becomes the request's timestamp, so that a paused process that wakes too late is refused by the venue (recvWindow).
+    A market buy may say `notional` (quote units to spend): the venue then gets that and not the quantity, which is only our estimate.
+    `trailing_delta` is the fraction at which a trailing stop follows; its `trigger_price`, where given, is the price that activates it.
     """
 
     client_order_id: str
@@ -36,6 +39,66 @@ class OrderRequest:
     time_in_force: TimeInForce
     post_only: bool
     sent_at: datetime
+    notional: Decimal | None = None
+    trailing_delta: Decimal | None = None
+    lane: Lane = Lane.ENTRY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OcoRequest:
+    """Two orders of which the venue lets at most one trade: `target` is a limit, `stop` waits for its trigger.
+
+    Both are of the same symbol, side and quantity.
+    """
+
+    list_client_order_id: str
+    target: OrderRequest
+    stop: OrderRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OcoReport:
+    """What the venue says of the two legs."""
+
+    target: Reported
+    stop: Reported
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaceOutcome:
+    """What became of an order and of the one that was to take its place, in one call of the venue.
+
+    `canceled` is what the old one then looked like; None means that it still stands as it was. `created` is the new one; None means that
+    the venue definitely did not take it, and `refusal` says why.
+    """
+
+    canceled: Reported | None
+    created: Reported | None
+    refusal: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VenueOrder:
+    """An order in the venue's own lists, ours or not. `type` is None where the venue has a kind we do not know."""
+
+    symbol: str
+    client_order_id: str | None
+    side: Side
+    type: OrderType | None
+    quantity: Decimal
+    price: Decimal | None
+    trigger_price: Decimal | None
+    created_at: datetime | None
+    report: Reported
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VenueTrade:
+    """One execution of the account, with the venue's id of its order."""
+
+    venue_order_id: str
+    side: Side
+    fill: Fill
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +142,7 @@ class ExchangeClient(Protocol):
     """One broker account at one exchange (or public data only, without credentials)."""
 
     exchange: str
+    capabilities: Capabilities
 
     async def instruments(self) -> dict[str, Instrument]:
         """Return the venue's spot instruments by unified symbol (`BTC/USDT`)."""
@@ -86,11 +150,48 @@ class ExchangeClient(Protocol):
     async def place_order(self, request: OrderRequest, *, guard: Guard) -> Reported:
         """Send exactly one request; never repeated here. Raises as the module says."""
 
-    async def cancel_order(self, symbol: str, *, client_order_id: str, venue_order_id: str | None) -> Reported | None:
-        """Ask the venue to cancel; None when it does not know the order (ask again before believing it)."""
+    async def place_oco(self, request: OcoRequest, *, guard: Guard) -> OcoReport:
+        """Send both legs in one request; only where `capabilities.has_oco`. Raises as `place_order`, for both together."""
 
-    async def fetch_order(self, symbol: str, *, client_order_id: str, venue_order_id: str | None) -> Reported | None:
-        """Return what the venue knows of the order, with its fills, or None when it does not know it."""
+    async def replace_order(
+        self, request: OrderRequest, *, old_client_order_id: str, old_venue_order_id: str | None, guard: Guard
+    ) -> ReplaceOutcome:
+        """Cancel the old order and place the new one in one request; only where `capabilities.has_replace`.
+
+        Raises as `place_order`; OutcomeUnknown leaves both orders in doubt.
+        """
+
+    async def cancel_order(
+        self, symbol: str, *, client_order_id: str, venue_order_id: str | None, type: OrderType = OrderType.LIMIT
+    ) -> Reported | None:
+        """Ask the venue to cancel; None when it does not know the order (ask again before believing it).
+
+        `type` is the order's, because some venues keep waiting orders in a place of their own.
+        """
+
+    async def fetch_order(
+        self, symbol: str, *, client_order_id: str, venue_order_id: str | None, type: OrderType = OrderType.LIMIT
+    ) -> Reported | None:
+        """Return what the venue knows of the order, with its fills, or None when it does not know it. `type` as in `cancel_order`."""
+
+    async def fetch_open_orders(self, symbol: str | None = None) -> list[VenueOrder]:
+        """Return the account's open orders, ours or not, without their fills; of one symbol, or of all where the venue offers that.
+
+        Raises:
+            Unsupported: the venue lists open orders by symbol only, and none was given.
+        """
+
+    async def fetch_recent_orders(self, symbol: str, *, since: datetime) -> list[VenueOrder]:
+        """Return the orders of `symbol` created since then, finished ones too, without fills; at most the venue's page, oldest first."""
+
+    async def fetch_trades(self, symbol: str, *, after_trade_id: str | None = None, since: datetime | None = None) -> list[VenueTrade]:
+        """Return the account's executions in `symbol`, oldest first, at most the venue's page.
+
+        Args:
+            symbol: Unified symbol.
+            after_trade_id: Only later ones, where the venue counts its trades (`capabilities.trades_by_id`); else ignored.
+            since: Only from that moment on.
+        """
 
     async def fetch_balances(self) -> dict[str, Balance]:
         """Return the account's assets that are not zero, by asset."""
@@ -110,4 +211,19 @@ class ExchangeClient(Protocol):
         """Release connections; the client is dead afterwards."""
 
 
-__all__ = ["Balance", "Credentials", "ExchangeClient", "Fill", "Guard", "OrderRequest", "Reported", "Ticker"]
+__all__ = [
+    "Balance",
+    "Capabilities",
+    "Credentials",
+    "ExchangeClient",
+    "Fill",
+    "Guard",
+    "OcoReport",
+    "OcoRequest",
+    "OrderRequest",
+    "ReplaceOutcome",
+    "Reported",
+    "Ticker",
+    "VenueOrder",
+    "VenueTrade",
+]

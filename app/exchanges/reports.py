@@ -5,10 +5,10 @@ from decimal import Decimal
 from typing import Any, Final
 
 from app.domain.candles import Candle, from_milliseconds
-from app.domain.enums import Liquidity, OrderState
+from app.domain.enums import Liquidity, OrderState, OrderType, Side
 from app.domain.orders import Fill, Reported
 from app.errors import OutcomeUnknown
-from app.exchanges.port import Balance, Ticker
+from app.exchanges.port import Balance, Ticker, VenueOrder, VenueTrade
 
 _ZERO: Final = Decimal(0)
 #: ccxt's unified statuses, and Binance's raw ones that ccxt passes through. `open` and `closed` need the filled quantity too.
@@ -20,6 +20,16 @@ _STATES: Final = {
     "canceled": OrderState.CANCELED,
     "expired": OrderState.EXPIRED,
     "rejected": OrderState.REJECTED,
+}
+#: Source: binance-spot-api-docs enums.md.
+_BINANCE_TYPES: Final = {
+    "MARKET": OrderType.MARKET,
+    "LIMIT": OrderType.LIMIT,
+    "LIMIT_MAKER": OrderType.LIMIT,
+    "STOP_LOSS": OrderType.STOP_MARKET,
+    "STOP_LOSS_LIMIT": OrderType.STOP_LIMIT,
+    "TAKE_PROFIT": OrderType.TAKE_PROFIT,
+    "TAKE_PROFIT_LIMIT": OrderType.TAKE_PROFIT_LIMIT,
 }
 
 
@@ -106,6 +116,41 @@ def _fill(trade: Mapping[str, Any], quote: str) -> Fill:
         liquidity=Liquidity.MAKER if trade.get("takerOrMaker") == "maker" else Liquidity.TAKER,
         executed_at=from_milliseconds(int(trade["timestamp"])),
     )
+
+
+def account_trades(trades: Sequence[Mapping[str, Any]], *, quote: str) -> list[VenueTrade]:
+    """Return ccxt's account trades with their orders' ids, oldest first.
+
+    Raises:
+        OutcomeUnknown: a trade has no id, so that it could be counted twice.
+    """
+    found = [VenueTrade(venue_order_id=str(trade["order"]), side=Side(trade["side"]), fill=_fill(trade, quote)) for trade in trades]
+    return sorted(found, key=lambda trade: trade.fill.executed_at)
+
+
+def venue_order(order: Mapping[str, Any]) -> VenueOrder:
+    """Return ccxt's order of a list. An order by notional that has not filled yet has quantity 0."""
+    created = order.get("timestamp")
+    return VenueOrder(
+        symbol=str(order["symbol"]),
+        client_order_id=order.get("clientOrderId") or None,
+        side=Side(order["side"]),
+        type=_kind(order),
+        quantity=_decimal(order.get("amount")) or _ZERO,
+        price=_decimal(order.get("price")) or None,
+        trigger_price=_decimal(order.get("triggerPrice")) or None,
+        created_at=None if created is None else from_milliseconds(int(created)),
+        report=order_report(order),
+    )
+
+
+def _kind(order: Mapping[str, Any]) -> OrderType | None:
+    info = order.get("info") or {}
+    named = _BINANCE_TYPES.get(str(info.get("type")))
+    if named is not None:
+        return named
+    kind = str(order.get("type"))
+    return OrderType(kind) if kind in ("market", "limit") and not order.get("triggerPrice") else None
 
 
 def balances(reply: Mapping[str, Any]) -> dict[str, Balance]:

@@ -18,11 +18,14 @@ ORDER_STATES = {
 ORDER_TYPES = {
     "market": N_("Market"),
     "limit": N_("Limit"),
+    "stop_market": N_("Stop"),
     "stop_limit": N_("Stop limit"),
+    "take_profit": N_("Take profit"),
     "take_profit_limit": N_("Take profit limit"),
+    "trailing_stop": N_("Trailing stop"),
 }
 SIDES = {"buy": N_("Buy"), "sell": N_("Sell"), "long": N_("Long"), "short": N_("Short")}
-SOURCES = {"manual": N_("Manual"), "webhook": N_("Webhook"), "bot": N_("Bot")}
+SOURCES = {"manual": N_("Manual"), "webhook": N_("Webhook"), "bot": N_("Bot"), "recovered": N_("Recovered")}
 DECISIONS = {
     "executed": N_("Executed"),
     "denied": N_("Denied"),
