@@ -10,6 +10,7 @@ from app.domain.enums import Liquidity, Side
 from app.domain.fees import FeeRates, fee_on_received, received_amount
 from app.domain.matching import BookFill, BookOrder, MatchingEngine, Outcome, TapePrint, is_marketable, is_triggered, take
 from app.emulator.bars import Trade
+from app.emulator.changes import ExecutionType, Listener, Publisher
 from app.emulator.errors import VenueError
 from app.emulator.ledger import ZERO, Account, Balance, Execution, NewOrder, OrderRecord, book_order
 from app.emulator.market import SymbolMarket
@@ -31,6 +32,12 @@ class Exchange:
         self.changes = 0
         """Counts every change of state, so that the snapshot knows when there is something to write."""
         self._wall_ms = wall_ms
+        self._publisher = Publisher()
+
+    @property
+    def listeners(self) -> list[Listener]:
+        """Who is told of every change; add and remove freely."""
+        return self._publisher.listeners
 
     def market(self, symbol: str) -> SymbolMarket:
         """Return a listed symbol's market.
@@ -105,12 +112,14 @@ class Exchange:
         if not request.stop_price:
             order.working_time = order.time
         if order.type != "MARKET":
-            account.lock(self._paying_asset(order), order.locked)
+            self._lock(order, order.locked)
+        self._publisher.order(order, ExecutionType.NEW, time=order.time)
         self._apply(engine.submit(book_order(order, order.order_id), market.depth()), time=order.time)
+        self._publisher.flush(self.accounts, time=order.update_time)
         return order
 
-    def cancel(self, order: OrderRecord) -> OrderRecord:
-        """Cancel an open order and give back what it locked.
+    def cancel(self, order: OrderRecord, *, request_id: str | None = None) -> OrderRecord:
+        """Cancel an open order and give back what it locked; `request_id` is the client id of the request, if it has one.
 
         Raises:
             VenueError: -2011, it is not open.
@@ -118,7 +127,8 @@ class Exchange:
         if not order.is_open:
             raise VenueError.unknown_on_cancel()
         self.engines[order.symbol].cancel(str(order.order_id))
-        self._close(order, "CANCELED", time=self._wall_ms())
+        self._close(order, ExecutionType.CANCELED, time=self._wall_ms(), request_id=request_id or order.cancel_id)
+        self._publisher.flush(self.accounts, time=order.update_time)
         return order
 
     def cancel_all(self, account: Account, symbol: str | None = None) -> list[OrderRecord]:
@@ -131,6 +141,7 @@ class Exchange:
         if len(engine) > 0:
             outcome = engine.trade(TapePrint(price=trade.price, quantity=trade.quantity), self.markets[symbol].depth())
             self._apply(outcome, time=time)
+            self._publisher.flush(self.accounts, time=time)
 
     def restore(self, accounts: Iterable[Account], *, last_order_id: int, last_execution_id: int) -> None:
         """Take over what a snapshot held; open orders go back into the book in the order they came."""
@@ -180,21 +191,28 @@ class Exchange:
         rules = self.markets[order.symbol].rules
         return rules.quote if order.side is Side.BUY else rules.base
 
+    def _lock(self, order: OrderRecord, amount: Decimal) -> None:
+        """Move `amount` of what an order pays with from free to locked; negative gives it back."""
+        asset = self._paying_asset(order)
+        self.accounts[order.api_key].lock(asset, amount)
+        self._publisher.touch(order.api_key, asset)
+
     def _apply(self, outcome: Outcome, *, time: int) -> None:
         for order_id in outcome.triggered:
             woken = self.orders[int(order_id)]
             woken.working_time = woken.update_time = time
             self.changes += 1
+            self._publisher.order(woken, ExecutionType.NEW, time=time)
         for fill in outcome.fills:
-            self._settle(self.orders[int(fill.order_id)], fill, time=time)
+            order = self.orders[int(fill.order_id)]
+            if order.notional and order.executed == ZERO:
+                # What a notional order buys is known only now; the venue then reports it as the order's quantity.
+                order.quantity = sum((each.quantity for each in outcome.fills if each.order_id == fill.order_id), ZERO)
+            self._settle(order, fill, is_last=order.remaining == fill.quantity and fill.order_id not in outcome.expired, time=time)
         for order_id in outcome.expired:
-            self._close(self.orders[int(order_id)], "EXPIRED", time=time)
-        for order_id in {fill.order_id for fill in outcome.fills}:
-            order = self.orders[int(order_id)]
-            if order.is_open:
-                self._advance_status(order)
+            self._close(self.orders[int(order_id)], ExecutionType.EXPIRED, time=time)
 
-    def _settle(self, order: OrderRecord, fill: BookFill, *, time: int) -> None:
+    def _settle(self, order: OrderRecord, fill: BookFill, *, is_last: bool, time: int) -> None:
         account, rules = self.accounts[order.api_key], self.markets[order.symbol].rules
         cost = fill.price * fill.quantity
         is_buyer = order.side is Side.BUY
@@ -208,6 +226,9 @@ class Exchange:
         account.update_time = order.update_time = time
         order.executed += fill.quantity
         order.executed_quote += cost
+        order.status = "FILLED" if is_last else "PARTIALLY_FILLED"
+        if is_last:
+            account.open_orders.pop(order.order_id, None)
         self.last_execution_id += 1
         execution = Execution(
             id=self.last_execution_id,
@@ -224,22 +245,17 @@ class Exchange:
         order.executions.append(execution)
         account.executions.setdefault(order.symbol, []).append(execution)
         self.changes += 1
+        self._publisher.touch(order.api_key, paid, received)
+        self._publisher.order(order, ExecutionType.TRADE, time=time, execution=execution)
 
-    def _advance_status(self, order: OrderRecord) -> None:
-        if order.notional:
-            # What a notional order bought is known only now; the venue then reports it as the order's quantity.
-            order.quantity = order.executed
-        order.status = "FILLED" if order.remaining <= 0 else "PARTIALLY_FILLED"
-        if not order.is_open:
-            self.accounts[order.api_key].open_orders.pop(order.order_id, None)
-
-    def _close(self, order: OrderRecord, status: str, *, time: int) -> None:
+    def _close(self, order: OrderRecord, ending: ExecutionType, *, time: int, request_id: str = "") -> None:
         account = self.accounts[order.api_key]
         if order.type != "MARKET":
-            account.lock(self._paying_asset(order), -order.locked)
+            self._lock(order, -order.locked)
         if order.notional:
             order.quantity = order.executed
-        order.status = status
+        order.status = ending.value
         order.update_time = account.update_time = time
         account.open_orders.pop(order.order_id, None)
         self.changes += 1
+        self._publisher.order(order, ending, time=time, request_id=request_id)

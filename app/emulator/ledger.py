@@ -102,6 +102,11 @@ class OrderRecord:
         return self.quantity - self.executed
 
     @property
+    def cancel_id(self) -> str:
+        """The client id of a request to cancel it that gave none."""
+        return f"cancel{self.order_id:016d}"
+
+    @property
     def locked(self) -> Decimal:
         """What the open remainder keeps back: quote units for a buy, base units for a sell."""
         return self.remaining * self.price if self.side is Side.BUY else self.remaining

@@ -76,9 +76,8 @@ def cancel_order(venue: Venue, call: SignedCall) -> object:
     order = _find(call, symbol, only_open=True)
     if order is None:
         raise VenueError.unknown_on_cancel()
-    canceled = venue.exchange.cancel(order)
-    given = params.client_order_id(call.params, "newClientOrderId")
-    return rendering.canceled_order(canceled, given or f"cancel{order.order_id:016d}")
+    request_id = params.client_order_id(call.params, "newClientOrderId") or order.cancel_id
+    return rendering.canceled_order(venue.exchange.cancel(order, request_id=request_id), request_id)
 
 
 def open_orders(venue: Venue, call: SignedCall) -> object:
@@ -92,7 +91,7 @@ def cancel_open_orders(venue: Venue, call: SignedCall) -> object:
     canceled = venue.exchange.cancel_all(call.account, _symbol(venue, call))
     if not canceled:
         raise VenueError.unknown_on_cancel()
-    return [rendering.canceled_order(order, f"cancel{order.order_id:016d}") for order in canceled]
+    return [rendering.canceled_order(order, order.cancel_id) for order in canceled]
 
 
 def all_orders(venue: Venue, call: SignedCall) -> object:
