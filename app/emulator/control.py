@@ -10,7 +10,7 @@ from aiohttp import web
 from app.emulator import rendering
 from app.emulator.bars import MINUTE_MS
 from app.emulator.config import is_loopback
-from app.emulator.faults import STREAM_FAULTS, read_rule
+from app.emulator.faults import STREAM_FAULTS, read_event_modes, read_rule
 from app.emulator.venue import Venue
 from app.errors import AppError, Forbidden, InvalidInput
 
@@ -112,6 +112,8 @@ class _Control:
             self._venue.hub.close_all()
         elif rule.do == "ws_silent":
             self._venue.hub.silence(rule.for_ms)
+        elif rule.do == "user_events":
+            self._venue.faults.user_events.start(read_event_modes(rule.mode), for_ms=rule.for_ms)
         else:
             self._venue.faults.add(rule)
         return _json({"do": rule.do, "is_immediate": rule.do in STREAM_FAULTS})

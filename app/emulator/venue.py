@@ -75,7 +75,7 @@ def build_venue(config: EmulatorConfig) -> Venue:
         exchange=exchange,
         hub=hub,
         feed=feed,
-        faults=Faults(),
+        faults=Faults(seed=seed, now_ms=clock.wall_now),
         shift_ms=shift_ms,
         seed=seed,
         snapshots=snapshots,
