@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from app.emulator.bars import Trade
 from app.emulator.changes import AccountChanged, Change, OrderChange
 from app.emulator.config import EmulatorConfig
 from app.emulator.ledger import Account, OrderRecord
@@ -73,7 +74,7 @@ def test_stop_that_wakes_is_told_as_new_again_and_works_from_then_on(venue: Venu
     place(venue, owner, **stop)
     venue.clock.skip(20 * 60_000)
     for trade in venue.exchange.markets["BTCUSDT"].advance(venue.clock.now(), with_trades=True):
-        if hasattr(trade, "price"):
+        if isinstance(trade, Trade):
             venue.exchange.match("BTCUSDT", trade, time=venue.clock.wall_now())
     changes = [change for change in heard if isinstance(change, OrderChange)]
     assert [(change.execution_type, change.order.is_working) for change in changes[:3]] == [("NEW", False), ("NEW", True), ("TRADE", True)]
