@@ -78,10 +78,17 @@ class Fill:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderStatus:
-    """The part of an order that events change."""
+    """The part of an order that events change.
+
+    With `is_by_notional`, `quantity` is only an estimate, and the venue alone says when the order is filled. `is_working` is False while
+    the venue keeps a stop that is not triggered.
+    """
 
     state: OrderState
     quantity: Decimal
+    is_by_notional: bool = False
+    is_working: bool = True
+    is_overfilled: bool = False
     filled_quantity: Decimal = Decimal(0)
     average_price: Decimal | None = None
     venue_order_id: str | None = None
@@ -128,7 +135,8 @@ class NotFoundAfterWindow:
 class Reported:
     """What the venue says of the order, by whichever road it came.
 
-    `filled_quantity` is cumulative in base units; `average_price` is quantity-weighted, None while nothing is filled.
+    `filled_quantity` is cumulative in base units; `average_price` is quantity-weighted, None while nothing is filled. `is_working` is
+    False for a stop that waits for its trigger.
     """
 
     state: OrderState
@@ -137,6 +145,7 @@ class Reported:
     average_price: Decimal | None
     fills: tuple[Fill, ...] = ()
     detail: str | None = None
+    is_working: bool = True
 
 
 OrderEvent = Claimed | Denied | Rejected | InDoubt | NotFoundAfterWindow | Reported
@@ -180,6 +189,9 @@ def _merge(order: OrderStatus, report: Reported) -> OrderStatus:
         venue_order_id=order.venue_order_id or report.venue_order_id,
         detail=report.detail if state is not order.state else order.detail,
         code=order.code if state is order.state else None,
+        # A triggered stop never sleeps again: an older report may still say so.
+        is_working=report.is_working or (order.is_working and order.state in (S.OPEN, S.PARTIAL)) or filled > 0,
+        is_overfilled=order.is_overfilled or (not order.is_by_notional and filled > order.quantity),
     )
     if merged == order:
         return order
@@ -188,7 +200,7 @@ def _merge(order: OrderStatus, report: Reported) -> OrderStatus:
 
 
 def _merged_state(order: OrderStatus, reported: OrderState, filled: Decimal) -> OrderState:
-    if filled >= order.quantity or order.state is S.FILLED:
+    if order.state is S.FILLED or (filled >= order.quantity and not order.is_by_notional):
         return S.FILLED
     if order.state in _FINISHED_AT_VENUE:
         return order.state

@@ -20,7 +20,7 @@ from app.domain.orders import Fill, OrderEvent, OrderStatus, Reported, apply
 from app.domain.positions import Position
 from app.errors import Conflict, Fenced, OrderNotFound
 from app.trading.desk import Desk
-from app.trading.events import FillRecorded, OrderChanged
+from app.trading.events import FillRecorded, announce
 from app.trading.records import OrderRecord
 
 log = structlog.get_logger(__name__)
@@ -46,6 +46,8 @@ _UPDATE_ORDER: Final = """
 WITH changed AS (
   UPDATE orders SET state = $2, filled_quantity = $3, fills_quantity = fills_quantity + $4, average_price = $5, venue_order_id = $6,
          code = $7, detail = $8, epoch = $9, updated_at = $10, acknowledged_at = coalesce(acknowledged_at, $11),
+         reconciled_at = coalesce($11, reconciled_at), is_working = $15, is_overfilled = $16,
+         reserved = CASE WHEN $2 IN ('filled', 'canceled', 'expired', 'rejected', 'denied', 'lost') THEN 0 ELSE reserved END,
          next_check_at = CASE WHEN $2 = 'lost' THEN coalesce(next_check_at, $14) END
    WHERE id = $1 RETURNING *),
 noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state, detail) SELECT id, user_id, $10, $12, state, $13 FROM changed)
@@ -124,6 +126,8 @@ async def _write(
                 APPEARED_LATE if before.state is OrderState.LOST else type(event).__name__,
                 _told(event, fresh),
                 now + FIRST_LOOK_AFTER_LOSS,
+                status.is_working,
+                status.is_overfilled,
             )
         )
     return before, after, fresh
@@ -143,8 +147,14 @@ async def _with_counted(connection: Any, order_id: UUID, status: OrderStatus) ->
     """Fills are the truth for what is filled: they are read after the order's own report, so there may be more of them than it says."""
     row = await connection.fetchrow(_FILLS_SO_FAR, order_id)
     state = OrderState.PARTIAL if status.state is OrderState.OPEN else status.state
-    state = OrderState.FILLED if row["quantity"] >= status.quantity else state
-    return replace(status, filled_quantity=row["quantity"], average_price=row["price"], state=state)
+    is_complete = row["quantity"] >= status.quantity and not status.is_by_notional
+    return replace(
+        status,
+        filled_quantity=row["quantity"],
+        average_price=row["price"],
+        state=OrderState.FILLED if is_complete else state,
+        is_overfilled=status.is_overfilled or (row["quantity"] > status.quantity and not status.is_by_notional),
+    )
 
 
 async def _count_fills(connection: Any, order: OrderRecord, reported: Sequence[Fill]) -> list[Fill]:
@@ -230,9 +240,7 @@ def _told(event: OrderEvent, fresh: Sequence[Fill]) -> dict[str, Any]:
 
 
 def _publish(desk: Desk, order: OrderRecord, fresh: Sequence[Fill]) -> None:
-    desk.bus.publish(
-        OrderChanged(user_id=order.user_id, order_id=order.id, symbol=order.symbol, state=order.state, delivery_id=order.delivery_id)
-    )
+    announce(desk.bus, order)
     for fill in fresh:
         desk.bus.publish(
             FillRecorded(

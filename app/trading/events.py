@@ -5,7 +5,9 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+from app.core.events import EventBus
 from app.domain.enums import OrderState, Side
+from app.trading.records import OrderRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,3 +43,10 @@ class PortfolioChanged:
     broker_id: UUID
     equity_usdt: Decimal
     at: datetime
+
+
+def announce(bus: EventBus, order: OrderRecord) -> None:
+    """Publish that an order is new or has changed, after the commit that made it so."""
+    bus.publish(
+        OrderChanged(user_id=order.user_id, order_id=order.id, symbol=order.symbol, state=order.state, delivery_id=order.delivery_id)
+    )

@@ -14,8 +14,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.models import Base, Identified, Owned, one_of
-from app.domain.enums import Liquidity, OrderState, OrderType, Side, Source, TimeInForce
+from app.domain.enums import Execution, Liquidity, OrderState, OrderType, Role, Side, Source, TimeInForce
 
+#: A supervised order waits here, unsent, until its trigger is reached.
+_HELD = "state = 'intent' AND execution = 'supervised' AND triggered_at IS NULL"
 _UNSETTLED = "state IN ('intent', 'submitting', 'unknown', 'open', 'partial') OR fills_quantity <> filled_quantity"
 
 
@@ -29,6 +31,8 @@ class Order(Identified, Owned, Base):
         one_of("state", OrderState),
         one_of("time_in_force", TimeInForce),
         one_of("source", Source),
+        one_of("role", Role),
+        one_of("execution", Execution),
         CheckConstraint("quantity > 0", name="quantity_positive"),
         CheckConstraint("filled_quantity >= 0", name="filled_not_negative"),
         Index("uq_orders_broker_id_client_order_id", "broker_id", "client_order_id", unique=True),
@@ -36,6 +40,9 @@ class Order(Identified, Owned, Base):
         Index("ix_orders_unsettled", "created_at", postgresql_where=text(_UNSETTLED)),
         Index("ix_orders_next_check_at", "next_check_at", postgresql_where=text("next_check_at IS NOT NULL")),
         Index("ix_orders_user_id_id", "user_id", "id"),
+        Index("ix_orders_held", "broker_id", postgresql_where=text(_HELD)),
+        Index("ix_orders_group_id", "group_id", postgresql_where=text("group_id IS NOT NULL")),
+        Index("ix_orders_replaces_id", "replaces_id", postgresql_where=text("replaces_id IS NOT NULL")),
         Index("ix_orders_delivery_id", "delivery_id", postgresql_where=text("delivery_id IS NOT NULL")),
     )
 
@@ -47,15 +54,37 @@ class Order(Identified, Owned, Base):
     side: Mapped[str]
     type: Mapped[str]
     state: Mapped[str]
+    #: Base units; of a market buy by `notional` only our estimate.
     quantity: Mapped[Decimal]
+    #: Quote units that a market buy is to spend.
+    notional: Mapped[Decimal | None]
     filled_quantity: Mapped[Decimal] = mapped_column(server_default=text("0"))
     fills_quantity: Mapped[Decimal] = mapped_column(server_default=text("0"))
     average_price: Mapped[Decimal | None]
     price: Mapped[Decimal | None]
     trigger_price: Mapped[Decimal | None]
+    #: Fraction at which a trailing stop follows the best price, and that price as far as this server has seen it.
+    trailing_delta: Mapped[Decimal | None]
+    watermark: Mapped[Decimal | None]
     time_in_force: Mapped[str]
     post_only: Mapped[bool] = mapped_column(Boolean)
     source: Mapped[str]
+    role: Mapped[str] = mapped_column(server_default=text("'entry'"))
+    execution: Mapped[str] = mapped_column(server_default=text("'native'"))
+    #: When the trigger of a supervised order was reached: from then on it is sent like any other.
+    triggered_at: Mapped[datetime | None]
+    #: False while the venue keeps a stop that is not triggered.
+    is_working: Mapped[bool] = mapped_column(Boolean, server_default=text("true"))
+    is_overfilled: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
+    #: Orders of one pair or of one protection, whose id it then is.
+    group_id: Mapped[UUID | None]
+    #: The order whose place this one takes.
+    replaces_id: Mapped[UUID | None]
+    #: How the position that this entry opens is to be guarded (`domain.protection`).
+    protection: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    #: What may leave the balance while the order can fill.
+    reserved: Mapped[Decimal] = mapped_column(server_default=text("0"))
+    reserved_asset: Mapped[str | None]
     key: Mapped[str]
     leg: Mapped[int] = mapped_column(Integer)
     attempt: Mapped[int] = mapped_column(Integer)
@@ -68,6 +97,8 @@ class Order(Identified, Owned, Base):
     sent_at: Mapped[datetime | None]
     acknowledged_at: Mapped[datetime | None]
     cancel_requested_at: Mapped[datetime | None]
+    #: When the venue last said how the order stands.
+    reconciled_at: Mapped[datetime | None]
     #: When a lost order is looked for again.
     next_check_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
@@ -168,3 +199,32 @@ class EquitySnapshot(Owned, Base):
     at: Mapped[datetime] = mapped_column(primary_key=True)
     user_id: Mapped[UUID]
     equity_usdt: Mapped[Decimal]
+
+
+class ProtectionRow(Identified, Owned, Base):
+    """How a position is guarded: the plan, committed with the fill that opened it; `trading.guardian` makes the venue agree with it."""
+
+    __tablename__ = "protections"
+    __table_args__ = (
+        CheckConstraint("status IN ('active', 'done')", name="status_known"),
+        CheckConstraint("mode IN ('pairs', 'stop_at_venue', 'supervised')", name="mode_known"),
+        Index("uq_protections_active", "broker_id", "symbol", unique=True, postgresql_where=text("status = 'active'")),
+        Index("ix_protections_user_id_id", "user_id", "id"),
+    )
+
+    user_id: Mapped[UUID]
+    broker_id: Mapped[UUID] = mapped_column(ForeignKey("brokers.id", ondelete="RESTRICT"))
+    symbol: Mapped[str]
+    status: Mapped[str]
+    mode: Mapped[str]
+    plan: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    #: Base units that the targets' fractions are of.
+    base_quantity: Mapped[Decimal]
+    entry_order_id: Mapped[UUID | None]
+    #: Since when no stop of it is live, at the venue or here.
+    unprotected_since: Mapped[datetime | None]
+    alerted_at: Mapped[datetime | None]
+    code: Mapped[str | None]
+    detail: Mapped[str | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]

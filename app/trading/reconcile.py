@@ -49,7 +49,8 @@ _Work = Callable[[], Awaitable[None]]
 _RESTING_STATES: Final = (OrderState.OPEN, OrderState.PARTIAL)
 _DOUBTS: Final = """
 SELECT * FROM orders
- WHERE state IN ('intent', 'submitting', 'unknown') OR (state IN ('open', 'partial') AND cancel_requested_at IS NOT NULL)
+ WHERE state IN ('submitting', 'unknown') OR (state IN ('open', 'partial') AND cancel_requested_at IS NOT NULL)
+    OR (state = 'intent' AND (execution = 'native' OR triggered_at IS NOT NULL OR cancel_requested_at IS NOT NULL))
  ORDER BY created_at
 """
 _RESTING: Final = """

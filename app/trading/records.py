@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from app.domain.enums import OrderState, OrderType, Side, Source, TimeInForce
+from app.domain.enums import Execution, OrderState, OrderType, Role, Side, Source, TimeInForce
 from app.domain.orders import OrderStatus
 from app.exchanges.port import OrderRequest
 
@@ -25,14 +25,27 @@ class OrderRecord:
     type: OrderType
     state: OrderState
     quantity: Decimal
+    notional: Decimal | None
     filled_quantity: Decimal
     fills_quantity: Decimal
     average_price: Decimal | None
     price: Decimal | None
     trigger_price: Decimal | None
+    trailing_delta: Decimal | None
+    watermark: Decimal | None
     time_in_force: TimeInForce
     post_only: bool
     source: Source
+    role: Role
+    execution: Execution
+    triggered_at: datetime | None
+    is_working: bool
+    is_overfilled: bool
+    group_id: UUID | None
+    replaces_id: UUID | None
+    protection: dict[str, Any] | None
+    reserved: Decimal
+    reserved_asset: str | None
     key: str
     leg: int
     attempt: int
@@ -58,8 +71,20 @@ class OrderRecord:
             state=OrderState(row["state"]),
             time_in_force=TimeInForce(row["time_in_force"]),
             source=Source(row["source"]),
+            role=Role(row["role"]),
+            execution=Execution(row["execution"]),
         )
         return cls(**values)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it waits here for its trigger: it must not be sent yet."""
+        return self.state is OrderState.INTENT and self.execution is Execution.SUPERVISED and self.triggered_at is None
+
+    @property
+    def leaves_quantity(self) -> Decimal:
+        """What may still fill, base units."""
+        return max(self.quantity - self.filled_quantity, Decimal(0))
 
     @property
     def status(self) -> OrderStatus:
@@ -67,6 +92,9 @@ class OrderRecord:
         return OrderStatus(
             state=self.state,
             quantity=self.quantity,
+            is_by_notional=self.notional is not None,
+            is_working=self.is_working,
+            is_overfilled=self.is_overfilled,
             filled_quantity=self.filled_quantity,
             average_price=self.average_price,
             venue_order_id=self.venue_order_id,
@@ -75,16 +103,20 @@ class OrderRecord:
         )
 
     def request(self, sent_at: datetime) -> OrderRequest:
-        """Return what goes to the venue."""
+        """Return what goes to the venue: of a supervised order, whose trigger was reached here, only what it has become."""
+        is_native = self.execution is Execution.NATIVE
         return OrderRequest(
             client_order_id=self.client_order_id,
             symbol=self.symbol,
             side=self.side,
-            type=self.type,
+            type=self.type if is_native else self.type.once_triggered,
             quantity=self.quantity,
+            notional=self.notional,
             price=self.price,
-            trigger_price=self.trigger_price,
+            trigger_price=self.trigger_price if is_native else None,
+            trailing_delta=self.trailing_delta if is_native else None,
             time_in_force=self.time_in_force,
             post_only=self.post_only,
             sent_at=sent_at,
+            lane=self.role.lane,
         )

@@ -27,7 +27,7 @@ from app.errors import (
 from app.exchanges.port import ExchangeClient
 from app.trading.apply import record
 from app.trading.desk import Desk
-from app.trading.events import OrderChanged
+from app.trading.events import announce
 from app.trading.records import OrderRecord
 
 log = structlog.get_logger(__name__)
@@ -37,7 +37,7 @@ WITH held AS ({HOLD.format(role="$2", owner="$3", epoch="$4")}),
 claimed AS (
   UPDATE orders SET state = 'submitting', epoch = $4, sent_at = $5, updated_at = $5 FROM held
    WHERE orders.id = $1 AND orders.state = 'intent' AND (orders.deadline IS NULL OR orders.deadline > $5)
-     AND orders.cancel_requested_at IS NULL
+     AND orders.cancel_requested_at IS NULL AND (orders.execution = 'native' OR orders.triggered_at IS NOT NULL)
      AND EXISTS (SELECT 1 FROM brokers WHERE id = orders.broker_id AND is_active AND paused_reason IS NULL) RETURNING orders.*),
 noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state) SELECT id, user_id, $5, 'Claimed', state FROM claimed)
 SELECT * FROM claimed
@@ -55,7 +55,7 @@ async def send(desk: Desk, order: OrderRecord, client: ExchangeClient) -> OrderR
     Raises:
         Fenced: this process does not own the engine role; nothing was sent.
     """
-    if order.id in desk.in_flight:
+    if order.id in desk.in_flight or order.is_held:
         return order
     # Before the claim is visible: reconcile must never see a claimed order that nobody seems to be sending.
     desk.in_flight.add(order.id)
@@ -150,15 +150,11 @@ async def _as_it_is(desk: Desk, order: OrderRecord) -> OrderRecord:
     """The claim found nothing to claim: taken by another, past its deadline, its account switched off, or the role has moved."""
     async with desk.database.connection() as connection:
         current = OrderRecord.of(await connection.fetchrow("SELECT * FROM orders WHERE id = $1", order.id))
-    if current.state is not OrderState.INTENT:
+    if current.state is not OrderState.INTENT or current.is_held:
         return current
     refusal = await _refusal(desk, current)
     if refusal is not None:
         return await record(desk, order.id, refusal, only_from=OrderState.INTENT)
     desk.lease.lose()
-    desk.bus.publish(
-        OrderChanged(
-            user_id=current.user_id, order_id=current.id, symbol=current.symbol, state=current.state, delivery_id=current.delivery_id
-        )
-    )
+    announce(desk.bus, current)
     return current

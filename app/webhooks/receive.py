@@ -13,7 +13,7 @@ from app.core.events import EventBus
 from app.core.ids import new_id
 from app.core.security import fingerprint
 from app.errors import BadToken, BodyTooLarge
-from app.trading.submit import Account
+from app.trading.account import Account
 from app.webhooks.events import DeliveryChanged
 from app.webhooks.models import Decision
 from app.webhooks.payload import body_key

@@ -248,7 +248,7 @@ async def test_intent_that_nobody_sent_yet_is_canceled_here(pieces: Pieces) -> N
         ({"quantity": None}, DenialReason.QUANTITY_MISSING),
         ({"quantity": "NaN"}, DenialReason.QUANTITY_INVALID),
         ({"type": OrderType.LIMIT}, DenialReason.PRICE_MISSING),
-        ({"type": OrderType.STOP_LIMIT, "price": Decimal(1)}, DenialReason.TYPE_UNSUPPORTED),
+        ({"type": OrderType.STOP_LIMIT, "price": Decimal(1)}, DenialReason.TRIGGER_MISSING),
         ({"type": OrderType.LIMIT, "price": Decimal("60000"), "quantity": "0.00001"}, DenialReason.NOTIONAL_BELOW_MINIMUM),
         ({"quantity": None, "close_position": True, "side": Side.SELL}, DenialReason.NO_POSITION),
     ],

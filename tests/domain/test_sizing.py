@@ -106,7 +106,24 @@ def test_price_that_is_no_positive_number_is_denied(value: str) -> None:
         ({"quantity": Decimal(1), "notional": Decimal(1)}, DenialReason.QUANTITY_INVALID, "was quantity and notional"),
         ({"percent": Decimal("1.01")}, DenialReason.QUANTITY_INVALID, "at most 100, was 101"),
         ({"type": OrderType.LIMIT, "quantity": Decimal(1)}, DenialReason.PRICE_MISSING, "a limit order needs a price"),
-        ({"type": OrderType.STOP_LIMIT, "quantity": Decimal(1)}, DenialReason.TYPE_UNSUPPORTED, "use market or limit"),
+        ({"type": OrderType.STOP_LIMIT, "quantity": Decimal(1)}, DenialReason.PRICE_MISSING, "a stop_limit order needs a price"),
+        ({"type": OrderType.STOP_MARKET, "quantity": Decimal(1)}, DenialReason.TRIGGER_MISSING, "a stop_market order needs a trigger"),
+        (
+            {"type": OrderType.STOP_MARKET, "quantity": Decimal(1), "trigger_price": Decimal(59999)},
+            DenialReason.TRIGGER_INVALID,
+            "buy stop_market must be above the market, which is 60000 USDT; was 59999",
+        ),
+        (
+            {"type": OrderType.TAKE_PROFIT, "quantity": Decimal(1), "trigger_price": Decimal(60001)},
+            DenialReason.TRIGGER_INVALID,
+            "must be below the market",
+        ),
+        ({"type": OrderType.TRAILING_STOP, "quantity": Decimal(1)}, DenialReason.TRAILING_INVALID, "needs its distance"),
+        (
+            {"type": OrderType.TRAILING_STOP, "quantity": Decimal(1), "trailing_delta": Decimal("0.6")},
+            DenialReason.TRAILING_INVALID,
+            "between 0.01 and 50 percent, was 60",
+        ),
         ({"quantity": Decimal("0.000001")}, DenialReason.QUANTITY_BELOW_MINIMUM, "0.00001 BTC, was 0.000001"),
         ({"quantity": Decimal(9001)}, DenialReason.QUANTITY_ABOVE_MAXIMUM, "9000 BTC, was 9001"),
         ({"quantity": Decimal("0.00008")}, DenialReason.NOTIONAL_BELOW_MINIMUM, "4.8 USDT is below the exchange minimum of 5 USDT"),
@@ -184,3 +201,23 @@ def test_limit_buy_never_costs_more_than_its_notional(notional: Decimal, price: 
         assert order.price is not None
         assert order.price <= price
         assert cost(order.quantity, order.price) <= Fraction(notional)
+
+
+def test_triggers_go_to_the_tick_and_a_trailing_distance_to_whole_basis_points() -> None:
+    stop = sized(intent(Side.SELL, type=OrderType.STOP_MARKET, quantity=Decimal(1), trigger_price=Decimal("59000.001")))
+    assert (stop.trigger_price, stop.price, stop.trailing_delta) == (Decimal("59000.01"), None, None)
+    trail = sized(intent(Side.SELL, type=OrderType.TRAILING_STOP, quantity=Decimal(1), trailing_delta=Decimal("0.01239")))
+    assert (trail.trailing_delta, trail.trigger_price) == (Decimal("0.0123"), None)
+
+
+def test_a_market_buy_in_quote_keeps_what_it_may_spend_and_estimates_the_quantity() -> None:
+    order = sized(intent(notional=Decimal("100.123456789")))
+    assert order.notional == Decimal("100.12345678")
+    assert order.quantity * PRICE <= order.notional
+    assert sized(intent(quantity=Decimal(1))).notional is None
+    assert sized(intent(Side.SELL, percent=Decimal(1)), free=Decimal(1)).notional is None
+
+
+def test_a_reversal_sells_the_position_twice() -> None:
+    order = sized(intent(Side.SELL, close_position=True, is_reversal=True), position=Decimal("0.5"))
+    assert order.quantity == Decimal(1)

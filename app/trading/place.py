@@ -1,0 +1,174 @@
+"""Store an intent: sized, fitted to its venue, admitted by the risk gate and inserted, all in one transaction (step W1)."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from app.core.ids import client_order_id, new_id
+from app.domain.enums import Execution, Side
+from app.domain.instruments import Instrument
+from app.domain.intents import OrderIntent
+from app.domain.protection import dump_plan
+from app.domain.sizing import SizedOrder, size
+from app.errors import DenialReason, OrderDenied
+from app.exchanges.capabilities import Capabilities
+from app.trading.account import Account
+from app.trading.desk import Desk
+from app.trading.fit import fit
+from app.trading.gate import Reservation, admit
+from app.trading.records import OrderRecord
+
+#: An order that could not be sent within this time is about a market that is gone, also when nobody set a deadline: a process that died
+#: before sending must not have its successor send it a day later.
+SEND_WITHIN: Final = timedelta(seconds=60)
+_INSERT: Final = """
+WITH placed AS (
+  INSERT INTO orders (id, user_id, broker_id, client_order_id, symbol, side, type, state, quantity, notional, price, trigger_price,
+                      trailing_delta, time_in_force, post_only, source, role, execution, group_id, replaces_id, protection, reserved,
+                      reserved_asset, key, leg, attempt, delivery_id, deadline, created_at, updated_at)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, 'intent', $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25,
+          $26, $27, $28, $28)
+  ON CONFLICT (broker_id, client_order_id) DO NOTHING RETURNING *),
+noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state) SELECT id, user_id, $28, 'Intent', state FROM placed)
+SELECT * FROM placed
+"""
+#: Locked, so that two closes of one position are sized one after the other.
+_POSITION: Final = """
+SELECT quantity FROM positions WHERE broker_id = $1 AND symbol = $2 AND status <> 'closed' AND bot_id IS NULL FOR UPDATE
+"""
+#: What orders on that side may still fill, or have filled without its being counted yet. The legs of a protection are not among them: they
+#: step aside for a close.
+_UNDER_WAY: Final = """
+SELECT coalesce(sum(CASE WHEN state IN ('intent', 'submitting', 'unknown', 'open', 'partial') THEN quantity ELSE filled_quantity END
+                    - fills_quantity), 0)
+  FROM orders WHERE broker_id = $1 AND symbol = $2 AND side = $3 AND role NOT IN ('stop', 'target')
+   AND (state IN ('intent', 'submitting', 'unknown', 'open', 'partial') OR fills_quantity <> filled_quantity)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Market:
+    """What a size may depend on outside our tables: the price in quote per base, and the free balance of what would be spent."""
+
+    price: Decimal | None
+    free: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """An order about to be stored. `deadline` None means that it waits for as long as it takes (a supervised order)."""
+
+    user_id: UUID
+    account: Account
+    intent: OrderIntent
+    order: SizedOrder
+    execution: Execution
+    reservation: Reservation
+    deadline: datetime | None
+    delivery_id: UUID | None = None
+    group_id: UUID | None = None
+    replaces_id: UUID | None = None
+
+
+async def store(
+    desk: Desk,
+    user_id: UUID,
+    account: Account,
+    intent: OrderIntent,
+    *,
+    instrument: Instrument,
+    capabilities: Capabilities,
+    market: Market,
+    delivery_id: UUID | None,
+) -> OrderRecord | None:
+    """Size, admit and insert the intent; None when its key was there before.
+
+    Raises:
+        OrderDenied: a rule of ours, of the instrument or of the venue forbids it; nothing was stored.
+    """
+    async with desk.database.raw_transaction() as connection:
+        position = Decimal(0)
+        if intent.close_position:
+            position = await closable(connection, account.id, instrument.symbol, intent.side)
+        sized = size(intent, instrument, reference_price=market.price, free=market.free, position=position)
+        fitted = fit(sized, instrument, capabilities, reference_price=market.price)
+        reservation = await admit(desk, connection, account, fitted.order, instrument, reference_price=market.price)
+        draft = Draft(
+            user_id=user_id,
+            account=account,
+            intent=intent,
+            order=fitted.order,
+            execution=fitted.execution,
+            reservation=reservation,
+            deadline=deadline_of(desk, intent, fitted.execution),
+            delivery_id=delivery_id,
+        )
+        return await insert(desk, connection, draft)
+
+
+def deadline_of(desk: Desk, intent: OrderIntent, execution: Execution) -> datetime | None:
+    """Return until when the order may leave; a supervised one waits for its trigger as long as it takes."""
+    if execution is Execution.SUPERVISED:
+        return None
+    return intent.deadline or desk.clock.now() + SEND_WITHIN
+
+
+async def closable(connection: Any, broker_id: UUID, symbol: str, side: Side) -> Decimal:
+    """Return what of the position no order of ours is closing already; signed like the position, whose row stays locked.
+
+    Raises:
+        OrderDenied: all of it is being closed.
+    """
+    position: Decimal = await connection.fetchval(_POSITION, broker_id, symbol) or Decimal(0)
+    under_way: Decimal = await connection.fetchval(_UNDER_WAY, broker_id, symbol, side.value)
+    left = position + side.sign * under_way
+    if position * side.sign < 0 and left * position <= 0:
+        raise OrderDenied(DenialReason.NO_POSITION, f"the position in {symbol} is being closed already")
+    return left
+
+
+async def insert(desk: Desk, connection: Any, draft: Draft) -> OrderRecord | None:
+    """Insert the intent; None when its key was there before."""
+    intent, order = draft.intent, draft.order
+    row = await connection.fetchrow(
+        _INSERT,
+        new_id(),
+        draft.user_id,
+        draft.account.id,
+        client_order_id(draft.account.id, intent.key, leg=intent.leg, attempt=intent.attempt),
+        order.symbol,
+        order.side.value,
+        order.type.value,
+        order.quantity,
+        order.notional,
+        order.price,
+        order.trigger_price,
+        order.trailing_delta,
+        order.time_in_force.value,
+        order.post_only,
+        intent.source.value,
+        intent.purpose.value,
+        draft.execution.value,
+        draft.group_id,
+        draft.replaces_id,
+        None if intent.protection is None else dump_plan(intent.protection),
+        draft.reservation.amount,
+        draft.reservation.asset,
+        intent.key,
+        intent.leg,
+        intent.attempt,
+        draft.delivery_id,
+        draft.deadline,
+        desk.clock.now(),
+    )
+    return None if row is None else OrderRecord.of(row)
+
+
+async def existing(desk: Desk, broker_id: UUID, intent: OrderIntent) -> OrderRecord | None:
+    """Return the order that the intent's key made earlier, if it did."""
+    known = client_order_id(broker_id, intent.key, leg=intent.leg, attempt=intent.attempt)
+    async with desk.database.connection() as connection:
+        row = await connection.fetchrow("SELECT * FROM orders WHERE broker_id = $1 AND client_order_id = $2", broker_id, known)
+    return None if row is None else OrderRecord.of(row)
