@@ -1,41 +1,9 @@
-from collections import defaultdict
-from decimal import Decimal
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from app.domain.enums import Liquidity, OrderType, Side, TimeInForce
 from app.domain.fees import FeeRates, fee_on_received, received_amount
-from app.domain.instruments import plain
-from app.domain.matching import BookFill, BookOrder, Depth, Level, MatchingEngine, Outcome, TapePrint, is_marketable, is_triggered, take
-
-STEP = Decimal("0.01")
-D = Decimal
-
-
-def levels(*pairs: tuple[str, str]) -> tuple[Level, ...]:
-    return tuple(Level(price=D(price), quantity=D(quantity)) for price, quantity in pairs)
-
-
-BOOK = Depth(bids=levels(("99", "1"), ("98", "2"), ("97", "5")), asks=levels(("100", "1"), ("101", "2"), ("103", "5")))
-
-
-def order(order_id: str, side: Side, type_: OrderType, **fields: object) -> BookOrder:
-    fields = {name: D(value) if isinstance(value, str) and name != "time_in_force" else value for name, value in fields.items()}
-    return BookOrder(order_id=order_id, side=side, type=type_, **fields)  # type: ignore[arg-type]  # keyword shorthand of these tests
-
-
-def limit(order_id: str, side: Side, price: str, quantity: str, tif: TimeInForce = TimeInForce.GTC) -> BookOrder:
-    return order(order_id, side, OrderType.LIMIT, price=price, quantity=quantity, time_in_force=tif)
-
-
-def trade(engine: MatchingEngine, price: str, quantity: str, depth: Depth = BOOK) -> Outcome:
-    return engine.trade(TapePrint(price=D(price), quantity=D(quantity)), depth)
-
-
-def shown(fills: tuple[BookFill, ...]) -> list[tuple[str, str, str]]:
-    return [(fill.order_id, plain(fill.price), plain(fill.quantity)) for fill in fills]
+from app.domain.matching import BookFill, Depth, MatchingEngine, Outcome, is_marketable, is_triggered, take
+from tests.domain.small_book import BOOK, STEP, D, levels, limit, order, shown, trade
 
 
 @pytest.fixture
@@ -164,6 +132,85 @@ def test_woken_ioc_stop_that_finds_nothing_expires(engine: MatchingEngine) -> No
     assert trade(engine, "95", "1") == Outcome(triggered=("a",), expired=("a",))
 
 
+@pytest.mark.parametrize(
+    ("side", "type_", "trigger", "asleep", "awake", "paid"),
+    [
+        (Side.SELL, OrderType.STOP_MARKET, "95", "95.01", "95", "99"),
+        (Side.BUY, OrderType.STOP_MARKET, "105", "104.99", "105", "100"),
+        (Side.SELL, OrderType.TAKE_PROFIT, "105", "104.99", "105", "99"),
+        (Side.BUY, OrderType.TAKE_PROFIT, "95", "95.01", "95", "100"),
+    ],
+)
+def test_stop_without_limit_becomes_a_market_order(
+    engine: MatchingEngine, side: Side, type_: OrderType, trigger: str, asleep: str, awake: str, paid: str
+) -> None:
+    engine.submit(order("a", side, type_, quantity="1", trigger_price=trigger), BOOK)
+    assert trade(engine, asleep, "1") == Outcome()
+    outcome = trade(engine, awake, "1")
+    assert (outcome.triggered, shown(outcome.fills), len(engine)) == (("a",), [("a", paid, "1")], 0)
+
+
+def test_stop_that_finds_no_depth_expires(engine: MatchingEngine) -> None:
+    engine.submit(order("a", Side.SELL, OrderType.STOP_MARKET, quantity="9", trigger_price="95"), BOOK)
+    outcome = trade(engine, "95", "1")
+    assert (sum(fill.quantity for fill in outcome.fills), outcome.expired, len(engine)) == (8, ("a",), 0)
+
+
+def test_partly_filled_leg_displaces_the_other(engine: MatchingEngine) -> None:
+    engine.submit(order("target", Side.SELL, OrderType.LIMIT, quantity="2", price="105", oco="pair"), BOOK)
+    engine.submit(order("stop", Side.SELL, OrderType.STOP_MARKET, quantity="2", trigger_price="95", oco="pair"), BOOK)
+    outcome = trade(engine, "106", "0.5")
+    assert (shown(outcome.fills), outcome.displaced) == ([("target", "105", "0.5")], ("stop",))
+    assert trade(engine, "90", "9") == Outcome()
+    assert engine.remaining("target") == D("1.5")
+
+
+def test_triggered_leg_displaces_the_other(engine: MatchingEngine) -> None:
+    engine.submit(order("target", Side.SELL, OrderType.LIMIT, quantity="2", price="105", oco="pair"), BOOK)
+    engine.submit(order("stop", Side.SELL, OrderType.STOP_LIMIT, quantity="2", price="120", trigger_price="95", oco="pair"), BOOK)
+    outcome = trade(engine, "95", "1")
+    assert (outcome.triggered, outcome.displaced, outcome.fills) == (("stop",), ("target",), ())
+    assert [fill.order_id for fill in trade(engine, "121", "9").fills] == ["stop"]
+
+
+def test_when_both_legs_could_go_the_resting_one_does(engine: MatchingEngine) -> None:
+    engine.submit(order("trail", Side.SELL, OrderType.TRAILING_STOP, quantity="1", trailing_delta="0.05", oco="pair"), BOOK)
+    engine.submit(order("target", Side.SELL, OrderType.LIMIT, quantity="1", price="105", oco="pair"), BOOK)
+    assert trade(engine, "120", "0.001") == Outcome()
+    outcome = trade(engine, "110", "5")
+    assert (shown(outcome.fills), outcome.displaced, outcome.triggered) == ([("target", "105", "1")], ("trail",), ())
+
+
+def test_canceling_one_leg_leaves_the_other(engine: MatchingEngine) -> None:
+    engine.submit(order("target", Side.SELL, OrderType.LIMIT, quantity="2", price="105", oco="pair"), BOOK)
+    engine.submit(order("stop", Side.SELL, OrderType.STOP_MARKET, quantity="2", trigger_price="95", oco="pair"), BOOK)
+    assert engine.cancel("target") == 2
+    assert trade(engine, "95", "1").triggered == ("stop",)
+
+
+def test_reduced_order_keeps_its_place(engine: MatchingEngine) -> None:
+    engine.submit(limit("first", Side.BUY, "95", "3"), BOOK)
+    engine.submit(limit("second", Side.BUY, "95", "3"), BOOK)
+    trade(engine, "94", "1")
+    engine.reduce("first", D("0.5"))
+    assert shown(trade(engine, "94", "1").fills) == [("first", "95", "0.5"), ("second", "95", "0.5")]
+
+
+def test_reduced_stop_sells_what_is_left_of_it(engine: MatchingEngine) -> None:
+    engine.submit(order("a", Side.SELL, OrderType.STOP_MARKET, quantity="1", trigger_price="95"), BOOK)
+    engine.reduce("a", D("0.4"))
+    assert shown(trade(engine, "95", "1").fills) == [("a", "99", "0.4")]
+
+
+@pytest.mark.parametrize("quantity", ["0", "3", "4"])
+def test_only_a_smaller_quantity_is_a_reduction(engine: MatchingEngine, quantity: str) -> None:
+    engine.submit(limit("a", Side.BUY, "95", "3"), BOOK)
+    with pytest.raises(ValueError, match="cannot be reduced"):
+        engine.reduce("a", D(quantity))
+    with pytest.raises(ValueError, match="0 open"):
+        engine.reduce("unknown", D(1))
+
+
 def test_cancel_returns_what_was_open_and_forgets_the_order(engine: MatchingEngine) -> None:
     engine.submit(limit("a", Side.BUY, "95", "3"), BOOK)
     trade(engine, "94", "1")
@@ -210,10 +257,17 @@ def test_marketable_means_reaching_the_best_level() -> None:
         (OrderType.LIMIT, {"quantity": "1", "price": "1", "trigger_price": "1"}),
         (OrderType.STOP_LIMIT, {"quantity": "1", "price": "1"}),
         (OrderType.LIMIT, {"quantity": "0", "price": "1"}),
+        (OrderType.LIMIT, {"quantity": "1", "price": "1", "trailing_delta": "0.1"}),
+        (OrderType.STOP_MARKET, {"quantity": "1"}),
+        (OrderType.STOP_MARKET, {"quantity": "1", "price": "1", "trigger_price": "1"}),
+        (OrderType.STOP_MARKET, {"notional": "1", "trigger_price": "1"}),
+        (OrderType.TRAILING_STOP, {"quantity": "1", "trigger_price": "1"}),
+        (OrderType.TRAILING_STOP, {"quantity": "1", "trailing_delta": "1"}),
+        (OrderType.TRAILING_STOP, {"quantity": "1", "trailing_delta": "0"}),
     ],
 )
 def test_orders_that_mean_nothing_cannot_be_made(type_: OrderType, fields: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"order|positive"):
+    with pytest.raises(ValueError, match=r"order|positive|fraction"):
         order("a", Side.BUY, type_, **fields)
 
 
@@ -226,131 +280,3 @@ def test_fee_is_a_fraction_of_what_comes_in() -> None:
         D(15),
     )
     assert fee_on_received(D("0.00001999"), D("0.001")) == D("0.00000001")
-
-
-# -- properties -----------------------------------------------------------------------------------------------------------------------
-
-prices = st.integers(90, 110).map(D)
-quantities = st.integers(1, 500).map(lambda number: number * STEP)
-sides = st.sampled_from(Side)
-
-
-@st.composite
-def depths(draw: st.DrawFn) -> Depth:
-    middle = draw(st.integers(92, 108))
-    bids = sorted(draw(st.sets(st.integers(80, middle), max_size=6)), reverse=True)
-    asks = sorted(draw(st.sets(st.integers(middle + 1, 120), max_size=6)))
-    return Depth(
-        bids=tuple(Level(price=D(price), quantity=draw(quantities)) for price in bids),
-        asks=tuple(Level(price=D(price), quantity=draw(quantities)) for price in asks),
-    )
-
-
-@st.composite
-def orders(draw: st.DrawFn) -> BookOrder:
-    type_ = draw(st.sampled_from(OrderType))
-    is_market = type_ is OrderType.MARKET
-    is_notional = is_market and draw(st.booleans())
-    return BookOrder(
-        order_id="",
-        side=draw(sides),
-        type=type_,
-        quantity=None if is_notional else draw(quantities),
-        notional=draw(st.decimals("0.01", "2000", places=2)) if is_notional else None,
-        price=None if is_market else draw(prices),
-        trigger_price=draw(prices) if type_ in (OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT_LIMIT) else None,
-        time_in_force=TimeInForce.GTC if is_market else draw(st.sampled_from(TimeInForce)),
-    )
-
-
-def named(made: BookOrder, name: str) -> BookOrder:
-    return BookOrder(
-        order_id=name,
-        side=made.side,
-        type=made.type,
-        quantity=made.quantity,
-        notional=made.notional,
-        price=made.price,
-        trigger_price=made.trigger_price,
-        time_in_force=made.time_in_force,
-    )
-
-
-events = st.lists(st.one_of(orders(), st.tuples(prices, quantities)), max_size=25)
-
-
-def is_no_worse_than_limit(made: BookOrder, fill: BookFill) -> bool:
-    if made.price is None:
-        return True
-    if fill.liquidity is Liquidity.MAKER:
-        return fill.price == made.price
-    return fill.price <= made.price if made.side is Side.BUY else fill.price >= made.price
-
-
-@given(events, depths())
-def test_no_history_overfills_overspends_or_breaks_a_limit(history: list[BookOrder | tuple[Decimal, Decimal]], depth: Depth) -> None:
-    engine = MatchingEngine(step_size=STEP)
-    placed: dict[str, BookOrder] = {}
-    filled: dict[str, Decimal] = defaultdict(Decimal)
-    spent: dict[str, Decimal] = defaultdict(Decimal)
-    ended: set[str] = set()
-    for index, event in enumerate(history):
-        if isinstance(event, BookOrder):
-            made = placed[str(index)] = named(event, str(index))
-            outcome = engine.submit(made, depth)
-        else:
-            outcome = engine.trade(TapePrint(price=event[0], quantity=event[1]), depth)
-            maker = sum((fill.quantity for fill in outcome.fills if fill.liquidity is Liquidity.MAKER), Decimal(0))
-            assert maker <= event[1]
-        for fill in outcome.fills:
-            assert fill.quantity > 0
-            assert fill.order_id not in ended
-            assert is_no_worse_than_limit(placed[fill.order_id], fill)
-            filled[fill.order_id] += fill.quantity
-            spent[fill.order_id] += fill.quantity * fill.price
-        ended.update(outcome.expired)
-    for name, made in placed.items():
-        if made.notional is not None:
-            assert spent[name] <= made.notional
-        elif made.quantity is not None:
-            assert filled[name] + engine.remaining(name) <= made.quantity
-            assert (name in engine) or filled[name] == made.quantity or name in ended
-        assert filled[name] % STEP == 0
-
-
-@given(sides, prices, st.lists(quantities, min_size=2, max_size=6), quantities)
-def test_at_one_price_nobody_fills_before_an_earlier_order_is_done(
-    side: Side, price: Decimal, wanted: list[Decimal], traded: Decimal
-) -> None:
-    engine = MatchingEngine(step_size=STEP)
-    for index, quantity in enumerate(wanted):
-        engine.submit(BookOrder(order_id=str(index), side=side, type=OrderType.LIMIT, quantity=quantity, price=price), Depth())
-    engine.trade(TapePrint(price=price - side.sign, quantity=traded), Depth())
-    still_open = [engine.remaining(str(index)) for index in range(len(wanted))]
-    left = traded
-    for quantity, remaining in zip(wanted, still_open, strict=True):
-        assert remaining == quantity - min(quantity, left)
-        left -= quantity - remaining
-
-
-@given(st.lists(orders(), max_size=6), prices, quantities)
-def test_trades_that_nothing_reacts_to_change_nothing(placed: list[BookOrder], price: Decimal, quantity: Decimal) -> None:
-    engine = MatchingEngine(step_size=STEP)
-    for index, made in enumerate(placed):
-        engine.submit(named(made, str(index)), Depth())
-    reacts = engine.reacts_to(low=price, high=price)
-    assert (engine.trade(TapePrint(price=price, quantity=quantity), Depth()) != Outcome()) == reacts
-
-
-@given(st.lists(st.one_of(orders(), st.tuples(prices, quantities)), max_size=15), depths())
-def test_same_history_gives_the_same_outcomes(history: list[BookOrder | tuple[Decimal, Decimal]], depth: Depth) -> None:
-    def play() -> list[Outcome]:
-        engine = MatchingEngine(step_size=STEP)
-        return [
-            engine.submit(named(event, str(index)), depth)
-            if isinstance(event, BookOrder)
-            else engine.trade(TapePrint(price=event[0], quantity=event[1]), depth)
-            for index, event in enumerate(history)
-        ]
-
-    assert play() == play()
