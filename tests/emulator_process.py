@@ -129,6 +129,10 @@ class EmulatorProcess:
         """Move a paused market forward."""
         self.control("POST", "/_advance", {"minutes": minutes})
 
+    def advance_ms(self, duration_ms: int) -> None:
+        """Move a virtual clock forward."""
+        self.control("POST", "/_advance", {"ms": duration_ms})
+
     def state(self) -> Any:
         """Return `GET /_state`."""
         return self.control("GET", "/_state")

@@ -13,6 +13,7 @@ import structlog
 
 from app.domain.candles import to_milliseconds
 from app.domain.fees import FeeRates
+from app.emulator.clock import read_clock_mode
 from app.emulator.config import EmulatorConfig, GeneratedSymbol
 from app.emulator.server import run
 from app.errors import ConfigError
@@ -53,6 +54,10 @@ def read_arguments(arguments: list[str]) -> EmulatorConfig:
     parser.add_argument("--parent-pid", type=int, help="stop when that process is gone")
     parser.add_argument("--ping-interval", type=float, default=20.0, metavar="SECONDS", help="between pings of stream clients")
     parser.add_argument("--pong-timeout", type=float, default=60.0, metavar="SECONDS", help="after which a silent client is disconnected")
+    parser.add_argument("--clock", default="real", metavar="MODE", help="real, virtual, or displaced such as real+skew:7000ms")
+    parser.add_argument(
+        "--connection-lifetime", type=float, default=24 * 3600.0, metavar="SECONDS", help="after which a websocket connection is cut"
+    )
     given = parser.parse_args(arguments)
     return EmulatorConfig(
         host=given.host,
@@ -71,6 +76,8 @@ def read_arguments(arguments: list[str]) -> EmulatorConfig:
         parent_pid=given.parent_pid,
         ping_interval_s=given.ping_interval,
         pong_timeout_s=given.pong_timeout,
+        clock=read_clock_mode(given.clock),
+        connection_lifetime_s=given.connection_lifetime,
     )
 
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from app.domain.fees import FeeRates
+from app.emulator.clock import REAL_CLOCK, ClockMode
 from app.errors import ConfigError
 
 
@@ -28,7 +29,8 @@ class EmulatorConfig:
     `replay` files hold 1m candles; without any, `generate` decides what is traded. `symbol` renames the only replay file. `speed` is
     market minutes per wall minute. `history_minutes` lie in the past at start. `start_at_ms` names the candle at which "now" begins, in
     the source's own time. With `is_shifted` the market is moved by whole minutes to the present. `port` 0 takes a free one. `is_paused`
-    lets the market of a fresh start stand still.
+    lets the market of a fresh start stand still. With a virtual `clock` everything stands until it is moved; it begins at the present, or
+    without `is_shifted` at the source's own time, which makes a run repeatable. A connection is cut after `connection_lifetime_s`.
 
     Raises:
         ConfigError: a value cannot be used; above all a host that others on the network could reach.
@@ -50,6 +52,8 @@ class EmulatorConfig:
     parent_pid: int | None = None
     ping_interval_s: float = 20.0
     pong_timeout_s: float = 60.0
+    clock: ClockMode = REAL_CLOCK
+    connection_lifetime_s: float = 24 * 3600.0
 
     def __post_init__(self) -> None:
         if not is_loopback(self.host):
@@ -60,6 +64,10 @@ class EmulatorConfig:
             raise ConfigError(f"history must not be negative, was {self.history_minutes}")
         if self.symbol is not None and len(self.replay) != 1:
             raise ConfigError("a symbol can be given for exactly one replay file")
+        if self.clock.is_virtual and (self.speed != 1 or self.is_paused):
+            raise ConfigError("a virtual clock stands still by itself and has no speed")
+        if self.connection_lifetime_s <= 0:
+            raise ConfigError(f"a connection's lifetime must be above 0 seconds, was {self.connection_lifetime_s}")
 
     @property
     def generated(self) -> tuple[GeneratedSymbol, ...]:

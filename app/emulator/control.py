@@ -78,6 +78,7 @@ class _Control:
                 "market_time": clock.now(),
                 "speed": clock.speed,
                 "is_paused": clock.paused_at is not None,
+                "is_virtual": clock.wall.is_virtual,
                 "shift_ms": venue.shift_ms,
                 "seed": venue.seed,
                 "symbols": {
@@ -86,7 +87,7 @@ class _Control:
                 "order_count": len(exchange.orders),
                 "open_order_count": sum(len(account.open_orders) for account in exchange.accounts.values()),
                 "execution_count": exchange.last_execution_id,
-                "stream_connections": venue.hub.connection_count,
+                "stream_connections": venue.sockets.count,
                 "faults": venue.faults.describe(),
                 "accounts": [
                     {"api_key": account.api_key, **rendering.account(account, exchange.fees, omit_zero=False)}
@@ -109,7 +110,7 @@ class _Control:
     async def add_fault(self, request: web.Request) -> web.Response:
         rule = read_rule(await _document(request))
         if rule.do == "ws_close":
-            self._venue.hub.close_all()
+            self._venue.sockets.abort_all()
         elif rule.do == "ws_silent":
             self._venue.hub.silence(rule.for_ms)
         elif rule.do == "user_events":
@@ -132,18 +133,20 @@ class _Control:
         return self._moved()
 
     async def advance(self, request: web.Request) -> web.Response:
-        """Move a paused market by `minutes`, matching and publishing all that happens on the way."""
-        minutes = (await _document(request)).get("minutes")
-        if not isinstance(minutes, int | float) or not 0 < minutes <= _MAX_ADVANCE_MINUTES:
-            raise InvalidInput(f"minutes must be above 0 and at most {_MAX_ADVANCE_MINUTES}, was {minutes!r}", field="minutes")
-        self._venue.clock.skip(int(minutes * MINUTE_MS))
-        self._venue.feed.step()
+        """Move a virtual clock or a paused market by `minutes` or `ms`, matching and publishing all that happens on the way."""
+        duration_ms = _duration(await _document(request))
+        venue = self._venue
+        if venue.clock.wall.is_virtual:
+            await venue.timeline.advance(duration_ms, venue.feed.step)
+        else:
+            venue.clock.skip(duration_ms)
+            venue.feed.step()
         return self._moved()
 
     def _moved(self) -> web.Response:
         self._venue.feed.nudge()
         self._venue.exchange.changes += 1
-        return _json({"market_time": self._venue.clock.now()})
+        return _json({"market_time": self._venue.clock.now(), "server_time": self._venue.clock.wall_now()})
 
 
 async def _document(request: web.Request) -> dict[str, Any]:
@@ -154,6 +157,18 @@ async def _document(request: web.Request) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise InvalidInput("the body must be a JSON object")
     return document
+
+
+def _duration(document: dict[str, Any]) -> int:
+    """Return the milliseconds that one of `minutes` and `ms` asks for."""
+    if len(document) != 1 or not document.keys() <= {"minutes", "ms"}:
+        raise InvalidInput("give either minutes or ms, and nothing else", field="minutes")
+    ((name, value),) = document.items()
+    is_number = isinstance(value, int) or (name == "minutes" and isinstance(value, float))
+    duration_ms = int(value * (MINUTE_MS if name == "minutes" else 1)) if is_number and not isinstance(value, bool) else 0
+    if not 0 < duration_ms <= _MAX_ADVANCE_MINUTES * MINUTE_MS:
+        raise InvalidInput(f"{name} must be above 0 and at most {_MAX_ADVANCE_MINUTES} minutes, was {value!r}", field=name)
+    return duration_ms
 
 
 def _amount(asset: str, text: object) -> Decimal:

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -77,7 +76,7 @@ def build_app(venue: Venue) -> web.Application:
             query=request.rel_url.raw_query_string,
             body=raw.decode("utf-8", "replace"),
             api_key=request.headers.get("X-MBX-APIKEY"),
-            received_ns=time.time_ns(),
+            received_ns=venue.clock.wall.now_ns(),
         )
         rule = venue.faults.take(*received.key)
         if rule is not None:
@@ -156,7 +155,11 @@ async def run(config: EmulatorConfig, *, on_ready: Callable[[str], None], stop: 
         await site.start()
         _stop_on_signals(stopping)
         async with asyncio.TaskGroup() as group:
-            loops = [group.create_task(venue.feed.run(), name="emulator-feed"), group.create_task(keep_state(venue), name="emulator-state")]
+            loops = [
+                group.create_task(venue.feed.run(), name="emulator-feed"),
+                group.create_task(venue.timeline.run(), name="emulator-timeline"),
+                group.create_task(keep_state(venue), name="emulator-state"),
+            ]
             if config.parent_pid is not None:
                 loops.append(group.create_task(_watch_parent(config.parent_pid, stopping), name="emulator-parent"))
             on_ready(_url(runner))
@@ -164,7 +167,7 @@ async def run(config: EmulatorConfig, *, on_ready: Callable[[str], None], stop: 
             for loop in loops:
                 loop.cancel()
     finally:
-        venue.hub.close_all()
+        venue.sockets.abort_all()
         await runner.cleanup()
         save_state(venue)
         log.info("the emulator has stopped")

@@ -32,6 +32,8 @@ class MarketMark:
     shift_ms: int
     seed: int
     matched_to_ms: int
+    stands_at: int | None = None
+    """Where a virtual wall stood."""
 
 
 class Snapshots:
@@ -147,6 +149,7 @@ def current_mark(clock: MarketClock, *, shift_ms: int, seed: int, matched_to_ms:
         shift_ms=shift_ms,
         seed=seed,
         matched_to_ms=matched_to_ms,
+        stands_at=clock.wall.stands_at,
     )
 
 

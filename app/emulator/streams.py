@@ -1,47 +1,29 @@
-"""Market streams: who listens to what, and the websocket side of it.
+"""Market streams: who listens to what.
 
-Source: Binance Spot API documentation, web-socket-streams.md. One difference: a consumer that falls far behind is disconnected at once.
+Source: Binance Spot API documentation, web-socket-streams.md.
 """
 
-import asyncio
-import time
 from collections import defaultdict
+from collections.abc import Mapping
 
 import orjson
-import structlog
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
-log = structlog.get_logger(__name__)
+from app.emulator.sockets import Connection, Sockets
+from app.emulator.timeline import Entry, Timeline
 
 _MAX_STREAMS = 1024
-_MAX_QUEUED = 8192
-
-
-class Connection:
-    """One client. `outbox` is what waits to be sent to it."""
-
-    def __init__(self, transport: asyncio.Transport | None, *, is_combined: bool) -> None:
-        self.transport = transport
-        self.is_combined = is_combined
-        self.streams: set[str] = set()
-        self.outbox: asyncio.Queue[str] = asyncio.Queue()
-        self.last_pong = time.monotonic()
 
 
 class StreamHub:
-    """All connections, by stream."""
+    """All listeners, by stream."""
 
-    def __init__(self, *, ping_interval_s: float, pong_timeout_s: float) -> None:
-        self._ping_interval_s = ping_interval_s
-        self._pong_timeout_s = pong_timeout_s
+    def __init__(self, sockets: Sockets, timeline: Timeline) -> None:
+        self._sockets = sockets
+        self._timeline = timeline
+        self._silence: Entry | None = None
         self._listeners: dict[str, set[Connection]] = defaultdict(set)
-        self._connections: set[Connection] = set()
-        self._silent_until = 0.0
-
-    @property
-    def connection_count(self) -> int:
-        """How many clients are connected."""
-        return len(self._connections)
+        self._streams: dict[Connection, set[str]] = {}
 
     def has_listeners(self, stream: str) -> bool:
         """Whether anybody wants that stream."""
@@ -51,70 +33,37 @@ class StreamHub:
         """Return the streams somebody listens to."""
         return [stream for stream, listeners in self._listeners.items() if listeners]
 
-    def publish(self, stream: str, payload: object) -> None:
+    def publish(self, stream: str, payload: Mapping[str, object]) -> None:
         """Send a payload to everybody who listens to `stream`."""
-        listeners = self._listeners.get(stream)
-        if not listeners or time.monotonic() < self._silent_until:
-            return
-        raw = orjson.dumps(payload).decode()
-        combined = f'{{"stream":"{stream}","data":{raw}}}'
-        for connection in tuple(listeners):
-            if connection.outbox.qsize() >= _MAX_QUEUED:
-                log.warning("a stream client is too slow and is disconnected", stream=stream)
-                self._drop(connection)
-            else:
-                connection.outbox.put_nowait(combined if connection.is_combined else raw)
-
-    def close_all(self) -> None:
-        """Break every connection without a closing handshake."""
-        for connection in tuple(self._connections):
-            self._drop(connection)
+        if self._listeners.get(stream) and self._silence is None:
+            self._send(stream, payload)
 
     def silence(self, duration_ms: int) -> None:
         """Send no market data for a while; connections stay open and pings are answered."""
-        self._silent_until = time.monotonic() + duration_ms / 1000
+        if self._silence is not None:
+            self._silence.cancel()
+        self._silence = self._timeline.call_after(duration_ms, self._break_silence) if duration_ms else None
+
+    def _break_silence(self) -> None:
+        self._silence = None
 
     async def serve(self, request: web.Request, streams: list[str], *, is_combined: bool) -> web.WebSocketResponse:
         """Run one connection until either side ends it."""
-        socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=64 * 1024, timeout=1.0)
-        await socket.prepare(request)
-        connection = Connection(request.transport, is_combined=is_combined)
-        self._connections.add(connection)
-        self._subscribe(connection, streams)
-        try:
-            async with asyncio.TaskGroup() as group:
-                sender = group.create_task(self._send(connection, socket), name="stream-send")
-                pinger = group.create_task(self._ping(connection, socket), name="stream-ping")
-                await self._receive(connection, socket)
-                sender.cancel()
-                pinger.cancel()
-        except* ConnectionError:
-            log.debug("a stream client went away")
-        finally:
-            self._forget(connection)
-        return socket
 
-    async def _send(self, connection: Connection, socket: web.WebSocketResponse) -> None:
-        while True:
-            await socket.send_str(await connection.outbox.get())
+        def opened(connection: Connection) -> None:
+            self._streams[connection] = set()
+            self._subscribe(connection, streams)
 
-    async def _ping(self, connection: Connection, socket: web.WebSocketResponse) -> None:
-        while True:
-            await asyncio.sleep(self._ping_interval_s)
-            if time.monotonic() - connection.last_pong > self._pong_timeout_s:
-                log.info("a stream client does not answer pings and is disconnected")
-                self._drop(connection)
-                return
-            await socket.ping(str(time.time_ns() // 1_000_000).encode())
+        async def received(connection: Connection, text: str) -> None:
+            connection.send(orjson.dumps(self._command(connection, text)).decode())
 
-    async def _receive(self, connection: Connection, socket: web.WebSocketResponse) -> None:
-        async for message in socket:
-            if message.type is WSMsgType.PONG:
-                connection.last_pong = time.monotonic()
-            elif message.type is WSMsgType.PING:
-                await socket.pong(message.data)
-            elif message.type is WSMsgType.TEXT:
-                connection.outbox.put_nowait(orjson.dumps(self._command(connection, message.data)).decode())
+        return await self._sockets.serve(request, on_open=opened, on_text=received, on_gone=self._forget, is_combined=is_combined)
+
+    def _send(self, stream: str, payload: Mapping[str, object]) -> None:
+        raw = orjson.dumps(payload).decode()
+        combined = f'{{"stream":"{stream}","data":{raw}}}'
+        for connection in tuple(self._listeners.get(stream, ())):
+            connection.send(combined if connection.is_combined else raw)
 
     def _command(self, connection: Connection, text: str) -> dict[str, object]:
         try:
@@ -127,7 +76,7 @@ class StreamHub:
         if not isinstance(params, list):
             return _invalid("params must be a list", identity)
         if method == "LIST_SUBSCRIPTIONS":
-            return {"result": sorted(connection.streams), "id": identity}
+            return {"result": sorted(self._streams[connection]), "id": identity}
         if method == "SET_PROPERTY" and len(params) == 2 and params[0] == "combined" and isinstance(params[1], bool):
             connection.is_combined = params[1]
             return {"result": None, "id": identity}
@@ -137,7 +86,7 @@ class StreamHub:
             return _invalid(f"unknown method or bad parameters: {str(method)[:40]}", identity)
         if method == "UNSUBSCRIBE":
             self._unsubscribe(connection, params)
-        elif len(connection.streams | set(params)) > _MAX_STREAMS:
+        elif len(self._streams[connection] | set(params)) > _MAX_STREAMS:
             return _invalid("too many subscriptions", identity)
         else:
             self._subscribe(connection, params)
@@ -145,26 +94,21 @@ class StreamHub:
 
     def _subscribe(self, connection: Connection, streams: list[str]) -> None:
         for stream in streams:
-            connection.streams.add(stream)
+            self._streams[connection].add(stream)
             self._listeners[stream].add(connection)
 
     def _unsubscribe(self, connection: Connection, streams: list[str]) -> None:
         for stream in streams:
-            connection.streams.discard(stream)
+            self._streams[connection].discard(stream)
             listeners = self._listeners.get(stream)
             if listeners is not None:
                 listeners.discard(connection)
                 if not listeners:
                     del self._listeners[stream]
 
-    def _drop(self, connection: Connection) -> None:
-        self._forget(connection)
-        if connection.transport is not None:
-            connection.transport.abort()
-
     def _forget(self, connection: Connection) -> None:
-        self._unsubscribe(connection, list(connection.streams))
-        self._connections.discard(connection)
+        self._unsubscribe(connection, list(self._streams[connection]))
+        del self._streams[connection]
 
 
 def _invalid(reason: str, identity: object) -> dict[str, object]:

@@ -9,16 +9,18 @@ from typing import Any
 import structlog
 
 from app.emulator.bars import MINUTE_MS
-from app.emulator.clock import MarketClock, wall_ms
+from app.emulator.clock import MarketClock, WallTime
 from app.emulator.config import EmulatorConfig, GeneratedSymbol
 from app.emulator.exchange import Exchange
 from app.emulator.faults import Faults
 from app.emulator.feed import Feed
 from app.emulator.filters import SymbolRules, rules_for
 from app.emulator.market import SymbolMarket
-from app.emulator.snapshot import Snapshots, accounts_of, current_mark, market_mark
+from app.emulator.snapshot import MarketMark, Snapshots, accounts_of, current_mark, market_mark
+from app.emulator.sockets import Sockets
 from app.emulator.sources import CandleSource, GeneratedSource, ReplaySource
 from app.emulator.streams import StreamHub
+from app.emulator.timeline import Timeline
 from app.errors import ConfigError
 
 log = structlog.get_logger(__name__)
@@ -33,7 +35,9 @@ class Venue:
 
     config: EmulatorConfig
     clock: MarketClock
+    timeline: Timeline
     exchange: Exchange
+    sockets: Sockets
     hub: StreamHub
     feed: Feed
     faults: Faults
@@ -54,17 +58,20 @@ def build_venue(config: EmulatorConfig) -> Venue:
     seed = mark.seed if mark is not None else config.seed
     listed = _sources(config, seed)
     if mark is not None:
-        shift_ms = mark.shift_ms
-        clock = MarketClock(
-            wall_ms, wall_origin=mark.wall_origin, market_origin=mark.market_origin, speed=mark.speed, paused_at=mark.paused_at
-        )
-        if clock.speed != config.speed:
-            clock.change_speed(config.speed)
+        clock, shift_ms = _continue_clock(config, mark), mark.shift_ms
     else:
         clock, shift_ms = _start_clock(config, [source for _, source in listed])
     markets = {rules.symbol: SymbolMarket(rules, source, shift_ms=shift_ms, start_ms=clock.now()) for rules, source in listed}
-    exchange = Exchange(markets, fees=config.fees, wall_ms=wall_ms)
-    hub = StreamHub(ping_interval_s=config.ping_interval_s, pong_timeout_s=config.pong_timeout_s)
+    exchange = Exchange(markets, fees=config.fees, wall_ms=clock.wall_now)
+    timeline = Timeline(clock.wall)
+    sockets = Sockets(
+        timeline,
+        now_ms=clock.wall_now,
+        ping_interval_s=config.ping_interval_s,
+        pong_timeout_s=config.pong_timeout_s,
+        lifetime_s=config.connection_lifetime_s,
+    )
+    hub = StreamHub(sockets, timeline)
     feed = Feed(exchange, clock, hub)
     feed.step()
     if document is not None and mark is not None:
@@ -72,10 +79,12 @@ def build_venue(config: EmulatorConfig) -> Venue:
     return Venue(
         config=config,
         clock=clock,
+        timeline=timeline,
         exchange=exchange,
+        sockets=sockets,
         hub=hub,
         feed=feed,
-        faults=Faults(seed=seed, now_ms=clock.wall_now),
+        faults=Faults(seed=seed, now_ms=clock.wall.now),
         shift_ms=shift_ms,
         seed=seed,
         snapshots=snapshots,
@@ -148,9 +157,21 @@ def _generated_rules(wanted: GeneratedSymbol) -> SymbolRules:
     return rules_for(wanted.symbol, price_decimals=price_decimals, quantity_decimals=quantity_decimals, price=wanted.price)
 
 
+def _continue_clock(config: EmulatorConfig, mark: MarketMark) -> MarketClock:
+    if mark.stands_at is not None and not config.clock.is_virtual:
+        raise ConfigError("the state file was kept on a virtual clock; start it with --clock virtual")
+    wall = WallTime(offset_ms=config.clock.offset_ms)
+    if config.clock.is_virtual:
+        wall = WallTime(stands_at=mark.stands_at if mark.stands_at is not None else wall.now())
+    clock = MarketClock(wall, wall_origin=mark.wall_origin, market_origin=mark.market_origin, speed=mark.speed, paused_at=mark.paused_at)
+    if clock.speed != config.speed:
+        clock.change_speed(config.speed)
+    return clock
+
+
 def _start_clock(config: EmulatorConfig, sources: list[CandleSource]) -> tuple[MarketClock, int]:
     """Return the clock and the shift (market time − source time) of a fresh start."""
-    wall_origin = wall_ms()
+    wall = WallTime(offset_ms=config.clock.offset_ms)
     # What is replayed decides the source's time; a generated symbol beside it has candles for any time.
     deciding = [source for source in sources if source.last_ms is not None] or sources
     first = max(source.first_ms for source in deciding)
@@ -159,11 +180,14 @@ def _start_clock(config: EmulatorConfig, sources: list[CandleSource]) -> tuple[M
     start -= start % MINUTE_MS
     if start < first or (lasts and start > min(lasts)):
         raise ConfigError(f"the start {start} lies outside the recording, {first} to {min(lasts, default=None)}")
+    if config.clock.is_virtual:
+        wall = WallTime(stands_at=wall.now() if config.is_shifted else start)
+    wall_origin = wall.now()
     if not config.is_shifted:
         shift_ms, market_origin = 0, start
     else:
         shift_ms, market_origin = wall_origin // MINUTE_MS * MINUTE_MS - start, wall_origin
-    clock = MarketClock(wall_ms, wall_origin=wall_origin, market_origin=market_origin, speed=config.speed)
+    clock = MarketClock(wall, wall_origin=wall_origin, market_origin=market_origin, speed=config.speed)
     if config.is_paused:
         clock.pause()
     return clock, shift_ms
