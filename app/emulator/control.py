@@ -24,6 +24,7 @@ def add_control_routes(router: web.UrlDispatcher, venue: Venue) -> None:
     control = _Control(venue)
     for method, path, handler in (
         ("POST", "/_accounts", control.open_account),
+        ("POST", "/_revoke", control.revoke_key),
         ("GET", "/_state", control.state),
         ("GET", "/_orders", control.orders),
         ("GET", "/_fault", control.list_faults),
@@ -69,6 +70,14 @@ class _Control:
         exchange.open_account(api_key, api_secret, amounts)
         return _json({"api_key": api_key, "created": True})
 
+    async def revoke_key(self, request: web.Request) -> web.Response:
+        api_key = (await _document(request)).get("api_key")
+        if not isinstance(api_key, str) or api_key not in self._venue.exchange.accounts:
+            raise InvalidInput("api_key must be that of an account", field="api_key")
+        self._venue.exchange.revoke(api_key)
+        self._venue.users.end(api_key)
+        return _json({"api_key": api_key})
+
     async def state(self, _request: web.Request) -> web.Response:
         venue = self._venue
         exchange, clock = venue.exchange, venue.clock
@@ -88,6 +97,7 @@ class _Control:
                 "open_order_count": sum(len(account.open_orders) for account in exchange.accounts.values()),
                 "execution_count": exchange.last_execution_id,
                 "stream_connections": venue.sockets.count,
+                "user_subscriptions": venue.users.subscription_count,
                 "faults": venue.faults.describe(),
                 "accounts": [
                     {"api_key": account.api_key, **rendering.account(account, exchange.fees, omit_zero=False)}

@@ -33,11 +33,27 @@ class Exchange:
         """Counts every change of state, so that the snapshot knows when there is something to write."""
         self._wall_ms = wall_ms
         self._publisher = Publisher()
+        self._revoked: set[str] = set()
 
     @property
     def listeners(self) -> list[Listener]:
         """Who is told of every change; add and remove freely."""
         return self._publisher.listeners
+
+    def owner(self, api_key: str) -> Account:
+        """Return the account whose key is let in.
+
+        Raises:
+            VenueError: -2015.
+        """
+        account = self.accounts.get(api_key)
+        if account is None or api_key in self._revoked:
+            raise VenueError(-2015, "Invalid API-key, IP, or permissions for action.", status=401)
+        return account
+
+    def revoke(self, api_key: str) -> None:
+        """Let a key in no longer; its orders stay. Opening the account anew makes it good again."""
+        self._revoked.add(api_key)
 
     def market(self, symbol: str) -> SymbolMarket:
         """Return a listed symbol's market.
@@ -60,6 +76,7 @@ class Exchange:
         account = Account(api_key=api_key, api_secret=api_secret, update_time=self._wall_ms())
         account.balances = {asset: Balance(free=amount) for asset, amount in balances.items()}
         self.accounts[api_key] = account
+        self._revoked.discard(api_key)
         self.changes += 1
         return account
 

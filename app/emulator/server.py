@@ -91,7 +91,11 @@ def build_app(venue: Venue) -> web.Application:
         names = request.match_info.get("names", "").split("/")
         return await venue.hub.serve(request, [name for name in names if name], is_combined=False)
 
+    async def ws_api(request: web.Request) -> web.StreamResponse:
+        return await venue.ws_api.serve(request, venue.sockets)
+
     add_control_routes(app.router, venue)
+    app.router.add_get("/ws-api/v3", ws_api)
     app.router.add_get("/stream", combined)
     app.router.add_get("/ws", raw_streams)
     app.router.add_get("/ws/{names:.*}", raw_streams)
@@ -122,9 +126,7 @@ def _authenticate(venue: Venue, received: _Received, given: dict[str, str]) -> S
     api_key = signature.check_key_format(received.api_key)
     payload, given_signature = signature.split_signature(received.query, received.body)
     signature.check_timestamp(given, venue.clock.wall_now())
-    account = venue.exchange.accounts.get(api_key)
-    if account is None:
-        raise VenueError(-2015, "Invalid API-key, IP, or permissions for action.", status=401)
+    account = venue.exchange.owner(api_key)
     signature.check_signature(account.api_secret, payload, given_signature)
     return SignedCall(
         params={name: value for name, value in given.items() if name != "signature"}, received_ns=received.received_ns, account=account

@@ -32,10 +32,11 @@ class _Close:
 
 
 class Connection:
-    """One client. `is_combined` says how an event that belongs to no request is wrapped."""
+    """One client. `is_combined` and `is_api` say how an event that belongs to no request is wrapped."""
 
-    def __init__(self, transport: asyncio.Transport | None, *, is_combined: bool) -> None:
+    def __init__(self, transport: asyncio.Transport | None, *, is_combined: bool, is_api: bool = False) -> None:
         self.is_combined = is_combined
+        self.is_api = is_api
         self.last_pong = time.monotonic()
         self._transport = transport
         self._outbox: asyncio.Queue[str | _Close] = asyncio.Queue()
@@ -101,6 +102,7 @@ class Sockets:
         on_text: Callable[[Connection, str], Awaitable[None]],
         on_gone: Callable[[Connection], None],
         is_combined: bool = False,
+        is_api: bool = False,
     ) -> web.WebSocketResponse:
         """Run one connection until either side ends it.
 
@@ -110,10 +112,11 @@ class Sockets:
             on_text: Called with each text message, one after the other.
             on_gone: Called once at the end, whatever it was.
             is_combined: See `Connection`.
+            is_api: See `Connection`.
         """
         socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=64 * 1024, timeout=1.0)
         await socket.prepare(request)
-        connection = Connection(request.transport, is_combined=is_combined)
+        connection = Connection(request.transport, is_combined=is_combined, is_api=is_api)
         self._connections.add(connection)
         cut = self._timeline.call_after(int(self.lifetime_s * 1000), lambda: self._cut(connection))
         on_open(connection)
@@ -150,9 +153,10 @@ class Sockets:
         event = {"e": "serverShutdown", "E": self._now_ms()}
         raw = orjson.dumps(event).decode()
         combined = orjson.dumps({"stream": "!serverShutdown", "data": event}).decode()
+        wrapped = orjson.dumps({"event": event}).decode()
         told = tuple(self._connections)
         for connection in told:
-            connection.send(combined if connection.is_combined else raw)
+            connection.send(wrapped if connection.is_api else combined if connection.is_combined else raw)
 
         def close_told() -> None:
             for connection in told:

@@ -21,6 +21,8 @@ from app.emulator.sockets import Sockets
 from app.emulator.sources import CandleSource, GeneratedSource, ReplaySource
 from app.emulator.streams import StreamHub
 from app.emulator.timeline import Timeline
+from app.emulator.user_stream import UserSessions
+from app.emulator.ws_api import WsApi
 from app.errors import ConfigError
 
 log = structlog.get_logger(__name__)
@@ -39,6 +41,8 @@ class Venue:
     exchange: Exchange
     sockets: Sockets
     hub: StreamHub
+    users: UserSessions
+    ws_api: WsApi
     feed: Feed
     faults: Faults
     shift_ms: int
@@ -72,6 +76,9 @@ def build_venue(config: EmulatorConfig) -> Venue:
         lifetime_s=config.connection_lifetime_s,
     )
     hub = StreamHub(sockets, timeline)
+    faults = Faults(seed=seed, now_ms=clock.wall.now)
+    users = UserSessions(faults.user_events, now_ms=clock.wall_now)
+    exchange.listeners.append(users.hear)
     feed = Feed(exchange, clock, hub)
     feed.step()
     if document is not None and mark is not None:
@@ -83,8 +90,10 @@ def build_venue(config: EmulatorConfig) -> Venue:
         exchange=exchange,
         sockets=sockets,
         hub=hub,
+        users=users,
+        ws_api=WsApi(exchange, clock, users),
         feed=feed,
-        faults=Faults(seed=seed, now_ms=clock.wall.now),
+        faults=faults,
         shift_ms=shift_ms,
         seed=seed,
         snapshots=snapshots,
