@@ -247,6 +247,11 @@ def _in_words(detail: str) -> str:
     return detail
 
 
+def is_binance_credentials(code: str) -> bool:
+    """Whether one of Binance's codes means that the account's key is not let in."""
+    return code in _BINANCE_CREDENTIALS
+
+
 def scrub(error: BaseException) -> BaseException:
     """Remove addresses and signatures from the text of `error`, so that a logged traceback tells nobody a signed request."""
     error.args = tuple(_SECRETIVE.sub("…", arg) if isinstance(arg, str) else arg for arg in error.args)
