@@ -61,6 +61,7 @@ TERMINAL: Final = frozenset({S.FILLED, S.CANCELED, S.EXPIRED, S.REJECTED, S.DENI
 #: Money may be at the venue: these orders are what reconcile asks about.
 UNSETTLED: Final = frozenset({S.SUBMITTING, S.UNKNOWN, S.OPEN, S.PARTIAL})
 _FINISHED_AT_VENUE: Final = frozenset({S.FILLED, S.CANCELED, S.EXPIRED})
+_SHOWN: Final = _FINISHED_AT_VENUE | {S.OPEN, S.PARTIAL}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +164,9 @@ def apply(order: OrderStatus, event: OrderEvent) -> OrderStatus:
         case Denied():
             return _step(order, S.DENIED, code=event.code, detail=event.detail)
         case Rejected():
-            return order if order.state is S.REJECTED else _step(order, S.REJECTED, code=event.code, detail=event.detail)
+            # The refusal of a request says nothing of an order that the venue has shown.
+            is_known = order.state is S.REJECTED or order.state in _SHOWN
+            return order if is_known else _step(order, S.REJECTED, code=event.code, detail=event.detail)
         case InDoubt():
             return order if order.state is not S.SUBMITTING else _step(order, S.UNKNOWN, detail=event.detail)
         case NotFoundAfterWindow():
@@ -200,7 +203,8 @@ def _merge(order: OrderStatus, report: Reported) -> OrderStatus:
 
 
 def _merged_state(order: OrderStatus, reported: OrderState, filled: Decimal) -> OrderState:
-    if order.state is S.FILLED or (filled >= order.quantity and not order.is_by_notional):
+    # Of an order by notional the venue alone says when it is filled, also after it had called it finished.
+    if S.FILLED in (order.state, reported) or (filled >= order.quantity and not order.is_by_notional):
         return S.FILLED
     if order.state in _FINISHED_AT_VENUE:
         return order.state

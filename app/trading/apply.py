@@ -6,7 +6,7 @@ Rows are locked in a fixed order, order before position.
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any, Final
 from uuid import UUID
 
@@ -28,6 +28,9 @@ log = structlog.get_logger(__name__)
 #: The kind of event of a lost order that the venue shows after all.
 APPEARED_LATE: Final = "AppearedLate"
 FIRST_LOOK_AFTER_LOSS: Final = timedelta(minutes=1)
+#: What the database keeps of a number: a mean that goes on for ever must not look new each time it is reported.
+_KEPT: Final = Decimal("1e-18")
+_ROUNDING: Final = Context(prec=60, rounding=ROUND_HALF_UP)
 _VENUE_ID_INDEX: Final = "uq_orders_broker_id_venue_order_id"
 _LOCK_ORDER: Final = f"""
 WITH held AS ({HOLD.format(role="$2", owner="$3", epoch="$4")})
@@ -104,6 +107,7 @@ async def _write(
         counted = sum((fill.quantity for fill in fresh), Decimal(0))
         if before.fills_quantity + counted > status.filled_quantity:
             status = await _with_counted(connection, order_id, status)
+        status = replace(status, average_price=_as_kept(status.average_price))
         if status == before.status and not fresh:
             return before, before, ()
         if fresh:
@@ -141,6 +145,10 @@ async def _lock(desk: Desk, connection: Any, order_id: UUID) -> OrderRecord:
             raise OrderNotFound
         raise Fenced(f"another process has taken over the role {lease.role}")
     return OrderRecord.of(row)
+
+
+def _as_kept(price: Decimal | None) -> Decimal | None:
+    return None if price is None else price.quantize(_KEPT, context=_ROUNDING)
 
 
 async def _with_counted(connection: Any, order_id: UUID, status: OrderStatus) -> OrderStatus:

@@ -62,7 +62,13 @@ def test_every_row_of_the_table_can_happen(before: OrderState, after: OrderState
     assert result.state is after
 
 
-@pytest.mark.parametrize("before", list(S))
+@pytest.mark.parametrize("before", [S.OPEN, S.PARTIAL, S.FILLED, S.CANCELED, S.EXPIRED])
+def test_refusal_of_a_request_says_nothing_of_an_order_that_the_venue_has_shown(before: OrderState) -> None:
+    shown = order(before)
+    assert apply(shown, Rejected(code="X", detail="x")) is shown
+
+
+@pytest.mark.parametrize("before", sorted(set(S) - {S.OPEN, S.PARTIAL, S.FILLED, S.CANCELED, S.EXPIRED}))
 @pytest.mark.parametrize("event", [Claimed(), Denied(code="X", detail="x"), Rejected(code="X", detail="x")])
 def test_step_that_is_not_in_the_table_is_refused(before: OrderState, event: OrderEvent) -> None:
     after = {Claimed: S.SUBMITTING, Denied: S.DENIED, Rejected: S.REJECTED}[type(event)]
@@ -122,8 +128,19 @@ def test_late_fill_completes_a_canceled_order() -> None:
     assert apply(canceled, report(S.FILLED)).state is S.FILLED
 
 
-def test_more_filled_than_ordered_is_kept() -> None:
-    assert apply(order(S.OPEN), report(S.FILLED, "1.2")).filled_quantity == Decimal("1.2")
+def test_more_filled_than_ordered_is_kept_and_flagged() -> None:
+    overfilled = apply(order(S.OPEN), report(S.FILLED, "1.2"))
+    assert (overfilled.filled_quantity, overfilled.is_overfilled) == (Decimal("1.2"), True)
+    assert apply(overfilled, report(S.FILLED)) is overfilled
+
+
+def test_order_by_notional_is_filled_when_the_venue_says_so_and_never_overfilled() -> None:
+    by_notional = replace(order(S.SUBMITTING), is_by_notional=True)
+    part = apply(by_notional, report(S.PARTIAL, "1.1"))
+    assert (part.state, part.is_overfilled) == (S.PARTIAL, False)
+    assert apply(part, report(S.FILLED, "1.1")).state is S.FILLED
+    ended = apply(by_notional, report(S.EXPIRED, "0.9"))
+    assert apply(ended, report(S.FILLED, "0.98")).state is S.FILLED, "a late fill may complete it"
 
 
 def test_reason_of_a_refusal_goes_when_the_venue_shows_the_order_after_all() -> None:
