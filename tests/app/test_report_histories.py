@@ -101,7 +101,7 @@ async def live_through(pieces: Pieces, model: UUID, *, seed: int) -> None:
     order = await pieces.order(order_id)
     assert (order.state, order.filled_quantity) == (answer.state, answer.filled_quantity), f"seed {seed}"
     assert order.fills_quantity == order.filled_quantity, f"seed {seed}"
-    assert order.average_price is answer.average_price or abs((order.average_price or 0) - (answer.average_price or 0)) < Decimal("1e-12")
+    assert abs((order.average_price or Decimal(0)) - (answer.average_price or Decimal(0))) < Decimal("1e-12"), f"seed {seed}"
     counted = await pieces.rows("SELECT trade_id FROM fills WHERE order_id = $1", order_id)
     assert sorted(row["trade_id"] for row in counted) == [each.trade_id for each in true.fills], f"seed {seed}"
     events_before = await pieces.rows("SELECT count(*) FROM order_events WHERE order_id = $1", order_id)
