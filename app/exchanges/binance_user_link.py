@@ -116,7 +116,7 @@ class Link:
         self._probed_at = 0.0
         self._connection: ClientConnection | None = None
         self._reason: str | None = None
-        for account in self._unsettled:
+        for account in owner.signers:
             self._todo.put_nowait(account)
 
     @property

@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.emulator.conftest import SECRET, account_on, connect_ccxt
 from tests.emulator_process import EmulatorProcess, SignedClient
+from tests.journeys.eventually import eventually
 
 pytestmark = pytest.mark.asyncio
 
@@ -221,7 +222,7 @@ async def test_connection_of_a_day_is_cut(start_emulator: Callable[..., Emulator
         await api.subscribe(account_on(emulator))
         with pytest.raises(ConnectionClosed):
             await api.event()
-    assert emulator.state()["user_subscriptions"] == 0
+    eventually(lambda: emulator.state()["user_subscriptions"] == 0, "the emulator forgets the connection")
 
 
 async def test_unmodified_ccxt_pro_hears_of_its_orders(
