@@ -128,11 +128,11 @@ class Execution(StrEnum):
 
 
 class TradingState(StrEnum):
-    """What may be sent now, from free to strict."""
+    """What may be sent now, from free to strict; `domain.risk` says which orders each lets pass."""
 
     ACTIVE = "active"
-    RECONCILING = "reconciling"
     REDUCING = "reducing"
+    RECONCILING = "reconciling"
     HALTED = "halted"
 
 

@@ -6,7 +6,8 @@ from decimal import Decimal
 from uuid import UUID
 
 from app.core.events import EventBus
-from app.domain.enums import OrderState, Side
+from app.domain.enums import OrderState, Side, TradingState
+from app.domain.risk import Scope
 from app.trading.records import OrderRecord
 
 
@@ -42,6 +43,17 @@ class PortfolioChanged:
     user_id: UUID
     broker_id: UUID
     equity_usdt: Decimal
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradingStateChanged:
+    """A scope was restrained by a cause, or that cause is gone (ACTIVE). `user_id` is None when it concerns everybody."""
+
+    user_id: UUID | None
+    scope: Scope
+    state: TradingState
+    code: str
     at: datetime
 
 

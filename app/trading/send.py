@@ -10,9 +10,10 @@ import structlog
 
 from app.brokers.service import pause_broker
 from app.core.leases import HOLD
-from app.domain.enums import OrderState, Side
+from app.domain.enums import OrderState, Side, TradingState
 from app.domain.instruments import plain
 from app.domain.orders import Denied, InDoubt, OrderEvent, Rejected
+from app.domain.risk import refusal
 from app.errors import (
     BadCredentials,
     Conflict,
@@ -29,18 +30,22 @@ from app.trading.apply import record
 from app.trading.desk import Desk
 from app.trading.events import announce
 from app.trading.records import OrderRecord
+from app.trading.states import restraining
 
 log = structlog.get_logger(__name__)
 
 _CLAIM: Final = f"""
 WITH held AS ({HOLD.format(role="$2", owner="$3", epoch="$4")}),
+restraint AS (SELECT r.* FROM orders o, LATERAL ({restraining("o")}) r WHERE o.id = $1),
 claimed AS (
   UPDATE orders SET state = 'submitting', epoch = $4, sent_at = $5, updated_at = $5 FROM held
    WHERE orders.id = $1 AND orders.state = 'intent' AND (orders.deadline IS NULL OR orders.deadline > $5)
      AND orders.cancel_requested_at IS NULL AND (orders.execution = 'native' OR orders.triggered_at IS NOT NULL)
-     AND EXISTS (SELECT 1 FROM brokers WHERE id = orders.broker_id AND is_active AND paused_reason IS NULL) RETURNING orders.*),
+     AND EXISTS (SELECT 1 FROM brokers WHERE id = orders.broker_id AND is_active AND paused_reason IS NULL)
+     AND NOT EXISTS (SELECT 1 FROM restraint) RETURNING orders.*),
 noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state) SELECT id, user_id, $5, 'Claimed', state FROM claimed)
-SELECT * FROM claimed
+SELECT claimed.*, restraint.state AS restraint, restraint.reason FROM (SELECT 1) AS one
+  LEFT JOIN claimed ON true LEFT JOIN restraint ON true
 """  # noqa: S608  # constants
 #: The venue said no and cannot have the order. Anything else is a doubt.
 _DEFINITE: Final = (OrderRejected, BadCredentials, Unsupported, ExchangeRateLimited)
@@ -61,6 +66,8 @@ async def send(desk: Desk, order: OrderRecord, client: ExchangeClient) -> OrderR
     desk.in_flight.add(order.id)
     try:
         claimed = await _claim(desk, order)
+        if isinstance(claimed, Denied):
+            return await record(desk, order.id, claimed, only_from=OrderState.INTENT)
         if claimed is None:
             return await _as_it_is(desk, order)
         event = await _speak(desk, claimed, client)
@@ -74,12 +81,18 @@ async def send(desk: Desk, order: OrderRecord, client: ExchangeClient) -> OrderR
         desk.in_flight.discard(order.id)
 
 
-async def _claim(desk: Desk, order: OrderRecord) -> OrderRecord | None:
+async def _claim(desk: Desk, order: OrderRecord) -> OrderRecord | Denied | None:
+    """The claimed order; why a trading state, as of the very same moment, forbids it; or None when there was nothing to claim."""
     lease = desk.lease
     now = desk.clock.now()
     async with desk.database.connection() as connection:
         row = await connection.fetchrow(_CLAIM, order.id, lease.role, lease.owner, lease.epoch, now)
-    return None if row is None else OrderRecord.of(row)
+    if row["id"] is not None:
+        return OrderRecord.of(row)
+    if row["restraint"] is None:
+        return None
+    code, detail = refusal(TradingState(row["restraint"]), row["reason"])
+    return Denied(code=code, detail=detail)
 
 
 async def _speak(desk: Desk, order: OrderRecord, client: ExchangeClient) -> OrderEvent:
