@@ -121,9 +121,13 @@ class EmulatorProcess:
         """Create or replace an account."""
         self.control("POST", "/_accounts", {"api_key": api_key, "api_secret": api_secret, "balances": dict(balances)})
 
-    def fault(self, do: str, **fields: object) -> None:
-        """Put a fault rule in force."""
-        self.control("POST", "/_fault", {"do": do, **fields})
+    def fault(self, do: str, **fields: object) -> int:
+        """Put a fault rule in force, or have it wait for its time, and return its number."""
+        return int(self.control("POST", "/_fault", {"do": do, **fields})["id"])
+
+    def log(self, method: str = "POST", path: str = "/api/v3/order") -> Any:
+        """Return the requests of a method and path that `GET /_log` remembers, oldest first."""
+        return self.control("GET", "/_log?" + urllib.parse.urlencode({"method": method, "path": path}))["entries"]
 
     def advance(self, minutes: float) -> None:
         """Move a paused market forward."""

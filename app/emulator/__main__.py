@@ -58,6 +58,7 @@ def read_arguments(arguments: list[str]) -> EmulatorConfig:
     parser.add_argument(
         "--connection-lifetime", type=float, default=24 * 3600.0, metavar="SECONDS", help="after which a websocket connection is cut"
     )
+    parser.add_argument("--journal", type=int, default=100_000, metavar="COUNT", help="requests to remember for GET /_log")
     given = parser.parse_args(arguments)
     return EmulatorConfig(
         host=given.host,
@@ -78,6 +79,7 @@ def read_arguments(arguments: list[str]) -> EmulatorConfig:
         pong_timeout_s=given.pong_timeout,
         clock=read_clock_mode(given.clock),
         connection_lifetime_s=given.connection_lifetime,
+        journal_capacity=given.journal,
     )
 
 

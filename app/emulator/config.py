@@ -31,6 +31,7 @@ class EmulatorConfig:
     the source's own time. With `is_shifted` the market is moved by whole minutes to the present. `port` 0 takes a free one. `is_paused`
     lets the market of a fresh start stand still. With a virtual `clock` everything stands until it is moved; it begins at the present, or
     without `is_shifted` at the source's own time, which makes a run repeatable. A connection is cut after `connection_lifetime_s`.
+    The last `journal_capacity` requests are remembered.
 
     Raises:
         ConfigError: a value cannot be used; above all a host that others on the network could reach.
@@ -54,6 +55,7 @@ class EmulatorConfig:
     pong_timeout_s: float = 60.0
     clock: ClockMode = REAL_CLOCK
     connection_lifetime_s: float = 24 * 3600.0
+    journal_capacity: int = 100_000
 
     def __post_init__(self) -> None:
         if not is_loopback(self.host):
@@ -66,6 +68,8 @@ class EmulatorConfig:
             raise ConfigError("a symbol can be given for exactly one replay file")
         if self.clock.is_virtual and (self.speed != 1 or self.is_paused):
             raise ConfigError("a virtual clock stands still by itself and has no speed")
+        if self.journal_capacity < 1:
+            raise ConfigError(f"the journal must hold at least one request, was {self.journal_capacity}")
         if self.connection_lifetime_s <= 0:
             raise ConfigError(f"a connection's lifetime must be above 0 seconds, was {self.connection_lifetime_s}")
 

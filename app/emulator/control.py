@@ -10,9 +10,9 @@ from aiohttp import web
 from app.emulator import rendering
 from app.emulator.bars import MINUTE_MS
 from app.emulator.config import is_loopback
-from app.emulator.faults import STREAM_FAULTS, read_event_modes, read_rule
+from app.emulator.fault_rules import INSTANT_FAULTS, read_rule
 from app.emulator.venue import Venue
-from app.errors import AppError, Forbidden, InvalidInput
+from app.errors import AppError, Forbidden, InvalidInput, NotFound
 
 _MAX_ADVANCE_MINUTES = 10_000
 
@@ -30,6 +30,8 @@ def add_control_routes(router: web.UrlDispatcher, venue: Venue) -> None:
         ("GET", "/_fault", control.list_faults),
         ("POST", "/_fault", control.add_fault),
         ("DELETE", "/_fault", control.clear_faults),
+        ("GET", "/_log", control.log),
+        ("DELETE", "/_log", control.clear_log),
         ("POST", "/_pause", control.pause),
         ("POST", "/_resume", control.resume),
         ("POST", "/_advance", control.advance),
@@ -84,6 +86,7 @@ class _Control:
         return _json(
             {
                 "server_time": clock.wall_now(),
+                "elapsed_ms": clock.wall.now() - venue.faults.started_ms,
                 "market_time": clock.now(),
                 "speed": clock.speed,
                 "is_paused": clock.paused_at is not None,
@@ -119,19 +122,27 @@ class _Control:
 
     async def add_fault(self, request: web.Request) -> web.Response:
         rule = read_rule(await _document(request))
-        if rule.do == "ws_close":
-            self._venue.sockets.abort_all()
-        elif rule.do == "ws_silent":
-            self._venue.hub.silence(rule.for_ms)
-        elif rule.do == "user_events":
-            self._venue.faults.user_events.start(read_event_modes(rule.mode), for_ms=rule.for_ms)
-        else:
-            self._venue.faults.add(rule)
-        return _json({"do": rule.do, "is_immediate": rule.do in STREAM_FAULTS})
+        number = self._venue.faults.put(rule)
+        return _json({"id": number, "do": rule.do, "is_immediate": rule.do in INSTANT_FAULTS and rule.at_ms is None})
 
-    async def clear_faults(self, _request: web.Request) -> web.Response:
-        self._venue.faults.clear()
-        self._venue.hub.silence(0)
+    async def clear_faults(self, request: web.Request) -> web.Response:
+        text = request.rel_url.query.get("id")
+        if text is None:
+            self._venue.faults.clear()
+        elif not text.isdigit() or not self._venue.faults.remove(int(text)):
+            raise NotFound(f"there is no fault {text!r}")
+        return _json(self._venue.faults.describe())
+
+    async def log(self, request: web.Request) -> web.Response:
+        query, journal = request.rel_url.query, self._venue.journal
+        since = query.get("since", "0")
+        if not since.isdigit():
+            raise InvalidInput(f"since must be an entry's number, was {since!r}", field="since")
+        entries = [entry.describe() for entry in journal.since(int(since), method=query.get("method"), path=query.get("path"))]
+        return _json({"entries": entries, "last_number": journal.last_number, "forgotten": journal.forgotten})
+
+    async def clear_log(self, _request: web.Request) -> web.Response:
+        self._venue.journal.clear()
         return _json([])
 
     async def pause(self, _request: web.Request) -> web.Response:

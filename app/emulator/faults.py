@@ -1,270 +1,148 @@
-"""Faults on demand: rules that make the next requests of a kind go wrong in a chosen way.
+"""Faults on demand: rules that make requests, streams, orders' visibility or the venue's clock go wrong in a chosen way.
 
-`drop_before` closes the connection without executing · `drop_after` executes and closes without a reply · `delay` executes and replies
-late · `status_before` answers an error without executing · `status_after` executes and answers an error · `truncate` executes and breaks
-off inside the body · `html` executes and answers 200 with a web page. For streams: `ws_close` drops every connection now, `ws_silent`
-keeps them open and answering pings but sends nothing for a while. `user_events` lets order reports come twice, swapped or not at all.
+Requests: `drop_before` closes the connection without executing · `drop_after` executes and closes without a reply · `delay` executes and
+replies late · `delay_before` executes late, even if the client has given up by then · `slow_body` executes and dribbles the reply byte by
+byte · `status_before` and `status_after` answer an error without or after executing · `truncate` executes and breaks off inside the body ·
+`html` executes and answers 200 with a web page · `empty` executes and answers 200 with `{}` · `id_none` executes and answers an order
+whose id is null · `waf_403` and `unavailable_1008` refuse with the words of a firewall and of an overloaded venue.
+
+Streams: `ws_close` breaks every connection now · `close_code` closes each with a code · `shutdown` announces `serverShutdown` and closes
+later · `ws_silent` keeps them open and answering pings but sends nothing · `reorder` swaps neighbouring messages · `late_close`,
+`duplicate_close`, `revised_close`, `missing_close` for closed candles · `user_events` lets order reports come twice, swapped or not.
+
+The venue: `hide_orders` denies orders it has accepted · `clock_skew` tells a wrong time and judges signatures by it.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-import orjson
-from aiohttp import web
+from app.emulator.active_fault import ActiveFault
+from app.emulator.clock import MarketClock
+from app.emulator.event_faults import EventFaults
+from app.emulator.fault_rules import CANDLE_FAULTS, REQUEST_FAULTS, FaultRule
+from app.emulator.ledger import OrderRecord
+from app.emulator.requests import Received
+from app.emulator.sockets import Sockets
+from app.emulator.stream_faults import StreamFaults
+from app.emulator.timeline import Timeline
 
-from app.errors import InvalidInput
-
-REQUEST_FAULTS = frozenset({"drop_before", "drop_after", "delay", "status_before", "status_after", "truncate", "html"})
-STREAM_FAULTS = frozenset({"ws_close", "ws_silent", "user_events"})
-EVENT_MODES = frozenset({"dup", "reorder", "drop"})
-
-HTML = b"<html><head><title>502 Bad Gateway</title></head><body><center><h1>502 Bad Gateway</h1></center></body></html>"
-_MISSING_BYTES = 64
-_MAX_DELAY_MS = 600_000
-_LONGEST_HOLD_S = 1.0
-
-T = TypeVar("T")
+_MOST_COUNTED_PLACES = 1000
+_STREAM_RULES = frozenset({*CANDLE_FAULTS, "ws_silent", "reorder"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FaultRule:
-    """One rule: after `skip` matching requests it hits the next `times` of them. `*` matches every method or path."""
-
-    do: str
-    method: str = "*"
-    path: str = "*"
-    times: int = 1
-    skip: int = 0
-    delay_ms: int = 1000
-    status: int = 504
-    body: object = field(default_factory=lambda: {"code": -1007, "msg": "Timeout waiting for response from backend server."})
-    headers: dict[str, str] = field(default_factory=dict)
-    for_ms: int = 10_000
-    mode: tuple[str, ...] = ()
-
-    def matches(self, method: str, path: str) -> bool:
-        """Return whether a request is of the rule's kind."""
-        return self.method in ("*", method) and self.path in ("*", path)
-
-
-def read_rule(document: dict[str, Any]) -> FaultRule:
-    """Return the rule of a control request's body.
-
-    Raises:
-        InvalidInput: a field is unknown or has a value that cannot be used.
-    """
-    kinds = {
-        "do": str,
-        "method": str,
-        "path": str,
-        "times": int,
-        "skip": int,
-        "delay_ms": int,
-        "status": int,
-        "for_ms": int,
-        "headers": dict,
-        "mode": list,
-    }
-    for name, value in document.items():
-        expected = kinds.get(name, object)
-        if name not in kinds and name != "body":
-            raise InvalidInput(f"a fault has no field {name!r}", field=name)
-        if not isinstance(value, expected) or isinstance(value, bool) or (isinstance(value, int) and not 0 <= value <= _MAX_DELAY_MS):
-            raise InvalidInput(f"{name} cannot be {value!r}", field=name)
-    if document.get("do") not in REQUEST_FAULTS | STREAM_FAULTS:
-        raise InvalidInput(f"do must be one of {', '.join(sorted(REQUEST_FAULTS | STREAM_FAULTS))}, was {document.get('do')!r}", field="do")
-    if "mode" in document or document["do"] == "user_events":
-        read_event_modes(document.get("mode", []))
-    return FaultRule(**{**document, "mode": tuple(document.get("mode", ()))})
-
-
-def read_event_modes(words: Iterable[object]) -> dict[str, float]:
-    """Return the probability of each mode of `words`, such as `["dup", "drop:0.3"]`; without a number it always happens.
-
-    Raises:
-        InvalidInput: there is none, a mode is unknown or its probability is none.
-    """
-    modes: dict[str, float] = {}
-    for word in words:
-        name, _, text = str(word).partition(":")
-        try:
-            probability = float(text or "1")
-        except ValueError:
-            probability = -1.0
-        if name not in EVENT_MODES or not 0 < probability <= 1:
-            raise InvalidInput(
-                f"mode must be of {', '.join(sorted(EVENT_MODES))}, with a probability as in drop:0.3, was {word!r}", field="mode"
-            )
-        modes[name] = probability
-    if not modes:
-        raise InvalidInput("mode must name at least one of " + ", ".join(sorted(EVENT_MODES)), field="mode")
-    return modes
-
-
-class UserEventFaults(Generic[T]):
-    """What goes wrong with user events on their way out: they come twice, swapped, or not at all.
-
-    The publisher hands every event to `deliver`; with no fault in force that is one call more. Chance comes from the seed alone.
-    """
-
-    def __init__(self, *, seed: int, now_ms: Callable[[], int]) -> None:
-        self._random = Random(f"{seed}:user-events")  # noqa: S311  # a fault's dice, no secret
-        self._now_ms = now_ms
-        self._modes: Mapping[str, float] = {}
-        self._until_ms = 0
-        self._held: dict[Hashable, Callable[[], None]] = {}
-
-    def start(self, modes: Mapping[str, float], *, for_ms: int) -> None:
-        """Let events go wrong for a while: `modes` maps dup, reorder, drop to their probabilities."""
-        self._modes = modes
-        self._until_ms = self._now_ms() + for_ms
-
-    def stop(self) -> None:
-        """Deliver faithfully again, what was held back first."""
-        self._modes = {}
-        for recipient in tuple(self._held):
-            self._release(recipient)
-
-    def deliver(self, recipient: Hashable, event: T, send: Callable[[T], None]) -> None:
-        """Hand `event` to `send` as often and as late as the faults in force want it.
-
-        Args:
-            recipient: Whose events they are; only events of one recipient are swapped with each other.
-            event: What to send.
-            send: Sends it now. It may be called after this method has returned, from the loop.
-        """
-        if self._modes and self._now_ms() >= self._until_ms:
-            self.stop()
-        if not self._modes:
-            send(event)
-            return
-        if self._happens("drop"):
-            return
-        times = 2 if self._happens("dup") else 1
-
-        def send_all() -> None:
-            for _ in range(times):
-                send(event)
-
-        if recipient not in self._held and self._happens("reorder"):
-            # The next event overtakes this one; when none comes, it is merely late.
-            self._held[recipient] = send_all
-            asyncio.get_running_loop().call_later(_LONGEST_HOLD_S, self._release, recipient, send_all)
-            return
-        send_all()
-        self._release(recipient)
-
-    def _happens(self, mode: str) -> bool:
-        return mode in self._modes and self._random.random() < self._modes[mode]
-
-    def _release(self, recipient: Hashable, only: Callable[[], None] | None = None) -> None:
-        held = self._held.get(recipient)
-        if held is not None and only in (None, held):
-            del self._held[recipient]
-            held()
-
-
+@dataclass(slots=True)
 class Faults:
-    """The rules in force."""
+    """All faults of a venue: those in force, and those that wait for their time."""
 
-    def __init__(self, *, seed: int, now_ms: Callable[[], int]) -> None:
-        self._rules: list[FaultRule] = []
-        self.user_events: UserEventFaults[Any] = UserEventFaults(seed=seed, now_ms=now_ms)
+    seed: int
+    timeline: Timeline
+    clock: MarketClock
+    sockets: Sockets
+    started_ms: int
+    streams: StreamFaults
+    user_events: EventFaults[Any]
+    """Whoever publishes user events hands each of them to its `deliver`."""
+    _last_number: int = 0
+    _rules: dict[int, ActiveFault] = field(default_factory=dict)
+    _requests: list[ActiveFault] = field(default_factory=list)
+    _hidden: list[ActiveFault] = field(default_factory=list)
+    _counts: dict[tuple[str, str], int] = field(default_factory=dict)
 
-    def add(self, rule: FaultRule) -> None:
-        """Put a request rule in force."""
-        self._rules.append(rule)
+    def put(self, rule: FaultRule) -> int:
+        """Take a rule, now or at its time, and return its number."""
+        self._last_number += 1
+        active = ActiveFault(number=self._last_number, rule=rule, random=Random(f"{self.seed}:fault:{self._last_number}"))  # noqa: S311  # no secret
+        self._rules[active.number] = active
+        if rule.at_ms is not None and self.started_ms + rule.at_ms > self.clock.wall.now():
+            active.is_waiting = True
+            active.timer = self.timeline.call_at(self.started_ms + rule.at_ms, lambda: self._begin(active))
+        else:
+            self._begin(active)
+        return active.number
+
+    def remove(self, number: int) -> bool:
+        """End a rule or keep it from beginning; return whether there was one."""
+        active = self._rules.get(number)
+        if active is not None:
+            self._end(active)
+        return active is not None
 
     def clear(self) -> None:
-        """Forget all rules."""
-        self._rules.clear()
-        self.user_events.stop()
+        """End all rules."""
+        for active in tuple(self._rules.values()):
+            self._end(active)
 
     def describe(self) -> list[dict[str, object]]:
         """Return the rules that still have something to do."""
-        return [{"do": rule.do, "method": rule.method, "path": rule.path, "times": rule.times, "skip": rule.skip} for rule in self._rules]
+        return [active.describe() for active in self._rules.values()]
 
-    def take(self, method: str, path: str) -> FaultRule | None:
-        """Return the rule that hits this request and count it off, or None."""
-        for index, rule in enumerate(self._rules):
-            if not rule.matches(method, path):
-                continue
-            if rule.skip:
-                self._rules[index] = replace(rule, skip=rule.skip - 1)
-                continue
-            if rule.times > 1:
-                self._rules[index] = replace(rule, times=rule.times - 1)
-            else:
-                del self._rules[index]
-            return rule
+    def take(self, request: Received) -> FaultRule | None:
+        """Return the rule that hits this request and count it off, or None. Every request must be shown exactly once."""
+        index = self._counts.get(request.key, 0)
+        if index or len(self._counts) < _MOST_COUNTED_PLACES:
+            self._counts[request.key] = index + 1
+        for active in self._requests:
+            if active.hits_request(request, index):
+                if active.is_used_up:
+                    self._end(active)
+                return active.rule
         return None
 
+    def hides(self, order: OrderRecord) -> bool:
+        """Return whether the venue denies an order at the moment."""
+        return bool(self._hidden) and any(self._is_hidden_by(active.rule, order) for active in self._hidden)
 
-async def apply_fault(rule: FaultRule, request: web.Request, execute: Callable[[], web.Response]) -> web.StreamResponse:
-    """Answer `request` the way `rule` says; `execute` does what was asked and returns the honest answer."""
-    return await _ACTIONS[rule.do](rule, request, execute)
+    def _is_hidden_by(self, rule: FaultRule, order: OrderRecord) -> bool:
+        return (
+            rule.symbol in ("*", order.symbol)
+            and rule.api_key in ("*", order.api_key)
+            and order.client_order_id.startswith(rule.client_order_id_prefix)
+            and (not rule.delay_ms or self.clock.wall_now() - order.time < rule.delay_ms)
+        )
 
+    def _begin(self, active: ActiveFault) -> None:
+        rule = active.rule
+        active.is_waiting, active.timer = False, None
+        if rule.for_ms is not None:
+            active.timer = self.timeline.call_after(rule.for_ms, lambda: self._end(active))
+        if rule.do in REQUEST_FAULTS:
+            self._requests.append(active)
+        elif rule.do in _STREAM_RULES:
+            self.streams.add(active, on_used_up=self._end)
+        elif rule.do == "hide_orders":
+            self._hidden.append(active)
+        elif rule.do == "user_events":
+            self.user_events.start(rule.mode)
+        elif rule.do == "clock_skew":
+            self.clock.skew_ms = rule.clock_skew_ms
+        else:
+            self._instant(rule)()
+            self._end(active)
 
-async def _drop_before(_rule: FaultRule, request: web.Request, _execute: Callable[[], web.Response]) -> web.StreamResponse:
-    return _hang_up(request)
+    def _instant(self, rule: FaultRule) -> Callable[[], None]:
+        if rule.do == "ws_close":
+            return self.sockets.abort_all
+        if rule.do == "close_code":
+            return lambda: self.sockets.close_all(rule.code)
+        return lambda: self.sockets.shut_down(after_ms=rule.delay_ms, code=rule.code)
 
+    def _end(self, active: ActiveFault) -> None:
+        self._rules.pop(active.number, None)
+        if active.timer is not None:
+            active.timer.cancel()
+        if active in self._requests:
+            self._requests.remove(active)
+        if active in self._hidden:
+            self._hidden.remove(active)
+        self.streams.remove(active)
+        if active.is_waiting:
+            return
+        if active.rule.do == "user_events" and not self._has("user_events"):
+            self.user_events.stop()
+        if active.rule.do == "clock_skew" and not self._has("clock_skew"):
+            self.clock.skew_ms = 0
 
-async def _drop_after(_rule: FaultRule, request: web.Request, execute: Callable[[], web.Response]) -> web.StreamResponse:
-    execute()
-    return _hang_up(request)
-
-
-async def _delay(rule: FaultRule, _request: web.Request, execute: Callable[[], web.Response]) -> web.StreamResponse:
-    response = execute()
-    await asyncio.sleep(rule.delay_ms / 1000)
-    return response
-
-
-async def _status_before(rule: FaultRule, _request: web.Request, _execute: Callable[[], web.Response]) -> web.StreamResponse:
-    return _error(rule)
-
-
-async def _status_after(rule: FaultRule, _request: web.Request, execute: Callable[[], web.Response]) -> web.StreamResponse:
-    execute()
-    return _error(rule)
-
-
-async def _truncate(_rule: FaultRule, request: web.Request, execute: Callable[[], web.Response]) -> web.StreamResponse:
-    honest = execute()
-    body = honest.body if isinstance(honest.body, bytes) else b""
-    response = web.StreamResponse(status=honest.status, headers={"Content-Type": "application/json"})
-    response.content_length = len(body) + _MISSING_BYTES
-    await response.prepare(request)
-    await response.write(body[: max(1, len(body) // 2)])
-    if request.transport is not None:
-        request.transport.close()
-    return response
-
-
-async def _html(_rule: FaultRule, _request: web.Request, execute: Callable[[], web.Response]) -> web.StreamResponse:
-    execute()
-    return web.Response(body=HTML, content_type="text/html")
-
-
-_ACTIONS: dict[str, Callable[[FaultRule, web.Request, Callable[[], web.Response]], Awaitable[web.StreamResponse]]] = {
-    "drop_before": _drop_before,
-    "drop_after": _drop_after,
-    "delay": _delay,
-    "status_before": _status_before,
-    "status_after": _status_after,
-    "truncate": _truncate,
-    "html": _html,
-}
-
-
-def _hang_up(request: web.Request) -> web.Response:
-    if request.transport is not None:
-        request.transport.abort()
-    return web.Response()
-
-
-def _error(rule: FaultRule) -> web.Response:
-    return web.Response(body=orjson.dumps(rule.body), status=rule.status, headers=rule.headers, content_type="application/json")
+    def _has(self, do: str) -> bool:
+        return any(active.rule.do == do and not active.is_waiting for active in self._rules.values())

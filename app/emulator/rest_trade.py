@@ -65,7 +65,7 @@ def query_order(venue: Venue, call: SignedCall) -> object:
     """GET /api/v3/order."""
     symbol = _symbol(venue, call)
     order = _find(call, symbol)
-    if order is None:
+    if order is None or venue.faults.hides(order):
         raise VenueError.no_such_order()
     return rendering.order_query(order)
 
@@ -83,7 +83,11 @@ def cancel_order(venue: Venue, call: SignedCall) -> object:
 def open_orders(venue: Venue, call: SignedCall) -> object:
     """GET /api/v3/openOrders, of one symbol or all."""
     symbol = _symbol(venue, call) if "symbol" in call.params else None
-    return [rendering.order_query(order) for order in call.account.open_orders.values() if symbol in (None, order.symbol)]
+    return [
+        rendering.order_query(order)
+        for order in call.account.open_orders.values()
+        if symbol in (None, order.symbol) and not venue.faults.hides(order)
+    ]
 
 
 def cancel_open_orders(venue: Venue, call: SignedCall) -> object:
@@ -102,7 +106,7 @@ def all_orders(venue: Venue, call: SignedCall) -> object:
     found = [
         order
         for order in call.account.orders.values()
-        if order.symbol == symbol and order.order_id >= (first_id or 0) and start <= order.time <= end
+        if order.symbol == symbol and order.order_id >= (first_id or 0) and start <= order.time <= end and not venue.faults.hides(order)
     ]
     return [rendering.order_query(order) for order in _page(found, call.params, is_ascending=first_id is not None or start > 0)]
 
@@ -116,7 +120,10 @@ def my_trades(venue: Venue, call: SignedCall) -> object:
     found = [
         execution
         for execution in call.account.executions.get(symbol, [])
-        if order_id in (None, execution.order_id) and execution.id >= (first_id or 0) and start <= execution.time <= end
+        if order_id in (None, execution.order_id)
+        and execution.id >= (first_id or 0)
+        and start <= execution.time <= end
+        and not venue.faults.hides(call.account.orders[execution.order_id])
     ]
     return [rendering.my_trade(execution) for execution in _page(found, call.params, is_ascending=first_id is not None or start > 0)]
 

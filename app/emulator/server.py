@@ -6,19 +6,20 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from urllib.parse import unquote
 
 import orjson
 import structlog
 from aiohttp import web
 
-from app.emulator import params, rest_market, rest_trade, signature
+from app.emulator import rest_market, rest_trade, signature
 from app.emulator.calls import Call, SignedCall
 from app.emulator.config import EmulatorConfig
 from app.emulator.control import add_control_routes
 from app.emulator.errors import VenueError
-from app.emulator.faults import apply_fault
+from app.emulator.fault_actions import apply_fault, hang_up
+from app.emulator.journal import Entry
+from app.emulator.requests import Received, read_request
 from app.emulator.venue import Venue, build_venue, keep_state, save_state
 
 log = structlog.get_logger(__name__)
@@ -54,34 +55,25 @@ SIGNED: dict[tuple[str, str], Callable[[Venue, SignedCall], object]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Received:
-    """A request's raw parts; `body` has been read at `received_ns`."""
-
-    key: tuple[str, str]
-    query: str
-    body: str
-    api_key: str | None
-    received_ns: int
-
-
 def build_app(venue: Venue) -> web.Application:
     """Return the web application of a venue."""
     app = web.Application(client_max_size=_MAX_BODY)
 
     async def rest(request: web.Request) -> web.StreamResponse:
         raw = await request.read()
-        received = _Received(
-            key=(request.method, request.path),
-            query=request.rel_url.raw_query_string,
-            body=raw.decode("utf-8", "replace"),
-            api_key=request.headers.get("X-MBX-APIKEY"),
-            received_ns=venue.clock.wall.now_ns(),
-        )
-        rule = venue.faults.take(*received.key)
-        if rule is not None:
-            return await apply_fault(rule, request, lambda: _answer(venue, received))
-        return _answer(venue, received)
+        received = read_request(request, raw, received_ns=venue.clock.wall.now_ns())
+        entry = venue.journal.add(received, time=venue.clock.wall_now())
+        rule = venue.faults.take(received)
+        if rule is None:
+            response = _answer(venue, received, entry)
+            entry.status = response.status
+            return response
+        entry.fault = rule.do
+        faulty = await apply_fault(rule, request, lambda: _answer(venue, received, entry))
+        if faulty is None:
+            return hang_up(request)
+        entry.status = faulty.status
+        return faulty
 
     async def combined(request: web.Request) -> web.StreamResponse:
         names = unquote(request.rel_url.query.get("streams", "")).split("/")
@@ -103,33 +95,37 @@ def build_app(venue: Venue) -> web.Application:
     return app
 
 
-def _answer(venue: Venue, received: _Received) -> web.Response:
+def _answer(venue: Venue, received: Received, entry: Entry) -> web.Response:
     try:
         document = _execute(venue, received)
     except VenueError as error:
         return _json({"code": error.code, "msg": error.message}, status=error.status)
+    entry.is_executed = True
     return _json(document, status=200)
 
 
-def _execute(venue: Venue, received: _Received) -> object:
-    given = params.parse(received.query, received.body)
+def _execute(venue: Venue, received: Received) -> object:
+    if received.malformed is not None:
+        raise received.malformed
     public = PUBLIC.get(received.key)
     if public is not None:
-        return public(venue, Call(params=given, received_ns=received.received_ns))
+        return public(venue, Call(params=received.given, received_ns=received.received_ns))
     signed = SIGNED.get(received.key)
     if signed is None:
-        raise VenueError(-1000, f"This venue has no {received.key[0]} {received.key[1]}.", status=404)
-    return signed(venue, _authenticate(venue, received, given))
+        raise VenueError(-1000, f"This venue has no {received.method} {received.path}.", status=404)
+    return signed(venue, _authenticate(venue, received))
 
 
-def _authenticate(venue: Venue, received: _Received, given: dict[str, str]) -> SignedCall:
+def _authenticate(venue: Venue, received: Received) -> SignedCall:
     api_key = signature.check_key_format(received.api_key)
     payload, given_signature = signature.split_signature(received.query, received.body)
-    signature.check_timestamp(given, venue.clock.wall_now())
+    signature.check_timestamp(received.given, venue.clock.wall_now())
     account = venue.exchange.owner(api_key)
     signature.check_signature(account.api_secret, payload, given_signature)
     return SignedCall(
-        params={name: value for name, value in given.items() if name != "signature"}, received_ns=received.received_ns, account=account
+        params={name: value for name, value in received.given.items() if name != "signature"},
+        received_ns=received.received_ns,
+        account=account,
     )
 
 

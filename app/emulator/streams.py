@@ -4,13 +4,12 @@ Source: Binance Spot API documentation, web-socket-streams.md.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
 
 import orjson
 from aiohttp import web
 
 from app.emulator.sockets import Connection, Sockets
-from app.emulator.timeline import Entry, Timeline
+from app.emulator.stream_faults import Payload, StreamFaults
 
 _MAX_STREAMS = 1024
 
@@ -18,10 +17,9 @@ _MAX_STREAMS = 1024
 class StreamHub:
     """All listeners, by stream."""
 
-    def __init__(self, sockets: Sockets, timeline: Timeline) -> None:
+    def __init__(self, sockets: Sockets, faults: StreamFaults) -> None:
         self._sockets = sockets
-        self._timeline = timeline
-        self._silence: Entry | None = None
+        self._faults = faults
         self._listeners: dict[str, set[Connection]] = defaultdict(set)
         self._streams: dict[Connection, set[str]] = {}
 
@@ -33,19 +31,14 @@ class StreamHub:
         """Return the streams somebody listens to."""
         return [stream for stream, listeners in self._listeners.items() if listeners]
 
-    def publish(self, stream: str, payload: Mapping[str, object]) -> None:
-        """Send a payload to everybody who listens to `stream`."""
-        if self._listeners.get(stream) and self._silence is None:
+    def publish(self, stream: str, payload: Payload) -> None:
+        """Send a payload to everybody who listens to `stream`, unless a fault in force has other plans."""
+        if not self._listeners.get(stream):
+            return
+        if self._faults.is_active:
+            self._faults.pass_on(stream, payload, self._send)
+        else:
             self._send(stream, payload)
-
-    def silence(self, duration_ms: int) -> None:
-        """Send no market data for a while; connections stay open and pings are answered."""
-        if self._silence is not None:
-            self._silence.cancel()
-        self._silence = self._timeline.call_after(duration_ms, self._break_silence) if duration_ms else None
-
-    def _break_silence(self) -> None:
-        self._silence = None
 
     async def serve(self, request: web.Request, streams: list[str], *, is_combined: bool) -> web.WebSocketResponse:
         """Run one connection until either side ends it."""
@@ -59,7 +52,7 @@ class StreamHub:
 
         return await self._sockets.serve(request, on_open=opened, on_text=received, on_gone=self._forget, is_combined=is_combined)
 
-    def _send(self, stream: str, payload: Mapping[str, object]) -> None:
+    def _send(self, stream: str, payload: Payload) -> None:
         raw = orjson.dumps(payload).decode()
         combined = f'{{"stream":"{stream}","data":{raw}}}'
         for connection in tuple(self._listeners.get(stream, ())):

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from app.emulator.bars import MINUTE_MS
 from app.emulator.clock import WallTime
 
+_PRUNE_AT = 1000
+
 
 @dataclass(order=True, slots=True)
 class Entry:
@@ -29,11 +31,14 @@ class Timeline:
         self._wall = wall
         self._entries: list[Entry] = []
         self._last_number = 0
+        self._prune_at = _PRUNE_AT
         self._changed = asyncio.Event()
         self._moving = asyncio.Lock()
 
     def call_at(self, due_ms: int, action: Callable[[], None]) -> Entry:
         """Do `action` at a moment, or as soon as possible when it is past."""
+        if len(self._entries) >= self._prune_at:
+            self._prune()
         self._last_number += 1
         entry = Entry(due_ms, self._last_number, action)
         heapq.heappush(self._entries, entry)
@@ -43,6 +48,12 @@ class Timeline:
     def call_after(self, delay_ms: int, action: Callable[[], None]) -> Entry:
         """Do `action` in `delay_ms`."""
         return self.call_at(self._wall.now() + delay_ms, action)
+
+    def _prune(self) -> None:
+        """Forget what was cancelled: a day's worth of closed connections need not wait for the hour they would have been cut."""
+        self._entries = [entry for entry in self._entries if entry.action is not None]
+        heapq.heapify(self._entries)
+        self._prune_at = max(_PRUNE_AT, 2 * len(self._entries))
 
     async def run(self) -> None:
         """Do what is due, until cancelled. A virtual wall never makes anything due here."""

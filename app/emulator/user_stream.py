@@ -12,7 +12,7 @@ import orjson
 
 from app.emulator.changes import AccountChanged, Change, ExecutionType, OrderChange
 from app.emulator.errors import VenueError
-from app.emulator.faults import UserEventFaults
+from app.emulator.event_faults import EventFaults
 from app.emulator.filters import eight
 from app.emulator.ledger import ZERO, Account, OrderRecord
 from app.emulator.sockets import Connection
@@ -37,7 +37,7 @@ class _Session:
 class UserSessions:
     """The connections of the websocket API and the accounts they listen to. A listener of the exchange's changes."""
 
-    def __init__(self, faults: UserEventFaults[Json], *, now_ms: Callable[[], int]) -> None:
+    def __init__(self, faults: EventFaults[Json], *, now_ms: Callable[[], int]) -> None:
         self._faults = faults
         self._now_ms = now_ms
         self._sessions: dict[Connection, _Session] = {}

@@ -11,14 +11,17 @@ import structlog
 from app.emulator.bars import MINUTE_MS
 from app.emulator.clock import MarketClock, WallTime
 from app.emulator.config import EmulatorConfig, GeneratedSymbol
+from app.emulator.event_faults import EventFaults
 from app.emulator.exchange import Exchange
 from app.emulator.faults import Faults
 from app.emulator.feed import Feed
 from app.emulator.filters import SymbolRules, rules_for
+from app.emulator.journal import Journal
 from app.emulator.market import SymbolMarket
 from app.emulator.snapshot import MarketMark, Snapshots, accounts_of, current_mark, market_mark
 from app.emulator.sockets import Sockets
 from app.emulator.sources import CandleSource, GeneratedSource, ReplaySource
+from app.emulator.stream_faults import StreamFaults
 from app.emulator.streams import StreamHub
 from app.emulator.timeline import Timeline
 from app.emulator.user_stream import UserSessions
@@ -45,6 +48,7 @@ class Venue:
     ws_api: WsApi
     feed: Feed
     faults: Faults
+    journal: Journal
     shift_ms: int
     seed: int
     snapshots: Snapshots | None
@@ -75,8 +79,17 @@ def build_venue(config: EmulatorConfig) -> Venue:
         pong_timeout_s=config.pong_timeout_s,
         lifetime_s=config.connection_lifetime_s,
     )
-    hub = StreamHub(sockets, timeline)
-    faults = Faults(seed=seed, now_ms=clock.wall.now)
+    stream_faults = StreamFaults(timeline, seed=seed)
+    faults = Faults(
+        seed=seed,
+        timeline=timeline,
+        clock=clock,
+        sockets=sockets,
+        started_ms=clock.wall.now(),
+        streams=stream_faults,
+        user_events=EventFaults(f"{seed}:user-events"),
+    )
+    hub = StreamHub(sockets, stream_faults)
     users = UserSessions(faults.user_events, now_ms=clock.wall_now)
     exchange.listeners.append(users.hear)
     feed = Feed(exchange, clock, hub)
@@ -94,6 +107,7 @@ def build_venue(config: EmulatorConfig) -> Venue:
         ws_api=WsApi(exchange, clock, users),
         feed=feed,
         faults=faults,
+        journal=Journal(config.journal_capacity),
         shift_ms=shift_ms,
         seed=seed,
         snapshots=snapshots,

@@ -1,15 +1,11 @@
-import asyncio
 import http.client
-import json
-from pathlib import Path
+import time
 from typing import Any
 
 import aiohttp
 import ccxt
 import pytest
-import websockets
 
-from tests.emulator.conftest import NOW_MINUTE, StartEmulator
 from tests.emulator_process import EmulatorProcess, SignedClient
 
 SYMBOL = "BTC/USDT"
@@ -40,6 +36,11 @@ async def place(exchange: Any, client_order_id: str = "q-fault") -> Any:
             0,
         ),
         ("truncate", {}, ccxt.ExchangeError, 1),
+        ("slow_body", {"delay_ms": 3000}, ccxt.RequestTimeout, 1),
+        ("delay_before", {"delay_ms": 1500}, ccxt.RequestTimeout, 0),
+        ("waf_403", {}, ccxt.ExchangeNotAvailable, 0),
+        ("unavailable_1008", {}, ccxt.OperationFailed, 0),
+        ("unavailable_1008", {"executed": True}, ccxt.OperationFailed, 1),
     ],
 )
 async def test_fault_breaks_one_order_and_only_its_reply(
@@ -67,53 +68,45 @@ async def test_truncated_reply_is_cut_inside_the_body(exchange: Any, emulator: E
 
 
 @pytest.mark.asyncio
-async def test_html_reply_leaves_an_order_without_an_id(exchange: Any, client: SignedClient) -> None:
+@pytest.mark.parametrize("do", ["html", "empty", "id_none"])
+async def test_reply_that_is_no_order_leaves_an_order_without_an_id(exchange: Any, client: SignedClient, do: str) -> None:
     await exchange.load_markets()
-    client.emulator.fault("html", method="POST", path=PATH)
+    client.emulator.fault(do, method="POST", path=PATH)
     assert (await place(exchange))["id"] is None
     assert len(client.placed()) == 1
 
 
-def test_rules_count_skips_and_times_and_can_be_cleared(emulator: EmulatorProcess) -> None:
-    emulator.fault("status_before", path="/api/v3/ping", times=2, skip=1, status=503, body={"code": -1000, "msg": "Busy"})
-    assert [emulator.request("GET", "/api/v3/ping").status for _ in range(4)] == [200, 503, 503, 200]
-    emulator.fault("status_before", path="/api/v3/ping", times=100, status=503)
-    emulator.control("DELETE", "/_fault")
-    assert emulator.request("GET", "/api/v3/ping").status == 200
-    assert emulator.state()["faults"] == []
-
-
-@pytest.mark.parametrize(
-    "rule", [{"do": "explode"}, {}, {"do": "delay", "speed": 1}, {"do": "delay", "times": "many"}, {"do": "delay", "times": True}]
-)
-def test_rule_that_means_nothing_is_refused(emulator: EmulatorProcess, rule: dict[str, object]) -> None:
-    assert emulator.request("POST", "/_fault", body=json.dumps(rule).encode()).status == 422
+def test_order_without_an_id_shows_everything_else(client: SignedClient) -> None:
+    client.emulator.fault("id_none", method="POST", path=PATH)
+    document = client.order(symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.1", newClientOrderId="nameless").document
+    assert (document["orderId"], document["clientOrderId"], document["status"]) == (None, "nameless", "FILLED")
 
 
 @pytest.mark.asyncio
-async def test_streams_can_be_cut(emulator: EmulatorProcess) -> None:
-    async with websockets.connect(f"{emulator.ws_url}/ws/btcusdt@kline_1m", proxy=None) as socket, asyncio.timeout(10):
-        await (await socket.ping())
-        assert emulator.state()["stream_connections"] == 1
-        emulator.fault("ws_close")
-        with pytest.raises(websockets.ConnectionClosedError):
-            await socket.recv()
-    assert emulator.state()["stream_connections"] == 0
+async def test_late_order_is_executed_after_its_client_has_given_up(exchange: Any, client: SignedClient) -> None:
+    await exchange.load_markets()
+    exchange.timeout = 100
+    client.emulator.fault("delay_before", method="POST", path=PATH, delay_ms=400)
+    with pytest.raises(ccxt.RequestTimeout):
+        await place(exchange, "q-late")
+    assert client.placed() == []
+    deadline = time.monotonic() + 10
+    while not client.placed():
+        assert time.monotonic() < deadline
+    assert [order["clientOrderId"] for order in client.placed()] == ["q-late"]
 
 
-@pytest.mark.asyncio
-async def test_streams_can_fall_silent_while_pings_are_answered(start_emulator: StartEmulator, script: Path) -> None:
-    emulator = start_emulator("--replay", str(script), "--history", str(NOW_MINUTE), "--paused")
-    async with websockets.connect(f"{emulator.ws_url}/ws/btcusdt@aggTrade", proxy=None, max_queue=None) as socket, asyncio.timeout(10):
-        emulator.fault("ws_silent", for_ms=60_000)
-        emulator.advance(2)
-        await (await socket.ping())
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.3):
-                await socket.recv()
-        emulator.control("DELETE", "/_fault")
-        emulator.advance(1)
-        assert json.loads(await socket.recv())["e"] == "aggTrade"
+def test_order_that_arrives_too_late_is_refused_by_its_timestamp(client: SignedClient) -> None:
+    client.emulator.fault("delay_before", method="POST", path=PATH, delay_ms=300)
+    reply = client.order(symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.1", recvWindow=200)
+    assert (reply.document["code"], client.placed()) == (-1021, [])
+
+
+def test_slow_reply_comes_byte_by_byte_and_whole(emulator: EmulatorProcess) -> None:
+    emulator.fault("slow_body", path="/api/v3/time", delay_ms=400)
+    started = time.monotonic()
+    assert "serverTime" in emulator.get("/api/v3/time")
+    assert 0.3 < time.monotonic() - started < 3
 
 
 def test_money_of_a_lost_reply_is_spent_once(client: SignedClient) -> None:

@@ -1,22 +1,21 @@
 import asyncio
 import json
-from collections.abc import Callable
 
 import pytest
 
-from app.emulator.faults import UserEventFaults
+from app.emulator.event_faults import EventFaults
 from tests.emulator_process import EmulatorProcess
 
 
-def deliver_all(faults: UserEventFaults[int], events: range, *, recipient: str = "account") -> list[int]:
+def deliver_all(faults: EventFaults[int], events: range, *, recipient: str = "account") -> list[int]:
     sent: list[int] = []
     for event in events:
         faults.deliver(recipient, event, sent.append)
     return sent
 
 
-def made(seed: int = 1, now_ms: Callable[[], int] = lambda: 0) -> UserEventFaults[int]:
-    return UserEventFaults(seed=seed, now_ms=now_ms)
+def made(seed: int = 1) -> EventFaults[int]:
+    return EventFaults(f"{seed}:test")
 
 
 def test_without_a_fault_every_user_event_is_sent_once_and_in_order() -> None:
@@ -25,13 +24,13 @@ def test_without_a_fault_every_user_event_is_sent_once_and_in_order() -> None:
 
 def test_user_events_can_come_twice() -> None:
     faults = made()
-    faults.start({"dup": 1.0}, for_ms=1000)
+    faults.start({"dup": 1.0})
     assert deliver_all(faults, range(3)) == [0, 0, 1, 1, 2, 2]
 
 
 def test_user_events_can_be_left_out() -> None:
     faults = made()
-    faults.start({"drop": 0.3}, for_ms=1000)
+    faults.start({"drop": 0.3})
     sent = deliver_all(faults, range(1000))
     assert 600 < len(sent) < 800
     assert sent == sorted(sent)
@@ -40,7 +39,7 @@ def test_user_events_can_be_left_out() -> None:
 @pytest.mark.asyncio
 async def test_user_events_can_be_swapped_and_the_last_one_still_comes() -> None:
     faults = made()
-    faults.start({"reorder": 1.0}, for_ms=1000)
+    faults.start({"reorder": 1.0})
     sent: asyncio.Queue[int] = asyncio.Queue()
     for event in range(5):
         faults.deliver("account", event, sent.put_nowait)
@@ -52,19 +51,18 @@ async def test_user_events_can_be_swapped_and_the_last_one_still_comes() -> None
 @pytest.mark.asyncio
 async def test_events_of_two_accounts_are_not_swapped_with_each_other() -> None:
     faults = made()
-    faults.start({"reorder": 1.0}, for_ms=1000)
+    faults.start({"reorder": 1.0})
     assert deliver_all(faults, range(1), recipient="one") == []
     assert deliver_all(faults, range(2), recipient="other") == [1, 0]
 
 
 @pytest.mark.asyncio
-async def test_user_events_are_faithful_again_after_their_time_and_what_was_held_is_not_lost() -> None:
-    now = 0
-    faults = made(now_ms=lambda: now)
-    faults.start({"reorder": 1.0}, for_ms=500)
+async def test_user_events_are_faithful_again_afterwards_and_what_was_held_is_not_lost() -> None:
+    faults = made()
+    faults.start({"reorder": 1.0})
     sent: list[int] = []
     faults.deliver("account", 1, sent.append)
-    now = 500
+    faults.stop()
     faults.deliver("account", 2, sent.append)
     assert sent == [1, 2]
 
@@ -72,7 +70,7 @@ async def test_user_events_are_faithful_again_after_their_time_and_what_was_held
 def test_the_same_seed_breaks_the_same_user_events() -> None:
     def run(seed: int) -> list[int]:
         faults = made(seed)
-        faults.start({"dup": 0.2, "drop": 0.2}, for_ms=1000)
+        faults.start({"dup": 0.2, "drop": 0.2})
         return deliver_all(faults, range(200))
 
     assert run(7) == run(7)
