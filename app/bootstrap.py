@@ -32,9 +32,11 @@ from app.marketdata.heartbeat import Heartbeat, HeartbeatConfig
 from app.marketdata.instruments import InstrumentBook
 from app.marketdata.quotes import Quotes
 from app.trading.desk import ENGINE_ROLE, Desk
+from app.trading.guardian import Guardian
 from app.trading.portfolio import PortfolioLoop, count_open_orders
 from app.trading.prices import FeedPrices
 from app.trading.reconcile import Reconciler
+from app.trading.watch import TriggerWatch
 from app.webhooks.inbox import Inbox
 from app.webhooks.receive import Door
 
@@ -184,6 +186,8 @@ async def _start_loops(app: FastAPI, ground: Ground, supervisor: Supervisor) -> 
         supervisor.start("engine.lease", desk.lease.run)
         supervisor.start("webhooks.inbox", state.inbox.run)
         supervisor.start("reconcile", Reconciler(desk, interval_s=settings.reconcile_interval_s).run, limit_s=60)
+        supervisor.start("guardian", Guardian(desk).run, limit_s=60)
+        supervisor.start("triggers", TriggerWatch(desk).run, limit_s=60)
         supervisor.start("portfolio", PortfolioLoop(desk, interval_s=settings.equity_interval_s).run, limit_s=120)
         supervisor.start("instruments", state.instruments.run, limit_s=120)
     if "heartbeat" in settings.roles:

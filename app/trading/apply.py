@@ -21,6 +21,7 @@ from app.domain.positions import Position
 from app.errors import Conflict, Fenced, OrderNotFound
 from app.trading.desk import Desk
 from app.trading.events import FillRecorded, announce
+from app.trading.protections import open_protection
 from app.trading.records import OrderRecord
 
 log = structlog.get_logger(__name__)
@@ -212,6 +213,7 @@ async def _fold(desk: Desk, connection: Any, order: OrderRecord, fills: Sequence
         "closed" if is_flat else "open",
         fills[-1].executed_at if is_flat else None,
     )
+    await open_protection(connection, order, quantity=position.quantity, now=now)
 
 
 async def _lock_position(connection: Any, order: OrderRecord, *, opened_at: datetime) -> Any:

@@ -3,9 +3,10 @@
 from typing import Final
 from uuid import UUID
 
-from app.domain.enums import OrderState
+from app.domain.enums import Execution, OrderState
 from app.domain.orders import TERMINAL, Denied
 from app.errors import Fenced, OrderNotCancellable, OrderNotFound, OutcomeUnknown
+from app.exchanges.port import ExchangeClient
 from app.trading.apply import record
 from app.trading.desk import Desk
 from app.trading.records import OrderRecord
@@ -52,19 +53,24 @@ async def deny_intent(desk: Desk, order_id: UUID) -> OrderRecord:
     return await record(desk, order_id, canceled, only_from=OrderState.INTENT)
 
 
-async def cancel_at_venue(desk: Desk, order: OrderRecord) -> OrderRecord:
+async def cancel_at_venue(desk: Desk, order: OrderRecord, client: ExchangeClient | None = None) -> OrderRecord:
     """Ask the venue to cancel, write down what it says, and return the order. One it does not know (yet) comes back as it was.
 
     Raises:
         ExchangeError: the venue refused, or cannot be reached.
         Fenced: the engine role has moved; the new owner finds what became of it.
     """
-    client = await desk.connections.client(order.broker_id)
+    client = client or await desk.connections.client(order.broker_id)
+    kind = order.type if order.execution is Execution.NATIVE else order.type.once_triggered
     try:
-        report = await client.cancel_order(order.symbol, client_order_id=order.client_order_id, venue_order_id=order.venue_order_id)
+        report = await client.cancel_order(
+            order.symbol, client_order_id=order.client_order_id, venue_order_id=order.venue_order_id, type=kind
+        )
     except OutcomeUnknown:
         report = None
     if report is None:
         # Not knowing the order may mean that it has just filled: ask before believing anything.
-        report = await client.fetch_order(order.symbol, client_order_id=order.client_order_id, venue_order_id=order.venue_order_id)
+        report = await client.fetch_order(
+            order.symbol, client_order_id=order.client_order_id, venue_order_id=order.venue_order_id, type=kind
+        )
     return order if report is None else await record(desk, order.id, report)

@@ -1,6 +1,7 @@
 """What every trading use case works with, put together by bootstrap."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -37,6 +38,9 @@ class Quotes(Protocol):
     def reference_price(self, exchange: str, symbol: str, *, is_buy: bool) -> Decimal | None:
         """Return what a market order would pay (ask) or get (bid) now, in quote per base; None when not known or too old."""
 
+    def last_price(self, exchange: str, symbol: str) -> Decimal | None:
+        """Return the price of the last trade, in quote per base; None when not known or too old."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
@@ -53,3 +57,5 @@ class Desk:
     in_flight: set[UUID] = field(default_factory=set)
     #: Set when an order is in doubt, so that reconcile asks at once instead of at its next round.
     doubt: asyncio.Event = field(default_factory=asyncio.Event)
+    #: One lock for each protection, so that no two looks at it act at once.
+    guarding: defaultdict[UUID, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))

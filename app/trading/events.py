@@ -37,6 +37,22 @@ class FillRecorded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProtectionChanged:
+    """How a position is guarded has changed, or whether it is."""
+
+    user_id: UUID
+    broker_id: UUID
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardWanted:
+    """A protection is to be looked at now."""
+
+    protection_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PortfolioChanged:
     """Balances and equity of an account were read again."""
 

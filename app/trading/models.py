@@ -81,6 +81,8 @@ class Order(Identified, Owned, Base):
     group_id: Mapped[UUID | None]
     #: The order whose place this one takes.
     replaces_id: Mapped[UUID | None]
+    #: What that one had filled when this one was made for its remainder.
+    replaces_filled: Mapped[Decimal | None]
     #: How the position that this entry opens is to be guarded (`domain.protection`).
     protection: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     #: What may leave the balance while the order can fill.
@@ -222,6 +224,9 @@ class ProtectionRow(Identified, Owned, Base):
     #: Base units that the targets' fractions are of.
     base_quantity: Mapped[Decimal]
     entry_order_id: Mapped[UUID | None]
+    mode_since: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    #: Until when the legs stay away, because another order sells the position.
+    yield_until: Mapped[datetime | None]
     #: Since when no stop of it is live, at the venue or here.
     unprotected_since: Mapped[datetime | None]
     alerted_at: Mapped[datetime | None]

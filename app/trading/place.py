@@ -1,6 +1,6 @@
 """Store an intent: sized, fitted to its venue, admitted by the risk gate and inserted, all in one transaction (step W1)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -10,7 +10,7 @@ from app.core.ids import client_order_id, new_id
 from app.domain.enums import Execution, Side
 from app.domain.instruments import Instrument
 from app.domain.intents import OrderIntent
-from app.domain.protection import dump_plan
+from app.domain.protection import dump_plan, fitted_plan
 from app.domain.sizing import SizedOrder, size
 from app.errors import DenialReason, OrderDenied
 from app.exchanges.capabilities import Capabilities
@@ -27,9 +27,9 @@ _INSERT: Final = """
 WITH placed AS (
   INSERT INTO orders (id, user_id, broker_id, client_order_id, symbol, side, type, state, quantity, notional, price, trigger_price,
                       trailing_delta, time_in_force, post_only, source, role, execution, group_id, replaces_id, protection, reserved,
-                      reserved_asset, key, leg, attempt, delivery_id, deadline, created_at, updated_at)
+                      reserved_asset, key, leg, attempt, delivery_id, deadline, created_at, updated_at, replaces_filled)
   VALUES ($1, $2, $3, $4, $5, $6, $7, 'intent', $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25,
-          $26, $27, $28, $28)
+          $26, $27, $28, $28, $29)
   ON CONFLICT (broker_id, client_order_id) DO NOTHING RETURNING *),
 noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state) SELECT id, user_id, $28, 'Intent', state FROM placed)
 SELECT * FROM placed
@@ -70,6 +70,8 @@ class Draft:
     delivery_id: UUID | None = None
     group_id: UUID | None = None
     replaces_id: UUID | None = None
+    #: What the replaced order had filled when this one was made for its remainder.
+    replaces_filled: Decimal | None = None
 
 
 async def store(
@@ -93,6 +95,7 @@ async def store(
         if intent.close_position:
             position = await closable(connection, account.id, instrument.symbol, intent.side)
         sized = size(intent, instrument, reference_price=market.price, free=market.free, position=position)
+        intent = _with_fitted_plan(intent, sized, instrument, market)
         fitted = fit(sized, instrument, capabilities, reference_price=market.price)
         reservation = await admit(desk, connection, account, fitted.order, instrument, reference_price=market.price)
         draft = Draft(
@@ -106,6 +109,14 @@ async def store(
             delivery_id=delivery_id,
         )
         return await insert(desk, connection, draft)
+
+
+def _with_fitted_plan(intent: OrderIntent, order: SizedOrder, instrument: Instrument, market: Market) -> OrderIntent:
+    if intent.protection is None or intent.protection.is_empty:
+        return replace(intent, protection=None)
+    entry = order.price or order.trigger_price or market.price
+    plan = fitted_plan(intent.protection, instrument, side=order.side, entry_price=entry, quantity=order.quantity)
+    return replace(intent, protection=plan)
 
 
 def deadline_of(desk: Desk, intent: OrderIntent, execution: Execution) -> datetime | None:
@@ -162,6 +173,7 @@ async def insert(desk: Desk, connection: Any, draft: Draft) -> OrderRecord | Non
         draft.delivery_id,
         draft.deadline,
         desk.clock.now(),
+        draft.replaces_filled,
     )
     return None if row is None else OrderRecord.of(row)
 

@@ -22,3 +22,10 @@ class FeedPrices:
         if quote is None:
             return None
         return (quote.ask if is_buy else quote.bid) or quote.last
+
+    def last_price(self, exchange: str, symbol: str) -> Decimal | None:
+        """Return the price of the last trade, in quote per base; None as in `reference_price`."""
+        if exchange != self._quotes.exchange:
+            return None
+        quote = self._quotes.latest(symbol, max_age_s=_MAX_AGE_S)
+        return None if quote is None else quote.last

@@ -43,6 +43,7 @@ class OrderRecord:
     is_overfilled: bool
     group_id: UUID | None
     replaces_id: UUID | None
+    replaces_filled: Decimal | None
     protection: dict[str, Any] | None
     reserved: Decimal
     reserved_asset: str | None

@@ -3,7 +3,8 @@
 A crash between the claim and the answer leaves the order `submitting`; reconcile then asks the venue by our client order id.
 """
 
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import structlog
@@ -22,17 +23,19 @@ from app.errors import (
     InsufficientFunds,
     NotSent,
     OrderRejected,
-    OutcomeUnknown,
     Unsupported,
 )
-from app.exchanges.port import ExchangeClient
+from app.exchanges.port import ExchangeClient, Guard
 from app.trading.apply import record
+from app.trading.aside import room_for
 from app.trading.desk import Desk
 from app.trading.events import announce
 from app.trading.records import OrderRecord
 from app.trading.states import restraining
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 _CLAIM: Final = f"""
 WITH held AS ({HOLD.format(role="$2", owner="$3", epoch="$4")}),
@@ -62,15 +65,20 @@ async def send(desk: Desk, order: OrderRecord, client: ExchangeClient) -> OrderR
     """
     if order.id in desk.in_flight or order.is_held:
         return order
+    async with room_for(desk, order):
+        return await _send(desk, order, client)
+
+
+async def _send(desk: Desk, order: OrderRecord, client: ExchangeClient) -> OrderRecord:
     # Before the claim is visible: reconcile must never see a claimed order that nobody seems to be sending.
     desk.in_flight.add(order.id)
     try:
-        claimed = await _claim(desk, order)
+        claimed = await claim(desk, order.id)
         if isinstance(claimed, Denied):
             return await record(desk, order.id, claimed, only_from=OrderState.INTENT)
-        if claimed is None:
-            return await _as_it_is(desk, order)
-        event = await _speak(desk, claimed, client)
+        if not claimed:
+            return await as_it_is(desk, order)
+        event = await _speak(desk, claimed[0], client)
         try:
             return await record(desk, order.id, event)
         except Conflict as error:
@@ -81,12 +89,41 @@ async def send(desk: Desk, order: OrderRecord, client: ExchangeClient) -> OrderR
         desk.in_flight.discard(order.id)
 
 
-async def _claim(desk: Desk, order: OrderRecord) -> OrderRecord | Denied | None:
-    """The claimed order; why a trading state, as of the very same moment, forbids it; or None when there was nothing to claim."""
-    lease = desk.lease
-    now = desk.clock.now()
+async def claim(desk: Desk, *order_ids: UUID) -> list[OrderRecord] | Denied:
+    """Make these intents ours to send, all of them or none.
+
+    Returns:
+        The claimed orders; an empty list when one of them was not there to be claimed; or why a trading state, as of the very same moment,
+        forbids one of them.
+    """
+    values = (desk.lease.role, desk.lease.owner, desk.lease.epoch, desk.clock.now())
     async with desk.database.connection() as connection:
-        row = await connection.fetchrow(_CLAIM, order.id, lease.role, lease.owner, lease.epoch, now)
+        if len(order_ids) == 1:
+            found = _claimed(await connection.fetchrow(_CLAIM, order_ids[0], *values))
+            return found if isinstance(found, Denied) else [found] if found is not None else []
+        try:
+            async with connection.transaction():
+                return [_claimed_or_none(await connection.fetchrow(_CLAIM, order_id, *values)) for order_id in order_ids]
+        except _NotClaimedError as error:
+            return error.refusal or []
+
+
+class _NotClaimedError(Exception):
+    """Undoes the claims of the others."""
+
+    def __init__(self, refusal: Denied | None) -> None:
+        super().__init__()
+        self.refusal = refusal
+
+
+def _claimed_or_none(row: Any) -> OrderRecord:
+    found = _claimed(row)
+    if not isinstance(found, OrderRecord):
+        raise _NotClaimedError(found)
+    return found
+
+
+def _claimed(row: Any) -> OrderRecord | Denied | None:
     if row["id"] is not None:
         return OrderRecord.of(row)
     if row["restraint"] is None:
@@ -96,7 +133,14 @@ async def _claim(desk: Desk, order: OrderRecord) -> OrderRecord | Denied | None:
 
 
 async def _speak(desk: Desk, order: OrderRecord, client: ExchangeClient) -> OrderEvent:
-    """The one request. Its error is an event, never an exception: the order's fate must be written down."""
+    """The one request."""
+    assert order.sent_at is not None  # noqa: S101  # the claim sets it
+    request = order.request(order.sent_at)
+    return await hear(desk, order, client, lambda guard: client.place_order(request, guard=guard))
+
+
+async def hear(desk: Desk, order: OrderRecord, client: ExchangeClient, ask: Callable[[Guard], Awaitable[T]]) -> T | OrderEvent:
+    """Make a request for a claimed order. Its error is an event, never an exception: the order's fate must be written down."""
 
     def guard() -> None:
         if not desk.lease.is_held:
@@ -104,9 +148,8 @@ async def _speak(desk: Desk, order: OrderRecord, client: ExchangeClient) -> Orde
         if order.deadline is not None and desk.clock.now() > order.deadline:
             raise NotSent("the order's deadline passed before it could be sent", code="DEADLINE_PASSED")
 
-    assert order.sent_at is not None  # noqa: S101  # the claim sets it
     try:
-        return await client.place_order(order.request(order.sent_at), guard=guard)
+        return await ask(guard)
     except NotSent as error:
         return Denied(code=error.code, detail=error.message)
     except InsufficientFunds as error:
@@ -116,10 +159,8 @@ async def _speak(desk: Desk, order: OrderRecord, client: ExchangeClient) -> Orde
             # Unless the key was changed by another process just now: then the refused one is not the account's any more.
             await pause_broker(desk.database, order.broker_id, error.message)
         return Rejected(code=error.code, detail=error.message)
-    except OutcomeUnknown as error:
-        return _in_doubt(desk, order.id, error)
     except ExchangeError as error:
-        # An error of the port that says nothing of the write is a doubt too.
+        # OutcomeUnknown, and an error of the port that says nothing of the write, are doubts.
         return _in_doubt(desk, order.id, error)
 
 
@@ -159,7 +200,7 @@ async def _refusal(desk: Desk, order: OrderRecord) -> Denied | None:
     return None
 
 
-async def _as_it_is(desk: Desk, order: OrderRecord) -> OrderRecord:
+async def as_it_is(desk: Desk, order: OrderRecord) -> OrderRecord:
     """The claim found nothing to claim: taken by another, past its deadline, its account switched off, or the role has moved."""
     async with desk.database.connection() as connection:
         current = OrderRecord.of(await connection.fetchrow("SELECT * FROM orders WHERE id = $1", order.id))

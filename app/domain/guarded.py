@@ -1,0 +1,126 @@
+"""A position and the orders that guard it, as `domain.guard` looks at them. Pure."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final
+
+from app.domain.enums import OrderState, OrderType, Role
+from app.domain.instruments import Instrument
+from app.domain.orders import TERMINAL
+from app.domain.protection import ProtectionPlan
+
+ZERO: Final = Decimal(0)
+#: Slices beside those of the targets: what no target sells, and everything.
+REST: Final = 90
+WHOLE: Final = 91
+_ROLES: Final = (Role.STOP, Role.TARGET)
+
+
+class Mode(StrEnum):
+    """Who watches a protection's prices."""
+
+    PAIRS = "pairs"
+    STOP_AT_VENUE = "stop_at_venue"
+    SUPERVISED = "supervised"
+
+    @property
+    def simpler(self) -> "Mode":
+        """What is tried when the venue refuses this one."""
+        return Mode.STOP_AT_VENUE if self is Mode.PAIRS else Mode.SUPERVISED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leg:
+    """One order of a protection, finished ones too. Quantities in base units, prices in quote per base, ages in seconds.
+
+    `is_held` waits here for its trigger; `is_triggered` has reached it and is not sent yet. `age_s` counts from its last change.
+    """
+
+    order_id: str
+    slice: int
+    role: Role
+    type: OrderType
+    state: OrderState
+    quantity: Decimal
+    filled: Decimal = ZERO
+    price: Decimal | None = None
+    trigger_price: Decimal | None = None
+    trailing_delta: Decimal | None = None
+    is_held: bool = False
+    is_triggered: bool = False
+    is_working: bool = True
+    is_cancel_requested: bool = False
+    age_s: float = 0.0
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it may still fill."""
+        return self.state not in TERMINAL
+
+    @property
+    def leaves(self) -> Decimal:
+        """What may still fill."""
+        return max(self.quantity - self.filled, ZERO) if self.is_live else ZERO
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether it locks base units at the venue, or may do so any moment."""
+        return self.is_live and not self.is_held and not self.is_triggered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guarded:
+    """A position and all that is known of its protection. `quantity` is what is held, `base_quantity` what the fractions are of."""
+
+    plan: ProtectionPlan
+    mode: Mode
+    instrument: Instrument
+    quantity: Decimal
+    base_quantity: Decimal
+    average_price: Decimal | None
+    last_price: Decimal | None
+    legs: tuple[Leg, ...] = ()
+    #: Something else sells now: the legs step aside and stay away.
+    is_yielding: bool = False
+    #: Since when the mode is this one, in seconds; what was refused before does not speak against it.
+    mode_age_s: float = float("inf")
+
+    @property
+    def held(self) -> Decimal:
+        """What of the position can be sold: whole steps."""
+        return self.instrument.floor_quantity(max(self.quantity, ZERO))
+
+    @property
+    def free(self) -> Decimal:
+        """What of it no leg at the venue locks. The two legs of a pair lock the same units."""
+        sent = [leg for leg in self.legs if leg.is_sent]
+        locked = ZERO
+        for index in {leg.slice for leg in sent}:
+            stops, targets = (sum((leg.leaves for leg in sent if leg.slice == index and leg.role is role), ZERO) for role in _ROLES)
+            locked += max(stops, targets) if index < REST else stops + targets
+        return max(self.held - locked, ZERO)
+
+    def is_tradable(self, quantity: Decimal) -> bool:
+        """Whether an order of that size, at the plan's lowest price, is one that the exchange takes."""
+        rules = self.instrument
+        if quantity < max(rules.min_quantity or ZERO, rules.step_size):
+            return False
+        price = self.plan.stop_price or self.last_price or (self.plan.targets[0].price if self.plan.targets else None)
+        return price is None or not rules.min_notional or quantity * price >= rules.min_notional
+
+    @property
+    def is_beyond_stop(self) -> bool:
+        """Whether the market is at the stop or under it."""
+        return self.plan.stop_price is not None and self.last_price is not None and self.last_price <= self.plan.stop_price
+
+    @property
+    def has_stop(self) -> bool:
+        """Whether the plan wants a stop."""
+        return self.plan.stop_price is not None or self.plan.trailing_delta is not None
+
+    @property
+    def covered(self) -> Decimal:
+        """What of the position a live stop covers, at the venue or here."""
+        stops = sum((leg.leaves for leg in self.legs if leg.role is Role.STOP and leg.is_live), ZERO)
+        return min(stops, self.held)

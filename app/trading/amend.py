@@ -1,0 +1,197 @@
+"""Change an open order. One that waits here is changed where it is; one at the venue is replaced.
+
+The new order is committed before the old one is touched, and names it. In one request where the venue can; elsewhere the old one is
+taken back, its end is awaited, and the new one goes out for what the old one had not filled. A crash in between is finished by
+`continue_replacement`: the new order is sent only when the old one is known to have ended.
+"""
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from app.domain.enums import Execution, OrderState, OrderType
+from app.domain.instruments import Instrument
+from app.domain.intents import OrderIntent
+from app.domain.orders import TERMINAL, Denied
+from app.domain.sizing import SizedOrder, size
+from app.errors import Conflict, InvalidInput, OrderNotCancellable, OrderNotFound
+from app.exchanges.port import ExchangeClient
+from app.trading.account import Account
+from app.trading.apply import record
+from app.trading.cancel import cancel_at_venue
+from app.trading.desk import Desk
+from app.trading.events import announce
+from app.trading.gate import reservation_of
+from app.trading.pairs import send_replacement
+from app.trading.place import SEND_WITHIN, Draft, insert
+from app.trading.records import OrderRecord
+from app.trading.send import send
+
+_RESTING: Final = frozenset({OrderState.OPEN, OrderState.PARTIAL})
+_CHANGE_HERE: Final = """
+WITH changed AS (
+  UPDATE orders SET quantity = $2, price = $3, trigger_price = $4, trailing_delta = $5, watermark = NULL, updated_at = $6
+   WHERE id = $1 AND state = 'intent' AND execution = 'supervised' AND triggered_at IS NULL AND cancel_requested_at IS NULL RETURNING *),
+noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state) SELECT id, user_id, $6, 'Amended', state FROM changed)
+SELECT * FROM changed
+"""
+_ASK_CANCEL: Final = """
+UPDATE orders SET cancel_requested_at = coalesce(cancel_requested_at, $2), updated_at = $2 WHERE id = $1 AND state IN ('open', 'partial')
+RETURNING *
+"""
+_ATTEMPTS: Final = "SELECT max(attempt) FROM orders WHERE broker_id = $1 AND key = $2 AND leg = $3"
+_LESS: Final = "UPDATE orders SET quantity = $2 WHERE id = $1 AND state = 'intent'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amendment:
+    """What is to change; None stays as it is. `quantity` is the whole order's, in base units."""
+
+    price: Decimal | None = None
+    quantity: Decimal | None = None
+    trigger_price: Decimal | None = None
+    trailing_delta: Decimal | None = None
+
+
+async def amend(desk: Desk, user_id: UUID, order_id: UUID, change: Amendment) -> OrderRecord:
+    """Change an open order and return the order that now stands: the same one, or the one that took its place.
+
+    Raises:
+        OrderNotFound: no such order of this user.
+        OrderNotCancellable: it is finished.
+        Conflict: it is on its way to the venue; try again in a moment.
+        OrderDenied: the changed order breaks a rule; the old one stands as it was.
+        InvalidInput: nothing is to change, or a part of a pair or of a protection was named.
+    """
+    order = await _find(desk, user_id, order_id)
+    if change == Amendment():
+        raise InvalidInput("say what to change: price, quantity, trigger_price or trailing_percent")
+    if order.group_id is not None:
+        raise InvalidInput("this order belongs to a pair or guards a position: change that instead", field="id")
+    client = await desk.connections.client(order.broker_id)
+    instruments = await desk.instruments.all(client.exchange)
+    instrument = instruments[order.symbol]
+    wanted = _wanted(desk, order, change, instrument, client.exchange)
+    if order.is_held:
+        return await _change_here(desk, order, wanted)
+    if order.state not in _RESTING:
+        raise Conflict("the order is on its way to the exchange; try again in a moment")
+    return await _replace(desk, order, wanted, instrument=instrument, client=client)
+
+
+async def _find(desk: Desk, user_id: UUID, order_id: UUID) -> OrderRecord:
+    async with desk.database.connection() as connection:
+        row = await connection.fetchrow("SELECT * FROM orders WHERE id = $1 AND user_id = $2", order_id, user_id)
+    if row is None:
+        raise OrderNotFound
+    order = OrderRecord.of(row)
+    if order.state in TERMINAL:
+        raise OrderNotCancellable(f"the order is already {order.state}")
+    return order
+
+
+def _wanted(desk: Desk, order: OrderRecord, change: Amendment, instrument: Instrument, exchange: str) -> SizedOrder:
+    """The whole order as it is to be, under the same rules as a new one."""
+    intent = OrderIntent(
+        symbol=order.symbol,
+        side=order.side,
+        source=order.source,
+        key=order.key,
+        type=order.type,
+        quantity=change.quantity or order.quantity,
+        price=change.price or order.price,
+        trigger_price=change.trigger_price or order.trigger_price,
+        trailing_delta=change.trailing_delta or order.trailing_delta,
+        time_in_force=order.time_in_force,
+        post_only=order.post_only,
+    )
+    is_new_trigger = change.trigger_price is not None
+    price = desk.quotes.last_price(exchange, order.symbol) if is_new_trigger else None
+    sized = size(intent, instrument, reference_price=price)
+    if sized.quantity <= order.filled_quantity:
+        raise InvalidInput("the order has already filled more than that", field="quantity")
+    return sized
+
+
+async def _change_here(desk: Desk, order: OrderRecord, wanted: SizedOrder) -> OrderRecord:
+    values = (wanted.quantity, wanted.price, wanted.trigger_price, wanted.trailing_delta, desk.clock.now())
+    async with desk.database.connection() as connection:
+        row = await connection.fetchrow(_CHANGE_HERE, order.id, *values)
+    if row is None:
+        raise Conflict("the order's price was reached a moment ago; it is on its way to the exchange")
+    changed = OrderRecord.of(row)
+    announce(desk.bus, changed)
+    return changed
+
+
+async def _replace(desk: Desk, order: OrderRecord, wanted: SizedOrder, *, instrument: Instrument, client: ExchangeClient) -> OrderRecord:
+    is_atomic = client.capabilities.has_replace and order.type is not OrderType.MARKET
+    leaves = replace(wanted, quantity=wanted.quantity - order.filled_quantity)
+    async with desk.database.raw_transaction() as connection:
+        attempt = await connection.fetchval(_ATTEMPTS, order.broker_id, order.key, order.leg)
+        new = await insert(desk, connection, _draft(desk, order, leaves, instrument, attempt=attempt + 1))
+        if not is_atomic and await connection.fetchrow(_ASK_CANCEL, order.id, desk.clock.now()) is None:
+            raise OrderNotCancellable("the order has just finished")
+    if new is None:
+        raise Conflict("the order is being changed already")
+    announce(desk.bus, new)
+    if not desk.lease.is_held:
+        return new
+    if is_atomic:
+        _, new = await send_replacement(desk, order, new, client)
+        return new
+    return await continue_replacement(desk, new, client)
+
+
+def _draft(desk: Desk, order: OrderRecord, wanted: SizedOrder, instrument: Instrument, *, attempt: int) -> Draft:
+    intent = OrderIntent(
+        symbol=order.symbol,
+        side=order.side,
+        source=order.source,
+        key=order.key,
+        leg=order.leg,
+        attempt=attempt,
+        type=wanted.type,
+        role=order.role,
+    )
+    return Draft(
+        user_id=order.user_id,
+        account=Account(id=order.broker_id, exchange="", is_active=True, paused_reason=None),
+        intent=intent,
+        order=wanted,
+        execution=Execution.NATIVE,
+        reservation=reservation_of(wanted, instrument, reference_price=None),
+        deadline=desk.clock.now() + SEND_WITHIN,
+        delivery_id=order.delivery_id,
+        replaces_id=order.id,
+        replaces_filled=order.filled_quantity,
+    )
+
+
+async def continue_replacement(desk: Desk, new: OrderRecord, client: ExchangeClient) -> OrderRecord:
+    """Take the old order back if it still stands, and send the new one for what is left, once the old one's end is known.
+
+    Returns:
+        The new order; still an intent when the old one's end is not known yet.
+
+    Raises:
+        ExchangeError: the venue cannot be reached; the new order waits.
+        Fenced: this process does not own the engine role.
+    """
+    assert new.replaces_id is not None  # noqa: S101  # that is what makes it a replacement
+    async with desk.database.connection() as connection:
+        row: Any = await connection.fetchrow("SELECT * FROM orders WHERE id = $1", new.replaces_id)
+    old = OrderRecord.of(row)
+    if old.state not in TERMINAL:
+        old = await cancel_at_venue(desk, old, client)
+    if old.state not in TERMINAL:
+        return new
+    # What the old one filled since the new one was written down is not wanted twice.
+    wanted_now = new.quantity - (old.filled_quantity - (new.replaces_filled or Decimal(0)))
+    if old.state is OrderState.FILLED or wanted_now <= 0:
+        gone = Denied(code="REPLACED_FILLED", detail="the order filled before it could be changed")
+        return await record(desk, new.id, gone, only_from=OrderState.INTENT)
+    async with desk.database.connection() as connection:
+        await connection.execute(_LESS, new.id, wanted_now)
+    return await send(desk, new, client)
