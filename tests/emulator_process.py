@@ -137,6 +137,15 @@ class EmulatorProcess:
         """Move a virtual clock forward."""
         self.control("POST", "/_advance", {"ms": duration_ms})
 
+    def price(self, price: float | str, *, quantity: str | None = None, symbol: str = "BTCUSDT") -> None:
+        """Let one trade happen at a price, of one step if no quantity is given."""
+        size = {} if quantity is None else {"quantity": quantity}
+        self.control("POST", "/_price", {"symbol": symbol, "price": str(price), **size})
+
+    def depth(self, *, bids: Sequence[tuple[str, str]], asks: Sequence[tuple[str, str]], symbol: str = "BTCUSDT") -> None:
+        """Show these offers, (price, quantity) with the best first, instead of the market's own."""
+        self.control("POST", "/_depth", {"symbol": symbol, "bids": bids, "asks": asks})
+
     def state(self) -> Any:
         """Return `GET /_state`."""
         return self.control("GET", "/_state")

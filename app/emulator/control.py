@@ -1,22 +1,17 @@
 """The control interface under `/_`: accounts, faults, a look inside. It exists for tests, benchmarks and the demo."""
 
-from collections.abc import Awaitable, Callable
-from decimal import Decimal, DecimalException
 from typing import Any
 
-import orjson
 from aiohttp import web
 
 from app.emulator import rendering
 from app.emulator.bars import MINUTE_MS
-from app.emulator.config import is_loopback
+from app.emulator.control_http import guarded, read_amount, read_document, reply
 from app.emulator.fault_rules import INSTANT_FAULTS, read_rule
 from app.emulator.venue import Venue
-from app.errors import AppError, Forbidden, InvalidInput, NotFound
+from app.errors import InvalidInput, NotFound
 
 _MAX_ADVANCE_MINUTES = 10_000
-
-Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 def add_control_routes(router: web.UrlDispatcher, venue: Venue) -> None:
@@ -36,21 +31,7 @@ def add_control_routes(router: web.UrlDispatcher, venue: Venue) -> None:
         ("POST", "/_resume", control.resume),
         ("POST", "/_advance", control.advance),
     ):
-        router.add_route(method, path, _guarded(handler))
-
-
-def _guarded(handler: Handler) -> Handler:
-    """Answer errors as JSON, and keep web pages out: a browser on this machine may reach loopback, its pages may not."""
-
-    async def guarded(request: web.Request) -> web.Response:
-        try:
-            if request.headers.get("Origin") is not None or not is_loopback(request.url.host or ""):
-                raise Forbidden("the control interface is not for web pages")
-            return await handler(request)
-        except AppError as error:
-            return _json({"code": error.code, "msg": error.message}, status=error.status)
-
-    return guarded
+        router.add_route(method, path, guarded(handler))
 
 
 class _Control:
@@ -58,32 +39,32 @@ class _Control:
         self._venue = venue
 
     async def open_account(self, request: web.Request) -> web.Response:
-        document = await _document(request)
+        document = await read_document(request)
         api_key, api_secret = document.get("api_key"), document.get("api_secret")
         balances = document.get("balances", {})
         if not isinstance(api_key, str) or not isinstance(api_secret, str) or not api_key or not api_secret:
             raise InvalidInput("api_key and api_secret must be texts", field="api_key")
         if not isinstance(balances, dict):
             raise InvalidInput("balances must be an object of asset and amount", field="balances")
-        amounts = {str(asset): _amount(str(asset), text) for asset, text in balances.items()}
+        amounts = {str(asset): read_amount(f"the amount of {asset}", text, field="balances") for asset, text in balances.items()}
         exchange = self._venue.exchange
         if document.get("if_absent") is True and api_key in exchange.accounts:
-            return _json({"api_key": api_key, "created": False})
+            return reply({"api_key": api_key, "created": False})
         exchange.open_account(api_key, api_secret, amounts)
-        return _json({"api_key": api_key, "created": True})
+        return reply({"api_key": api_key, "created": True})
 
     async def revoke_key(self, request: web.Request) -> web.Response:
-        api_key = (await _document(request)).get("api_key")
+        api_key = (await read_document(request)).get("api_key")
         if not isinstance(api_key, str) or api_key not in self._venue.exchange.accounts:
             raise InvalidInput("api_key must be that of an account", field="api_key")
         self._venue.exchange.revoke(api_key)
         self._venue.users.end(api_key)
-        return _json({"api_key": api_key})
+        return reply({"api_key": api_key})
 
     async def state(self, _request: web.Request) -> web.Response:
         venue = self._venue
         exchange, clock = venue.exchange, venue.clock
-        return _json(
+        return reply(
             {
                 "server_time": clock.wall_now(),
                 "elapsed_ms": clock.wall.now() - venue.faults.started_ms,
@@ -110,7 +91,7 @@ class _Control:
         )
 
     async def orders(self, _request: web.Request) -> web.Response:
-        return _json(
+        return reply(
             [
                 {**rendering.order_query(order), "api_key": order.api_key, "received_ns": order.received_ns}
                 for order in self._venue.exchange.orders.values()
@@ -118,12 +99,12 @@ class _Control:
         )
 
     async def list_faults(self, _request: web.Request) -> web.Response:
-        return _json(self._venue.faults.describe())
+        return reply(self._venue.faults.describe())
 
     async def add_fault(self, request: web.Request) -> web.Response:
-        rule = read_rule(await _document(request))
+        rule = read_rule(await read_document(request))
         number = self._venue.faults.put(rule)
-        return _json({"id": number, "do": rule.do, "is_immediate": rule.do in INSTANT_FAULTS and rule.at_ms is None})
+        return reply({"id": number, "do": rule.do, "is_immediate": rule.do in INSTANT_FAULTS and rule.at_ms is None})
 
     async def clear_faults(self, request: web.Request) -> web.Response:
         text = request.rel_url.query.get("id")
@@ -131,7 +112,7 @@ class _Control:
             self._venue.faults.clear()
         elif not text.isdigit() or not self._venue.faults.remove(int(text)):
             raise NotFound(f"there is no fault {text!r}")
-        return _json(self._venue.faults.describe())
+        return reply(self._venue.faults.describe())
 
     async def log(self, request: web.Request) -> web.Response:
         query, journal = request.rel_url.query, self._venue.journal
@@ -139,11 +120,11 @@ class _Control:
         if not since.isdigit():
             raise InvalidInput(f"since must be an entry's number, was {since!r}", field="since")
         entries = [entry.describe() for entry in journal.since(int(since), method=query.get("method"), path=query.get("path"))]
-        return _json({"entries": entries, "last_number": journal.last_number, "forgotten": journal.forgotten})
+        return reply({"entries": entries, "last_number": journal.last_number, "forgotten": journal.forgotten})
 
     async def clear_log(self, _request: web.Request) -> web.Response:
         self._venue.journal.clear()
-        return _json([])
+        return reply([])
 
     async def pause(self, _request: web.Request) -> web.Response:
         self._venue.clock.pause()
@@ -155,7 +136,7 @@ class _Control:
 
     async def advance(self, request: web.Request) -> web.Response:
         """Move a virtual clock or a paused market by `minutes` or `ms`, matching and publishing all that happens on the way."""
-        duration_ms = _duration(await _document(request))
+        duration_ms = _duration(await read_document(request))
         venue = self._venue
         if venue.clock.wall.is_virtual:
             await venue.timeline.advance(duration_ms, venue.feed.step)
@@ -167,17 +148,7 @@ class _Control:
     def _moved(self) -> web.Response:
         self._venue.feed.nudge()
         self._venue.exchange.changes += 1
-        return _json({"market_time": self._venue.clock.now(), "server_time": self._venue.clock.wall_now()})
-
-
-async def _document(request: web.Request) -> dict[str, Any]:
-    try:
-        document = orjson.loads(await request.read())
-    except orjson.JSONDecodeError as error:
-        raise InvalidInput(f"the body is no JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise InvalidInput("the body must be a JSON object")
-    return document
+        return reply({"market_time": self._venue.clock.now(), "server_time": self._venue.clock.wall_now()})
 
 
 def _duration(document: dict[str, Any]) -> int:
@@ -190,17 +161,3 @@ def _duration(document: dict[str, Any]) -> int:
     if not 0 < duration_ms <= _MAX_ADVANCE_MINUTES * MINUTE_MS:
         raise InvalidInput(f"{name} must be above 0 and at most {_MAX_ADVANCE_MINUTES} minutes, was {value!r}", field=name)
     return duration_ms
-
-
-def _amount(asset: str, text: object) -> Decimal:
-    try:
-        amount = Decimal(str(text))
-    except DecimalException as error:
-        raise InvalidInput(f"the amount of {asset} must be a decimal, was {text!r}", field="balances") from error
-    if not amount.is_finite() or amount < 0:
-        raise InvalidInput(f"the amount of {asset} must be a finite number ≥ 0, was {text!r}", field="balances")
-    return amount
-
-
-def _json(document: object, *, status: int = 200) -> web.Response:
-    return web.Response(body=orjson.dumps(document), status=status, content_type="application/json")

@@ -4,6 +4,7 @@ A closed candle goes out exactly once and with the source's numbers; the open on
 """
 
 import asyncio
+from decimal import Decimal
 
 import structlog
 
@@ -70,6 +71,17 @@ class Feed:
                 log.info("the recording has ended; the price stands still", symbol=symbol)
         self.matched_to_ms = now
 
+    def print(self, symbol: str, price: Decimal, quantity: Decimal) -> Trade:
+        """Let a trade happen now that the source does not know: orders react, streams tell of it, and it is returned."""
+        market = self._exchange.markets[symbol]
+        trade = market.print(price, quantity, time=self._clock.now())
+        self._exchange.match(symbol, trade, time=self._clock.wall_now())
+        lower = symbol.lower()
+        if self._wants_trades(lower):
+            self._publish_trade(lower, market, trade)
+        self._push_open(symbol, market)
+        return trade
+
     def catch_up(self, from_ms: int) -> None:
         """Match resting orders against what happened between `from_ms` and the present; for the start after a stop.
 
@@ -99,8 +111,7 @@ class Feed:
 
     def _advance(self, symbol: str, market: SymbolMarket, now: int) -> None:
         lower = symbol.lower()
-        names = f"{lower}@aggTrade", f"{lower}@trade"
-        wants_trades = any(map(self._hub.has_listeners, names))
+        wants_trades = self._wants_trades(lower)
         for event in market.advance(now, with_trades=wants_trades or len(self._exchange.engines[symbol]) > 0):
             if isinstance(event, MinuteEnd):
                 self._publish_closed(lower, market, event)
@@ -108,6 +119,9 @@ class Feed:
             self._exchange.match(symbol, event, time=self._clock.wall_at(event.time))
             if wants_trades:
                 self._publish_trade(lower, market, event)
+
+    def _wants_trades(self, lower: str) -> bool:
+        return any(map(self._hub.has_listeners, (f"{lower}@aggTrade", f"{lower}@trade")))
 
     def _publish_trade(self, lower: str, market: SymbolMarket, trade: Trade) -> None:
         symbol, event_ms = market.rules.symbol, self._clock.wall_now()

@@ -9,7 +9,7 @@ from decimal import Decimal
 from app.emulator.errors import VenueError
 from app.errors import ConfigError
 
-ORDER_TYPES = ("LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT")
+ORDER_TYPES = ("LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
 QUOTES = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "DAI", "USD", "EUR", "TRY", "BRL", "GBP", "BTC", "ETH", "BNB")
 
 # symbol: decimals of price, decimals of quantity
@@ -30,6 +30,8 @@ KNOWN_DECIMALS = {
 
 _MAX_PRICE_MULTIPLE = Decimal(5)
 _MIN_PRICE_MULTIPLE = Decimal("0.2")
+_MIN_TRAILING_DELTA = 10
+_MAX_TRAILING_DELTA = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,15 @@ class SymbolRules:
         """
         if not self.min_price <= price <= self.max_price or price % self.tick_size:
             raise VenueError.filter_failure("PRICE_FILTER")
+
+    def check_trailing_delta(self, bips: int) -> None:
+        """Refuse a trailing delta outside of the bounds, which here are the same above and below the market.
+
+        Raises:
+            VenueError: -1013 TRAILING_DELTA.
+        """
+        if not _MIN_TRAILING_DELTA <= bips <= _MAX_TRAILING_DELTA:
+            raise VenueError.filter_failure("TRAILING_DELTA")
 
     def check_quantity(self, quantity: Decimal) -> None:
         """Refuse a quantity off the grid.
@@ -114,7 +125,7 @@ class SymbolRules:
             "otoAllowed": False,
             "opoAllowed": False,
             "quoteOrderQtyMarketAllowed": True,
-            "allowTrailingStop": False,
+            "allowTrailingStop": True,
             "cancelReplaceAllowed": False,
             "amendAllowed": False,
             "pegInstructionsAllowed": False,
@@ -154,6 +165,13 @@ class SymbolRules:
                 "askMultiplierUp": f"{_MAX_PRICE_MULTIPLE}",
                 "askMultiplierDown": f"{_MIN_PRICE_MULTIPLE}",
                 "avgPriceMins": 0,
+            },
+            {
+                "filterType": "TRAILING_DELTA",
+                "minTrailingAboveDelta": _MIN_TRAILING_DELTA,
+                "maxTrailingAboveDelta": _MAX_TRAILING_DELTA,
+                "minTrailingBelowDelta": _MIN_TRAILING_DELTA,
+                "maxTrailingBelowDelta": _MAX_TRAILING_DELTA,
             },
             {
                 "filterType": "NOTIONAL",

@@ -7,20 +7,24 @@ from app.domain.enums import OrderType, Side, TimeInForce
 from app.domain.matching import BookOrder
 
 ZERO = Decimal(0)
-OPEN_STATUSES = frozenset({"NEW", "PARTIALLY_FILLED"})
+OPEN_STATUSES = frozenset({"NEW", "PENDING_NEW", "PARTIALLY_FILLED"})
+
+_HOLDING_STATUSES = OPEN_STATUSES - {"PENDING_NEW"}
 
 _TYPES = {
     "MARKET": OrderType.MARKET,
     "LIMIT": OrderType.LIMIT,
     "LIMIT_MAKER": OrderType.LIMIT,
+    "STOP_LOSS": OrderType.STOP_MARKET,
     "STOP_LOSS_LIMIT": OrderType.STOP_LIMIT,
+    "TAKE_PROFIT": OrderType.TAKE_PROFIT,
     "TAKE_PROFIT_LIMIT": OrderType.TAKE_PROFIT_LIMIT,
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewOrder:
-    """A checked request for an order, in the wire's words. Zero means that a number was not given."""
+    """A checked request for an order, in the wire's words. Zero means that a number was not given; `trailing_delta` is in BIPS."""
 
     symbol: str
     side: Side
@@ -31,6 +35,19 @@ class NewOrder:
     notional: Decimal = ZERO
     price: Decimal = ZERO
     stop_price: Decimal = ZERO
+    trailing_delta: int = 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether it sleeps until the market reaches its trigger."""
+        return _TYPES[self.type].waits
+
+    def unit_reserve(self, last_price: Decimal) -> Decimal:
+        """Return what a buy keeps back for each base unit, in quote units.
+
+        What a stop without limit will cost is not known before it triggers: it keeps back its stop price, or without one the last price.
+        """
+        return self.price or self.stop_price or last_price
 
 
 @dataclass(slots=True)
@@ -64,7 +81,11 @@ class Execution:
 
 @dataclass(slots=True, kw_only=True)
 class OrderRecord:
-    """An order with everything the venue tells about it. Types and states are the wire's words; times are wall ms."""
+    """An order with everything the venue tells about it. Types and states are the wire's words; times are wall ms.
+
+    `unit_reserve` is what a buy keeps back for each base unit. `held` is what it has locked at the moment: of the legs of an OCO one holds
+    for both. `oco` names the pair it is a leg of, empty if none; `list_id` is -1 outside of lists.
+    """
 
     order_id: int
     api_key: str
@@ -79,9 +100,16 @@ class OrderRecord:
     stop_price: Decimal
     time: int
     received_ns: int
+    unit_reserve: Decimal = ZERO
+    trailing_delta: int = 0
+    trailing_time: int = -1
+    list_id: int = -1
+    oco: str = ""
+    expiry_reason: str = ""
     update_time: int = 0
     working_time: int = -1
     status: str = "NEW"
+    held: Decimal = ZERO
     executed: Decimal = ZERO
     executed_quote: Decimal = ZERO
     executions: list[Execution] = field(default_factory=list)
@@ -107,9 +135,21 @@ class OrderRecord:
         return f"cancel{self.order_id:016d}"
 
     @property
-    def locked(self) -> Decimal:
-        """What the open remainder keeps back: quote units for a buy, base units for a sell."""
-        return self.remaining * self.price if self.side is Side.BUY else self.remaining
+    def waits(self) -> bool:
+        """Whether it is of a type that sleeps until the market reaches its trigger."""
+        return _TYPES[self.type].waits
+
+    @property
+    def has_limit(self) -> bool:
+        """Whether it carries a limit price."""
+        return _TYPES[self.type].has_limit
+
+    @property
+    def wanted(self) -> Decimal:
+        """What its open remainder must keep back: quote units for a buy, base units for a sell. Pending orders keep back nothing."""
+        if self.type == "MARKET" or self.status not in _HOLDING_STATUSES:
+            return ZERO
+        return self.remaining * self.unit_reserve if self.side is Side.BUY else self.remaining
 
 
 @dataclass(slots=True, kw_only=True)
@@ -148,17 +188,18 @@ class Account:
         balance.locked += amount
 
 
-def book_order(order: NewOrder | OrderRecord, order_id: int) -> BookOrder:
+def book_order(order: NewOrder | OrderRecord, order_id: int, *, oco: str = "") -> BookOrder:
     """Return an order as the matching engine takes it."""
     kind = _TYPES[order.type]
-    is_market = kind is OrderType.MARKET
     return BookOrder(
         order_id=str(order_id),
         side=order.side,
         type=kind,
         quantity=None if order.notional else order.quantity,
         notional=order.notional or None,
-        price=None if is_market else order.price,
+        price=order.price if kind.has_limit else None,
         trigger_price=order.stop_price or None,
-        time_in_force=TimeInForce.GTC if is_market else TimeInForce(order.time_in_force.lower()),
+        trailing_delta=Decimal(order.trailing_delta).scaleb(-4) if order.trailing_delta else None,
+        time_in_force=TimeInForce(order.time_in_force.lower()) if kind.has_limit else TimeInForce.GTC,
+        oco=oco or None,
     )

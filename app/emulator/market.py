@@ -41,6 +41,8 @@ class SymbolMarket:
         self._minute = start_ms // MINUTE_MS * MINUTE_MS
         self._path: tuple[Trade, ...] = ()
         self._path_next = 0
+        self.forced_depth: Depth | None = None
+        """Shown instead of the offers around the last price, until it is taken away."""
         self._depth: tuple[tuple[Decimal, bool, int], Depth] | None = None
         self._sums: dict[Timeframe, dict[int, Bar]] = {timeframe: {} for timeframe in Timeframe}
         self._so_far: dict[Timeframe, tuple[int, int, Bar | None]] = {}
@@ -82,12 +84,25 @@ class SymbolMarket:
         while self._path_next < len(self._path) and self._path[self._path_next].time <= to_ms:
             trade = self._path[self._path_next]
             self._path_next += 1
-            self.last_price, self.is_buyer_maker = trade.price, trade.is_buyer_maker
-            self.recent.append(trade)
-            cost = (trade.price * trade.quantity).quantize(_EIGHT)
-            step = Bar(self._minute, trade.price, trade.price, trade.price, trade.price, trade.quantity, cost, 1)
-            self.open_bar = join(self.open_bar, step, open_time=self._minute)
+            self._see(trade)
             yield trade
+
+    def print(self, price: Decimal, quantity: Decimal, *, time: int) -> Trade:
+        """Let a trade happen that the source does not know, and return it; the book moves with it.
+
+        It shows in the open candle; the closed one remains the source's, and so do the trades that follow.
+        """
+        is_buyer_maker = price < self.last_price if price != self.last_price else self.is_buyer_maker
+        trade = Trade(self._minute // MINUTE_MS * PRINTS_PER_MINUTE + self._path_next, time, price, quantity, is_buyer_maker)
+        self._see(trade)
+        return trade
+
+    def _see(self, trade: Trade) -> None:
+        self.last_price, self.is_buyer_maker = trade.price, trade.is_buyer_maker
+        self.recent.append(trade)
+        cost = (trade.price * trade.quantity).quantize(_EIGHT)
+        step = Bar(self._minute, trade.price, trade.price, trade.price, trade.price, trade.quantity, cost, 1)
+        self.open_bar = join(self.open_bar, step, open_time=self._minute)
 
     def _finish_minute(self) -> MinuteEnd:
         finished = self._minute
@@ -194,6 +209,8 @@ class SymbolMarket:
 
     def depth(self, levels: int = MATCHED_LEVELS) -> Depth:
         """Return the offers around the last price; the same moment always shows the same depth."""
+        if self.forced_depth is not None:
+            return Depth(bids=self.forced_depth.bids[:levels], asks=self.forced_depth.asks[:levels])
         key = (self.last_price, self.is_buyer_maker, self._minute)
         if levels > MATCHED_LEVELS:
             return self._make_depth(levels)

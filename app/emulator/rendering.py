@@ -8,6 +8,7 @@ from decimal import Decimal
 from app.domain.candles import Timeframe
 from app.domain.enums import Side
 from app.domain.fees import FeeRates
+from app.domain.matching import Level
 from app.emulator.bars import MINUTE_MS, PRINTS_PER_MINUTE, Bar, Trade
 from app.emulator.filters import eight
 from app.emulator.ledger import ZERO, Account, Execution, OrderRecord
@@ -23,12 +24,13 @@ def order_query(order: OrderRecord) -> Json:
     return {
         **_order_core(order),
         "clientOrderId": order.client_order_id,
-        "stopPrice": eight(order.stop_price),
+        "stopPrice": _ZERO,
         "icebergQty": _ZERO,
         "time": order.time,
         "updateTime": order.update_time,
         "isWorking": order.is_working,
         "workingTime": order.working_time,
+        **_conditional(order),
     }
 
 
@@ -37,15 +39,13 @@ def new_order(order: OrderRecord, response_type: str) -> Json:
     head: Json = {
         "symbol": order.symbol,
         "orderId": order.order_id,
-        "orderListId": -1,
+        "orderListId": order.list_id,
         "clientOrderId": order.client_order_id,
         "transactTime": order.time,
     }
     if response_type == "ACK":
         return head
-    result = {**_order_core(order), **head, "workingTime": order.working_time}
-    if order.stop_price:
-        result["stopPrice"] = eight(order.stop_price)
+    result = {**_order_core(order), **head, "workingTime": order.working_time, **_conditional(order)}
     if response_type == "FULL":
         result["fills"] = [
             {
@@ -62,22 +62,32 @@ def new_order(order: OrderRecord, response_type: str) -> Json:
 
 def canceled_order(order: OrderRecord, new_client_order_id: str) -> Json:
     """Return the answer to DELETE /order: the cancellation has a client id of its own, the order's is in origClientOrderId."""
-    result: Json = {
+    return {
         **_order_core(order),
         "origClientOrderId": order.client_order_id,
         "clientOrderId": new_client_order_id,
         "transactTime": order.update_time,
+        **_conditional(order),
     }
+
+
+def _conditional(order: OrderRecord) -> Json:
+    """Return the fields that only some orders have."""
+    found: Json = {}
     if order.stop_price:
-        result["stopPrice"] = eight(order.stop_price)
-    return result
+        found["stopPrice"] = eight(order.stop_price)
+    if order.trailing_delta:
+        found["trailingDelta"], found["trailingTime"] = order.trailing_delta, order.trailing_time
+    if order.expiry_reason:
+        found["expiryReason"] = order.expiry_reason
+    return found
 
 
 def _order_core(order: OrderRecord) -> Json:
     return {
         "symbol": order.symbol,
         "orderId": order.order_id,
-        "orderListId": -1,
+        "orderListId": order.list_id,
         "price": eight(order.price),
         "origQty": eight(order.quantity),
         "executedQty": eight(order.executed),
@@ -211,9 +221,10 @@ def public_trade(trade: Trade) -> Json:
 
 
 def best_prices(market: SymbolMarket) -> tuple[str, str, str, str]:
-    """Return bid price, bid quantity, ask price, ask quantity."""
+    """Return bid price, bid quantity, ask price, ask quantity; zeros for a side where nobody offers."""
     depth = market.depth()
-    bid, ask = depth.bids[0], depth.asks[0]
+    nothing = Level(price=ZERO, quantity=ZERO)
+    bid, ask = next(iter(depth.bids), nothing), next(iter(depth.asks), nothing)
     return eight(bid.price), eight(bid.quantity), eight(ask.price), eight(ask.quantity)
 
 

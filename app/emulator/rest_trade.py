@@ -4,44 +4,16 @@ Source: Binance Spot API documentation, rest-api.md "Trading endpoints" and "Acc
 """
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import TypeVar
 
 from app.emulator import params, rendering
 from app.emulator.calls import SignedCall
 from app.emulator.errors import VenueError
-from app.emulator.filters import ORDER_TYPES, eight
-from app.emulator.ledger import ZERO, NewOrder, OrderRecord
+from app.emulator.filters import eight
+from app.emulator.ledger import NewOrder, OrderRecord
+from app.emulator.order_params import read_order
 from app.emulator.venue import Venue
 
-_ALL_ORDER_TYPES = frozenset({*ORDER_TYPES, "STOP_LOSS", "TAKE_PROFIT"})
-_SIGNED = frozenset({"timestamp", "recvWindow"})
-_ORDER_PARAMETERS = _SIGNED | {
-    "symbol",
-    "side",
-    "type",
-    "timeInForce",
-    "quantity",
-    "quoteOrderQty",
-    "price",
-    "newClientOrderId",
-    "strategyId",
-    "strategyType",
-    "stopPrice",
-    "trailingDelta",
-    "icebergQty",
-    "newOrderRespType",
-    "selfTradePreventionMode",
-    "computeCommissionRates",
-}
-_NEEDS = {
-    "MARKET": frozenset[str](),
-    "LIMIT": frozenset({"timeInForce", "price", "quantity"}),
-    "LIMIT_MAKER": frozenset({"price", "quantity"}),
-    "STOP_LOSS_LIMIT": frozenset({"timeInForce", "price", "quantity", "stopPrice"}),
-    "TAKE_PROFIT_LIMIT": frozenset({"timeInForce", "price", "quantity", "stopPrice"}),
-}
-_NUMBERS = ("quantity", "quoteOrderQty", "price", "stopPrice")
 _LIMIT = 1000
 _T = TypeVar("_T")
 
@@ -138,61 +110,6 @@ def trade_fee(venue: Venue, call: SignedCall) -> object:
     symbols = [_symbol(venue, call)] if "symbol" in call.params else list(venue.exchange.markets)
     fees = venue.exchange.fees
     return [{"symbol": symbol, "makerCommission": eight(fees.maker), "takerCommission": eight(fees.taker)} for symbol in symbols]
-
-
-def read_order(given: Mapping[str, str]) -> NewOrder:
-    """Return the order that the parameters ask for, checked for form only.
-
-    Raises:
-        VenueError: -1100 to -1117, or -2010 for a type the venue does not list.
-    """
-    params.refuse_unread(given, _ORDER_PARAMETERS)
-    symbol = params.required(given, "symbol")
-    side = params.member(given, "side", ("BUY", "SELL"), otherwise=VenueError(-1117, "Invalid side."))
-    kind = params.member(given, "type", _ALL_ORDER_TYPES, otherwise=VenueError(-1116, "Invalid orderType."))
-    if kind not in ORDER_TYPES:
-        raise VenueError.rejected(f"{kind.replace('_', ' ').capitalize()} orders are not supported for this symbol.")
-    for name, word in (("icebergQty", "Iceberg"), ("trailingDelta", "Trailing stop")):
-        if name in given:
-            raise VenueError.rejected(f"{word} orders are not supported for this symbol.")
-    _check_combination(given, kind)
-    numbers = {name: _positive(given, name) for name in _NUMBERS}
-    if "timeInForce" in _NEEDS[kind]:
-        params.member(given, "timeInForce", ("GTC", "IOC", "FOK"), otherwise=VenueError(-1115, "Invalid timeInForce."))
-    return NewOrder(
-        symbol=symbol,
-        side=rendering.side_of(side),
-        type=kind,
-        time_in_force=given.get("timeInForce", "GTC"),
-        client_order_id=params.client_order_id(given, "newClientOrderId"),
-        quantity=numbers["quantity"],
-        notional=numbers["quoteOrderQty"],
-        price=numbers["price"],
-        stop_price=numbers["stopPrice"],
-    )
-
-
-def _check_combination(given: Mapping[str, str], kind: str) -> None:
-    needed = _NEEDS[kind]
-    for name in sorted(needed):
-        params.required(given, name)
-    allowed = needed | ({"quantity", "quoteOrderQty"} if kind == "MARKET" else set())
-    for name in ("timeInForce", *_NUMBERS):
-        if name in given and name not in allowed:
-            raise VenueError.not_required(name)
-    if kind == "MARKET" and ("quantity" in given) == ("quoteOrderQty" in given):
-        if "quantity" in given:
-            raise VenueError.not_required("quoteOrderQty")
-        raise VenueError(-1102, "Param 'quantity' or 'quoteOrderQty' must be sent, but both were empty/null!")
-
-
-def _positive(given: Mapping[str, str], name: str) -> Decimal:
-    value = params.decimal(given, name)
-    if value is None:
-        return ZERO
-    if value == 0:
-        raise VenueError(-1013, f"Invalid {'quantity' if 'uantity' in name or 'Qty' in name else name}.")
-    return value
 
 
 def _response_type(given: Mapping[str, str], request: NewOrder) -> str:

@@ -16,6 +16,7 @@ from app.emulator import rest_market, rest_trade, signature
 from app.emulator.calls import Call, SignedCall
 from app.emulator.config import EmulatorConfig
 from app.emulator.control import add_control_routes
+from app.emulator.control_market import add_market_control_routes
 from app.emulator.errors import VenueError
 from app.emulator.fault_actions import apply_fault, hang_up
 from app.emulator.journal import Entry
@@ -87,6 +88,7 @@ def build_app(venue: Venue) -> web.Application:
         return await venue.ws_api.serve(request, venue.sockets)
 
     add_control_routes(app.router, venue)
+    add_market_control_routes(app.router, venue)
     app.router.add_get("/ws-api/v3", ws_api)
     app.router.add_get("/stream", combined)
     app.router.add_get("/ws", raw_streams)

@@ -51,6 +51,7 @@ class Snapshots:
                 "market": asdict(mark),
                 "last_order_id": exchange.last_order_id,
                 "last_execution_id": exchange.last_execution_id,
+                "watermarks": {str(order_id): str(price) for order_id, price in exchange.watermarks().items()},
                 "accounts": [self._account(account) for account in exchange.accounts.values()],
             }
         )
@@ -95,8 +96,9 @@ class Snapshots:
         if known is None:
             known = orjson.dumps(
                 {
-                    **{name: getattr(order, name) for name in _PLAIN_FIELDS},
+                    **{name: getattr(order, name) for name in (*_PLAIN_FIELDS, *_NEWER_FIELDS)},
                     **{name: str(getattr(order, name)) for name in _DECIMAL_FIELDS},
+                    "unit_reserve": str(order.unit_reserve),
                     "side": order.side.value,
                     "executions": [_execution(execution) for execution in order.executions],
                 }
@@ -119,6 +121,8 @@ _PLAIN_FIELDS = (
     "working_time",
     "status",
 )
+_NEWER_FIELDS = ("trailing_delta", "trailing_time", "list_id", "oco", "expiry_reason")
+"""Files of earlier releases do not have these; their orders have the defaults."""
 _DECIMAL_FIELDS = ("price", "quantity", "notional", "stop_price", "executed", "executed_quote")
 
 
@@ -158,6 +162,11 @@ def accounts_of(document: Mapping[str, Any]) -> list[Account]:
     return [_read_account(entry) for entry in document["accounts"]]
 
 
+def watermarks_of(document: Mapping[str, Any]) -> dict[int, Decimal]:
+    """Return how far trailing stops had followed the market, by order id."""
+    return {int(order_id): Decimal(price) for order_id, price in document.get("watermarks", {}).items()}
+
+
 def _read_account(entry: Mapping[str, Any]) -> Account:
     account = Account(api_key=entry["api_key"], api_secret=entry["api_secret"], update_time=entry["update_time"])
     account.balances = {asset: Balance(Decimal(free), Decimal(locked)) for asset, (free, locked) in entry["balances"].items()}
@@ -173,12 +182,14 @@ def _read_order(item: Mapping[str, Any]) -> OrderRecord:
     side = Side(item["side"])
     return OrderRecord(
         **{name: item[name] for name in _PLAIN_FIELDS},
+        **{name: item[name] for name in _NEWER_FIELDS if name in item},
         price=Decimal(item["price"]),
         quantity=Decimal(item["quantity"]),
         notional=Decimal(item["notional"]),
         stop_price=Decimal(item["stop_price"]),
         executed=Decimal(item["executed"]),
         executed_quote=Decimal(item["executed_quote"]),
+        unit_reserve=Decimal(item.get("unit_reserve", item["price"])),
         side=side,
         executions=[
             Execution(

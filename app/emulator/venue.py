@@ -18,7 +18,7 @@ from app.emulator.feed import Feed
 from app.emulator.filters import SymbolRules, rules_for
 from app.emulator.journal import Journal
 from app.emulator.market import SymbolMarket
-from app.emulator.snapshot import MarketMark, Snapshots, accounts_of, current_mark, market_mark
+from app.emulator.snapshot import MarketMark, Snapshots, accounts_of, current_mark, market_mark, watermarks_of
 from app.emulator.sockets import Sockets
 from app.emulator.sources import CandleSource, GeneratedSource, ReplaySource
 from app.emulator.stream_faults import StreamFaults
@@ -149,10 +149,15 @@ def _document(venue: Venue) -> bytes:
 
 def _restore(exchange: Exchange, feed: Feed, document: Mapping[str, Any], *, matched_to_ms: int) -> None:
     try:
-        accounts = accounts_of(document)
+        accounts, watermarks = accounts_of(document), watermarks_of(document)
     except (KeyError, ValueError, TypeError, ArithmeticError) as error:
         raise ConfigError(f"the state file is damaged: {error}") from error
-    exchange.restore(accounts, last_order_id=document["last_order_id"], last_execution_id=document["last_execution_id"])
+    exchange.restore(
+        accounts,
+        last_order_id=document["last_order_id"],
+        last_execution_id=document["last_execution_id"],
+        watermarks=watermarks,
+    )
     feed.catch_up(matched_to_ms)
 
 

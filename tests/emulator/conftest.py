@@ -58,6 +58,23 @@ def standing_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emul
         yield process
 
 
+@pytest.fixture(scope="session")
+def movable_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+    """One emulator for all tests that move the price by hand and nothing else."""
+    path = write_candles(tmp_path_factory.mktemp("movable") / "binance-BTCUSDT-1m-script.csv", steps(PRICES))
+    with EmulatorProcess("--replay", str(path), "--history", str(NOW_MINUTE), "--paused") as process:
+        yield process
+
+
+@pytest.fixture
+def at_60000(movable_emulator: EmulatorProcess) -> Iterator[EmulatorProcess]:
+    """The movable emulator with its price at 60000, a bid there and an ask one tick above."""
+    movable_emulator.price(60001)
+    movable_emulator.price(60000)
+    yield movable_emulator
+    movable_emulator.control("POST", "/_depth", {"symbol": "BTCUSDT", "bids": None, "asks": None})
+
+
 @pytest.fixture
 def client(emulator: EmulatorProcess) -> Iterator[SignedClient]:
     """A bare signed client with an account of its own."""

@@ -7,7 +7,7 @@ from app.emulator.bars import Trade
 from app.emulator.changes import AccountChanged, Change, OrderChange
 from app.emulator.config import EmulatorConfig
 from app.emulator.ledger import Account, OrderRecord
-from app.emulator.rest_trade import read_order
+from app.emulator.order_params import read_order
 from app.emulator.venue import Venue, build_venue
 from tests.emulator.conftest import NOW_MINUTE
 

@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tests.emulator.conftest import BALANCES, NOW_MINUTE, SECRET, StartEmulator
+from tests.emulator.test_restart import KEY, client_of, wait_until
+from tests.emulator_process import EmulatorProcess
+
+SELL: dict[str, str | int] = {"symbol": "BTCUSDT", "side": "SELL", "quantity": "0.1"}
+
+
+@pytest.fixture
+def arguments(script: Path, tmp_path: Path) -> tuple[str, ...]:
+    return ("--replay", str(script), "--history", str(NOW_MINUTE), "--paused", "--state", str(tmp_path / "state.json"))
+
+
+def started(start_emulator: StartEmulator, arguments: tuple[str, ...]) -> EmulatorProcess:
+    emulator = start_emulator(*arguments)
+    emulator.open_account(KEY, SECRET, BALANCES)
+    return emulator
+
+
+def killed_once_saved(emulator: EmulatorProcess, arguments: tuple[str, ...], text: str) -> None:
+    state = Path(arguments[-1])
+    wait_until(lambda: state.exists() and text in state.read_text())
+    emulator.kill()
+
+
+def status(emulator: EmulatorProcess, name: str) -> str:
+    found = client_of(emulator).call("GET", "/api/v3/order", {"symbol": "BTCUSDT", "origClientOrderId": name}).document
+    return str(found["status"])
+
+
+def test_trailing_stop_goes_on_from_its_watermark_after_a_kill(start_emulator: StartEmulator, arguments: tuple[str, ...]) -> None:
+    first = started(start_emulator, arguments)
+    client = client_of(first)
+    client.order(**SELL, type="STOP_LOSS", trailingDelta=1000, newClientOrderId="active")
+    client.order(**SELL, type="TAKE_PROFIT", trailingDelta=1000, stopPrice="64000", newClientOrderId="waiting")
+    first.price("63000")
+    before = first.orders()
+    killed_once_saved(first, arguments, '"63000"')
+
+    second = start_emulator(*arguments)
+    assert second.orders() == before
+    second.price("56700.01")
+    assert (status(second, "active"), status(second, "waiting")) == ("NEW", "NEW")
+    second.price("56700")
+    assert (status(second, "active"), status(second, "waiting")) == ("FILLED", "NEW")
+    second.price("64000")
+    second.price("57600")
+    assert status(second, "waiting") == "FILLED"
+
+
+def test_file_of_an_earlier_release_is_read(start_emulator: StartEmulator, arguments: tuple[str, ...]) -> None:
+    first = started(start_emulator, arguments)
+    client_of(first).order(**SELL, type="LIMIT", timeInForce="GTC", price="60500", newClientOrderId="old")
+    first.stop()
+    state = Path(arguments[-1])
+    document = orjson.loads(state.read_bytes())
+    del document["watermarks"]
+    for order in document["accounts"][0]["orders"]:
+        for name in ("trailing_delta", "trailing_time", "list_id", "oco", "expiry_reason", "unit_reserve"):
+            del order[name]
+    state.write_bytes(orjson.dumps(document))
+
+    second = start_emulator(*arguments)
+    second.price("60501", quantity="1")
+    assert status(second, "old") == "FILLED"
