@@ -43,8 +43,35 @@ UNTESTED: Final = Capabilities(
     time_in_force=frozenset({TimeInForce.GTC}), has_post_only=False, lists_all_open_orders=False, is_tested=False
 )
 
+_STOPS: Final = frozenset({OrderType.STOP_MARKET, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT, OrderType.TAKE_PROFIT_LIMIT})
+_STOP_LIMITS: Final = frozenset({OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT_LIMIT})
+_TRAILING: Final = frozenset({OrderType.TRAILING_STOP})
+
+#: Source of every line: the golden requests in tests/exchanges/wire.
 _TABLE: Final[dict[str, Capabilities]] = {
-    "binance": Capabilities(order_types=_BASIC | {OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT_LIMIT}, has_fence=True, trades_by_id=True),
+    "binance": Capabilities(
+        order_types=_BASIC | _STOPS | _TRAILING,
+        market_buy_by_quote=True,
+        has_oco=True,
+        has_replace=True,
+        has_fence=True,
+        trades_by_id=True,
+    ),
+    # No order lists of the new kind there.
+    "binanceus": Capabilities(
+        order_types=_BASIC | _STOPS | _TRAILING, market_buy_by_quote=True, has_replace=True, has_fence=True, trades_by_id=True
+    ),
+    "kraken": Capabilities(order_types=_BASIC | _STOPS | _TRAILING, market_buy_by_quote=True, has_fence=True),
+    # Stops become limit orders there, never market orders.
+    "coinbase": Capabilities(order_types=_BASIC | _STOP_LIMITS, market_buy_by_base=False, market_buy_by_quote=True),
+    "kucoin": Capabilities(order_types=_BASIC | _STOPS, market_buy_by_quote=True, lists_all_open_orders=False),
+    "bitget": Capabilities(order_types=_BASIC | _STOPS, market_buy_by_base=False, market_buy_by_quote=True, lists_all_open_orders=False),
+    "okx": Capabilities(order_types=_BASIC | _STOPS, market_buy_by_quote=True),
+    "bybit": Capabilities(order_types=_BASIC | _STOPS, market_buy_by_quote=True),
+    # Its price-triggered orders carry no client order id: one whose answer was lost could never be told from another, so none is sent.
+    "gate": Capabilities(market_buy_by_base=False, market_buy_by_quote=True),
+    # It has no stops: ccxt's request for one leaves as a plain order with an unknown parameter.
+    "mexc": Capabilities(market_buy_by_quote=True, lists_all_open_orders=False),
 }
 
 

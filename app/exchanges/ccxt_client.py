@@ -10,15 +10,16 @@ import structlog
 
 from app.core.clock import Clock
 from app.domain.candles import Candle, Timeframe, from_milliseconds, to_milliseconds
-from app.domain.enums import OrderType, TimeInForce
+from app.domain.enums import OrderType
 from app.domain.instruments import Instrument
 from app.domain.orders import Fill, Reported
 from app.errors import AppError, ExchangeError, ExchangeUnavailable, NotSent, OutcomeUnknown, RetryableError, Unsupported
-from app.exchanges import reports
+from app.exchanges import binance_orders, reports
 from app.exchanges.capabilities import capabilities_of
-from app.exchanges.errors import Outcome, classify, is_clock_error, is_unknown_order, read_error, scrub, write_error
-from app.exchanges.identity import identity_of
+from app.exchanges.errors import Outcome, classify, codes_of, is_clock_error, is_unknown_order, read_error, scrub, write_error
 from app.exchanges.markets import MarketsSource
+from app.exchanges.order_params import arguments_of
+from app.exchanges.order_places import venue_orders
 from app.exchanges.port import (
     Balance,
     Guard,
@@ -31,18 +32,17 @@ from app.exchanges.port import (
     VenueTrade,
 )
 from app.exchanges.venue_class import CURRENT_CALL, RunningCall
-from app.exchanges.venue_setup import RECV_WINDOW_MS
+from app.exchanges.venue_orders import Found, OrderRef
+from app.exchanges.wire_check import MUST_CARRY, Carried
 
 log = structlog.get_logger(__name__)
 
 _WRITE_TIMEOUT_MS: Final = 5_000
 _READ_TIMEOUT_MS: Final = 10_000
 _MOST_CANDLES: Final = 1_000
-_MOST_TRADES: Final = 1_000
+#: Venues whose candles are asked for from a moment on, whatever end ccxt is given.
+_KNOWS_NO_END: Final = frozenset({"kraken", "kucoin"})
 _BINANCE_FAMILY: Final = frozenset({"binance", "binanceus"})
-#: What carries the trigger where a request was seen to arrive as a real stop order. Elsewhere ccxt drops it on some venues, and
-#: the "stop" would trade at once: such orders are refused here.
-_TRIGGER_PARAMETERS: Final = {OrderType.STOP_LIMIT: "stopLossPrice", OrderType.TAKE_PROFIT_LIMIT: "takeProfitPrice"}
 #: What reading an answer of another shape than expected raises.
 UNREADABLE: Final = (ArithmeticError, AttributeError, LookupError, OverflowError, TypeError, ValueError)
 
@@ -65,7 +65,7 @@ class CcxtClient:
         self._clock = clock
         self._generation = 0
         self.capabilities = capabilities_of(self.exchange)
-        self._identity = identity_of(self.exchange)
+        self._orders = venue_orders(self.exchange, exchange, self._read)
         self._is_binance = self.exchange in _BINANCE_FAMILY
 
     def __repr__(self) -> str:
@@ -78,110 +78,162 @@ class CcxtClient:
 
     async def place_order(self, request: OrderRequest, *, guard: Guard) -> Reported:
         """Send exactly one request; never repeated here. Raises as the port says."""
-        try:
-            await self._ready()
-        except RetryableError as error:
-            raise NotSent("the exchange's symbols could not be read; the order was not sent") from error
-        arguments = self._order_arguments(request)
+        await self._ready_to_send()
+        arguments = arguments_of(self.exchange, request, clock_difference_ms=self._source.time_difference_ms)
+        self._check_symbol_takes(request)
         call = RunningCall(timeout_ms=_WRITE_TIMEOUT_MS, guard=guard)
-        token = CURRENT_CALL.set(call)
+        order = await self._write(self._ccxt.create_order, *arguments.positional, call=call, carried=arguments.carried)
+        if classify(order, None, exchange=self.exchange, call=call) is not Outcome.ACKNOWLEDGED:
+            raise write_error(None, exchange=self.exchange, call=call)
         try:
-            order = await self._ccxt.create_order(*arguments)
-        except AppError:
-            raise  # the guard's own refusal
-        except Exception as error:  # noqa: BLE001  # whatever it is, the request may have left: it becomes ours and is raised
-            raise await self._refused(error, call) from scrub(error)
-        finally:
-            CURRENT_CALL.reset(token)
-        return self._acknowledged(order, call)
+            fills = reports.binance_fills(order["info"]) if self._is_binance else ()
+            return reports.order_report(self.exchange, order, fills=fills, is_acknowledgement=True, waits=request.type.waits)
+        except UNREADABLE as error:
+            raise OutcomeUnknown("the exchange took the order, but its answer cannot be read; it is being looked up") from error
 
     async def place_oco(self, request: OcoRequest, *, guard: Guard) -> OcoReport:
-        """Refuse: no venue's capabilities promise it yet."""
-        del guard
-        raise Unsupported(f"{self.exchange} has no order pairs for {request.target.symbol} that this version sends")
+        """Send both legs in one request; never repeated here. Raises as the port says."""
+        if not self.capabilities.has_oco:
+            raise Unsupported(f"{self.exchange} has no order pairs for {request.target.symbol} that this version sends")
+        await self._ready_to_send()
+        for leg in (request.target, request.stop):
+            self._check_symbol_takes(leg, allowed_by="ocoAllowed")
+        difference_ms = self._source.time_difference_ms
+        target, stop = (arguments_of(self.exchange, leg, clock_difference_ms=difference_ms) for leg in (request.target, request.stop))
+        parameters = binance_orders.oco_parameters(
+            request,
+            built_target=self._ccxt.create_order_request(*target.positional),
+            built_stop=self._ccxt.create_order_request(*stop.positional),
+        )
+        call = RunningCall(timeout_ms=_WRITE_TIMEOUT_MS, guard=guard)
+        send = self._ccxt.private_post_orderlist_oco
+        reply = await self._write(send, parameters, call=call, carried=(*target.carried, *stop.carried))
+        try:
+            market = self._ccxt.market(request.target.symbol)
+            return binance_orders.oco_report(self.exchange, reply, request, market=market, parse=self._ccxt.parse_order)
+        except UNREADABLE as error:
+            raise OutcomeUnknown("the exchange took the order pair, but its answer cannot be read; it is being looked up") from error
 
     async def replace_order(
         self, request: OrderRequest, *, old_client_order_id: str, old_venue_order_id: str | None, guard: Guard
     ) -> ReplaceOutcome:
-        """Refuse: no venue's capabilities promise it yet."""
-        del old_client_order_id, old_venue_order_id, guard
-        raise Unsupported(f"{self.exchange} cannot replace an order of {request.symbol} in one step")
+        """Cancel the old order and place the new one in one request; never repeated here. Raises as the port says."""
+        if not self.capabilities.has_replace:
+            raise Unsupported(f"{self.exchange} cannot replace an order of {request.symbol} in one step")
+        await self._ready_to_send()
+        self._check_symbol_takes(request, allowed_by="cancelReplaceAllowed")
+        arguments = arguments_of(self.exchange, request, clock_difference_ms=self._source.time_difference_ms)
+        parameters = binance_orders.replace_parameters(
+            self._ccxt.create_order_request(*arguments.positional),
+            old_client_order_id=old_client_order_id,
+            old_venue_order_id=old_venue_order_id,
+        )
+        call = RunningCall(timeout_ms=_WRITE_TIMEOUT_MS, guard=guard)
+        market, parse = self._ccxt.market(request.symbol), self._ccxt.parse_order
+        try:
+            reply = await self._write(self._ccxt.private_post_order_cancelreplace, parameters, call=call, carried=arguments.carried)
+            return binance_orders.replaced(self.exchange, reply, market=market, parse=parse)
+        except OutcomeUnknown:
+            half = binance_orders.half_replaced(
+                self.exchange, call, is_definite=codes_of(self.exchange).proves_refusal, market=market, parse=parse
+            )
+            if half is None:
+                raise
+            return half
+        except UNREADABLE as error:
+            raise OutcomeUnknown("the exchange's answer to the replacement cannot be read; both orders are being looked up") from error
 
     async def cancel_order(
         self, symbol: str, *, client_order_id: str, venue_order_id: str | None, type: OrderType = OrderType.LIMIT
     ) -> Reported | None:
         """Ask the venue to cancel; None when it does not know the order (ask again before believing it)."""
-        del type
-        if venue_order_id is None and not self._identity.finds_by_client_id:
-            found = await self._find(symbol, client_order_id, venue_order_id=None)
-            if found is None:
-                return None
-            venue_order_id = str(found["id"])
         await self._ready()
-        arguments = self._lookup(symbol, client_order_id, venue_order_id)
-        call = RunningCall(timeout_ms=_WRITE_TIMEOUT_MS)
-        token = CURRENT_CALL.set(call)
+        ref = OrderRef(symbol=symbol, client_order_id=client_order_id, venue_order_id=venue_order_id, waits=type.waits)
+        async for attempt in self._orders.cancel_calls(ref):
+            call = RunningCall(timeout_ms=_WRITE_TIMEOUT_MS)
+            order = await self._write(attempt.method, *attempt.arguments, call=call, none_if_unknown=True)
+            if order is not None:
+                return await self._canceled(ref, order, call)
+        return None
+
+    async def _canceled(self, ref: OrderRef, order: Any, call: RunningCall) -> Reported:
+        """What the order looks like after a cancellation that was taken: most venues only say that they heard it."""
+        if self._is_binance:
+            if classify(order, None, exchange=self.exchange, call=call) is not Outcome.ACKNOWLEDGED:
+                raise OutcomeUnknown("the exchange's answer does not say whether the order was canceled; it is being looked up")
+            try:
+                report = reports.order_report(self.exchange, order, is_acknowledgement=True)
+            except UNREADABLE as error:
+                raise OutcomeUnknown("the exchange's answer to the cancellation cannot be read; it is being looked up") from error
+            if not report.filled_quantity:
+                return report
+            return await self._completed(ref, report)
         try:
-            order = await self._ccxt.cancel_order(*arguments)
-        except Exception as error:  # noqa: BLE001  # as in place_order
-            if is_unknown_order(error, call=call):
-                return None
-            raise await self._refused(error, call) from scrub(error)
-        finally:
-            CURRENT_CALL.reset(token)
-        if classify(order, None, exchange=self.exchange, call=call) is not Outcome.ACKNOWLEDGED:
-            raise OutcomeUnknown("the exchange's answer does not say whether the order was canceled; it is being looked up")
+            found = await self._found(ref)
+        except ExchangeError as error:
+            raise OutcomeUnknown("the exchange took the cancellation; what became of the order is being looked up") from error
+        if found is None:
+            raise OutcomeUnknown("the exchange took the cancellation, but does not show the order; it is being looked up")
+        return found
+
+    async def _completed(self, ref: OrderRef, report: Reported) -> Reported:
+        """A cancel's answer has no fills; when they cannot be read now, the bare report still stands."""
         try:
-            report = reports.order_report(order, is_acknowledgement=True)
-        except UNREADABLE as error:
-            raise OutcomeUnknown("the exchange's answer to the cancellation cannot be read; it is being looked up") from error
-        if self._is_binance and not report.filled_quantity:
+            return await self._found(ref) or report
+        except ExchangeError:
             return report
-        return await self._completed(symbol, client_order_id, report)
 
     async def fetch_order(
         self, symbol: str, *, client_order_id: str, venue_order_id: str | None, type: OrderType = OrderType.LIMIT
     ) -> Reported | None:
         """Return what the venue knows of the order, with its fills, or None when it does not know it."""
-        del type
-        order = await self._find(symbol, client_order_id, venue_order_id=venue_order_id)
-        if order is None:
+        await self._ready()
+        ref = OrderRef(symbol=symbol, client_order_id=client_order_id, venue_order_id=venue_order_id, waits=type.waits)
+        return await self._found(ref)
+
+    async def _found(self, ref: OrderRef) -> Reported | None:
+        found = await self._orders.find(ref)
+        if found is None:
             return None
         with _reading("order"):
-            report = reports.order_report(order)
-        if not report.filled_quantity:
-            return report
-        return replace(report, fills=await self._fills(symbol, report.venue_order_id))
+            report = reports.order_report(self.exchange, found.order)
+        if report.filled_quantity:
+            report = replace(report, fills=await self._fills(ref.symbol, found))
+        # What a waiting order became has an id of its own; ours stays under the one it was given first.
+        return report if found.waiting_id is None else replace(report, venue_order_id=found.waiting_id)
 
     async def fetch_open_orders(self, symbol: str | None = None) -> list[VenueOrder]:
         """Return the account's open orders, ours or not, without their fills."""
         if symbol is None and not self.capabilities.lists_all_open_orders:
             raise Unsupported(f"{self.exchange} lists open orders of one symbol at a time")
-        return self._listed(await self._read(self._ccxt.fetch_open_orders, symbol))
+        await self._ready()
+        return self._listed(await self._orders.open(symbol))
 
     async def fetch_recent_orders(self, symbol: str, *, since: datetime) -> list[VenueOrder]:
         """Return the orders of `symbol` created since then, finished ones too, without their fills."""
-        if not self._ccxt.has.get("fetchOrders"):
-            raise Unsupported(f"{self.exchange} does not list its finished orders")
-        return self._listed(await self._read(self._ccxt.fetch_orders, symbol, to_milliseconds(since)))
+        await self._ready()
+        return self._listed(await self._orders.recent(symbol, to_milliseconds(since)))
 
     async def fetch_trades(self, symbol: str, *, after_trade_id: str | None = None, since: datetime | None = None) -> list[VenueTrade]:
         """Return the account's executions in `symbol`, oldest first."""
+        await self._ready()
         parameters: dict[str, Any] = {}
         if after_trade_id is not None and self.capabilities.trades_by_id:
             parameters["fromId"] = str(int(after_trade_id) + 1)
-        milliseconds = None if since is None or parameters else to_milliseconds(since)
-        trades = await self._read(self._ccxt.fetch_my_trades, symbol, milliseconds, _MOST_TRADES if self._is_binance else None, parameters)
+        since_ms = None if since is None or parameters else to_milliseconds(since)
+        trades = await self._orders.trades(symbol, since_ms=since_ms, parameters=parameters)
         with _reading("trades"):
             return reports.account_trades(trades, quote=symbol.partition("/")[2])
 
     def _listed(self, orders: Any) -> list[VenueOrder]:
         with _reading("orders"):
-            return [reports.venue_order(order) for order in orders]
+            return [reports.venue_order(self.exchange, order) for order in orders]
 
     async def fetch_balances(self) -> dict[str, Balance]:
         """Return the account's assets that are not zero, by asset."""
-        reply = await self._read(self._ccxt.fetch_balance)
+        await self._ready()
+        with _reading("balances"):
+            reply = await self._orders.balances()
         with _reading("balances"):
             return reports.balances(reply)
 
@@ -198,11 +250,17 @@ class CcxtClient:
         self, symbol: str, timeframe: Timeframe, *, start: datetime | None = None, end: datetime | None = None, limit: int = _MOST_CANDLES
     ) -> list[Candle]:
         """Return at most 1000 candles oldest first, open times in [start, end]; the last may still be open."""
+        limit = min(limit, _MOST_CANDLES)
+        parameters: dict[str, Any] = {}
+        if end is not None and self.exchange in _KNOWS_NO_END:
+            start = start or end - timeframe.duration * (limit - 1)
+        elif end is not None:
+            parameters["until"] = to_milliseconds(end)
         since = None if start is None else to_milliseconds(start)
-        parameters = {} if end is None else {"until": to_milliseconds(end)}
-        rows = await self._read(self._ccxt.fetch_ohlcv, symbol, timeframe.value, since, min(limit, _MOST_CANDLES), parameters)
+        rows = await self._read(self._ccxt.fetch_ohlcv, symbol, timeframe.value, since, limit, parameters)
         with _reading("candles"):
-            return [reports.candle(row) for row in rows]
+            candles = [reports.candle(row) for row in rows]
+        return [each for each in candles if (start is None or each.open_time >= start) and (end is None or each.open_time <= end)]
 
     async def server_time(self) -> datetime:
         """Return the venue's clock."""
@@ -222,32 +280,47 @@ class CcxtClient:
         if "timeDifference" in self._ccxt.options:
             self._ccxt.options["timeDifference"] = self._source.time_difference_ms
 
-    def _order_arguments(self, request: OrderRequest) -> tuple[Any, ...]:
-        parameters: dict[str, Any] = {self._identity.create_parameter: request.client_order_id}
-        if self._is_binance:
-            # The venue is the fence: it refuses what was claimed longer ago than the window, by its own clock.
-            parameters["timestamp"] = to_milliseconds(request.sent_at) - self._source.time_difference_ms
-            parameters["recvWindow"] = RECV_WINDOW_MS
-        if request.post_only:
-            parameters["postOnly"] = True
-        elif request.type is not OrderType.MARKET and request.time_in_force is not TimeInForce.GTC:
-            parameters["timeInForce"] = request.time_in_force.value.upper()
-        if request.type in _TRIGGER_PARAMETERS:
-            if not self._is_binance or request.trigger_price is None:
-                raise Unsupported(f"stop orders are not sent to {self.exchange} by this version")
-            parameters[_TRIGGER_PARAMETERS[request.type]] = f"{request.trigger_price:f}"
-        kind = "market" if request.type is OrderType.MARKET else "limit"
-        price = None if request.price is None or request.type is OrderType.MARKET else f"{request.price:f}"
-        return request.symbol, kind, request.side.value, f"{request.quantity:f}", price, parameters
-
-    def _acknowledged(self, order: Any, call: RunningCall) -> Reported:
-        if classify(order, None, exchange=self.exchange, call=call) is not Outcome.ACKNOWLEDGED:
-            raise write_error(None, exchange=self.exchange, call=call)
+    async def _ready_to_send(self) -> None:
         try:
-            fills = reports.binance_fills(order["info"]) if self._is_binance else ()
-            return reports.order_report(order, fills=fills, is_acknowledgement=True)
-        except UNREADABLE as error:
-            raise OutcomeUnknown("the exchange took the order, but its answer cannot be read; it is being looked up") from error
+            await self._ready()
+        except RetryableError as error:
+            raise NotSent("the exchange's symbols could not be read; the order was not sent") from error
+
+    def _check_symbol_takes(self, request: OrderRequest, *, allowed_by: str | None = None) -> None:
+        """Binance says by symbol which kinds of order it takes, and whether such a call (`allowed_by`) is one of them."""
+        if not self._is_binance:
+            return
+        rules = self._ccxt.market(request.symbol)["info"]
+        if allowed_by is not None and rules.get(allowed_by) is False:
+            raise Unsupported(f"{self.exchange} does not take that for {request.symbol} ({allowed_by} is false)")
+        if not request.type.waits:
+            return
+        needed = binance_orders.KINDS[request.type]
+        is_trailing = request.type is OrderType.TRAILING_STOP
+        if needed not in (rules.get("orderTypes") or ()) or (is_trailing and rules.get("allowTrailingStop") is False):
+            raise Unsupported(f"{self.exchange} does not take {'trailing ' if is_trailing else ''}{needed} orders for {request.symbol}")
+
+    async def _write(
+        self,
+        method: Callable[..., Awaitable[Any]],
+        *arguments: Any,
+        call: RunningCall,
+        carried: tuple[Carried, ...] = (),
+        none_if_unknown: bool = False,
+    ) -> Any:
+        """Make one request that changes something, once; its errors become ours."""
+        token, carrying = CURRENT_CALL.set(call), MUST_CARRY.set(carried)
+        try:
+            return await method(*arguments)
+        except Exception as error:  # whatever it is, the request may have left: it becomes ours and is raised
+            if isinstance(error, AppError) and (isinstance(error, NotSent) or not call.attempted):
+                raise  # the guard's own refusal
+            if none_if_unknown and is_unknown_order(error, exchange=self.exchange, call=call):
+                return None
+            raise await self._refused(error, call) from scrub(error)
+        finally:
+            MUST_CARRY.reset(carrying)
+            CURRENT_CALL.reset(token)
 
     async def _refused(self, error: Exception, call: RunningCall) -> ExchangeError:
         if is_clock_error(error, exchange=self.exchange, call=call):
@@ -263,44 +336,10 @@ class CcxtClient:
         finally:
             CURRENT_CALL.reset(token)
 
-    async def _completed(self, symbol: str, client_order_id: str, report: Reported) -> Reported:
-        """A cancel's answer has no fills; when they cannot be read now, the bare report still stands."""
-        try:
-            full = await self.fetch_order(symbol, client_order_id=client_order_id, venue_order_id=report.venue_order_id)
-        except ExchangeError:
-            return report
-        return full or report
-
-    async def _find(self, symbol: str, client_order_id: str, *, venue_order_id: str | None) -> dict[str, Any] | None:
-        if venue_order_id is None and not self._identity.finds_by_client_id:
-            return await self._find_in_lists(symbol, client_order_id)
-        order = await self._read(self._ccxt.fetch_order, *self._lookup(symbol, client_order_id, venue_order_id), none_if_unknown=True)
-        if order is not None and not (isinstance(order, dict) and order.get("id")):
-            raise ExchangeUnavailable("the exchange's answer does not name the order")
-        return order
-
-    async def _find_in_lists(self, symbol: str, client_order_id: str) -> dict[str, Any] | None:
-        for name, method in (("fetchOpenOrders", "fetch_open_orders"), ("fetchClosedOrders", "fetch_closed_orders")):
-            if not self._ccxt.has.get(name):
-                continue
-            listed = await self._read(getattr(self._ccxt, method), symbol)
-            with _reading("orders"):
-                for order in listed:
-                    if order.get("clientOrderId") == client_order_id:
-                        return dict(order)
-        return None
-
-    def _lookup(self, symbol: str, client_order_id: str, venue_order_id: str | None) -> tuple[Any, ...]:
-        if venue_order_id is not None:
-            return venue_order_id, symbol, {}
-        return "", symbol, {self._identity.lookup_parameter: client_order_id}
-
-    async def _fills(self, symbol: str, venue_order_id: str) -> tuple[Fill, ...]:
-        parameters = {"orderId": venue_order_id} if self._is_binance else {}
-        trades = await self._read(self._ccxt.fetch_my_trades, symbol, None, _MOST_TRADES if self._is_binance else None, parameters)
-        quote = symbol.partition("/")[2]
+    async def _fills(self, symbol: str, found: Found) -> tuple[Fill, ...]:
+        trades = await self._orders.trades_of(symbol, found.order)
         with _reading("trades"):
-            return reports.trade_fills([trade for trade in trades if str(trade.get("order")) == venue_order_id], quote=quote)
+            return reports.trade_fills(trades, quote=symbol.partition("/")[2])
 
     async def _read(self, method: Callable[..., Awaitable[Any]], *arguments: Any, none_if_unknown: bool = False) -> Any:
         await self._ready()
@@ -308,8 +347,10 @@ class CcxtClient:
         token = CURRENT_CALL.set(call)
         try:
             return await method(*arguments)
+        except AppError:
+            raise
         except Exception as error:  # noqa: BLE001  # ccxt's classes cannot be named here; all of them are translated and raised
-            if none_if_unknown and is_unknown_order(error, call=call):
+            if none_if_unknown and is_unknown_order(error, exchange=self.exchange, call=call):
                 return None
             if is_clock_error(error, exchange=self.exchange, call=call):
                 await self._resync_clock()

@@ -26,13 +26,15 @@ from app.errors import (
     Unsupported,
 )
 from app.exchanges.catalogue import EXCHANGES
+from app.exchanges.venue_codes import VENUE_CODES, VenueCodes
 
 
 @dataclass(slots=True)
 class Call:
     """What became of one call, noted while it runs: nothing of it is secret.
 
-    `attempted` is True once a request was handed to the network. `venue_code` and `venue_message` come from an error's JSON body.
+    `attempted` is True once a request was handed to the network. `venue_code` and `venue_message` come from an error's JSON body, and
+    `data` is what else Binance says there, of two orders that it could not both do.
     """
 
     attempted: bool = False
@@ -40,6 +42,7 @@ class Call:
     venue_code: str | None = None
     venue_message: str | None = None
     retry_after_s: float | None = None
+    data: object = None
 
 
 class Outcome(StrEnum):
@@ -51,12 +54,6 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
 
 
-#: Binance's codes that mean "not accepted", beside -1100 … -1199, its request faults. Source: binance-spot-api-docs errors.md.
-_BINANCE_DEFINITE: Final = frozenset({"-1002", "-1003", "-1013", "-1015", "-1021", "-1022", "-2010", "-2014", "-2015"})
-_BINANCE_CREDENTIALS: Final = frozenset({"-1002", "-1022", "-2008", "-2014", "-2015"})
-_BINANCE_RATE: Final = frozenset({"-1003", "-1015"})
-_BINANCE_CLOCK: Final = "-1021"
-_BINANCE_FAMILY: Final = frozenset({"binance", "binanceus"})
 #: ccxt's classes that say "not accepted" when the venue itself answered.
 _DEFINITE: Final = frozenset(
     {
@@ -76,7 +73,10 @@ _DEFINITE: Final = frozenset(
 _CREDENTIALS: Final = frozenset({"AuthenticationError", "PermissionDenied", "AccountSuspended"})
 _RATE: Final = frozenset({"RateLimitExceeded", "DDoSProtection"})
 _NO_ORDER: Final = frozenset({"OrderNotFound"})
-_NO_ORDER_CODES: Final = frozenset({"-2011", "-2013"})
+#: A venue without a list of its own.
+_NO_CODES: Final = VenueCodes()
+_CREDENTIAL_STATUSES: Final = frozenset({401})
+_SAYS_TWICE: Final = re.compile(r"duplicat|already (?:exist|used)|must be unique", re.IGNORECASE)
 _CODE_IN_TEXT: Final = re.compile(r'"code"\s*:\s*"?(-?\d+)')
 _SECRETIVE: Final = re.compile(r"https?://\S+|signature=\S*|[0-9a-zA-Z+/_-]{32,}")
 _LONGEST_DETAIL: Final = 160
@@ -120,21 +120,29 @@ def classify(result: Any, error: BaseException | None, *, exchange: str, call: C
         return Outcome.NOT_SENT
     if cause is not None and isinstance(cause, (aiohttp.ClientError, TimeoutError, OSError)):
         return Outcome.UNKNOWN
-    if _is_duplicate(error, call):
+    if _is_duplicate(error, exchange, call):
         # An order under our id is already there: ours, from a request that seemed to fail. Reading decides.
         return Outcome.UNKNOWN
     return _classify_answer(error, exchange=exchange, call=call)
 
 
 def _classify_answer(error: BaseException, *, exchange: str, call: Call) -> Outcome:
-    code = _code(error, call)
-    if exchange in _BINANCE_FAMILY and code is not None:
-        return Outcome.REJECTED if code in _BINANCE_DEFINITE or _is_request_fault(code) else Outcome.UNKNOWN
+    code, codes = _code(error, call), codes_of(exchange)
+    if code is not None:
+        if codes.proves_refusal(code):
+            return Outcome.REJECTED
+        if codes.is_closed or code in codes.doubtful:
+            return Outcome.UNKNOWN
     if call.status in (418, 429):
         return Outcome.REJECTED
     if call.status is not None and call.status >= 500:
         return Outcome.UNKNOWN
     return Outcome.REJECTED if _kinds(error) & _DEFINITE else Outcome.UNKNOWN
+
+
+def codes_of(exchange: str) -> VenueCodes:
+    """Return what the codes of `exchange` prove; nothing for one without a list."""
+    return VENUE_CODES.get(exchange, _NO_CODES)
 
 
 def write_error(error: BaseException | None, *, exchange: str, call: Call) -> ExchangeError:
@@ -153,9 +161,11 @@ def read_error(error: BaseException, *, exchange: str, call: Call) -> AppError:
     """Return our error for a request that changes nothing; raise it `from` the original."""
     code = _code(error, call)
     kinds = _kinds(error)
-    if _is_credentials(code, kinds, exchange):
+    if (account := codes_of(exchange).account.get(code or "")) is not None:
+        return Unsupported(account, venue_code=code)
+    if _is_credentials(error, code, exchange, call):
         return BadCredentials(venue_code=code)
-    if _is_rate_limited(code, kinds, call):
+    if _is_rate_limited(code, kinds, exchange, call):
         return _rate_limited(exchange, code, call)
     if "BadSymbol" in kinds:
         return SymbolNotFound()
@@ -164,34 +174,38 @@ def read_error(error: BaseException, *, exchange: str, call: Call) -> AppError:
     return ExchangeUnavailable(venue_code=code)
 
 
-def is_unknown_order(error: BaseException, *, call: Call) -> bool:
+def is_unknown_order(error: BaseException, *, exchange: str, call: Call) -> bool:
     """Whether the venue says that it does not know the order."""
-    return bool(_kinds(error) & _NO_ORDER) or _code(error, call) in _NO_ORDER_CODES
+    return bool(_kinds(error) & _NO_ORDER) or _code(error, call) in codes_of(exchange).no_order
 
 
 def is_clock_error(error: BaseException, *, exchange: str, call: Call) -> bool:
     """Whether the venue refused the request's timestamp."""
-    if exchange in _BINANCE_FAMILY:
-        return _code(error, call) == _BINANCE_CLOCK
+    code, codes = _code(error, call), codes_of(exchange)
+    if code is not None and (codes.is_closed or code in codes.clock):
+        return code in codes.clock
     return "InvalidNonce" in _kinds(error)
 
 
 def _refusal(error: BaseException, *, exchange: str, call: Call) -> ExchangeError:
     code = _code(error, call)
     kinds = _kinds(error)
-    if _is_credentials(code, kinds, exchange):
+    codes = codes_of(exchange)
+    if (account := codes.account.get(code or "")) is not None:
+        return Unsupported(account, venue_code=code)
+    if _is_credentials(error, code, exchange, call):
         return BadCredentials(venue_code=code)
-    if _is_rate_limited(code, kinds, call):
+    if _is_rate_limited(code, kinds, exchange, call):
         return _rate_limited(exchange, code, call)
     if is_clock_error(error, exchange=exchange, call=call):
         return NotSent(
             "the exchange did not take the order: the request was too old, or this machine's clock differs from the exchange's",
             venue_code=code,
         )
-    if "NotSupported" in kinds:
+    if "NotSupported" in kinds and code is None:
         return Unsupported(venue_code=code)
     detail = _detail(call)
-    if "InsufficientFunds" in kinds or (code == "-2010" and "balance" in detail.lower()):
+    if code in codes.funds or "InsufficientFunds" in kinds or (code == "-2010" and "balance" in detail.lower()):
         return InsufficientFunds(venue_code=code)
     return OrderRejected(f"The exchange rejected the order: {_in_words(detail)}." if detail else None, venue_code=code)
 
@@ -205,23 +219,22 @@ def _rate_limited(exchange: str, code: str | None, call: Call) -> ExchangeRateLi
     )
 
 
-def _is_credentials(code: str | None, kinds: frozenset[str], exchange: str) -> bool:
+def _is_credentials(error: BaseException, code: str | None, exchange: str, call: Call) -> bool:
     # Once a key has worked, ccxt calls Binance's -2015 a DDoSProtection: the code is the truth, so it comes first.
-    if exchange in _BINANCE_FAMILY and code is not None:
-        return code in _BINANCE_CREDENTIALS
-    return bool(kinds & _CREDENTIALS)
+    codes = codes_of(exchange)
+    if code is not None and (codes.is_closed or codes.proves_refusal(code) or code in codes.doubtful):
+        return code in codes.credentials
+    return bool(_kinds(error) & _CREDENTIALS) or call.status in _CREDENTIAL_STATUSES
 
 
-def _is_rate_limited(code: str | None, kinds: frozenset[str], call: Call) -> bool:
-    return code in _BINANCE_RATE or call.status in (418, 429) or bool(kinds & _RATE)
+def _is_rate_limited(code: str | None, kinds: frozenset[str], exchange: str, call: Call) -> bool:
+    return code in codes_of(exchange).rate or call.status in (418, 429) or bool(kinds & _RATE)
 
 
-def _is_duplicate(error: BaseException, call: Call) -> bool:
-    return "DuplicateOrderId" in _kinds(error) or "duplicate order" in (call.venue_message or "").lower()
-
-
-def _is_request_fault(code: str) -> bool:
-    return -1200 < int(code) <= -1100
+def _is_duplicate(error: BaseException, exchange: str, call: Call) -> bool:
+    code = _code(error, call)
+    named = "DuplicateOrderId" in _kinds(error) or code in codes_of(exchange).duplicate
+    return named or _SAYS_TWICE.search(call.venue_message or "") is not None
 
 
 def _code(error: BaseException | None, call: Call) -> str | None:
@@ -236,7 +249,11 @@ def _kinds(error: BaseException) -> frozenset[str]:
 
 
 def _detail(call: Call) -> str:
-    text = _SECRETIVE.sub("…", call.venue_message or "")
+    return _shown(call.venue_message or "")
+
+
+def _shown(message: str) -> str:
+    text = _SECRETIVE.sub("…", message)
     return "".join(letter for letter in text if letter.isprintable()).strip().rstrip(".")[:_LONGEST_DETAIL]
 
 
@@ -249,7 +266,12 @@ def _in_words(detail: str) -> str:
 
 def is_binance_credentials(code: str) -> bool:
     """Whether one of Binance's codes means that the account's key is not let in."""
-    return code in _BINANCE_CREDENTIALS
+    return code in codes_of("binance").credentials
+
+
+def told_in_words(message: str) -> str:
+    """Return a venue's message as a trader may read it: short, printable, and without anything that looks like a secret."""
+    return _in_words(_shown(message))
 
 
 def scrub(error: BaseException) -> BaseException:

@@ -5,9 +5,10 @@ from decimal import Decimal
 from typing import Any, Final
 
 from app.domain.candles import Candle, from_milliseconds
-from app.domain.enums import Liquidity, OrderState, OrderType, Side
+from app.domain.enums import Liquidity, OrderState, Side
 from app.domain.orders import Fill, Reported
 from app.errors import OutcomeUnknown
+from app.exchanges.corrections import corrected
 from app.exchanges.port import Balance, Ticker, VenueOrder, VenueTrade
 
 _ZERO: Final = Decimal(0)
@@ -21,36 +22,40 @@ _STATES: Final = {
     "expired": OrderState.EXPIRED,
     "rejected": OrderState.REJECTED,
 }
-#: Source: binance-spot-api-docs enums.md.
-_BINANCE_TYPES: Final = {
-    "MARKET": OrderType.MARKET,
-    "LIMIT": OrderType.LIMIT,
-    "LIMIT_MAKER": OrderType.LIMIT,
-    "STOP_LOSS": OrderType.STOP_MARKET,
-    "STOP_LOSS_LIMIT": OrderType.STOP_LIMIT,
-    "TAKE_PROFIT": OrderType.TAKE_PROFIT,
-    "TAKE_PROFIT_LIMIT": OrderType.TAKE_PROFIT_LIMIT,
-}
+#: Where the venue's cost is what was spent, exactly; elsewhere its average price is the better one.
+_EXACT_COST: Final = frozenset({"binance", "binanceus", "mexc", "kucoin"})
 
 
-def order_report(order: Mapping[str, Any], *, fills: tuple[Fill, ...] = (), is_acknowledgement: bool = False) -> Reported:
+def order_report(
+    exchange: str, order: Mapping[str, Any], *, fills: tuple[Fill, ...] = (), is_acknowledgement: bool = False, waits: bool = False
+) -> Reported:
     """Return what ccxt's order says.
 
-    An acknowledgement may hold nothing but the venue's id: the order is then open, and a later read tells the rest.
+    An acknowledgement may hold nothing but the venue's id: the order is then open, and a later read tells the rest; with `waits` it is
+    one that sleeps until its trigger is reached.
 
     Raises:
         OutcomeUnknown: the order has no id, or a status that is not in our table.
     """
+    return _report(exchange, corrected(exchange, order), fills=fills, is_acknowledgement=is_acknowledgement, waits=waits)
+
+
+def _report(
+    exchange: str, order: Mapping[str, Any], *, fills: tuple[Fill, ...] = (), is_acknowledgement: bool = False, waits: bool = False
+) -> Reported:
     venue_order_id = order.get("id")
     if not venue_order_id:
         raise OutcomeUnknown("the exchange's answer does not name an order; it is being looked up")
     filled = _decimal(order.get("filled")) or _ZERO
+    state = _state(order, filled, is_acknowledgement=is_acknowledgement)
+    is_bare = is_acknowledgement and order.get("status") is None
     return Reported(
-        state=_state(order, filled, is_acknowledgement=is_acknowledgement),
+        state=state,
         venue_order_id=str(venue_order_id),
         filled_quantity=filled,
-        average_price=_average(order, filled),
+        average_price=_average(exchange, order, filled),
         fills=fills,
+        is_working=state is not OrderState.OPEN or (not waits if is_bare else bool(order["isWorking"])),
     )
 
 
@@ -69,12 +74,13 @@ def _state(order: Mapping[str, Any], filled: Decimal, *, is_acknowledgement: boo
     return state
 
 
-def _average(order: Mapping[str, Any], filled: Decimal) -> Decimal | None:
+def _average(exchange: str, order: Mapping[str, Any], filled: Decimal) -> Decimal | None:
     if not filled:
         return None
-    cost = _decimal(order.get("cost"))
-    # The cost is exact; ccxt's average is rounded to the symbol's price precision on some venues.
-    return cost / filled if cost else _decimal(order.get("average"))
+    cost, average = _decimal(order.get("cost")), _decimal(order.get("average"))
+    if cost and (exchange in _EXACT_COST or not average):
+        return cost / filled
+    return average
 
 
 def binance_fills(info: Mapping[str, Any]) -> tuple[Fill, ...]:
@@ -106,16 +112,24 @@ def trade_fills(trades: Sequence[Mapping[str, Any]], *, quote: str) -> tuple[Fil
 
 
 def _fill(trade: Mapping[str, Any], quote: str) -> Fill:
-    fee = trade.get("fee") or {}
+    fee = _fee(trade)
     return Fill(
         trade_id=_trade_id(trade["id"]),
         price=_exact(trade["price"]),
         quantity=_exact(trade["amount"]),
-        fee=_decimal(fee.get("cost")) or _ZERO,
+        # A rebate is money that comes in by itself: the fee is then nothing.
+        fee=max(_decimal(fee.get("cost")) or _ZERO, _ZERO),
         fee_asset=fee.get("currency") or quote,
         liquidity=Liquidity.MAKER if trade.get("takerOrMaker") == "maker" else Liquidity.TAKER,
         executed_at=from_milliseconds(int(trade["timestamp"])),
     )
+
+
+def _fee(trade: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fee that was taken: of several assets that a venue names, the one that is not zero."""
+    one = trade.get("fee")
+    several = [one] if one else trade.get("fees") or []
+    return next((fee for fee in several if _decimal(fee.get("cost"))), several[0] if several else {})
 
 
 def account_trades(trades: Sequence[Mapping[str, Any]], *, quote: str) -> list[VenueTrade]:
@@ -128,29 +142,21 @@ def account_trades(trades: Sequence[Mapping[str, Any]], *, quote: str) -> list[V
     return sorted(found, key=lambda trade: trade.fill.executed_at)
 
 
-def venue_order(order: Mapping[str, Any]) -> VenueOrder:
+def venue_order(exchange: str, order: Mapping[str, Any]) -> VenueOrder:
     """Return ccxt's order of a list. An order by notional that has not filled yet has quantity 0."""
+    order = corrected(exchange, order)
     created = order.get("timestamp")
     return VenueOrder(
         symbol=str(order["symbol"]),
         client_order_id=order.get("clientOrderId") or None,
         side=Side(order["side"]),
-        type=_kind(order),
+        type=order["kind"],
         quantity=_decimal(order.get("amount")) or _ZERO,
         price=_decimal(order.get("price")) or None,
         trigger_price=_decimal(order.get("triggerPrice")) or None,
         created_at=None if created is None else from_milliseconds(int(created)),
-        report=order_report(order),
+        report=_report(exchange, order),
     )
-
-
-def _kind(order: Mapping[str, Any]) -> OrderType | None:
-    info = order.get("info") or {}
-    named = _BINANCE_TYPES.get(str(info.get("type")))
-    if named is not None:
-        return named
-    kind = str(order.get("type"))
-    return OrderType(kind) if kind in ("market", "limit") and not order.get("triggerPrice") else None
 
 
 def balances(reply: Mapping[str, Any]) -> dict[str, Balance]:

@@ -8,8 +8,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 
+from app.errors import ExchangeUnavailable
 from app.exchanges.errors import Call
 from app.exchanges.port import Guard
+from app.exchanges.venue_answers import is_alien, refusal_of
+from app.exchanges.wire_check import WireCheck
 
 _BINANCE_FAMILY: Final = frozenset({"binance", "binanceus"})
 _SAYS_WHEN: Final = frozenset({418, 429, 503})
@@ -47,23 +50,26 @@ class VenueLayer:
             self.timeout = call.timeout_ms
         return await super().fetch(url, method, headers, body)  # type: ignore[misc]  # see above
 
-    def handle_errors(self, code: int, reason: str, url: str, method: str, headers: Any, body: Any, response: Any, *rest: Any) -> Any:
+    def handle_errors(self: Any, code: int, reason: str, url: str, method: str, headers: Any, body: Any, response: Any, *rest: Any) -> Any:
         """Note the venue's own words; ccxt's exceptions lose the code where they match by message."""
         call = CURRENT_CALL.get()
         if call is not None:
-            note_answer(call, status=code, headers=headers, response=response)
+            note_answer(call, exchange=self.id, status=code, headers=headers, response=response)
+        if is_alien(self.id, code, response):
+            raise ExchangeUnavailable("the answer is not one of this exchange")
         return super().handle_errors(code, reason, url, method, headers, body, response, *rest)  # type: ignore[misc]  # see above
 
 
-def note_answer(call: Call, *, status: int, headers: Mapping[str, str] | None, response: object) -> None:
+def note_answer(call: Call, *, exchange: str, status: int, headers: Mapping[str, str] | None, response: object) -> None:
     """Keep the status, and of an error its code, its message and when to come back (seconds)."""
     call.status = status
+    refusal = refusal_of(exchange, status, response)
+    if refusal is not None:
+        call.venue_code, call.venue_message = refusal
     if status < 400:
         return
     if isinstance(response, dict):
-        code, message = response.get("code"), response.get("msg")
-        call.venue_code = None if code is None else str(code)
-        call.venue_message = message if isinstance(message, str) else None
+        call.data = response.get("data")
     if status in _SAYS_WHEN and headers:
         call.retry_after_s = next((_seconds(value) for name, value in headers.items() if name.lower() == "retry-after"), None)
 
@@ -74,4 +80,4 @@ def _seconds(text: str) -> float | None:
 
 def layered(venue_class: type) -> type:
     """Return `venue_class` of ccxt with our layer in front."""
-    return type(venue_class.__name__, (VenueLayer, venue_class), {})
+    return type(venue_class.__name__, (VenueLayer, WireCheck, venue_class), {})

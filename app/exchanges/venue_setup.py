@@ -11,19 +11,29 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from app.errors import Unsupported
+from app.exchanges.order_params import RECV_WINDOW_MS
 from app.exchanges.port import Credentials
 from app.exchanges.venue_class import layered
-
-#: How long Binance takes a request after its timestamp: a process that was paused for longer is refused.
-RECV_WINDOW_MS: Final = 5_000
 
 _BINANCE_OPTIONS: Final[dict[str, Any]] = {
     "fetchMarkets": {"types": ["spot"]},
     "fetchMargins": False,
     "fetchCurrencies": False,
     "recvWindow": RECV_WINDOW_MS,
-    # Otherwise a market order with a price becomes an order by cost, of another quantity than was checked.
-    "createOrder": {"quoteOrderQty": False},
+    # ccxt refuses to list the open orders of all symbols otherwise.
+    "fetchOpenOrders": {"warnWithoutSymbol": False},
+}
+#: Which kind of account it is. Otherwise ccxt asks the venue in the middle of the first order, and an answer that is lost there would
+#: leave an order in doubt that was never sent.
+_OPTIONS: Final[dict[str, dict[str, Any]]] = {
+    "binance": _BINANCE_OPTIONS,
+    "binanceus": _BINANCE_OPTIONS,
+    # The other list of accounts says nothing of what open orders hold.
+    "coinbase": {"fetchBalance": "v3PrivateGetBrokerageAccounts"},
+    "kucoin": {"uta": False, "hf": True},
+    "bitget": {"uta": False},
+    "bybit": {"enableUnifiedMargin": False, "enableUnifiedAccount": True, "unifiedMarginStatus": 6},
+    "gate": {"unifiedAccount": False},
 }
 
 
@@ -71,7 +81,7 @@ def make_exchange(
     is_binance = address.exchange in ("binance", "binanceus")
     config: dict[str, Any] = {
         "enableRateLimit": not address.is_loopback,
-        "options": {"defaultType": "spot", "maxRetriesOnFailure": 0, **(_BINANCE_OPTIONS if is_binance else {})},
+        "options": {"defaultType": "spot", "maxRetriesOnFailure": 0, **_OPTIONS.get(address.exchange, {})},
         "enableLastHttpResponse": False,
         "enableLastJsonResponse": False,
         "enableLastResponseHeaders": False,

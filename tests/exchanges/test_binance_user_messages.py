@@ -214,7 +214,7 @@ def test_recorded_production_report_says_the_same_as_the_unified_order_made_of_i
     assert isinstance(message, AccountEvent)
     assert isinstance(message.body, ExecutionReport)
     unified = order_report(
-        {**recorded, "amount": str(recorded["amount"]), "filled": str(recorded["filled"]), "cost": None, "average": None}
+        "binance", {**recorded, "amount": str(recorded["amount"]), "filled": str(recorded["filled"]), "cost": None, "average": None}
     )
     report = message.body.report
     assert (report.state, report.venue_order_id, report.filled_quantity) == (unified.state, unified.venue_order_id, unified.filled_quantity)

@@ -179,7 +179,7 @@ def test_no_message_holds_an_address_a_signature_or_a_key() -> None:
     ],
 )
 def test_only_the_venue_can_say_that_it_does_not_know_an_order(error: Exception, call: Call, *, expected: bool) -> None:
-    assert is_unknown_order(error, call=call) is expected
+    assert is_unknown_order(error, exchange="binance", call=call) is expected
 
 
 def test_the_clock_is_at_fault_only_where_the_venue_says_so() -> None:
