@@ -290,7 +290,8 @@ class CcxtClient:
         """Binance says by symbol which kinds of order it takes, and whether such a call (`allowed_by`) is one of them."""
         if not self._is_binance:
             return
-        rules = self._ccxt.market(request.symbol)["info"]
+        # A symbol that is not listed is refused a moment later.
+        rules = (self._ccxt.markets.get(request.symbol) or {}).get("info") or {"orderTypes": tuple(binance_orders.KINDS.values())}
         if allowed_by is not None and rules.get(allowed_by) is False:
             raise Unsupported(f"{self.exchange} does not take that for {request.symbol} ({allowed_by} is false)")
         if not request.type.waits:
