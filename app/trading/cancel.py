@@ -3,9 +3,11 @@
 from typing import Final
 from uuid import UUID
 
-from app.domain.enums import Execution, OrderState
+import structlog
+
+from app.domain.enums import Execution, OrderState, Role
 from app.domain.orders import TERMINAL, Denied
-from app.errors import Fenced, OrderNotCancellable, OrderNotFound, OutcomeUnknown
+from app.errors import ExchangeError, Fenced, OrderNotCancellable, OrderNotFound, OutcomeUnknown
 from app.exchanges.port import ExchangeClient
 from app.trading.apply import record
 from app.trading.desk import Desk
@@ -18,6 +20,18 @@ WITH asked AS (
 noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state) SELECT id, user_id, $3, 'CancelRequested', state FROM asked)
 SELECT * FROM asked
 """
+
+
+_ASK_OTHER: Final = """
+UPDATE orders SET cancel_requested_at = coalesce(cancel_requested_at, $3), updated_at = $3
+ WHERE group_id = $1 AND id <> $2 AND state <> ALL($4) RETURNING *
+"""
+_ALL_OPEN: Final = """
+SELECT * FROM orders
+ WHERE user_id = $1 AND ($2::uuid IS NULL OR broker_id = $2) AND ($3::text IS NULL OR symbol = $3)
+   AND state <> ALL($4) AND role NOT IN ('stop', 'target') ORDER BY created_at
+"""
+log = structlog.get_logger(__name__)
 
 
 async def cancel(desk: Desk, user_id: UUID, order_id: UUID) -> OrderRecord:
@@ -42,9 +56,45 @@ async def cancel(desk: Desk, user_id: UUID, order_id: UUID) -> OrderRecord:
     try:
         if order.state is OrderState.INTENT:
             order = await deny_intent(desk, order.id)
-        return order if order.state in TERMINAL else await cancel_at_venue(desk, order)
+        if order.state not in TERMINAL:
+            order = await cancel_at_venue(desk, order)
+        await _cancel_other_half(desk, order)
     except Fenced:
         return order
+    return order
+
+
+async def _cancel_other_half(desk: Desk, order: OrderRecord) -> None:
+    """A pair is one wish: with one half the other goes too. Held ones go here; a venue took both back together, and tells so."""
+    if order.group_id is None or order.role in (Role.STOP, Role.TARGET):
+        return
+    async with desk.database.connection() as connection:
+        rows = await connection.fetch(_ASK_OTHER, order.group_id, order.id, desk.clock.now(), list(TERMINAL))
+    for row in rows:
+        other = OrderRecord.of(row)
+        if other.state is OrderState.INTENT:
+            await deny_intent(desk, other.id)
+        else:
+            await cancel_at_venue(desk, other)
+
+
+async def cancel_all(desk: Desk, user_id: UUID, *, broker_id: UUID | None = None, symbol: str | None = None) -> list[OrderRecord]:
+    """Ask for the end of every open order of ours, except those that guard a position, and return them as they then stand.
+
+    An account that cannot be reached does not keep the others from being canceled; its wishes stay, and reconcile repeats them.
+    """
+    async with desk.database.connection() as connection:
+        rows = await connection.fetch(_ALL_OPEN, user_id, broker_id, symbol, list(TERMINAL))
+    found: list[OrderRecord] = []
+    for row in rows:
+        try:
+            found.append(await cancel(desk, user_id, row["id"]))
+        except OrderNotCancellable:
+            continue
+        except ExchangeError as error:
+            log.warning("cancel_postponed", order_id=str(row["id"]), code=error.code)
+            found.append(OrderRecord.of(row))
+    return found
 
 
 async def deny_intent(desk: Desk, order_id: UUID) -> OrderRecord:

@@ -29,7 +29,7 @@ from app.trading.border import Border
 from app.trading.cancel import cancel_at_venue, deny_intent
 from app.trading.desk import Desk
 from app.trading.records import OrderRecord
-from app.trading.send import send
+from app.trading.resume import resume
 from app.trading.sweep import MissingOrders, due_lost, look_for_lost
 
 log = structlog.get_logger(__name__)
@@ -191,7 +191,7 @@ class Reconciler:
             client = await self._client(order.broker_id)
             if order.state is OrderState.INTENT:
                 # Nobody sends it: its process died before the claim. It never left, so sending it now is safe while it is in time.
-                await send(self._desk, order, client)
+                await resume(self._desk, order, client)
             else:
                 await self._ask(order, client)
 
