@@ -39,7 +39,7 @@ class ProtectionPlan:
 
 
 def fitted_plan(
-    plan: ProtectionPlan, instrument: Instrument, *, side: Side, entry_price: Decimal | None, quantity: Decimal
+    plan: ProtectionPlan, instrument: Instrument, *, side: Side, entry_price: Decimal | None, quantity: Decimal, against: str = "entry"
 ) -> ProtectionPlan:
     """Return the plan with its prices on the tick, checked against the position it is to guard.
 
@@ -49,6 +49,7 @@ def fitted_plan(
         side: Of the order that opens the position.
         entry_price: What that order pays, in quote per base; None when nobody knows yet.
         quantity: What it buys, in base units.
+        against: What `entry_price` is, for the sentences: the entry, or the market once the position is open.
 
     Raises:
         OrderDenied: PLAN_INVALID, with the value and the bound.
@@ -61,8 +62,8 @@ def fitted_plan(
         stop_limit_price=_on_tick(plan.stop_limit_price, instrument),
         targets=tuple(replace(target, price=instrument.round_price(Side.SELL, target.price)) for target in plan.targets),
     )
-    _check_stop(fitted, instrument, entry_price, quantity)
-    _check_targets(fitted, instrument, entry_price)
+    _check_stop(fitted, instrument, entry_price, quantity, against=against)
+    _check_targets(fitted, instrument, entry_price, against=against)
     return fitted
 
 
@@ -70,7 +71,7 @@ def _on_tick(price: Decimal | None, instrument: Instrument) -> Decimal | None:
     return None if price is None else instrument.round_price(Side.SELL, price)
 
 
-def _check_stop(plan: ProtectionPlan, instrument: Instrument, entry_price: Decimal | None, quantity: Decimal) -> None:
+def _check_stop(plan: ProtectionPlan, instrument: Instrument, entry_price: Decimal | None, quantity: Decimal, *, against: str) -> None:
     quote = instrument.quote
     if plan.stop_price is not None and plan.trailing_delta is not None:
         raise _invalid("a position has one stop: a price or a trailing distance, not both", "trailing_percent")
@@ -85,7 +86,7 @@ def _check_stop(plan: ProtectionPlan, instrument: Instrument, entry_price: Decim
     if stop is None:
         return
     if entry_price is not None and stop >= entry_price:
-        raise _invalid(f"the stop must be below the entry, which is about {plain(entry_price)} {quote}; was {plain(stop)}", "stop_loss")
+        raise _invalid(f"the stop must be below the {against}, which is about {plain(entry_price)} {quote}; was {plain(stop)}", "stop_loss")
     instrument.check_price(limit or stop)
     lowest = limit or stop
     if instrument.min_notional is not None and quantity * lowest < instrument.min_notional:
@@ -96,13 +97,13 @@ def _check_stop(plan: ProtectionPlan, instrument: Instrument, entry_price: Decim
         )
 
 
-def _check_targets(plan: ProtectionPlan, instrument: Instrument, entry_price: Decimal | None) -> None:
+def _check_targets(plan: ProtectionPlan, instrument: Instrument, entry_price: Decimal | None, *, against: str) -> None:
     for target in plan.targets:
         if not 0 < target.fraction <= 1:
             raise _invalid(f"a target sells between 0 and 100 percent, was {plain(target.fraction * 100)}", "take_profit")
         if entry_price is not None and target.price <= entry_price:
             raise _invalid(
-                f"a target must be above the entry, which is about {plain(entry_price)} {instrument.quote}; was {plain(target.price)}",
+                f"a target must be above the {against}, which is about {plain(entry_price)} {instrument.quote}; was {plain(target.price)}",
                 "take_profit",
             )
         instrument.check_price(target.price)

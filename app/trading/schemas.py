@@ -8,9 +8,10 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
-from app.domain.enums import OrderType, Side, Source, TimeInForce
+from app.domain.enums import Execution, OrderType, Role, Side, Source, TimeInForce
 from app.domain.instruments import plain
 from app.domain.intents import OrderIntent
+from app.domain.protection import ProtectionPlan, Target
 
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d{1,3})?")
 _LONGEST_NUMBER = 60
@@ -49,8 +50,42 @@ Amount = Annotated[Decimal, BeforeValidator(parse_decimal), AfterValidator(_posi
 MoneyOut = Annotated[Decimal, PlainSerializer(_money, return_type=str)]
 
 
+class TargetIn(BaseModel):
+    """A price at which `percent` (0–100) of the position is to be sold."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    price: Amount
+    percent: Amount
+
+
+def plan_of(
+    *,
+    stop_loss: Decimal | None,
+    stop_limit_price: Decimal | None,
+    trailing_percent: Decimal | None,
+    take_profit: Decimal | None,
+    take_profits: list[TargetIn],
+    break_even_after: int | None,
+) -> ProtectionPlan:
+    """Return the plan that the API's fields mean; `take_profit` sells everything at one price."""
+    targets = [Target(price=target.price, fraction=target.percent / 100) for target in take_profits]
+    if take_profit is not None:
+        targets.append(Target(price=take_profit, fraction=Decimal(1)))
+    return ProtectionPlan(
+        stop_price=stop_loss,
+        stop_limit_price=stop_limit_price,
+        trailing_delta=None if trailing_percent is None else trailing_percent / 100,
+        targets=tuple(targets),
+        break_even_after=break_even_after,
+    )
+
+
 class OrderIn(BaseModel):
-    """A new order. Give one of `quantity` (base), `notional` (quote) or `percent` (of the free balance, 0–100)."""
+    """A new order. Give one of `quantity` (base), `notional` (quote) or `percent` (of the free balance, 0–100).
+
+    `stop_loss`, `take_profit(s)` and, except for a trailing stop itself, `trailing_percent` guard what a buy opens: they make it a bracket.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -62,6 +97,13 @@ class OrderIn(BaseModel):
     notional: Amount | None = None
     percent: Amount | None = None
     price: Amount | None = None
+    trigger_price: Amount | None = None
+    trailing_percent: Amount | None = None
+    stop_loss: Amount | None = None
+    stop_limit_price: Amount | None = None
+    take_profit: Amount | None = None
+    take_profits: list[TargetIn] = Field(default_factory=list, max_length=20)
+    break_even_after: int | None = Field(None, ge=1, le=20)
     time_in_force: TimeInForce = TimeInForce.GTC
     post_only: bool = False
     client_intent_id: str | None = Field(None, min_length=1, max_length=100)
@@ -78,9 +120,23 @@ class OrderIn(BaseModel):
             notional=self.notional,
             percent=None if self.percent is None else self.percent / 100,
             price=self.price,
+            trigger_price=self.trigger_price,
+            trailing_delta=self.trailing_percent / 100 if self._is_trailing and self.trailing_percent is not None else None,
+            protection=plan_of(
+                stop_loss=self.stop_loss,
+                stop_limit_price=self.stop_limit_price,
+                trailing_percent=None if self._is_trailing else self.trailing_percent,
+                take_profit=self.take_profit,
+                take_profits=self.take_profits,
+                break_even_after=self.break_even_after,
+            ),
             time_in_force=self.time_in_force,
             post_only=self.post_only,
         )
+
+    @property
+    def _is_trailing(self) -> bool:
+        return self.type is OrderType.TRAILING_STOP
 
 
 class Denial(BaseModel):
@@ -91,7 +147,7 @@ class Denial(BaseModel):
 
 
 class OrderOut(BaseModel):
-    """An order."""
+    """An order. A `supervised` one is watched by this server, because the exchange cannot; `is_working` is False until a stop triggers."""
 
     id: UUID
     client_order_id: str
@@ -106,6 +162,14 @@ class OrderOut(BaseModel):
     average_price: MoneyOut | None
     price: MoneyOut | None
     trigger_price: MoneyOut | None
+    trailing_percent: MoneyOut | None
+    notional: MoneyOut | None
+    role: Role
+    execution: Execution
+    is_working: bool
+    triggered_at: datetime | None
+    group_id: UUID | None
+    replaces_id: UUID | None
     fee: MoneyOut | None
     fee_asset: str | None
     time_in_force: TimeInForce
@@ -123,10 +187,11 @@ class OrderOut(BaseModel):
     @classmethod
     def of(cls, row: Any) -> "OrderOut":
         """Return an order of a database row of `queries.ORDERS`."""
-        values = {name: row[name] for name in cls.model_fields if name not in ("denial", "detail")}
+        values = {name: row[name] for name in cls.model_fields if name not in ("denial", "detail", "trailing_percent")}
         refused = row["code"] is not None
         return cls(
             **values,
+            trailing_percent=None if row["trailing_delta"] is None else row["trailing_delta"] * 100,
             denial=Denial(code=row["code"], detail=row["detail"] or "") if refused else None,
             detail=row["detail"],
         )

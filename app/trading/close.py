@@ -1,0 +1,113 @@
+"""Close or turn an open position, and change how it is guarded."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from app.domain.enums import OrderType, Side, Source
+from app.domain.intents import OrderIntent
+from app.domain.protection import ProtectionPlan, fitted_plan
+from app.errors import DenialReason, NotFound, OrderDenied
+from app.trading.desk import Desk
+from app.trading.events import GuardWanted, ProtectionChanged
+from app.trading.guardian import last_price
+from app.trading.protections import active_protection, change_plan, guard_position, read
+from app.trading.submit import Submission, submit
+
+_POSITION: Final = "SELECT * FROM positions WHERE id = $1 AND user_id = $2 AND status <> 'closed'"
+_PROTECTIONS: Final = "SELECT * FROM protections WHERE user_id = $1 AND status = 'active' ORDER BY id DESC"
+_PROTECTION_OF: Final = "SELECT * FROM protections WHERE id = $1"
+
+
+async def close_position(
+    desk: Desk, user_id: UUID, position_id: UUID, *, key: str, source: Source = Source.MANUAL, is_reversal: bool = False
+) -> Submission:
+    """Sell what a position holds at the market; its stops and targets step aside and go. With `is_reversal`, sell twice as much.
+
+    Raises:
+        NotFound: no such open position of this user.
+        OrderDenied: it is being closed already; or it cannot be turned, because a spot account cannot go short.
+    """
+    row = await _position(desk, user_id, position_id)
+    if is_reversal and row["quantity"] > 0:
+        raise OrderDenied(
+            DenialReason.SHORT_UNSUPPORTED,
+            f"a spot account cannot go short: the position in {row['symbol']} can be closed, not reversed",
+        )
+    side = Side.SELL if row["quantity"] > 0 else Side.BUY
+    intent = OrderIntent(
+        symbol=row["symbol"],
+        side=side,
+        source=source,
+        key=key,
+        type=OrderType.MARKET,
+        close_position=True,
+        is_reversal=is_reversal,
+    )
+    return await submit(desk, user_id, intent, broker_id=row["broker_id"])
+
+
+async def protect_position(desk: Desk, user_id: UUID, position_id: UUID, plan: ProtectionPlan) -> Any:
+    """Guard an open position so from now on; an empty plan takes its stops and targets away. Return the protection's row.
+
+    Raises:
+        NotFound: no such open position of this user.
+        OrderDenied: PLAN_INVALID, with the value and the bound.
+    """
+    row = await _position(desk, user_id, position_id)
+    if row["quantity"] <= 0:
+        raise OrderDenied(DenialReason.PLAN_INVALID, "only what was bought on a spot account can be guarded")
+    client = await desk.connections.client(row["broker_id"])
+    instrument = (await desk.instruments.all(client.exchange))[row["symbol"]]
+    price = await last_price(desk, client, row["symbol"])
+    fitted = fitted_plan(plan, instrument, side=Side.BUY, entry_price=price, quantity=row["quantity"], against="market")
+    async with desk.database.raw_transaction() as connection:
+        protection_id = await guard_position(connection, row, fitted, now=desk.clock.now())
+    return await _wake(desk, protection_id)
+
+
+async def break_even(desk: Desk, user_id: UUID, position_id: UUID) -> Any:
+    """Move a position's stop to its entry price. Return the protection's row.
+
+    Raises:
+        NotFound: no such open position of this user, or nothing guards it.
+        OrderDenied: the market is at the entry or below it: a stop there would sell at once.
+    """
+    row = await _position(desk, user_id, position_id)
+    client = await desk.connections.client(row["broker_id"])
+    instrument = (await desk.instruments.all(client.exchange))[row["symbol"]]
+    entry = instrument.round_price(Side.SELL, row["average_price"])
+    price = await last_price(desk, client, row["symbol"])
+    if price is not None and price <= entry:
+        raise OrderDenied(
+            DenialReason.PLAN_INVALID, f"the market is at {price:f}, not above the entry of {entry:f}: a stop there would sell at once"
+        )
+    async with desk.database.raw_transaction() as connection:
+        protection_id = await active_protection(connection, row["broker_id"], row["symbol"])
+        if protection_id is None:
+            raise NotFound("nothing guards this position; give it a stop first")
+        protection = await read(connection, protection_id)
+        moved = ProtectionPlan(stop_price=entry, targets=protection.plan.targets)
+        await change_plan(connection, protection, moved, now=desk.clock.now(), is_fresh=False)
+    return await _wake(desk, protection_id)
+
+
+async def list_protections(desk: Desk, user_id: UUID) -> list[Any]:
+    """Return how the user's positions are guarded now, the latest first."""
+    async with desk.database.connection() as connection:
+        return list(await connection.fetch(_PROTECTIONS, user_id))
+
+
+async def _position(desk: Desk, user_id: UUID, position_id: UUID) -> Any:
+    async with desk.database.connection() as connection:
+        row = await connection.fetchrow(_POSITION, position_id, user_id)
+    if row is None:
+        raise NotFound("there is no such open position")
+    return row
+
+
+async def _wake(desk: Desk, protection_id: UUID) -> Any:
+    async with desk.database.connection() as connection:
+        row = await connection.fetchrow(_PROTECTION_OF, protection_id)
+    desk.bus.publish(GuardWanted(protection_id=protection_id))
+    desk.bus.publish(ProtectionChanged(user_id=row["user_id"], broker_id=row["broker_id"], symbol=row["symbol"]))
+    return row
