@@ -192,7 +192,8 @@ def _stop_and_watched_targets(guarded: Guarded) -> list[Action]:
     parts = [(index, quantity) for index, quantity in slices(guarded) if index < REST]
     in_use = {WHOLE, *(index for index, _ in parts)}
     misfits = [leg for leg in guarded.legs if leg.is_live and (leg.slice not in in_use or not _fits(guarded, leg))]
-    movable = [leg for leg in misfits if _can_move(guarded, leg)]
+    # A move that was refused is not asked for again: the old stop is taken back, and a new one put.
+    movable = [] if _last_refusals(guarded) else [leg for leg in misfits if _can_move(guarded, leg)]
     if movable:
         return [MoveStop(order_id=leg.order_id, slice=WHOLE, quantity=leg.leaves) for leg in movable if not leg.is_cancel_requested]
     if misfits:
@@ -295,7 +296,8 @@ def _is_alone(guarded: Guarded, leg: Leg) -> bool:
 
 def _can_move(guarded: Guarded, leg: Leg) -> bool:
     is_resting = leg.state is OrderState.OPEN and not leg.is_held and not leg.is_working
-    return leg.role is Role.STOP and leg.slice == WHOLE and is_resting and guarded.has_stop and not guarded.is_beyond_stop
+    is_wanted_there = guarded.mode is not Mode.SUPERVISED and guarded.has_stop and not guarded.is_beyond_stop
+    return leg.role is Role.STOP and leg.slice == WHOLE and is_resting and is_wanted_there
 
 
 def _is_jumped(leg: Leg) -> bool:

@@ -32,7 +32,7 @@ def fit(order: SizedOrder, instrument: Instrument, capabilities: Capabilities, *
     """
     if order.post_only and not capabilities.has_post_only:
         raise OrderDenied(DenialReason.TYPE_UNSUPPORTED, "this exchange takes no post-only orders", field="post_only")
-    is_native = capabilities.is_native(order.type) and _trail_fits(order)
+    is_native = is_native_trail(order.trailing_delta) and capabilities.is_native(order.type)
     if order.type.has_limit and order.time_in_force not in capabilities.time_in_force:
         names = ", ".join(sorted(each.value.upper() for each in capabilities.time_in_force))
         raise OrderDenied(
@@ -64,5 +64,6 @@ def _floor(amount: Decimal, step: Decimal) -> Decimal:
     return _EXACT.multiply(_EXACT.divide(amount, step).to_integral_value(ROUND_FLOOR), step)
 
 
-def _trail_fits(order: SizedOrder) -> bool:
-    return order.trailing_delta is None or _NATIVE_TRAIL[0] <= order.trailing_delta <= _NATIVE_TRAIL[1]
+def is_native_trail(delta: Decimal | None) -> bool:
+    """Whether a venue's own trailing stop, where there is one, follows at that distance; True where nothing trails."""
+    return delta is None or _NATIVE_TRAIL[0] <= delta <= _NATIVE_TRAIL[1]

@@ -17,6 +17,7 @@ from app.domain.instruments import Instrument
 from app.domain.protection import ProtectionPlan, dump_plan, load_plan
 from app.errors import NotFound
 from app.exchanges.capabilities import Capabilities
+from app.trading.fit import is_native_trail
 from app.trading.records import OrderRecord
 
 #: The newest entry's plan holds for the whole position.
@@ -92,12 +93,10 @@ class Protection:
 
 def _possible(mode: Mode, plan: ProtectionPlan, capabilities: Capabilities) -> Mode:
     """The mode, or the nearest that the venue can."""
-    kind = stop_type(plan)
-    if mode is Mode.PAIRS and not (capabilities.has_oco and capabilities.is_native(kind)):
-        mode = Mode.STOP_AT_VENUE
-    if mode is Mode.STOP_AT_VENUE and not capabilities.is_native(kind):
-        mode = Mode.SUPERVISED
-    return mode
+    is_native = capabilities.is_native(stop_type(plan)) and is_native_trail(plan.trailing_delta)
+    if mode is Mode.SUPERVISED or not is_native:
+        return Mode.SUPERVISED
+    return mode if capabilities.has_oco else Mode.STOP_AT_VENUE
 
 
 def stop_type(plan: ProtectionPlan) -> OrderType:

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from app.brokers.connections import Connections
+from app.exchanges.capabilities import Capabilities
 from app.exchanges.port import ExchangeClient
 from app.trading.desk import Desk
 
@@ -15,8 +16,9 @@ Answer = Callable[..., Awaitable[Any]]
 class ScriptedClient:
     """Answers what `answers` names by those, and everything else as `client` does; counts the questions."""
 
-    def __init__(self, client: ExchangeClient, **answers: Answer) -> None:
+    def __init__(self, client: ExchangeClient, *, capabilities: Capabilities | None = None, **answers: Answer) -> None:
         self._client = client
+        self.capabilities = capabilities or client.capabilities
         self._answers = answers
         self.exchange = client.exchange
         self.asked: list[str] = []
@@ -37,13 +39,19 @@ class ScriptedConnections:
         """Return the account's client."""
         return self.clients.get(broker_id) or await self.connections.client(broker_id)
 
+    def ready(self, broker_id: UUID) -> Any:
+        """Return the account's client if there is one."""
+        return self.clients.get(broker_id) or self.connections.ready(broker_id)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.connections, name)
 
 
-async def scripted(desk: Desk, broker_id: UUID, **answers: Answer) -> tuple[Desk, ScriptedClient]:
-    """The desk on which that account's exchange answers so."""
-    client = ScriptedClient(await desk.connections.client(broker_id), **answers)
+async def scripted(
+    desk: Desk, broker_id: UUID, *, capabilities: Capabilities | None = None, **answers: Answer
+) -> tuple[Desk, ScriptedClient]:
+    """The desk on which that account's exchange answers so, or can do no more than `capabilities`."""
+    client = ScriptedClient(await desk.connections.client(broker_id), capabilities=capabilities, **answers)
     if isinstance(desk.connections, ScriptedConnections):
         desk.connections.clients[broker_id] = client
         return desk, client

@@ -20,6 +20,7 @@ from app.trading.reconcile import Reconciler
 from app.trading.records import OrderRecord
 from app.trading.watch import TriggerWatch
 from tests.app.conftest import SYMBOL, Pieces
+from tests.app.scripted_client import scripted
 
 pytestmark = pytest.mark.asyncio
 
@@ -74,10 +75,17 @@ async def test_the_wish_to_guard_is_committed_with_the_fill_and_the_stop_follows
     assert position["stop_loss"] == Decimal(59500)
 
 
-@pytest_asyncio.fixture
-async def running(moving: Pieces) -> AsyncIterator[Pieces]:
-    """The pieces with the engine's loops at work."""
+@pytest_asyncio.fixture(params=["pairs", "stop_at_venue", "supervised"])
+async def running(moving: Pieces, request: pytest.FixtureRequest) -> AsyncIterator[Pieces]:
+    """The pieces with the engine's loops at work, on a venue that keeps pairs, stops only, or neither."""
     say(moving, "60000")
+    whole = (await moving.desk.connections.client(moving.broker_id)).capabilities
+    able = {
+        "pairs": whole,
+        "stop_at_venue": replace(whole, has_oco=False, has_replace=False),
+        "supervised": replace(whole, has_oco=False, has_replace=False, order_types=frozenset({OrderType.MARKET, OrderType.LIMIT})),
+    }[request.param]
+    moving.desk, _ = await scripted(moving.desk, moving.broker_id, capabilities=able)
     async with Supervisor(on_fatal=lambda: None) as supervisor:
         supervisor.start("guardian", Guardian(moving.desk).run)
         supervisor.start("watch", TriggerWatch(moving.desk).run)
@@ -156,7 +164,7 @@ _ENDED = frozenset({OrderState.FILLED, OrderState.CANCELED, OrderState.DENIED, O
 
 
 async def test_what_was_watched_before_a_restart_is_watched_after_it(moving: Pieces) -> None:
-    await bought(moving, replace(STOP, stop_price=None, trailing_delta=Decimal("0.005")))
+    await bought(moving, replace(STOP, stop_price=None, trailing_delta=Decimal("0.25")))
     say(moving, "60000")
     await rest(moving)
     (leg,) = await live(moving)
@@ -166,10 +174,10 @@ async def test_what_was_watched_before_a_restart_is_watched_after_it(moving: Pie
     await watch.once("binance", SYMBOL, Decimal(60400))
     await watch.keep()
     again = TriggerWatch(moving.desk)
-    say(moving, "60150")
-    await again.once("binance", SYMBOL, Decimal(60150))  # 0.41 % below the best price seen
+    say(moving, "46000")
+    await again.once("binance", SYMBOL, Decimal(46000))  # 23.8 % below the best price seen
     assert (await live(moving))[0].triggered_at is None
-    await again.once("binance", SYMBOL, Decimal(60090))  # 0.51 %
+    await again.once("binance", SYMBOL, Decimal(45000))  # 25.5 %
     assert (await live(moving))[0].triggered_at is not None
     moving.emulator.advance(1)
     await rest(moving)

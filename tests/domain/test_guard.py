@@ -162,6 +162,11 @@ def test_the_stop_moves_to_break_even_when_the_first_target_is_sold() -> None:
 def test_a_moved_stop_replaces_the_one_at_the_venue() -> None:
     moved = replace(STOP, stop_price=D(59500))
     assert decide(guarded(moved, legs=(stop_leg(),))) == [MoveStop(order_id="s", slice=WHOLE, quantity=D(1))]
+    refused = stop_leg(order_id="new", trigger_price=D(59500), state=OrderState.REJECTED)
+    (cancel,) = decide(guarded(moved, legs=(stop_leg(age_s=9.0), refused)))
+    assert isinstance(cancel, Cancel)
+    (cancel,) = decide(guarded(moved, Mode.SUPERVISED, legs=(stop_leg(),)))
+    assert isinstance(cancel, Cancel)
 
 
 def test_a_stop_limit_that_the_market_jumped_over_is_taken_back_to_exit_at_market() -> None:
