@@ -27,6 +27,9 @@ from app.core.outage import is_database_gone
 from app.core.security import PasswordHasher
 from app.core.supervisor import Beat, Supervisor
 from app.exchanges.binance_stream import DEFAULT_STREAM_URL
+from app.exchanges.catalogue import PAPER
+from app.exchanges.paper.exchange import PaperExchange
+from app.exchanges.paper.prices import Venue
 from app.exchanges.registry import Registry, RegistryConfig
 from app.marketdata.heartbeat import Heartbeat, HeartbeatConfig
 from app.marketdata.instruments import InstrumentBook
@@ -36,6 +39,7 @@ from app.trading.guardian import Guardian
 from app.trading.portfolio import PortfolioLoop, count_open_orders
 from app.trading.prices import FeedPrices
 from app.trading.reconcile import Reconciler
+from app.trading.start_over import start_over
 from app.trading.watch import TriggerWatch
 from app.webhooks.inbox import Inbox
 from app.webhooks.receive import Door
@@ -144,15 +148,16 @@ def _make_trading(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
     vault = Vault(ground.secrets.fernet_keys)
     registry = Registry(RegistryConfig(binance_rest_url=settings.binance_rest_url), clock=ground.clock)
     stack.push_async_callback(registry.close)
-    connections = Connections(ground.database, vault, registry)
-    stack.push_async_callback(connections.close)
     quotes = Quotes(settings.heartbeat_exchange)
-    book = InstrumentBook(ground.database, registry, clock=ground.clock)
+    book = InstrumentBook(ground.database, registry, clock=ground.clock, same_as={PAPER: settings.heartbeat_exchange})
+    paper = _make_paper(ground, quotes, registry, book)
+    connections = Connections(ground.database, vault, registry, paper=paper)
+    stack.push_async_callback(connections.close)
     desk = Desk(
         database=ground.database,
         connections=connections,
         instruments=book,
-        quotes=FeedPrices(quotes),
+        quotes=FeedPrices(quotes, also={PAPER}),
         bus=ground.bus,
         lease=LeaseHolder(ground.database, ENGINE_ROLE),
         clock=ground.clock,
@@ -173,8 +178,16 @@ def _make_trading(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
     state.vault, state.registry, state.connections = vault, registry, connections
     state.quotes, state.instruments, state.heartbeat, state.desk = quotes, book, heartbeat, desk
     state.open_order_count = partial(count_open_orders, desk)
+    state.paper, state.reset_paper = paper, partial(start_over, desk, paper)
     state.door = Door(ground.database, ground.bus, ground.clock, repeat_window=timedelta(seconds=settings.webhook_repeat_window_s))
     state.inbox = Inbox(desk)
+
+
+def _make_paper(ground: Ground, quotes: Quotes, registry: Registry, book: InstrumentBook) -> PaperExchange:
+    """The paper exchange trades what the heartbeat's exchange lists, at its prices."""
+    exchange = ground.settings.heartbeat_exchange
+    venue = Venue(feed=quotes, public=partial(registry.public, exchange), instruments=partial(book.all, exchange))
+    return PaperExchange(ground.database, venue, clock=ground.clock)
 
 
 async def _start_loops(app: FastAPI, ground: Ground, supervisor: Supervisor) -> None:
@@ -189,6 +202,7 @@ async def _start_loops(app: FastAPI, ground: Ground, supervisor: Supervisor) -> 
         supervisor.start("guardian", Guardian(desk).run, limit_s=60)
         supervisor.start("triggers", TriggerWatch(desk).run, limit_s=60)
         supervisor.start("portfolio", PortfolioLoop(desk, interval_s=settings.equity_interval_s).run, limit_s=120)
+        supervisor.start("paper.market", desk.lease.guarding(state.paper.run), limit_s=120)
         supervisor.start("instruments", state.instruments.run, limit_s=120)
     if "heartbeat" in settings.roles:
         lease = LeaseHolder(ground.database, f"heartbeat:{settings.heartbeat_exchange}")

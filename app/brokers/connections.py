@@ -14,6 +14,7 @@ from app.core.crypto import Vault
 from app.core.db import Database
 from app.core.supervisor import Beat
 from app.errors import BrokerNotFound
+from app.exchanges.paper.exchange import PaperExchange
 from app.exchanges.port import ExchangeClient
 from app.exchanges.registry import Registry
 
@@ -28,10 +29,11 @@ SELECT id, sha256(convert_to(concat(api_key, '/', api_secret, '/', api_password)
 class Connections:
     """Makes clients when they are first needed and drops them when their keys change."""
 
-    def __init__(self, database: Database, vault: Vault, registry: Registry) -> None:
+    def __init__(self, database: Database, vault: Vault, registry: Registry, *, paper: PaperExchange | None = None) -> None:
         self._database = database
         self._vault = vault
         self._registry = registry
+        self._paper = paper
         self._clients: dict[UUID, ExchangeClient] = {}
         self._digests: dict[UUID, bytes] = {}
         self._locks: dict[UUID, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -42,7 +44,7 @@ class Connections:
         return self._clients.get(broker_id)
 
     async def client(self, broker_id: UUID) -> ExchangeClient:
-        """Return the account's client, made now if needed.
+        """Return the account's client, made now if needed. A paper account's needs no keys and no exchange.
 
         Raises:
             BrokerNotFound: the account was removed.
@@ -68,6 +70,8 @@ class Connections:
             broker = await session.scalar(query)
         if broker is None:
             raise BrokerNotFound
+        if broker.is_paper and self._paper is not None:
+            return self._paper.client(broker_id), _digest(broker)
         client = await self._registry.client(broker.exchange, credentials_of(self._vault, broker), is_testnet=broker.is_testnet)
         return client, _digest(broker)
 

@@ -7,6 +7,7 @@ from sqlalchemy import Boolean, ForeignKey, Index, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.models import Base, Encrypted, Identified, Owned
+from app.exchanges.catalogue import PAPER
 
 
 class Broker(Identified, Owned, Base):
@@ -38,3 +39,8 @@ class Broker(Identified, Owned, Base):
     last_balance_update: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     removed_at: Mapped[datetime | None]
+
+    @property
+    def is_paper(self) -> bool:
+        """Whether it trades play money on the paper exchange."""
+        return self.exchange == PAPER

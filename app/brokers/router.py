@@ -19,8 +19,8 @@ from app.brokers.schemas import (
 )
 from app.core.http import SessionDep, problems
 from app.domain.instruments import plain
-from app.errors import BrokerInUse
-from app.exchanges.catalogue import EXCHANGES
+from app.errors import BrokerInUse, InvalidInput
+from app.exchanges.catalogue import EXCHANGES, PAPER, Venue
 
 router = APIRouter(prefix="/api", tags=["brokers"])
 
@@ -28,14 +28,24 @@ router = APIRouter(prefix="/api", tags=["brokers"])
 OpenOrderCount = Callable[[UUID], Awaitable[int]]
 
 
+def _paper_first(entry: tuple[str, Venue]) -> tuple[bool, str]:
+    return entry[0] != PAPER, entry[0]
+
+
 @router.get("/exchanges", summary="Exchanges one can choose", responses=problems(401))
 async def list_exchanges(principal: CurrentUser) -> ExchangePage:
-    """Return the catalogue."""
+    """Return the catalogue, paper trading first."""
     del principal
     return ExchangePage(
         items=[
-            ExchangeOut(id=key, name=info.name, needs_password="api_password" in info.required_credentials, has_testnet=info.has_testnet)
-            for key, info in sorted(EXCHANGES.items())
+            ExchangeOut(
+                id=key,
+                name=info.name,
+                needs_keys=bool(info.required_credentials),
+                needs_password="api_password" in info.required_credentials,
+                has_testnet=info.has_testnet,
+            )
+            for key, info in sorted(EXCHANGES.items(), key=_paper_first)
         ]
     )
 
@@ -99,6 +109,26 @@ async def test_connection(request: Request, principal: CurrentUser, broker_id: U
         message=found.message,
         balances=[BalanceOut(asset=b.asset, free=plain(b.free), locked=plain(b.locked)) for b in found.balances],
     )
+
+
+@router.post("/brokers/{broker_id}/reset_paper", status_code=204, summary="Begin a paper account anew", responses=problems(401, 404, 422))
+async def reset_paper(request: Request, principal: CurrentUser, broker_id: UUID) -> None:
+    """Cancel the paper account's orders, end its positions and give it its starting balance again; its history stays."""
+    await begin_anew(request, principal.user_id, broker_id)
+
+
+async def begin_anew(request: Request, user_id: UUID, broker_id: UUID) -> None:
+    """Begin a paper account anew; shared by API and page.
+
+    Raises:
+        BrokerNotFound: no such account of this user.
+        InvalidInput: it is no paper account.
+    """
+    async with request.app.state.database.transaction() as session:
+        broker = await service.get_broker(session, user_id, broker_id)
+    if not broker.is_paper:
+        raise InvalidInput(f"{broker.name} trades real money at {broker.exchange}; only a paper account can begin anew")
+    await request.app.state.reset_paper(user_id, broker_id)
 
 
 @router.post("/brokers/{broker_id}/set_default", summary="Use this account by default", responses=problems(401, 404))

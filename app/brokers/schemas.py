@@ -1,6 +1,7 @@
 """Shapes of the broker API. Keys go in and never come out."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
 
@@ -10,24 +11,32 @@ Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 Key = Annotated[SecretStr, Field(min_length=1, max_length=4000)]
 
 
+#: Play money a paper account starts with, and a fee as a fraction of what a fill brings in.
+PlayMoney = Annotated[Decimal, Field(gt=0, le=1_000_000_000, max_digits=18, decimal_places=8)]
+PaperFee = Annotated[Decimal, Field(ge=0, le=Decimal("0.1"), decimal_places=8)]
+
+
 class BrokerIn(BaseModel):
-    """A new broker account."""
+    """A new broker account. A paper account needs no keys; the `paper_` fields are for it alone."""
 
     model_config = ConfigDict(extra="forbid")
 
     exchange: str = Field(max_length=40)
     name: Name
     description: str = Field("", max_length=500)
-    api_key: Key
-    api_secret: Key
+    api_key: Key | None = None
+    api_secret: Key | None = None
     api_password: Key | None = None
     subaccount_name: str | None = Field(None, max_length=100)
     is_testnet: bool = False
     is_default: bool = False
+    paper_balance_usdt: PlayMoney | None = None
+    paper_maker_fee: PaperFee | None = None
+    paper_taker_fee: PaperFee | None = None
 
 
 class BrokerPatch(BaseModel):
-    """Changes to a broker account; keys that are left out stay as they are."""
+    """Changes to a broker account; what is left out stays as it is."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -37,6 +46,8 @@ class BrokerPatch(BaseModel):
     api_secret: Key | None = None
     api_password: Key | None = None
     is_active: bool | None = None
+    paper_maker_fee: PaperFee | None = None
+    paper_taker_fee: PaperFee | None = None
 
 
 class BrokerOut(BaseModel):
@@ -52,6 +63,7 @@ class BrokerOut(BaseModel):
     subaccount_name: str | None
     is_default: bool
     is_testnet: bool
+    is_paper: bool
     is_active: bool
     paused_reason: str | None
     last_connection_test: datetime | None
@@ -92,6 +104,7 @@ class ExchangeOut(BaseModel):
 
     id: str
     name: str
+    needs_keys: bool
     needs_password: bool
     has_testnet: bool
 

@@ -21,20 +21,23 @@ from app.core.ids import new_id
 from app.core.tenancy import owned
 from app.domain.instruments import plain
 from app.errors import BrokerNotFound, Conflict, ExchangeError, InvalidInput, NameTaken
-from app.exchanges.catalogue import EXCHANGES
+from app.exchanges.catalogue import EXCHANGES, PAPER
+from app.exchanges.paper.records import Terms
+from app.exchanges.paper.store import change_fees, open_account
 from app.exchanges.port import Balance
 
 log = structlog.get_logger(__name__)
 
 _HINT: Final = 4
 _TOLD: Final = 4
+_CREDENTIALS: Final = {"api_key": "an API key", "api_secret": "the key's secret", "api_password": "the key's passphrase as well"}
 
 
 async def create_broker(session: AsyncSession, vault: Vault, user_id: UUID, given: BrokerIn) -> Broker:
     """Store a new account; the first one of a user becomes the default.
 
     Raises:
-        InvalidInput: an unknown exchange, a missing password, a testnet that does not exist.
+        InvalidInput: an unknown exchange, missing credentials, a testnet that does not exist, play money for a real account.
         NameTaken: the user already has an account of that name.
     """
     exchange = EXCHANGES.get(given.exchange)
@@ -42,8 +45,10 @@ async def create_broker(session: AsyncSession, vault: Vault, user_id: UUID, give
         raise InvalidInput(
             f"{given.exchange} is not an exchange Aristobot knows; choose one of {', '.join(sorted(EXCHANGES))}", field="exchange"
         )
-    if "api_password" in exchange.required_credentials and given.api_password is None:
-        raise InvalidInput(f"{exchange.name} needs the key's passphrase as well", field="api_password")
+    for field, words in _CREDENTIALS.items():
+        if field in exchange.required_credentials and getattr(given, field) is None:
+            raise InvalidInput(f"{exchange.name} needs {words}", field=field)
+    terms = _paper_terms(given)
     if given.is_testnet and not exchange.has_testnet:
         raise InvalidInput(f"{exchange.name} offers no testnet", field="is_testnet")
     others = (await session.scalars(owned(Broker, user_id).where(Broker.removed_at.is_(None)))).all()
@@ -61,11 +66,25 @@ async def create_broker(session: AsyncSession, vault: Vault, user_id: UUID, give
         is_testnet=given.is_testnet,
         is_default=is_default,
     )
-    _set_keys(vault, broker, given.api_key.get_secret_value(), given.api_secret.get_secret_value(), _revealed(given.api_password))
+    if given.api_key is not None and given.api_secret is not None and not broker.is_paper:
+        _set_keys(vault, broker, given.api_key.get_secret_value(), given.api_secret.get_secret_value(), _revealed(given.api_password))
     session.add(broker)
     await _flush(session, given.name)
+    if terms is not None:
+        await open_account(session, user_id, broker_id, terms)
     await session.refresh(broker)
     return broker
+
+
+def _paper_terms(given: BrokerIn) -> Terms | None:
+    """Return the terms of a paper account, None for every other."""
+    named = {"balance_usdt": given.paper_balance_usdt, "maker_fee": given.paper_maker_fee, "taker_fee": given.paper_taker_fee}
+    wished = {name: value for name, value in named.items() if value is not None}
+    if given.exchange == PAPER:
+        return Terms(**wished)
+    if wished:
+        raise InvalidInput("play money and its fees are for a paper account only", field=f"paper_{next(iter(wished))}")
+    return None
 
 
 async def change_broker(session: AsyncSession, vault: Vault, user_id: UUID, broker_id: UUID, changes: BrokerPatch) -> Broker:
@@ -73,7 +92,7 @@ async def change_broker(session: AsyncSession, vault: Vault, user_id: UUID, brok
 
     Raises:
         BrokerNotFound: no such account of this user.
-        InvalidInput: a new key without its secret, or the other way round.
+        InvalidInput: a new key without its secret, or the other way round; keys for a paper account, or fees for a real one.
         NameTaken: the name is in use.
     """
     broker = await get_broker(session, user_id, broker_id)
@@ -82,12 +101,24 @@ async def change_broker(session: AsyncSession, vault: Vault, user_id: UUID, brok
             setattr(broker, name, value)
     if (changes.api_key is None) is not (changes.api_secret is None):
         raise InvalidInput("give the key and its secret together", field="api_secret" if changes.api_secret is None else "api_key")
+    await _change_fees(session, broker, changes)
     if changes.api_key is not None and changes.api_secret is not None:
+        if broker.is_paper:
+            raise InvalidInput("a paper account has no keys", field="api_key")
         _set_keys(vault, broker, changes.api_key.get_secret_value(), changes.api_secret.get_secret_value(), _revealed(changes.api_password))
     if changes.api_key is not None or changes.is_active:
         broker.paused_reason = None
     await _flush(session, broker.name)
     return broker
+
+
+async def _change_fees(session: AsyncSession, broker: Broker, changes: BrokerPatch) -> None:
+    fees = {"maker_fee": changes.paper_maker_fee, "taker_fee": changes.paper_taker_fee}
+    if all(fee is None for fee in fees.values()):
+        return
+    if not broker.is_paper:
+        raise InvalidInput("only a paper account's fees can be set; the exchange sets the others", field="paper_taker_fee")
+    await change_fees(session, broker.user_id, broker.id, **fees)
 
 
 def _revealed(value: object) -> str | None:

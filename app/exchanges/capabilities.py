@@ -49,6 +49,9 @@ _TRAILING: Final = frozenset({OrderType.TRAILING_STOP})
 
 #: Source of every line: the golden requests in tests/exchanges/wire.
 _TABLE: Final[dict[str, Capabilities]] = {
+    "paper": Capabilities(
+        order_types=frozenset(OrderType), market_buy_by_quote=True, has_oco=True, has_replace=True, has_fence=True, trades_by_id=True
+    ),
     "binance": Capabilities(
         order_types=_BASIC | _STOPS | _TRAILING,
         market_buy_by_quote=True,

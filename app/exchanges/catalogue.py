@@ -14,12 +14,15 @@ class Venue:
     has_testnet: bool = False
 
 
+#: The venue that exists only here: real prices, play money, no keys.
+PAPER: Final = "paper"
 _WITH_PASSWORD: Final = ("api_key", "api_secret", "api_password")
 
-#: The mission's venues. Any other exchange that ccxt knows works too; `Registry.describe` tells what it needs.
+#: The mission's venues, the newcomer's first. Any other exchange that ccxt knows works too; `Registry.describe` tells what it needs.
 EXCHANGES: Final[dict[str, Venue]] = {
     venue.id: venue
     for venue in (
+        Venue(id=PAPER, name="Paper trading", required_credentials=()),
         Venue(id="binance", name="Binance", has_testnet=True),
         Venue(id="binanceus", name="Binance US"),
         Venue(id="kraken", name="Kraken"),

@@ -176,7 +176,8 @@ class Heartbeat:
         if symbol is None:
             return
         self._status.heard()
-        self._announcer.quote(self._quotes.put(symbol, at=self._clock.now(), bid=event.bid, ask=event.ask))
+        quantities = {"bid_quantity": event.bid_quantity, "ask_quantity": event.ask_quantity}
+        self._announcer.quote(self._quotes.put(symbol, at=self._clock.now(), bid=event.bid, ask=event.ask, **quantities))
 
     def _take_kline(self, event: KlineEvent) -> None:
         symbol = self._markets.get(event.market)

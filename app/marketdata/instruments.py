@@ -53,12 +53,16 @@ _READ_SQL: Final = f"SELECT {', '.join(_RULES)} FROM instruments WHERE exchange 
 
 
 class InstrumentBook:
-    """The instruments of each exchange. Read from the table at first use, and from the exchange when the table has none."""
+    """The instruments of each exchange. Read from the table at first use, and from the exchange when the table has none.
 
-    def __init__(self, database: Database, registry: Registry, *, clock: Clock) -> None:
+    `same_as` names exchanges that trade another one's instruments by its rules.
+    """
+
+    def __init__(self, database: Database, registry: Registry, *, clock: Clock, same_as: Mapping[str, str] | None = None) -> None:
         self._database = database
         self._registry = registry
         self._clock = clock
+        self._same_as = dict(same_as or {})
         self._books: dict[str, Mapping[str, Instrument]] = {}
 
     async def all(self, exchange: str) -> Mapping[str, Instrument]:
@@ -67,6 +71,7 @@ class InstrumentBook:
         Raises:
             ExchangeError: nothing is stored yet and the exchange cannot be asked.
         """
+        exchange = self._same_as.get(exchange, exchange)
         if exchange not in self._books:
             stored = await self._read(exchange)
             if stored:
@@ -77,7 +82,7 @@ class InstrumentBook:
 
     def cached(self, exchange: str, symbol: str) -> Instrument | None:
         """Return the rules of a unified symbol without waiting, or None when its exchange was not loaded yet."""
-        return self._books.get(exchange, {}).get(symbol)
+        return self._books.get(self._same_as.get(exchange, exchange), {}).get(symbol)
 
     async def get(self, exchange: str, symbol: str) -> Instrument | None:
         """Return the rules of a unified symbol, or None when it is not listed. Raises as `all`."""
@@ -105,6 +110,7 @@ class InstrumentBook:
         Raises:
             ExchangeError: the exchange cannot be asked; what is known stays.
         """
+        exchange = self._same_as.get(exchange, exchange)
         listings = await self._registry.listings(exchange, is_testnet=is_testnet, max_age_s=max_age_s)
         now = self._clock.now()
         async with self._database.raw_transaction() as connection:

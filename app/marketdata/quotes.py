@@ -1,6 +1,7 @@
 """The latest prices of one exchange, in memory."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -8,7 +9,7 @@ from decimal import Decimal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
-    """Prices in quote per base. `received_at_s` is monotonic; `at` is for people."""
+    """Prices in quote per base, quantities in base units. `received_at_s` is monotonic; `at` is for people."""
 
     symbol: str
     bid: Decimal | None
@@ -16,6 +17,8 @@ class Quote:
     last: Decimal | None
     at: datetime
     received_at_s: float
+    bid_quantity: Decimal | None = None
+    ask_quantity: Decimal | None = None
 
     @property
     def age_s(self) -> float:
@@ -29,6 +32,11 @@ class Quotes:
     def __init__(self, exchange: str) -> None:
         self.exchange = exchange
         self._quotes: dict[str, Quote] = {}
+        self._listeners: list[Callable[[Quote], None]] = []
+
+    def listen(self, listener: Callable[[Quote], None]) -> None:
+        """Call `listener` with every quote from now on, in the reader of the feed: it must not wait."""
+        self._listeners.append(listener)
 
     def latest(self, symbol: str, *, max_age_s: float | None = None) -> Quote | None:
         """Return the latest prices, or None when there are none or they are older than `max_age_s` seconds."""
@@ -38,7 +46,15 @@ class Quotes:
         return quote
 
     def put(
-        self, symbol: str, *, at: datetime, bid: Decimal | None = None, ask: Decimal | None = None, last: Decimal | None = None
+        self,
+        symbol: str,
+        *,
+        at: datetime,
+        bid: Decimal | None = None,
+        ask: Decimal | None = None,
+        last: Decimal | None = None,
+        bid_quantity: Decimal | None = None,
+        ask_quantity: Decimal | None = None,
     ) -> Quote:
         """Keep what is given; what is not given stays as it was."""
         known = self._quotes.get(symbol)
@@ -49,6 +65,10 @@ class Quotes:
             last=last if last is not None or known is None else known.last,
             at=at,
             received_at_s=time.monotonic(),
+            bid_quantity=bid_quantity if bid is not None or known is None else known.bid_quantity,
+            ask_quantity=ask_quantity if ask is not None or known is None else known.ask_quantity,
         )
         self._quotes[symbol] = quote
+        for listener in self._listeners:
+            listener(quote)
         return quote

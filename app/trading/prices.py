@@ -1,5 +1,6 @@
 """What the market would pay now, from the live feed. A price that is too old is no price."""
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
@@ -9,14 +10,15 @@ _MAX_AGE_S: Final = 15.0
 
 
 class FeedPrices:
-    """The heartbeat's quotes as trading asks for them."""
+    """The heartbeat's quotes as trading asks for them, for its venue and for those of `also` that have the same prices."""
 
-    def __init__(self, quotes: Quotes) -> None:
+    def __init__(self, quotes: Quotes, *, also: Iterable[str] = ()) -> None:
         self._quotes = quotes
+        self._exchanges = frozenset({quotes.exchange, *also})
 
     def reference_price(self, exchange: str, symbol: str, *, is_buy: bool) -> Decimal | None:
         """Return the ask for a buy and the bid for a sell, else the last price; None when the feed is silent or does not watch it."""
-        if exchange != self._quotes.exchange:
+        if exchange not in self._exchanges:
             return None
         quote = self._quotes.latest(symbol, max_age_s=_MAX_AGE_S)
         if quote is None:
@@ -25,7 +27,7 @@ class FeedPrices:
 
     def last_price(self, exchange: str, symbol: str) -> Decimal | None:
         """Return the price of the last trade, in quote per base; None as in `reference_price`."""
-        if exchange != self._quotes.exchange:
+        if exchange not in self._exchanges:
             return None
         quote = self._quotes.latest(symbol, max_age_s=_MAX_AGE_S)
         return None if quote is None else quote.last

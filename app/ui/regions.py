@@ -242,6 +242,7 @@ class Regions:
             is_default=account.is_default,
             is_testnet=account.is_testnet,
             is_simulated=self.is_simulated(account),
+            is_paper=account.is_paper,
             is_active=account.is_active,
             disabled_reason=account.paused_reason or "",
         )

@@ -86,6 +86,8 @@ def _environment(request: Request, accounts: list[Broker]) -> Environment:
     default = next((account for account in accounts if account.is_default), None)
     if default is not None and default.is_testnet:
         return "testnet"
+    if default is not None and default.is_paper:
+        return "paper"
     is_binance = default is None or default.exchange == "binance"
     return "simulated" if is_binance and request.app.state.settings.is_simulated else "live"
 

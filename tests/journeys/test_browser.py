@@ -119,6 +119,7 @@ async def test_a_broker_account_is_added_tested_and_deleted_in_the_page(browser:
         await open_dashboard(watched, trader)
         await page.goto(f"{trader.server.url}/brokers")
         await page.click(".page-head button[commandfor=broker-dialog]")
+        await page.select_option("#broker-exchange", "binance")
         await page.fill("#broker-name", "My play account")
         await page.fill("#broker-api_key", trader.api_key)
         await page.fill("#broker-api_secret", trader.api_secret)

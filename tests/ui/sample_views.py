@@ -235,7 +235,7 @@ def broker_form(**changes: object) -> views.BrokerForm:
 
 
 def brokers(*, language: str = "en") -> views.BrokersView:
-    """Three accounts: fine, broken, untested."""
+    """Four accounts: fine, broken, untested, paper."""
     rows = (
         views.BrokerRow(
             id="b1",
@@ -265,6 +265,9 @@ def brokers(*, language: str = "en") -> views.BrokersView:
             exchange_name="Emulator",
             is_simulated=True,
             test=views.TestResult(broker_id="b3"),
+        ),
+        views.BrokerRow(
+            id="b4", name="Practice", exchange="paper", exchange_name="Paper trading", is_paper=True, test=views.TestResult(broker_id="b4")
         ),
     )
     return views.BrokersView(shell=shell(page="brokers", language=language), form=broker_form(), brokers=views.Region(rows=rows))
@@ -367,6 +370,7 @@ def fragments() -> dict[str, object]:
         "fragments/brokers/_brokers.html": broker_page.brokers,
         "fragments/brokers/_broker_card.html": broker_page.brokers.rows[0],
         "fragments/brokers/_broker_delete.html": broker_page.brokers.rows[0],
+        "fragments/brokers/_broker_reset.html": broker_page.brokers.rows[0],
         "fragments/brokers/_broker_form.html": broker_form(errors={"": "Not saved.", "name": "That name is taken."}),
         "fragments/brokers/_broker_test_result.html": broker_page.brokers.rows[0].test,
     }

@@ -1,6 +1,8 @@
 """Broker accounts."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Form, Request
@@ -9,11 +11,11 @@ from starlette.responses import Response
 
 from app.accounts.dependencies import CurrentUser
 from app.brokers import service
-from app.brokers.router import remove
+from app.brokers.router import begin_anew, remove
 from app.brokers.schemas import BrokerIn
 from app.core.i18n import gettext, use_language
 from app.errors import AppError
-from app.exchanges.catalogue import EXCHANGES
+from app.exchanges.catalogue import EXCHANGES, PAPER, Venue
 from app.ui.regions import test_result
 from app.ui.surroundings import fragment, page, reader_of, regions_of, shell_of, templating_of
 from app.ui.templating import ToastLevel
@@ -25,17 +27,27 @@ _FORM = "fragments/brokers/_broker_form.html"
 _LIST = "fragments/brokers/_brokers.html"
 
 
-def _form(*, exchange: str = "binance", name: str = "", description: str = "", errors: dict[str, str] | None = None) -> BrokerForm:
-    choices = tuple(Choice(value=key, label=venue.name) for key, venue in EXCHANGES.items())
-    return BrokerForm(exchanges=choices, exchange=exchange, name=name, description=description, errors=errors or {})
+def _form(
+    *, exchange: str = PAPER, name: str = "", description: str = "", paper_balance: str = "", errors: dict[str, str] | None = None
+) -> BrokerForm:
+    """The form; the newcomer's choice comes first."""
+    choices = tuple(Choice(value=key, label=_label(key, venue)) for key, venue in EXCHANGES.items())
+    return BrokerForm(
+        exchanges=choices, exchange=exchange, name=name, description=description, paper_balance=paper_balance, errors=errors or {}
+    )
+
+
+def _label(exchange: str, venue: Venue) -> str:
+    return gettext("Paper trading — no keys needed") if exchange == PAPER else venue.name
 
 
 @router.get("/brokers")
 async def show_brokers(request: Request, principal: CurrentUser) -> Response:
     """All accounts, and the form for another."""
-    view = BrokersView(
-        shell=await shell_of(request, principal, page="brokers"), form=_form(), brokers=await regions_of(request, principal).brokers()
-    )
+    shell = await shell_of(request, principal, page="brokers")
+    with use_language(shell.reader.language):
+        form = _form()
+    view = BrokersView(shell=shell, form=form, brokers=await regions_of(request, principal).brokers())
     return page(request, "pages/brokers/brokers.html", view)
 
 
@@ -50,9 +62,12 @@ async def add_broker(
     api_secret: Annotated[str, Form()] = "",
     api_password: Annotated[str, Form()] = "",
     is_testnet: Annotated[str, Form()] = "",
+    paper_balance_usdt: Annotated[str, Form()] = "",
 ) -> Response:
     """Store the account; a field that cannot be used comes back with its sentence."""
     state = request.app.state
+    keys = {"api_key": api_key, "api_secret": api_secret, "api_password": api_password}
+    again = partial(_form, exchange=exchange, name=name, description=description, paper_balance=paper_balance_usdt)
     with use_language(reader_of(request, principal).language):
         try:
             given = BrokerIn.model_validate(
@@ -60,29 +75,36 @@ async def add_broker(
                     "exchange": exchange,
                     "name": name,
                     "description": description,
-                    "api_key": api_key,
-                    "api_secret": api_secret,
-                    "api_password": api_password or None,
-                    "is_testnet": is_testnet == "true",
+                    **_only_what_fits(exchange, keys, paper_balance_usdt=paper_balance_usdt.strip(), is_testnet=is_testnet == "true"),
                 }
             )
             async with state.database.transaction() as session:
                 await service.create_broker(session, state.vault, principal.user_id, given)
         except ValidationError as error:
-            errors = {str(item["loc"][0]): gettext("This field is needed.") for item in error.errors()}
             return fragment(
-                request, principal, _FORM, _form(exchange=exchange, name=name, description=description, errors=errors), status=422
+                request, principal, _FORM, again(errors={str(item["loc"][0]): _sentence(item) for item in error.errors()}), status=422
             )
         except AppError as error:
-            errors = {error.field or "": error.message}
-            return fragment(
-                request, principal, _FORM, _form(exchange=exchange, name=name, description=description, errors=errors), status=422
-            )
+            return fragment(request, principal, _FORM, again(errors={error.field or "": error.message}), status=422)
         reader = reader_of(request, principal)
         accounts = await regions_of(request, principal).brokers()
-        partial = templating_of(request).partial(_LIST, accounts, target="brokers", reader=reader, swap="outerHTML")
+        cards = templating_of(request).partial(_LIST, accounts, target="brokers", reader=reader, swap="outerHTML")
         words = gettext("The account is stored. Test its connection.")
-    return fragment(request, principal, _FORM, _form(), toast=("success", words), close_dialog="broker-dialog", partials=partial)
+        form = _form()
+    return fragment(request, principal, _FORM, form, toast=("success", words), close_dialog="broker-dialog", partials=cards)
+
+
+def _only_what_fits(exchange: str, keys: dict[str, str], *, paper_balance_usdt: str, is_testnet: bool) -> dict[str, object]:
+    """A form has all fields at once, whatever the exchange; of those that are hidden for it nothing is sent on."""
+    if exchange == PAPER:
+        return {"paper_balance_usdt": paper_balance_usdt or None}
+    return {**{name: value or None for name, value in keys.items()}, "is_testnet": is_testnet}
+
+
+def _sentence(item: Mapping[str, Any]) -> str:
+    if item["loc"][0] == "paper_balance_usdt":
+        return gettext("The balance must be a number above 0 and at most 1,000,000,000, with at most 8 decimals.")
+    return gettext("This field is needed.")
 
 
 @router.post("/brokers/{broker_id}/test")
@@ -93,6 +115,15 @@ async def test_broker(request: Request, principal: CurrentUser, broker_id: UUID)
     async with state.database.transaction() as session:
         account = await service.get_broker(session, principal.user_id, broker_id)
     return fragment(request, principal, "fragments/brokers/_broker_test_result.html", test_result(account))
+
+
+@router.post("/brokers/{broker_id}/reset")
+async def reset_broker(request: Request, principal: CurrentUser, broker_id: UUID) -> Response:
+    """Begin a paper account anew."""
+    await begin_anew(request, principal.user_id, broker_id)
+    with use_language(reader_of(request, principal).language):
+        words = gettext("The paper account has its starting balance again.")
+    return fragment(request, principal, _LIST, await regions_of(request, principal).brokers(), toast=("success", words))
 
 
 @router.post("/brokers/{broker_id}/delete")

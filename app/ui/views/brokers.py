@@ -35,6 +35,7 @@ class BrokerRow:
     is_default: bool = False
     is_testnet: bool = False
     is_simulated: bool = False
+    is_paper: bool = False
     is_active: bool = True
     disabled_reason: str = ""
 
@@ -51,6 +52,7 @@ class BrokerForm:
     name: str = ""
     description: str = ""
     is_testnet: bool = False
+    paper_balance: str = ""
     errors: dict[str, str] = field(default_factory=dict)
 
 

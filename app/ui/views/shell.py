@@ -17,7 +17,7 @@ Theme = Literal["dark", "light"]
 UpDown = Literal["neon", "cvd"]
 
 
-Environment = Literal["live", "testnet", "simulated"]
+Environment = Literal["live", "testnet", "simulated", "paper"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
