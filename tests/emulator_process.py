@@ -12,7 +12,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from email.message import Message
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -24,10 +25,11 @@ MINUTE_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP answer with its JSON document."""
+    """An HTTP answer with its JSON document; the names of its headers are in lower case."""
 
     status: int
     document: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class EmulatorProcess:
@@ -102,10 +104,10 @@ class EmulatorProcess:
         request = urllib.request.Request(self.url + path, data=body, method=method, headers=dict(headers or {}))
         try:
             with urllib.request.urlopen(request, timeout=10) as response:
-                return Reply(response.status, json.loads(response.read()))
+                return Reply(response.status, json.loads(response.read()), _lowered(response.headers))
         except urllib.error.HTTPError as error:
             with error:
-                return Reply(error.code, json.loads(error.read()))
+                return Reply(error.code, json.loads(error.read()), _lowered(error.headers))
 
     def get(self, path: str, **params: str | int) -> Any:
         """Return the document of a public GET."""
@@ -146,6 +148,10 @@ class EmulatorProcess:
         """Show these offers, (price, quantity) with the best first, instead of the market's own."""
         self.control("POST", "/_depth", {"symbol": symbol, "bids": bids, "asks": asks})
 
+    def set_limits(self, **limits: float | None) -> None:
+        """Change limits; what is not named stays."""
+        self.control("POST", "/_limits", limits)
+
     def state(self) -> Any:
         """Return `GET /_state`."""
         return self.control("GET", "/_state")
@@ -155,18 +161,25 @@ class EmulatorProcess:
         return self.control("GET", "/_orders")
 
 
+def _lowered(headers: Message) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedClient:
-    """A bare signed client, to send what ccxt would refuse to send."""
+    """A bare signed client, to send what ccxt would refuse to send. `ip` is the address it claims, its own if None."""
 
     emulator: EmulatorProcess
     api_key: str
     api_secret: str
+    ip: str | None = None
 
     def call(self, method: str, path: str, params: Mapping[str, object] | None = None, *, timestamp: int | None = None) -> Reply:
         """Send a signed request; POST puts the parameters into the body. `timestamp` in ms replaces the present."""
         text = signed_text(self.api_secret, params or {}, timestamp=timestamp)
         headers = {"X-MBX-APIKEY": self.api_key, "Content-Type": "application/x-www-form-urlencoded"}
+        if self.ip is not None:
+            headers["X-Emulated-IP"] = self.ip
         if method == "POST":
             return self.emulator.request(method, path, body=text.encode(), headers=headers)
         return self.emulator.request(method, f"{path}?{text}", headers=headers)

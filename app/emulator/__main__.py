@@ -15,6 +15,7 @@ from app.domain.candles import to_milliseconds
 from app.domain.fees import FeeRates
 from app.emulator.clock import read_clock_mode
 from app.emulator.config import EmulatorConfig, GeneratedSymbol
+from app.emulator.limits import LimitSettings
 from app.emulator.server import run
 from app.errors import ConfigError
 
@@ -23,6 +24,15 @@ if sys.platform == "win32":
 else:
     from uvloop import new_event_loop
 
+_LIMITS = (
+    ("weight-limit", "request weight an IP may use in a minute"),
+    ("raw-limit", "requests an IP may send in five minutes"),
+    ("order-limit-10s", "unfilled orders an account may place in ten seconds"),
+    ("order-limit-1d", "unfilled orders an account may place in a day"),
+    ("connection-limit", "websocket connections an IP may open in five minutes"),
+    ("message-limit", "frames a websocket client may send in a second"),
+)
+
 
 def read_arguments(arguments: list[str]) -> EmulatorConfig:
     """Return the configuration a command line asks for.
@@ -30,6 +40,53 @@ def read_arguments(arguments: list[str]) -> EmulatorConfig:
     Raises:
         ConfigError: a value cannot be used.
     """
+    given = _parser().parse_args(arguments)
+    return EmulatorConfig(
+        host=given.host,
+        port=given.port,
+        replay=tuple(given.replay),
+        symbol=given.symbol,
+        generate=tuple(given.generate),
+        seed=given.seed,
+        speed=given.speed,
+        history_minutes=given.history,
+        start_at_ms=given.start_at,
+        is_shifted=not given.no_shift,
+        is_paused=given.paused,
+        state_file=given.state,
+        fees=FeeRates(maker=given.maker_fee, taker=given.taker_fee),
+        parent_pid=given.parent_pid,
+        ping_interval_s=given.ping_interval,
+        pong_timeout_s=given.pong_timeout,
+        clock=read_clock_mode(given.clock),
+        connection_lifetime_s=given.connection_lifetime,
+        journal_capacity=given.journal,
+        limits=LimitSettings(
+            weight_1m=given.weight_limit,
+            raw_requests_5m=given.raw_limit,
+            orders_10s=given.order_limit_10s,
+            orders_1d=given.order_limit_1d,
+            connections_5m=given.connection_limit,
+            ban_after=given.ban_after,
+        ),
+        message_limit=given.message_limit,
+    )
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run the command and return its exit code: 2 for a configuration that cannot be used."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    try:
+        config = read_arguments(arguments)
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(run(config, on_ready=_announce))
+    except (ConfigError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m app.emulator", description="A Binance Spot exchange on loopback, with a market of its own."
     )
@@ -58,42 +115,11 @@ def read_arguments(arguments: list[str]) -> EmulatorConfig:
     parser.add_argument(
         "--connection-lifetime", type=float, default=24 * 3600.0, metavar="SECONDS", help="after which a websocket connection is cut"
     )
+    for name, meaning in _LIMITS:
+        parser.add_argument(f"--{name}", type=int, metavar="COUNT", help=meaning)
+    parser.add_argument("--ban-after", type=int, default=10, metavar="COUNT", help="refusals in a minute after which an IP is banned")
     parser.add_argument("--journal", type=int, default=100_000, metavar="COUNT", help="requests to remember for GET /_log")
-    given = parser.parse_args(arguments)
-    return EmulatorConfig(
-        host=given.host,
-        port=given.port,
-        replay=tuple(given.replay),
-        symbol=given.symbol,
-        generate=tuple(given.generate),
-        seed=given.seed,
-        speed=given.speed,
-        history_minutes=given.history,
-        start_at_ms=given.start_at,
-        is_shifted=not given.no_shift,
-        is_paused=given.paused,
-        state_file=given.state,
-        fees=FeeRates(maker=given.maker_fee, taker=given.taker_fee),
-        parent_pid=given.parent_pid,
-        ping_interval_s=given.ping_interval,
-        pong_timeout_s=given.pong_timeout,
-        clock=read_clock_mode(given.clock),
-        connection_lifetime_s=given.connection_lifetime,
-        journal_capacity=given.journal,
-    )
-
-
-def run_command(arguments: list[str]) -> int:
-    """Run the command and return its exit code: 2 for a configuration that cannot be used."""
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    try:
-        config = read_arguments(arguments)
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(run(config, on_ready=_announce))
-    except (ConfigError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    return 0
+    return parser
 
 
 def _announce(url: str) -> None:

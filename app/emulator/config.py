@@ -7,6 +7,7 @@ from pathlib import Path
 
 from app.domain.fees import FeeRates
 from app.emulator.clock import REAL_CLOCK, ClockMode
+from app.emulator.limits import NO_LIMITS, LimitSettings
 from app.errors import ConfigError
 
 
@@ -31,7 +32,8 @@ class EmulatorConfig:
     the source's own time. With `is_shifted` the market is moved by whole minutes to the present. `port` 0 takes a free one. `is_paused`
     lets the market of a fresh start stand still. With a virtual `clock` everything stands until it is moved; it begins at the present, or
     without `is_shifted` at the source's own time, which makes a run repeatable. A connection is cut after `connection_lifetime_s`.
-    The last `journal_capacity` requests are remembered.
+    The last `journal_capacity` requests are remembered. A websocket client that sends more than `message_limit` frames a second is
+    disconnected.
 
     Raises:
         ConfigError: a value cannot be used; above all a host that others on the network could reach.
@@ -56,6 +58,8 @@ class EmulatorConfig:
     clock: ClockMode = REAL_CLOCK
     connection_lifetime_s: float = 24 * 3600.0
     journal_capacity: int = 100_000
+    limits: LimitSettings = NO_LIMITS
+    message_limit: int | None = None
 
     def __post_init__(self) -> None:
         if not is_loopback(self.host):

@@ -8,6 +8,7 @@ from app.emulator import rendering
 from app.emulator.bars import MINUTE_MS
 from app.emulator.control_http import guarded, read_amount, read_document, reply
 from app.emulator.fault_rules import INSTANT_FAULTS, read_rule
+from app.emulator.limits import changed_settings
 from app.emulator.venue import Venue
 from app.errors import InvalidInput, NotFound
 
@@ -27,6 +28,9 @@ def add_control_routes(router: web.UrlDispatcher, venue: Venue) -> None:
         ("DELETE", "/_fault", control.clear_faults),
         ("GET", "/_log", control.log),
         ("DELETE", "/_log", control.clear_log),
+        ("GET", "/_limits", control.limits),
+        ("POST", "/_limits", control.set_limits),
+        ("DELETE", "/_limits", control.forget_usage),
         ("POST", "/_pause", control.pause),
         ("POST", "/_resume", control.resume),
         ("POST", "/_advance", control.advance),
@@ -125,6 +129,29 @@ class _Control:
     async def clear_log(self, _request: web.Request) -> web.Response:
         self._venue.journal.clear()
         return reply([])
+
+    async def limits(self, _request: web.Request) -> web.Response:
+        sockets = self._venue.sockets
+        usage = self._venue.limits.describe_usage()
+        return reply({**usage, "message_limit": sockets.message_limit, "connection_lifetime_s": sockets.lifetime_s})
+
+    async def set_limits(self, request: web.Request) -> web.Response:
+        """Change some limits; what is not named stays."""
+        document = await read_document(request)
+        limits, sockets = self._venue.limits, self._venue.sockets
+        message_limit = document.pop("message_limit", sockets.message_limit)
+        lifetime_s = document.pop("connection_lifetime_s", sockets.lifetime_s)
+        if message_limit is not None and (not isinstance(message_limit, int) or isinstance(message_limit, bool) or message_limit < 1):
+            raise InvalidInput(f"message_limit cannot be {message_limit!r}", field="message_limit")
+        if not isinstance(lifetime_s, int | float) or isinstance(lifetime_s, bool) or lifetime_s <= 0:
+            raise InvalidInput(f"connection_lifetime_s cannot be {lifetime_s!r}", field="connection_lifetime_s")
+        limits.settings = changed_settings(limits.settings, document)
+        sockets.message_limit, sockets.lifetime_s = message_limit, float(lifetime_s)
+        return await self.limits(request)
+
+    async def forget_usage(self, request: web.Request) -> web.Response:
+        self._venue.limits.forget()
+        return await self.limits(request)
 
     async def pause(self, _request: web.Request) -> web.Response:
         self._venue.clock.pause()

@@ -45,11 +45,12 @@ LASTING_FAULTS: Mapping[str, frozenset[str]] = {
     "user_events": _WHEN | {"mode"},
     "hide_orders": _WHEN | _ORDERS | {"delay_ms"},
     "clock_skew": _WHEN | {"clock_skew_ms"},
+    "ban": frozenset({"at", "ip", "code", "retry_after"}),
 }
 INSTANT_FAULTS: Mapping[str, frozenset[str]] = {
-    "ws_close": frozenset({"at"}),
-    "close_code": frozenset({"at", "code"}),
-    "shutdown": frozenset({"at", "code", "delay_ms"}),
+    "ws_close": frozenset({"at", "on"}),
+    "close_code": frozenset({"at", "on", "code"}),
+    "shutdown": frozenset({"at", "on", "code", "delay_ms"}),
 }
 KINDS: Mapping[str, frozenset[str]] = {**REQUEST_FAULTS, **CANDLE_FAULTS, **LASTING_FAULTS, **INSTANT_FAULTS}
 
@@ -57,6 +58,8 @@ _TIMEOUT = {"code": -1007, "msg": "Timeout waiting for response from backend ser
 _LASTING_MS = 10_000
 _LONGEST_MS = LARGEST_SKEW_MS
 _LONGEST_DELAY_MS = 600_000
+_BAN_MS = 120_000
+_FIRST_CLOSE_CODE, _LAST_CLOSE_CODE = 1000, 4999
 _MOST = 1_000_000
 _PLACES = {
     "order": ("POST", "/api/v3/order"),
@@ -83,6 +86,8 @@ class FaultRule:
     client_order_id_prefix: str = ""
     api_key: str = "*"
     stream: str = "*"
+    ip: str = "*"
+    on: str = "all"
     index: int | None = None
     at_ms: int | None = None
     for_ms: int | None = None
@@ -93,7 +98,7 @@ class FaultRule:
     status: int = 504
     body: object = field(default_factory=_TIMEOUT.copy)
     headers: Mapping[str, str] = field(default_factory=dict)
-    code: int = 1001
+    code: int | None = None
     clock_skew_ms: int = 0
     executed: bool = False
     mode: Mapping[str, float] = field(default_factory=dict)
@@ -112,7 +117,10 @@ def read_rule(document: Mapping[str, Any]) -> FaultRule:
     read: dict[str, Any] = {target: value for name, text in given.items() for target, value in _READERS[name](name, text).items()}
     if "index" in read and (do not in REQUEST_FAULTS or given.keys() & {"method", "path", "skip"}):
         raise InvalidInput("at counts requests only of a fault of requests, and goes with neither method nor path nor skip", field="at")
-    if do in LASTING_FAULTS:
+    _check_code(do, read.get("code"))
+    if do == "ban":
+        read.setdefault("for_ms", _BAN_MS)
+    elif do in LASTING_FAULTS:
         read.setdefault("for_ms", _LASTING_MS)
     elif "for_ms" not in read and read.get("p", 1.0) == 1.0:
         read.setdefault("times", 1)
@@ -120,6 +128,15 @@ def read_rule(document: Mapping[str, Any]) -> FaultRule:
         # Without a delay orders of any age are hidden.
         read.setdefault("delay_ms", 0)
     return FaultRule(do=do, **read)
+
+
+def _check_code(do: str, code: int | None) -> None:
+    if code is None:
+        return
+    if do == "ban" and code not in (418, 429):
+        raise InvalidInput(f"code of a ban must be 418 or 429, was {code}", field="code")
+    if do != "ban" and not _FIRST_CLOSE_CODE <= code <= _LAST_CLOSE_CODE:
+        raise InvalidInput(f"code of a closed connection must be {_FIRST_CLOSE_CODE} to {_LAST_CLOSE_CODE}, was {code}", field="code")
 
 
 def _given(do: str, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,8 +186,8 @@ def _text(name: str, value: object) -> dict[str, object]:
     return {name: value}
 
 
-def _whole(smallest: int, largest: int) -> Callable[[str, object], dict[str, object]]:
-    def read(name: str, value: object) -> dict[str, object]:
+def _whole(smallest: int, largest: int) -> Callable[[str, object], dict[str, int]]:
+    def read(name: str, value: object) -> dict[str, int]:
         if not isinstance(value, int) or isinstance(value, bool) or not smallest <= value <= largest:
             raise _refuse(name, value)
         return {name: value}
@@ -206,6 +223,16 @@ def _for(name: str, value: object) -> dict[str, object]:
     return {"for_ms": for_ms}
 
 
+def _retry_after(name: str, value: object) -> dict[str, object]:
+    return {"for_ms": _whole(1, _LONGEST_MS // 1000)(name, value)[name] * 1000}
+
+
+def _on(name: str, value: object) -> dict[str, object]:
+    if value not in ("all", "streams", "api"):
+        raise InvalidInput(f"{name} must be all, streams or api, was {value!r}", field=name)
+    return {name: value}
+
+
 def _at(name: str, value: object) -> dict[str, object]:
     match = _PLACE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
@@ -219,7 +246,7 @@ def _at(name: str, value: object) -> dict[str, object]:
     return {"method": method, "path": path, "index": int(match["index"])}
 
 
-_READERS: Mapping[str, Callable[[str, object], dict[str, object]]] = {
+_READERS: Mapping[str, Callable[[str, object], Mapping[str, object]]] = {
     "method": _text,
     "path": _text,
     "symbol": _text,
@@ -235,7 +262,10 @@ _READERS: Mapping[str, Callable[[str, object], dict[str, object]]] = {
     "status": _whole(200, 599),
     "body": lambda name, value: {name: value},
     "headers": _headers,
-    "code": _whole(1000, 4999),
+    "code": _whole(400, _LAST_CLOSE_CODE),
+    "ip": _text,
+    "on": _on,
+    "retry_after": _retry_after,
     "clock_skew_ms": _whole(-LARGEST_SKEW_MS, LARGEST_SKEW_MS),
     "executed": _flag,
     "mode": lambda name, value: {name: read_event_modes(name, value)},

@@ -10,7 +10,8 @@ Streams: `ws_close` breaks every connection now · `close_code` closes each with
 later · `ws_silent` keeps them open and answering pings but sends nothing · `reorder` swaps neighbouring messages · `late_close`,
 `duplicate_close`, `revised_close`, `missing_close` for closed candles · `user_events` lets order reports come twice, swapped or not.
 
-The venue: `hide_orders` denies orders it has accepted · `clock_skew` tells a wrong time and judges signatures by it.
+The venue: `hide_orders` denies orders it has accepted · `clock_skew` tells a wrong time and judges signatures by it · `ban` refuses
+everything for a while.
 """
 
 from collections.abc import Callable
@@ -23,8 +24,9 @@ from app.emulator.clock import MarketClock
 from app.emulator.event_faults import EventFaults
 from app.emulator.fault_rules import CANDLE_FAULTS, REQUEST_FAULTS, FaultRule
 from app.emulator.ledger import OrderRecord
+from app.emulator.limits import ForcedBan, Limits
 from app.emulator.requests import Received
-from app.emulator.sockets import Sockets
+from app.emulator.sockets import ABNORMAL, GOING_AWAY, Sockets
 from app.emulator.stream_faults import StreamFaults
 from app.emulator.timeline import Timeline
 
@@ -40,6 +42,7 @@ class Faults:
     timeline: Timeline
     clock: MarketClock
     sockets: Sockets
+    limits: Limits
     started_ms: int
     streams: StreamFaults
     user_events: EventFaults[Any]
@@ -117,16 +120,19 @@ class Faults:
             self.user_events.start(rule.mode)
         elif rule.do == "clock_skew":
             self.clock.skew_ms = rule.clock_skew_ms
+        elif rule.do == "ban":
+            self.limits.force(_ban(rule, now=self.clock.wall.now()))
         else:
             self._instant(rule)()
             self._end(active)
 
     def _instant(self, rule: FaultRule) -> Callable[[], None]:
+        code = rule.code if rule.code is not None else GOING_AWAY
         if rule.do == "ws_close":
-            return self.sockets.abort_all
+            return lambda: self.sockets.close(ABNORMAL, on=rule.on)
         if rule.do == "close_code":
-            return lambda: self.sockets.close_all(rule.code)
-        return lambda: self.sockets.shut_down(after_ms=rule.delay_ms, code=rule.code)
+            return lambda: self.sockets.close(code, on=rule.on)
+        return lambda: self.sockets.shut_down(after_ms=rule.delay_ms, code=code, on=rule.on)
 
     def _end(self, active: ActiveFault) -> None:
         self._rules.pop(active.number, None)
@@ -143,6 +149,12 @@ class Faults:
             self.user_events.stop()
         if active.rule.do == "clock_skew" and not self._has("clock_skew"):
             self.clock.skew_ms = 0
+        if active.rule.do == "ban" and not self._has("ban"):
+            self.limits.force(None)
 
     def _has(self, do: str) -> bool:
         return any(active.rule.do == do and not active.is_waiting for active in self._rules.values())
+
+
+def _ban(rule: FaultRule, *, now: int) -> ForcedBan:
+    return ForcedBan(rule.code or 418, now + (rule.for_ms or 0), None if rule.ip == "*" else rule.ip)

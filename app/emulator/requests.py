@@ -40,6 +40,11 @@ class Received:
         return next((self.given[name] for name in _CLIENT_IDS if name in self.given), None)
 
 
+def ip_of(request: web.Request) -> str:
+    """Return who counts as the sender: the client's address, or the one it claims in X-Emulated-IP so that a test can be many."""
+    return request.headers.get("X-Emulated-IP") or request.remote or ""
+
+
 def read_request(request: web.Request, raw: bytes, *, received_ns: int) -> Received:
     """Return the parts of a request whose body is `raw`."""
     query, body = request.rel_url.raw_query_string, raw.decode("utf-8", "replace")
@@ -58,6 +63,6 @@ def read_request(request: web.Request, raw: bytes, *, received_ns: int) -> Recei
         given=given,
         malformed=malformed,
         api_key=headers.get("X-MBX-APIKEY"),
-        ip=headers.get("X-Emulated-IP") or request.remote or "",
+        ip=ip_of(request),
         received_ns=received_ns,
     )

@@ -35,12 +35,7 @@ def exchange_info(venue: Venue, call: Call) -> object:
     return {
         "timezone": "UTC",
         "serverTime": venue.clock.wall_now(),
-        "rateLimits": [
-            {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000},
-            {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": 100},
-            {"rateLimitType": "ORDERS", "interval": "DAY", "intervalNum": 1, "limit": 200000},
-            {"rateLimitType": "RAW_REQUESTS", "interval": "MINUTE", "intervalNum": 5, "limit": 61000},
-        ],
+        "rateLimits": venue.limits.describe(),
         "exchangeFilters": [],
         "symbols": [market.rules.describe() for market in markets],
     }

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from urllib.parse import unquote
 
@@ -12,7 +12,7 @@ import orjson
 import structlog
 from aiohttp import web
 
-from app.emulator import rest_market, rest_trade, signature
+from app.emulator import rest_limits, rest_market, rest_trade, signature
 from app.emulator.calls import Call, SignedCall
 from app.emulator.config import EmulatorConfig
 from app.emulator.control import add_control_routes
@@ -20,13 +20,17 @@ from app.emulator.control_market import add_market_control_routes
 from app.emulator.errors import VenueError
 from app.emulator.fault_actions import apply_fault, hang_up
 from app.emulator.journal import Entry
-from app.emulator.requests import Received, read_request
+from app.emulator.limits import LimitExceeded
+from app.emulator.requests import Received, ip_of, read_request
 from app.emulator.venue import Venue, build_venue, keep_state, save_state
+from app.emulator.weights import API_CONNECT, is_free_on_success, orders_of, weight_of
 
 log = structlog.get_logger(__name__)
 
 _PARENT_POLL_S = 0.5
 _MAX_BODY = 64 * 1024
+
+SocketHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 PUBLIC: dict[tuple[str, str], Callable[[Venue, Call], object]] = {
     ("GET", "/api/v3/ping"): rest_market.ping,
@@ -52,6 +56,7 @@ SIGNED: dict[tuple[str, str], Callable[[Venue, SignedCall], object]] = {
     ("GET", "/api/v3/allOrders"): rest_trade.all_orders,
     ("GET", "/api/v3/myTrades"): rest_trade.my_trades,
     ("GET", "/api/v3/account"): rest_trade.account,
+    ("GET", "/api/v3/rateLimit/order"): rest_limits.order_counts,
     ("GET", "/sapi/v1/asset/tradeFee"): rest_trade.trade_fee,
 }
 
@@ -74,6 +79,8 @@ def build_app(venue: Venue) -> web.Application:
         if faulty is None:
             return hang_up(request)
         entry.status = faulty.status
+        if not faulty.prepared:
+            _tell_weight(venue, faulty, received.ip)
         return faulty
 
     async def combined(request: web.Request) -> web.StreamResponse:
@@ -89,21 +96,55 @@ def build_app(venue: Venue) -> web.Application:
 
     add_control_routes(app.router, venue)
     add_market_control_routes(app.router, venue)
-    app.router.add_get("/ws-api/v3", ws_api)
-    app.router.add_get("/stream", combined)
-    app.router.add_get("/ws", raw_streams)
-    app.router.add_get("/ws/{names:.*}", raw_streams)
+    app.router.add_get("/ws-api/v3", _admitted(venue, ws_api, weight=API_CONNECT))
+    app.router.add_get("/stream", _admitted(venue, combined))
+    app.router.add_get("/ws", _admitted(venue, raw_streams))
+    app.router.add_get("/ws/{names:.*}", _admitted(venue, raw_streams))
     app.router.add_route("*", "/{path:.*}", rest)
     return app
 
 
 def _answer(venue: Venue, received: Received, entry: Entry) -> web.Response:
+    limits, weight = venue.limits, weight_of(received.key, received.given)
     try:
-        document = _execute(venue, received)
+        limits.admit(received.ip, weight)
+        response = _json(_execute(venue, received), status=200)
     except VenueError as error:
-        return _json({"code": error.code, "msg": error.message}, status=error.status)
-    entry.is_executed = True
-    return _json(document, status=200)
+        response = _refusal(error)
+    else:
+        entry.is_executed = True
+        if is_free_on_success(received.key):
+            limits.give_back(received.ip, weight)
+        if orders_of(received.key):
+            ten_seconds, day = limits.order_counts(received.api_key or "")
+            response.headers["X-MBX-ORDER-COUNT-10S"], response.headers["X-MBX-ORDER-COUNT-1D"] = str(ten_seconds), str(day)
+    _tell_weight(venue, response, received.ip)
+    return response
+
+
+def _tell_weight(venue: Venue, response: web.StreamResponse, ip: str) -> None:
+    used = str(venue.limits.used_weight(ip))
+    response.headers["X-MBX-USED-WEIGHT"] = response.headers["X-MBX-USED-WEIGHT-1M"] = used
+
+
+def _refusal(error: VenueError) -> web.Response:
+    response = _json({"code": error.code, "msg": error.message}, status=error.status)
+    if isinstance(error, LimitExceeded):
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    return response
+
+
+def _admitted(venue: Venue, serve: SocketHandler, *, weight: int = 0) -> SocketHandler:
+    """Let `serve` have only the handshakes of those who may connect."""
+
+    async def admitted(request: web.Request) -> web.StreamResponse:
+        try:
+            venue.limits.admit_connection(ip_of(request), weight)
+        except VenueError as error:
+            return _refusal(error)
+        return await serve(request)
+
+    return admitted
 
 
 def _execute(venue: Venue, received: Received) -> object:
@@ -115,7 +156,15 @@ def _execute(venue: Venue, received: Received) -> object:
     signed = SIGNED.get(received.key)
     if signed is None:
         raise VenueError(-1000, f"This venue has no {received.method} {received.path}.", status=404)
-    return signed(venue, _authenticate(venue, received))
+    call, orders = _authenticate(venue, received), orders_of(received.key)
+    if not orders:
+        return signed(venue, call)
+    venue.limits.admit_orders(call.account.api_key, orders)
+    try:
+        return signed(venue, call)
+    except VenueError:
+        venue.limits.give_back_orders(call.account.api_key, orders)
+        raise
 
 
 def _authenticate(venue: Venue, received: Received) -> SignedCall:

@@ -12,6 +12,7 @@ import orjson
 import structlog
 from aiohttp import WSMsgType, web
 
+from app.emulator.requests import ip_of
 from app.emulator.timeline import Timeline
 
 log = structlog.get_logger(__name__)
@@ -34,13 +35,16 @@ class _Close:
 class Connection:
     """One client. `is_combined` and `is_api` say how an event that belongs to no request is wrapped."""
 
-    def __init__(self, transport: asyncio.Transport | None, *, is_combined: bool, is_api: bool = False) -> None:
+    def __init__(self, transport: asyncio.Transport | None, *, ip: str, is_combined: bool, is_api: bool = False) -> None:
+        self.ip = ip
         self.is_combined = is_combined
         self.is_api = is_api
         self.last_pong = time.monotonic()
         self._transport = transport
         self._outbox: asyncio.Queue[str | _Close] = asyncio.Queue()
         self._is_over = False
+        self.is_closing = False
+        """Whether a closing handshake is on its way."""
 
     def send(self, text: str) -> None:
         """Queue a message. A client that is too slow is disconnected."""
@@ -57,12 +61,12 @@ class Connection:
         if code == ABNORMAL:
             self.abort()
         elif not self._is_over:
-            self._is_over = True
+            self._is_over = self.is_closing = True
             self._outbox.put_nowait(_Close(code))
 
     def abort(self) -> None:
         """Break the connection without a closing handshake."""
-        self._is_over = True
+        self._is_over, self.is_closing = True, False
         if self._transport is not None:
             self._transport.abort()
 
@@ -77,7 +81,14 @@ class Sockets:
     """All websocket connections of a venue, those for market streams and those for the websocket API."""
 
     def __init__(
-        self, timeline: Timeline, *, now_ms: Callable[[], int], ping_interval_s: float, pong_timeout_s: float, lifetime_s: float
+        self,
+        timeline: Timeline,
+        *,
+        now_ms: Callable[[], int],
+        ping_interval_s: float,
+        pong_timeout_s: float,
+        lifetime_s: float,
+        message_limit: int | None = None,
     ) -> None:
         self._timeline = timeline
         self._now_ms = now_ms
@@ -86,7 +97,7 @@ class Sockets:
         self._connections: set[Connection] = set()
         self.lifetime_s = lifetime_s
         """How old a connection may become that is opened from now on."""
-        self.message_limit: int | None = None
+        self.message_limit = message_limit
         """How many frames a client may send in a second, pings and pongs counted; the documented number is 5. None sets no limit."""
 
     @property
@@ -116,7 +127,7 @@ class Sockets:
         """
         socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=64 * 1024, timeout=1.0)
         await socket.prepare(request)
-        connection = Connection(request.transport, is_combined=is_combined, is_api=is_api)
+        connection = Connection(request.transport, ip=ip_of(request), is_combined=is_combined, is_api=is_api)
         self._connections.add(connection)
         cut = self._timeline.call_after(int(self.lifetime_s * 1000), lambda: self._cut(connection))
         on_open(connection)
@@ -125,7 +136,8 @@ class Sockets:
                 pump = group.create_task(connection.pump(socket), name="socket-send")
                 pinger = group.create_task(self._ping(connection, socket), name="socket-ping")
                 await self._receive(connection, socket, on_text)
-                pump.cancel()
+                if not connection.is_closing:
+                    pump.cancel()
                 pinger.cancel()
         except* ConnectionError:
             log.debug("a stream client went away")
@@ -137,24 +149,29 @@ class Sockets:
 
     def abort_all(self) -> None:
         """Break every connection without a closing handshake."""
-        for connection in tuple(self._connections):
-            self._connections.discard(connection)
-            connection.abort()
+        self.close(ABNORMAL)
 
-    def close_all(self, code: int) -> None:
-        """Close every connection with a code; 1006 breaks them."""
-        if code == ABNORMAL:
-            self.abort_all()
-        for connection in tuple(self._connections):
+    def abort_api(self, ip: str | None) -> None:
+        """Break the connections to the websocket API from one IP or all, as a ban does."""
+        for connection in self._chosen("api"):
+            if ip in (None, connection.ip):
+                self._connections.discard(connection)
+                connection.abort()
+
+    def close(self, code: int, *, on: str = "all") -> None:
+        """Close connections with a code: all of them, or those of the `api` or for `streams` only; 1006 breaks them."""
+        for connection in self._chosen(on):
+            if code == ABNORMAL:
+                self._connections.discard(connection)
             connection.close(code)
 
-    def shut_down(self, *, after_ms: int, code: int) -> None:
-        """Tell every client that the server is about to go, and close its connection later; those who come afterwards stay."""
+    def shut_down(self, *, after_ms: int, code: int, on: str = "all") -> None:
+        """Tell clients that the server is about to go, and close their connections later; those who come afterwards stay."""
         event = {"e": "serverShutdown", "E": self._now_ms()}
         raw = orjson.dumps(event).decode()
         combined = orjson.dumps({"stream": "!serverShutdown", "data": event}).decode()
         wrapped = orjson.dumps({"event": event}).decode()
-        told = tuple(self._connections)
+        told = self._chosen(on)
         for connection in told:
             connection.send(wrapped if connection.is_api else combined if connection.is_combined else raw)
 
@@ -163,6 +180,9 @@ class Sockets:
                 connection.close(code)
 
         self._timeline.call_after(after_ms, close_told)
+
+    def _chosen(self, on: str) -> tuple[Connection, ...]:
+        return tuple(connection for connection in self._connections if on == "all" or connection.is_api == (on == "api"))
 
     def _cut(self, connection: Connection) -> None:
         log.info("a connection has reached its age and is cut", lifetime_s=self.lifetime_s)

@@ -17,6 +17,7 @@ from app.emulator.faults import Faults
 from app.emulator.feed import Feed
 from app.emulator.filters import SymbolRules, rules_for
 from app.emulator.journal import Journal
+from app.emulator.limits import Limits
 from app.emulator.market import SymbolMarket
 from app.emulator.snapshot import MarketMark, Snapshots, accounts_of, current_mark, market_mark, watermarks_of
 from app.emulator.sockets import Sockets
@@ -49,6 +50,7 @@ class Venue:
     feed: Feed
     faults: Faults
     journal: Journal
+    limits: Limits
     shift_ms: int
     seed: int
     snapshots: Snapshots | None
@@ -72,19 +74,16 @@ def build_venue(config: EmulatorConfig) -> Venue:
     markets = {rules.symbol: SymbolMarket(rules, source, shift_ms=shift_ms, start_ms=clock.now()) for rules, source in listed}
     exchange = Exchange(markets, fees=config.fees, wall_ms=clock.wall_now)
     timeline = Timeline(clock.wall)
-    sockets = Sockets(
-        timeline,
-        now_ms=clock.wall_now,
-        ping_interval_s=config.ping_interval_s,
-        pong_timeout_s=config.pong_timeout_s,
-        lifetime_s=config.connection_lifetime_s,
-    )
+    sockets = _sockets(config, timeline, clock)
+    limits = Limits(config.limits, now_ms=clock.wall.now, told_ms=clock.wall_now, on_ban=sockets.abort_api)
+    exchange.listeners.append(limits.hear)
     stream_faults = StreamFaults(timeline, seed=seed)
     faults = Faults(
         seed=seed,
         timeline=timeline,
         clock=clock,
         sockets=sockets,
+        limits=limits,
         started_ms=clock.wall.now(),
         streams=stream_faults,
         user_events=EventFaults(f"{seed}:user-events"),
@@ -104,10 +103,11 @@ def build_venue(config: EmulatorConfig) -> Venue:
         sockets=sockets,
         hub=hub,
         users=users,
-        ws_api=WsApi(exchange, clock, users),
+        ws_api=WsApi(exchange, clock, users, limits),
         feed=feed,
         faults=faults,
         journal=Journal(config.journal_capacity),
+        limits=limits,
         shift_ms=shift_ms,
         seed=seed,
         snapshots=snapshots,
@@ -145,6 +145,17 @@ def save_state(venue: Venue) -> None:
 def _document(venue: Venue) -> bytes:
     mark = current_mark(venue.clock, shift_ms=venue.shift_ms, seed=venue.seed, matched_to_ms=venue.feed.matched_to_ms)
     return venue.snapshots.encode(venue.exchange, mark) if venue.snapshots is not None else b""
+
+
+def _sockets(config: EmulatorConfig, timeline: Timeline, clock: MarketClock) -> Sockets:
+    return Sockets(
+        timeline,
+        now_ms=clock.wall_now,
+        ping_interval_s=config.ping_interval_s,
+        pong_timeout_s=config.pong_timeout_s,
+        lifetime_s=config.connection_lifetime_s,
+        message_limit=config.message_limit,
+    )
 
 
 def _restore(exchange: Exchange, feed: Feed, document: Mapping[str, Any], *, matched_to_ms: int) -> None:

@@ -4,7 +4,7 @@ Orders are placed over REST here; this is the part of the API that user data nee
 web-socket-api.md "Request format", "Response format" and "User Data Stream requests".
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
@@ -15,8 +15,10 @@ from app.emulator.clock import MarketClock
 from app.emulator.errors import VenueError
 from app.emulator.exchange import Exchange
 from app.emulator.ledger import Account
+from app.emulator.limits import LimitExceeded, Limits
 from app.emulator.sockets import Connection, Sockets
 from app.emulator.user_stream import UserSessions
+from app.emulator.weights import api_weight_of
 
 Json = dict[str, Any]
 _SUBSCRIBE: Final = "userDataStream.subscribe.signature"
@@ -26,10 +28,11 @@ _RATE_LIMITS: Final = "returnRateLimits"
 class WsApi:
     """Answers the requests of one venue's websocket API."""
 
-    def __init__(self, exchange: Exchange, clock: MarketClock, users: UserSessions) -> None:
+    def __init__(self, exchange: Exchange, clock: MarketClock, users: UserSessions, limits: Limits) -> None:
         self._exchange = exchange
         self._clock = clock
         self._users = users
+        self._limits = limits
         self._methods: dict[str, Callable[[Connection, Json], object]] = {
             "ping": self._ping,
             "time": self._time,
@@ -55,19 +58,27 @@ class WsApi:
         except orjson.JSONDecodeError:
             request = None
         if not isinstance(request, dict):
-            connection.send(_failed(None, VenueError(-1135, "Invalid JSON Request")))
-            return
-        identity = request.get("id")
+            request = {}
+        answer: Json = {"id": request.get("id")}
         try:
-            result = self._result(connection, request)
+            answer |= {"status": 200, "result": self._result(connection, request)}
         except VenueError as error:
-            connection.send(_failed(identity, error))
-            return
-        connection.send(orjson.dumps({"id": identity, "status": 200, "result": result}).decode())
+            answer |= {"status": error.status, "error": self._failure(error)}
+        parameters = request.get("params")
+        if not isinstance(parameters, dict) or parameters.get(_RATE_LIMITS) is not False:
+            answer["rateLimits"] = self._limits.describe_weight(connection.ip)
+        connection.send(orjson.dumps(answer).decode())
         self._users.tell_endings(connection)
+
+    def _failure(self, error: VenueError) -> Json:
+        failure: Json = {"code": error.code, "msg": error.message}
+        if isinstance(error, LimitExceeded):
+            failure["data"] = {"serverTime": self._clock.wall_now(), "retryAfter": error.until_ms}
+        return failure
 
     def _result(self, connection: Connection, request: Json) -> object:
         method, parameters = request.get("method"), request.get("params", {})
+        self._limits.admit(connection.ip, api_weight_of(str(method).removeprefix("v3/")))
         if "id" not in request or not isinstance(request["id"], int | str | None) or not isinstance(parameters, dict):
             raise VenueError(-1135, "Invalid JSON Request")
         known = self._methods.get(str(method).removeprefix("v3/"))
@@ -125,8 +136,3 @@ def _text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
-
-
-def _failed(identity: object, error: VenueError) -> str:
-    failure: Mapping[str, object] = {"id": identity, "status": error.status, "error": {"code": error.code, "msg": error.message}}
-    return orjson.dumps(failure).decode()
