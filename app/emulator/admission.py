@@ -4,18 +4,19 @@ First the filters of the symbol, which look at the order alone (-1013), then wha
 is checked against the first before the old order is canceled and against the second after.
 """
 
+from collections.abc import Iterable
 from decimal import Decimal
 
 from app.domain.enums import Side
 from app.domain.matching import is_marketable, is_triggered, take
 from app.emulator.errors import VenueError
-from app.emulator.ledger import ZERO, Account, NewOrder, book_order
+from app.emulator.ledger import ZERO, Account, NewOrder, OrderRecord, book_order, unit_reserve
 from app.emulator.market import SymbolMarket
 
 INSUFFICIENT = "Account has insufficient balance for requested action."
 
 
-def check_filters(request: NewOrder, market: SymbolMarket) -> None:
+def check_filters(request: NewOrder | OrderRecord, market: SymbolMarket) -> None:
     """Refuse an order that breaks a trading rule of its symbol.
 
     Raises:
@@ -33,7 +34,7 @@ def check_filters(request: NewOrder, market: SymbolMarket) -> None:
         rules.check_quantity(request.quantity)
         if not request.price:
             rules.check_market_quantity(request.quantity)
-    rules.check_notional(request.notional or request.quantity * request.unit_reserve(last_price), is_market=is_market)
+    rules.check_notional(request.notional or request.quantity * unit_reserve(request, last_price), is_market=is_market)
 
 
 def check_matching(request: NewOrder, account: Account, market: SymbolMarket) -> None:
@@ -44,7 +45,17 @@ def check_matching(request: NewOrder, account: Account, market: SymbolMarket) ->
     """
     check_client_id(request, account)
     check_prices(request, market)
-    asset, needed = cost(request, market)
+    check_funds((request,), account, market)
+
+
+def check_funds(requests: Iterable[NewOrder | OrderRecord], account: Account, market: SymbolMarket) -> None:
+    """Refuse orders of one side that the account cannot pay; of several only one will ever fill.
+
+    Raises:
+        VenueError: -2010, or what `cost` raises.
+    """
+    needs = [cost(request, market) for request in requests]
+    asset, needed = max(needs, key=lambda need: need[1])
     if account.balance(asset).free < needed:
         raise VenueError.rejected(INSUFFICIENT)
 
@@ -59,7 +70,7 @@ def check_client_id(request: NewOrder, account: Account) -> None:
         raise VenueError.rejected("Duplicate order sent.")
 
 
-def check_prices(request: NewOrder, market: SymbolMarket) -> None:
+def check_prices(request: NewOrder | OrderRecord, market: SymbolMarket) -> None:
     """Refuse a stop that would trigger and a maker that would take at once.
 
     Raises:
@@ -72,7 +83,7 @@ def check_prices(request: NewOrder, market: SymbolMarket) -> None:
         raise VenueError.rejected("Order would immediately match and take.")
 
 
-def cost(request: NewOrder, market: SymbolMarket) -> tuple[str, Decimal]:
+def cost(request: NewOrder | OrderRecord, market: SymbolMarket) -> tuple[str, Decimal]:
     """Return the asset an order pays with and how much of it must be free.
 
     Raises:
@@ -81,7 +92,7 @@ def cost(request: NewOrder, market: SymbolMarket) -> tuple[str, Decimal]:
     rules = market.rules
     asset = rules.quote if request.side is Side.BUY else rules.base
     if request.type != "MARKET":
-        return asset, request.quantity * request.unit_reserve(market.last_price) if request.side is Side.BUY else request.quantity
+        return asset, request.quantity * unit_reserve(request, market.last_price) if request.side is Side.BUY else request.quantity
     fills = take(book_order(request, 0), market.depth(), step_size=rules.step_size)
     if not fills:
         if request.notional:

@@ -1,14 +1,14 @@
-"""What the exchange tells those who listen: every change of an order, and the balances an event touched.
+"""What the exchange tells those who listen: every change of an order or an order list, and the balances an event touched.
 
 Listeners are called at once, in the order things happened, inside the event that caused it: they must be quick and must not raise.
 """
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from app.emulator.ledger import Account, Balance, Execution, OrderRecord
+from app.emulator.ledger import Account, Balance, Execution, OrderList, OrderRecord
 
 
 class ExecutionType(StrEnum):
@@ -49,7 +49,18 @@ class AccountChanged:
     time: int
 
 
-Change = OrderChange | AccountChanged
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListChange:
+    """An order list has started, has got new client ids (UPDATED) or is done. `orders` are copies, `time` in wall ms."""
+
+    api_key: str
+    order_list: OrderList
+    orders: tuple[OrderRecord, ...]
+    status_type: str
+    time: int
+
+
+Change = OrderChange | AccountChanged | ListChange
 Listener = Callable[[Change], None]
 
 
@@ -73,6 +84,14 @@ class Publisher:
                 api_key=order.api_key, order=shown, execution_type=execution_type, time=time, execution=execution, request_id=request_id
             )
         )
+
+    def order_list(self, order_list: OrderList, orders: Iterable[OrderRecord], status_type: str, *, time: int) -> None:
+        """Tell that an order list changed: EXEC_STARTED, UPDATED or ALL_DONE."""
+        if self.listeners:
+            shown = tuple(map(copy.copy, orders))
+            self._tell(
+                ListChange(api_key=order_list.api_key, order_list=copy.copy(order_list), orders=shown, status_type=status_type, time=time)
+            )
 
     def touch(self, api_key: str, *assets: str) -> None:
         """Note that the running event changed an account's balances of `assets`."""

@@ -12,8 +12,9 @@ from app.emulator.admission import check_filters, check_matching
 from app.emulator.bars import Trade
 from app.emulator.changes import ExecutionType
 from app.emulator.errors import VenueError
-from app.emulator.ledger import Account, Balance, NewOrder, OrderRecord, book_order
+from app.emulator.ledger import Account, Balance, NewList, NewOrder, OrderList, OrderRecord, book_order
 from app.emulator.market import SymbolMarket
+from app.emulator.order_lists import OrderLists
 from app.emulator.settlement import Settlement
 from app.emulator.state import ExchangeState
 
@@ -24,6 +25,7 @@ class Exchange(ExchangeState):
     def __init__(self, markets: Mapping[str, SymbolMarket], *, fees: FeeRates, wall_ms: Callable[[], int]) -> None:
         super().__init__(markets, fees=fees, wall_ms=wall_ms)
         self._settlement = Settlement(self)
+        self._lists = OrderLists(self, self._settlement)
         self._revoked: set[str] = set()
 
     def owner(self, api_key: str) -> Account:
@@ -79,25 +81,63 @@ class Exchange(ExchangeState):
         self.check(account, request)
         order = self._settlement.record(account, request, received_ns=received_ns)
         self._settlement.start(order, time=order.time)
-        self.publisher.flush(self.accounts, time=order.update_time)
+        self._conclude(time=order.update_time)
         return order
 
+    def place_list(self, account: Account, request: NewList, *, received_ns: int) -> tuple[OrderList, list[OrderRecord]]:
+        """Execute a new order list; see OrderLists.place.
+
+        Raises:
+            VenueError: -1121, -1013 with the filter's name, or -2010 with the reason.
+        """
+        order_list, orders = self._lists.place(account, request, received_ns=received_ns)
+        self._conclude(time=order_list.time)
+        return order_list, orders
+
     def cancel(self, order: OrderRecord, *, request_id: str | None = None) -> OrderRecord:
-        """Cancel an open order and give back what it locked; `request_id` is the client id of the request, if it has one.
+        """Cancel an open order, with its whole list if it is in one, and give back what it locked.
+
+        Args:
+            order: The order.
+            request_id: The client id of the request, if it has one.
 
         Raises:
             VenueError: -2011, it is not open.
         """
         if not order.is_open:
             raise VenueError.unknown_on_cancel()
+        if order.list_id >= 0:
+            self.cancel_list(self.accounts[order.api_key].lists[order.list_id], request_id=request_id or order.cancel_id)
+            return order
         self.engines[order.symbol].cancel(str(order.order_id))
         self._settlement.close(order, ExecutionType.CANCELED, time=self.wall_ms(), request_id=request_id or order.cancel_id)
-        self.publisher.flush(self.accounts, time=order.update_time)
+        self._conclude(time=order.update_time)
         return order
 
+    def cancel_list(self, order_list: OrderList, *, request_id: str) -> list[OrderRecord]:
+        """Cancel what is open of a list and return it; `request_id` is the client id of the request.
+
+        Raises:
+            VenueError: -2011, nothing is open.
+        """
+        canceled = self._lists.cancel(order_list, request_id=request_id)
+        self._conclude(time=canceled[0].update_time)
+        return canceled
+
     def cancel_all(self, account: Account, symbol: str | None = None) -> list[OrderRecord]:
-        """Cancel the account's open orders, of one symbol or all."""
-        return [self.cancel(order) for order in list(account.open_orders.values()) if symbol in (None, order.symbol)]
+        """Cancel the account's open orders, of one symbol or all; those of a list come one after the other."""
+        canceled: list[OrderRecord] = []
+        for order in list(account.open_orders.values()):
+            if order.is_open and symbol in (None, order.symbol):
+                if order.list_id >= 0:
+                    canceled.extend(self.cancel_list(account.lists[order.list_id], request_id=order.cancel_id))
+                else:
+                    canceled.append(self.cancel(order))
+        return canceled
+
+    def list_orders(self, order_list: OrderList) -> list[OrderRecord]:
+        """Return the orders of a list, in the order they are numbered."""
+        return [self.orders[order_id] for order_id in order_list.order_ids]
 
     def match(self, symbol: str, trade: Trade, *, time: int) -> None:
         """Let a public trade of the market fill and wake orders; `time` is what their fills are stamped with, wall ms."""
@@ -105,17 +145,32 @@ class Exchange(ExchangeState):
         if len(engine) > 0:
             outcome = engine.trade(TapePrint(price=trade.price, quantity=trade.quantity), self.markets[symbol].depth())
             self._settlement.apply(outcome, time=time)
-            self.publisher.flush(self.accounts, time=time)
+            self._conclude(time=time)
+
+    def _conclude(self, *, time: int) -> None:
+        self._lists.advance()
+        self.publisher.flush(self.accounts, time=time)
 
     def restore(
-        self, accounts: Iterable[Account], *, last_order_id: int, last_execution_id: int, watermarks: Mapping[int, Decimal]
+        self,
+        accounts: Iterable[Account],
+        *,
+        last_order_id: int,
+        last_execution_id: int,
+        last_list_id: int,
+        watermarks: Mapping[int, Decimal],
     ) -> None:
         """Take over what a snapshot held; open orders go back into the book in the order they came."""
         self.accounts = {account.api_key: account for account in accounts}
         self.orders = {order.order_id: order for account in self.accounts.values() for order in account.orders.values()}
-        self.last_order_id, self.last_execution_id = last_order_id, last_execution_id
+        self.last_order_id, self.last_execution_id, self.last_list_id = last_order_id, last_execution_id, last_list_id
+        for account in self.accounts.values():
+            for order_list in account.open_lists.values():
+                legs = [self.orders[order_id] for order_id in order_list.leg_ids]
+                if len(legs) > 1:
+                    self.pairs[str(order_list.list_id)] = legs
         for order in sorted(self.orders.values(), key=lambda order: (order.working_time, order.order_id)):
-            if order.is_open and order.symbol in self.engines:
+            if order.is_open and order.status != "PENDING_NEW" and order.symbol in self.engines:
                 self.engines[order.symbol].restore(
                     book_order(order, order.order_id, oco=order.oco),
                     remaining=order.remaining,

@@ -42,13 +42,6 @@ class NewOrder:
         """Whether it sleeps until the market reaches its trigger."""
         return _TYPES[self.type].waits
 
-    def unit_reserve(self, last_price: Decimal) -> Decimal:
-        """Return what a buy keeps back for each base unit, in quote units.
-
-        What a stop without limit will cost is not known before it triggers: it keeps back its stop price, or without one the last price.
-        """
-        return self.price or self.stop_price or last_price
-
 
 @dataclass(slots=True)
 class Balance:
@@ -152,6 +145,48 @@ class OrderRecord:
         return self.remaining * self.unit_reserve if self.side is Side.BUY else self.remaining
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewList:
+    """A checked request for an order list: the orders that wait for `working`, or without it go into the book at once.
+
+    Two of them exclude each other; the one that is a stop loss comes first.
+    """
+
+    client_id: str | None
+    working: NewOrder | None
+    legs: tuple[NewOrder, ...]
+
+    @property
+    def orders(self) -> tuple[NewOrder, ...]:
+        """All orders, in the order they are numbered."""
+        return self.legs if self.working is None else (self.working, *self.legs)
+
+
+@dataclass(slots=True, kw_only=True)
+class OrderList:
+    """Orders that depend on each other, by id. `working_id` is 0 for an OCO; times are wall ms."""
+
+    list_id: int
+    api_key: str
+    symbol: str
+    client_id: str
+    order_ids: list[int]
+    working_id: int
+    time: int
+    update_time: int
+    is_done: bool = False
+
+    @property
+    def contingency(self) -> str:
+        """OCO or OTO; a list whose pending orders exclude each other is an OTO, too."""
+        return "OTO" if self.working_id else "OCO"
+
+    @property
+    def leg_ids(self) -> list[int]:
+        """The orders that wait for the working one, or all when there is none."""
+        return [order_id for order_id in self.order_ids if order_id != self.working_id]
+
+
 @dataclass(slots=True, kw_only=True)
 class Account:
     """A key pair with balances and its own orders. Only keys that were made here are let in."""
@@ -164,6 +199,8 @@ class Account:
     by_client_id: dict[str, OrderRecord] = field(default_factory=dict)
     open_orders: dict[int, OrderRecord] = field(default_factory=dict)
     executions: dict[str, list[Execution]] = field(default_factory=dict)
+    lists: dict[int, OrderList] = field(default_factory=dict)
+    open_lists: dict[int, OrderList] = field(default_factory=dict)
 
     def balance(self, asset: str) -> Balance:
         """Return the balance of an asset, which may be nothing."""
@@ -181,11 +218,25 @@ class Account:
         if order.is_open:
             self.open_orders[order.order_id] = order
 
+    def keep_list(self, order_list: OrderList) -> None:
+        """Add an order list to the indexes."""
+        self.lists[order_list.list_id] = order_list
+        if not order_list.is_done:
+            self.open_lists[order_list.list_id] = order_list
+
     def lock(self, asset: str, amount: Decimal) -> None:
         """Move `amount` from free to locked; negative gives it back."""
         balance = self.balance(asset)
         balance.free -= amount
         balance.locked += amount
+
+
+def unit_reserve(order: NewOrder | OrderRecord, last_price: Decimal) -> Decimal:
+    """Return what a buy keeps back for each base unit, in quote units.
+
+    What a stop without limit will cost is not known before it triggers: it keeps back its stop price, or without one the last price.
+    """
+    return order.price or order.stop_price or last_price
 
 
 def book_order(order: NewOrder | OrderRecord, order_id: int, *, oco: str = "") -> BookOrder:

@@ -6,7 +6,7 @@ Source: Binance Spot API documentation, rest-api.md "New order".
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 
 from app.emulator import params, rendering
@@ -37,8 +37,26 @@ class Words:
 
     @property
     def all(self) -> frozenset[str]:
-        """Every name."""
-        return frozenset(getattr(self, name) for name in self.__slots__)
+        """Every name; an empty one stands for a field that cannot be given."""
+        return frozenset(name for name in (getattr(self, field.name) for field in fields(self)) if name)
+
+    @classmethod
+    def prefixed(cls, prefix: str, *, side: str | None = None, quantity: str | None = None) -> "Words":
+        """Return the names of a list's order: all with a prefix, but a side and a quantity may be shared. Notionals cannot be given."""
+        return cls(
+            type=f"{prefix}Type",
+            side=side or f"{prefix}Side",
+            quantity=quantity or f"{prefix}Quantity",
+            notional="",
+            price=f"{prefix}Price",
+            stop_price=f"{prefix}StopPrice",
+            trailing_delta=f"{prefix}TrailingDelta",
+            time_in_force=f"{prefix}TimeInForce",
+            client_order_id=f"{prefix}ClientOrderId",
+            iceberg=f"{prefix}IcebergQty",
+            strategy_id=f"{prefix}StrategyId",
+            strategy_type=f"{prefix}StrategyType",
+        )
 
 
 SINGLE = Words()
@@ -128,7 +146,9 @@ def _check_combination(given: Mapping[str, str], words: Words, kind: str) -> Non
     for field in ("time_in_force", "quantity", "notional", "price", "stop_price", "trailing_delta"):
         if field not in allowed and getattr(words, field) in given:
             raise VenueError.not_required(getattr(words, field))
-    if kind == "MARKET" and (words.quantity in given) == (words.notional in given):
+    if kind == "MARKET" and not words.notional:
+        params.required(given, words.quantity)
+    elif kind == "MARKET" and (words.quantity in given) == (words.notional in given):
         if words.quantity in given:
             raise VenueError.not_required(words.notional)
         raise _neither(words.quantity, words.notional)

@@ -104,6 +104,18 @@ def member(params: Mapping[str, str], name: str, allowed: Collection[str], *, ot
     return value
 
 
+def response_type(params: Mapping[str, str], *, otherwise: str) -> str:
+    """Return how much of a new order is to be told: ACK, RESULT or FULL.
+
+    Raises:
+        VenueError: -1100.
+    """
+    kind = params.get("newOrderRespType") or otherwise
+    if kind not in ("ACK", "RESULT", "FULL"):
+        raise VenueError.illegal_characters("newOrderRespType", "^(ACK|RESULT|FULL)$")
+    return kind
+
+
 def symbols(params: Mapping[str, str]) -> list[str] | None:
     """Return the list of a `symbols=["A","B"]` parameter, or None when it was not sent.
 

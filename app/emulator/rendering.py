@@ -3,6 +3,7 @@
 Source: examples in the Binance Spot API documentation, rest-api.md and web-socket-streams.md.
 """
 
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from app.domain.candles import Timeframe
@@ -11,7 +12,7 @@ from app.domain.fees import FeeRates
 from app.domain.matching import Level
 from app.emulator.bars import MINUTE_MS, PRINTS_PER_MINUTE, Bar, Trade
 from app.emulator.filters import eight
-from app.emulator.ledger import ZERO, Account, Execution, OrderRecord
+from app.emulator.ledger import ZERO, Account, Execution, OrderList, OrderRecord
 from app.emulator.market import DAY_MINUTES, SymbolMarket
 
 Json = dict[str, object]
@@ -71,6 +72,36 @@ def canceled_order(order: OrderRecord, new_client_order_id: str) -> Json:
     }
 
 
+def order_list(shown: OrderList, orders: Iterable[OrderRecord]) -> Json:
+    """Return an order list as GET /orderList, /openOrderList and /allOrderList show it."""
+    return {
+        "orderListId": shown.list_id,
+        "contingencyType": shown.contingency,
+        "listStatusType": "ALL_DONE" if shown.is_done else "EXEC_STARTED",
+        "listOrderStatus": "ALL_DONE" if shown.is_done else "EXECUTING",
+        "listClientOrderId": shown.client_id,
+        "transactionTime": shown.update_time,
+        "symbol": shown.symbol,
+        "orders": [{"symbol": order.symbol, "orderId": order.order_id, "clientOrderId": order.client_order_id} for order in orders],
+    }
+
+
+def placed_list(shown: OrderList, orders: Sequence[OrderRecord], response_type: str) -> Json:
+    """Return the answer to a new order list, its orders as they were before anything followed from it."""
+    return {
+        **order_list(shown, orders),
+        "listStatusType": "EXEC_STARTED",
+        "listOrderStatus": "EXECUTING",
+        "transactionTime": shown.time,
+        "orderReports": [new_order(order, response_type) for order in orders],
+    }
+
+
+def canceled_list(shown: OrderList, orders: Iterable[OrderRecord], canceled: Iterable[OrderRecord], request_id: str) -> Json:
+    """Return the answer to DELETE /orderList: the list, and the orders that were still open."""
+    return {**order_list(shown, orders), "orderReports": [canceled_order(order, request_id) for order in canceled]}
+
+
 def _conditional(order: OrderRecord) -> Json:
     """Return the fields that only some orders have."""
     found: Json = {}
@@ -101,13 +132,13 @@ def _order_core(order: OrderRecord) -> Json:
     }
 
 
-def my_trade(execution: Execution) -> Json:
-    """Return an execution as GET /myTrades shows it."""
+def my_trade(execution: Execution, *, list_id: int) -> Json:
+    """Return an execution as GET /myTrades shows it; `list_id` is that of its order."""
     return {
         "symbol": execution.symbol,
         "id": execution.id,
         "orderId": execution.order_id,
-        "orderListId": -1,
+        "orderListId": list_id,
         "price": eight(execution.price),
         "qty": eight(execution.quantity),
         "quoteQty": eight(execution.quote_quantity),

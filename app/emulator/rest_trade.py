@@ -3,7 +3,8 @@
 Source: Binance Spot API documentation, rest-api.md "Trading endpoints" and "Account endpoints".
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import groupby
 from typing import TypeVar
 
 from app.emulator import params, rendering
@@ -22,7 +23,7 @@ def place_order(venue: Venue, call: SignedCall) -> object:
     """POST /api/v3/order."""
     request = read_order(call.params)
     venue.exchange.market(request.symbol)
-    response_type = _response_type(call.params, request)
+    response_type = params.response_type(call.params, otherwise=default_response(request))
     order = venue.exchange.place(call.account, request, received_ns=call.received_ns)
     return rendering.new_order(order, response_type)
 
@@ -67,7 +68,7 @@ def cancel_open_orders(venue: Venue, call: SignedCall) -> object:
     canceled = venue.exchange.cancel_all(call.account, _symbol(venue, call))
     if not canceled:
         raise VenueError.unknown_on_cancel()
-    return [rendering.canceled_order(order, order.cancel_id) for order in canceled]
+    return [_canceled(venue, orders) for _, orders in groupby(canceled, key=_list_or_order)]
 
 
 def all_orders(venue: Venue, call: SignedCall) -> object:
@@ -97,7 +98,8 @@ def my_trades(venue: Venue, call: SignedCall) -> object:
         and start <= execution.time <= end
         and not venue.faults.hides(call.account.orders[execution.order_id])
     ]
-    return [rendering.my_trade(execution) for execution in _page(found, call.params, is_ascending=first_id is not None or start > 0)]
+    page = _page(found, call.params, is_ascending=first_id is not None or start > 0)
+    return [rendering.my_trade(execution, list_id=call.account.orders[execution.order_id].list_id) for execution in page]
 
 
 def account(venue: Venue, call: SignedCall) -> object:
@@ -112,11 +114,23 @@ def trade_fee(venue: Venue, call: SignedCall) -> object:
     return [{"symbol": symbol, "makerCommission": eight(fees.maker), "takerCommission": eight(fees.taker)} for symbol in symbols]
 
 
-def _response_type(given: Mapping[str, str], request: NewOrder) -> str:
-    kind = given.get("newOrderRespType") or ("FULL" if request.type in ("MARKET", "LIMIT") else "ACK")
-    if kind not in ("ACK", "RESULT", "FULL"):
-        raise VenueError.illegal_characters("newOrderRespType", "^(ACK|RESULT|FULL)$")
-    return kind
+def _list_or_order(order: OrderRecord) -> tuple[int, int]:
+    return (order.list_id, 0) if order.list_id >= 0 else (-1, order.order_id)
+
+
+def _canceled(venue: Venue, orders: Iterable[OrderRecord]) -> object:
+    """Render one canceled order, or all that were canceled of one list."""
+    canceled = list(orders)
+    first = canceled[0]
+    if first.list_id < 0:
+        return rendering.canceled_order(first, first.cancel_id)
+    order_list = venue.exchange.accounts[first.api_key].lists[first.list_id]
+    return rendering.canceled_list(order_list, venue.exchange.list_orders(order_list), canceled, first.cancel_id)
+
+
+def default_response(request: NewOrder) -> str:
+    """Return how much is told of a new order when nobody asks."""
+    return "FULL" if request.type in ("MARKET", "LIMIT") else "ACK"
 
 
 def _symbol(venue: Venue, call: SignedCall) -> str:

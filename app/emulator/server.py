@@ -12,7 +12,7 @@ import orjson
 import structlog
 from aiohttp import web
 
-from app.emulator import rest_limits, rest_market, rest_trade, signature
+from app.emulator import rest_limits, rest_lists, rest_market, rest_trade, signature
 from app.emulator.calls import Call, SignedCall
 from app.emulator.config import EmulatorConfig
 from app.emulator.control import add_control_routes
@@ -58,6 +58,14 @@ SIGNED: dict[tuple[str, str], Callable[[Venue, SignedCall], object]] = {
     ("GET", "/api/v3/account"): rest_trade.account,
     ("GET", "/api/v3/rateLimit/order"): rest_limits.order_counts,
     ("GET", "/sapi/v1/asset/tradeFee"): rest_trade.trade_fee,
+    ("POST", "/api/v3/orderList/oco"): rest_lists.place_oco,
+    ("POST", "/api/v3/orderList/oto"): rest_lists.place_oto,
+    ("POST", "/api/v3/orderList/otoco"): rest_lists.place_otoco,
+    ("POST", "/api/v3/order/oco"): rest_lists.place_old_oco,
+    ("GET", "/api/v3/orderList"): rest_lists.query_list,
+    ("DELETE", "/api/v3/orderList"): rest_lists.cancel_list,
+    ("GET", "/api/v3/openOrderList"): rest_lists.open_lists,
+    ("GET", "/api/v3/allOrderList"): rest_lists.all_lists,
 }
 
 

@@ -1,12 +1,13 @@
 """What happens to orders and balances once the matching engine has spoken: locks, fills, fees, endings."""
 
+from collections import deque
 from decimal import Decimal
 
 from app.domain.enums import Liquidity, Side
 from app.domain.fees import fee_on_received, received_amount
 from app.domain.matching import BookFill, Outcome
 from app.emulator.changes import ExecutionType
-from app.emulator.ledger import ZERO, Account, Execution, NewOrder, OrderRecord, book_order
+from app.emulator.ledger import ZERO, Account, Execution, NewOrder, OrderRecord, book_order, unit_reserve
 from app.emulator.state import ExchangeState
 
 
@@ -15,6 +16,8 @@ class Settlement:
 
     def __init__(self, state: ExchangeState) -> None:
         self._state = state
+        self.ended: deque[OrderRecord] = deque()
+        """Orders of lists that have ended and whose lists do not know it yet."""
 
     def record(self, account: Account, request: NewOrder, *, received_ns: int) -> OrderRecord:
         """Give a checked request a number and a place in the indexes; `start` puts it into the book."""
@@ -34,7 +37,6 @@ class Settlement:
             notional=request.notional,
             stop_price=request.stop_price,
             trailing_delta=request.trailing_delta,
-            unit_reserve=request.unit_reserve(state.markets[request.symbol].last_price),
             time=now,
             update_time=now,
             received_ns=received_ns,
@@ -47,6 +49,7 @@ class Settlement:
         """Put an order into the book and settle what it takes there."""
         market = self._state.markets[order.symbol]
         order.status, order.update_time = "NEW", time
+        order.unit_reserve = unit_reserve(order, market.last_price)
         if not order.waits:
             order.working_time = time
         elif not order.stop_price:
@@ -95,8 +98,8 @@ class Settlement:
             order.quantity = order.executed
         order.status, order.expiry_reason = ending.value, reason
         order.update_time = account.update_time = time
-        account.open_orders.pop(order.order_id, None)
         self._hold(order)
+        self._end(order)
         self._state.changes += 1
         self._state.publisher.order(order, ending, time=time, request_id=request_id)
 
@@ -143,10 +146,15 @@ class Settlement:
         account.update_time = order.update_time = time
         self._hold(order)
         if is_last:
-            account.open_orders.pop(order.order_id, None)
+            self._end(order)
         execution = self._execution(order, fill, commission=commission, commission_asset=received, time=time)
         self._state.publisher.touch(order.api_key, paid, received)
         self._state.publisher.order(order, ExecutionType.TRADE, time=time, execution=execution)
+
+    def _end(self, order: OrderRecord) -> None:
+        self._state.accounts[order.api_key].open_orders.pop(order.order_id, None)
+        if order.list_id >= 0:
+            self.ended.append(order)
 
     def _execution(self, order: OrderRecord, fill: BookFill, *, commission: Decimal, commission_asset: str, time: int) -> Execution:
         self._state.last_execution_id += 1

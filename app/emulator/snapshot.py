@@ -15,7 +15,7 @@ import orjson
 from app.domain.enums import Side
 from app.emulator.clock import MarketClock
 from app.emulator.exchange import Exchange
-from app.emulator.ledger import Account, Balance, Execution, OrderRecord
+from app.emulator.ledger import Account, Balance, Execution, OrderList, OrderRecord
 from app.errors import ConfigError
 
 VERSION = 1
@@ -51,6 +51,7 @@ class Snapshots:
                 "market": asdict(mark),
                 "last_order_id": exchange.last_order_id,
                 "last_execution_id": exchange.last_execution_id,
+                "last_list_id": exchange.last_list_id,
                 "watermarks": {str(order_id): str(price) for order_id, price in exchange.watermarks().items()},
                 "accounts": [self._account(account) for account in exchange.accounts.values()],
             }
@@ -89,6 +90,7 @@ class Snapshots:
             "update_time": account.update_time,
             "balances": {asset: [str(balance.free), str(balance.locked)] for asset, balance in account.balances.items()},
             "orders": [orjson.Fragment(self._order(order)) for order in account.orders.values()],
+            "lists": [asdict(order_list) for order_list in account.lists.values()],
         }
 
     def _order(self, order: OrderRecord) -> bytes:
@@ -172,6 +174,8 @@ def _read_account(entry: Mapping[str, Any]) -> Account:
     account.balances = {asset: Balance(Decimal(free), Decimal(locked)) for asset, (free, locked) in entry["balances"].items()}
     for item in entry["orders"]:
         account.keep(_read_order(item))
+    for item in entry.get("lists", ()):
+        account.keep_list(OrderList(**item))
     executions = sorted((execution for order in account.orders.values() for execution in order.executions), key=lambda each: each.id)
     for execution in executions:
         account.executions.setdefault(execution.symbol, []).append(execution)

@@ -10,11 +10,11 @@ from typing import Final
 
 import orjson
 
-from app.emulator.changes import AccountChanged, Change, ExecutionType, OrderChange
+from app.emulator.changes import AccountChanged, Change, ExecutionType, ListChange, OrderChange
 from app.emulator.errors import VenueError
 from app.emulator.event_faults import EventFaults
 from app.emulator.filters import eight
-from app.emulator.ledger import ZERO, Account, OrderRecord
+from app.emulator.ledger import ZERO, Account
 from app.emulator.sockets import Connection
 
 Json = dict[str, object]
@@ -116,7 +116,12 @@ class UserSessions:
         """Tell a change of the exchange to those who listen to its account."""
         if not self._listeners.get(change.api_key):
             return
-        event = self._execution_report(change) if isinstance(change, OrderChange) else self._account_position(change)
+        if isinstance(change, OrderChange):
+            event = self._execution_report(change)
+        elif isinstance(change, ListChange):
+            event = self._list_status(change)
+        else:
+            event = self._account_position(change)
         self._faults.deliver(change.api_key, event, lambda event: self._send(change.api_key, event))
 
     def _send(self, api_key: str, event: Json) -> None:
@@ -145,7 +150,7 @@ class UserSessions:
             "p": eight(order.price),
             "P": eight(order.stop_price),
             "F": eight(ZERO),
-            "g": -1,
+            "g": order.list_id,
             "C": order.client_order_id if change.request_id else "",
             "x": change.execution_type.value,
             "X": order.status,
@@ -171,14 +176,26 @@ class UserSessions:
         if order.is_working:
             report["W"] = order.working_time
         if change.execution_type is ExecutionType.EXPIRED:
-            report["eR"] = _expiry_reason(order)
+            report["eR"] = order.expiry_reason
+        if order.trailing_delta:
+            report["d"], report["D"] = order.trailing_delta, order.trailing_time
         return report
 
-
-def _expiry_reason(order: OrderRecord) -> str:
-    if order.type == "MARKET":
-        return "INSUFFICIENT_LIQUIDITY"
-    return {"IOC": "UNFILLED_IOC_QUANTITY_EXPIRED", "FOK": "UNFILLED_FOK_ORDER_EXPIRED"}.get(order.time_in_force, "EXCHANGE_CANCELED")
+    def _list_status(self, change: ListChange) -> Json:
+        shown = change.order_list
+        return {
+            "e": "listStatus",
+            "E": self._now_ms(),
+            "s": shown.symbol,
+            "g": shown.list_id,
+            "c": shown.contingency,
+            "l": change.status_type,
+            "L": "ALL_DONE" if shown.is_done else "EXECUTING",
+            "r": "NONE",
+            "C": shown.client_id,
+            "T": change.time,
+            "O": [{"s": order.symbol, "i": order.order_id, "c": order.client_order_id} for order in change.orders],
+        }
 
 
 def _wrapped(subscription_id: int, event: Json) -> str:

@@ -68,7 +68,11 @@ def movable_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emula
 
 @pytest.fixture
 def at_60000(movable_emulator: EmulatorProcess) -> Iterator[EmulatorProcess]:
-    """The movable emulator with its price at 60000, a bid there and an ask one tick above."""
+    """The movable emulator without orders, its price at 60000, a bid there and an ask one tick above."""
+    state = movable_emulator.state()
+    if state["open_order_count"]:
+        for account in state["accounts"]:
+            movable_emulator.open_account(account["api_key"], SECRET, {})
     movable_emulator.price(60001)
     movable_emulator.price(60000)
     yield movable_emulator

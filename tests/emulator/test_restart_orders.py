@@ -4,10 +4,10 @@ import orjson
 import pytest
 
 from tests.emulator.conftest import BALANCES, NOW_MINUTE, SECRET, StartEmulator
+from tests.emulator.test_order_lists import OCO, OTOCO, place
 from tests.emulator.test_restart import KEY, client_of, wait_until
-from tests.emulator_process import EmulatorProcess
-
-SELL: dict[str, str | int] = {"symbol": "BTCUSDT", "side": "SELL", "quantity": "0.1"}
+from tests.emulator.trading import SELL, balance, statuses
+from tests.emulator_process import EmulatorProcess, SignedClient
 
 
 @pytest.fixture
@@ -25,6 +25,10 @@ def killed_once_saved(emulator: EmulatorProcess, arguments: tuple[str, ...], tex
     state = Path(arguments[-1])
     wait_until(lambda: state.exists() and text in state.read_text())
     emulator.kill()
+
+
+def asked(client: SignedClient) -> tuple[object, ...]:
+    return tuple(client.call("GET", f"/api/v3/{path}").document for path in ("allOrderList", "account", "openOrders"))
 
 
 def status(emulator: EmulatorProcess, name: str) -> str:
@@ -52,13 +56,35 @@ def test_trailing_stop_goes_on_from_its_watermark_after_a_kill(start_emulator: S
     assert status(second, "waiting") == "FILLED"
 
 
+@pytest.mark.parametrize("sells_at", ["58000", "61001"])
+def test_bracket_goes_on_after_a_kill_wherever_it_stood(start_emulator: StartEmulator, arguments: tuple[str, ...], sells_at: str) -> None:
+    first = started(start_emulator, arguments)
+    client = client_of(first)
+    waiting = place(client, "otoco", {**OTOCO, "workingPrice": "57500", "pendingBelowStopPrice": "55000", "pendingBelowPrice": "54000"})
+    running = place(client, "otoco", OTOCO, listClientOrderId="running")
+    first.price("59499", quantity="1")
+    before = asked(client)
+    killed_once_saved(first, arguments, '"FILLED"')
+
+    second = start_emulator(*arguments)
+    client = client_of(second)
+    assert asked(client) == before
+    second.price(sells_at, quantity="1")
+    assert statuses(client, running) == ["FILLED", *(["FILLED", "EXPIRED"] if sells_at == "58000" else ["EXPIRED", "FILLED"])]
+    assert statuses(client, waiting) == ["NEW", "PENDING_NEW", "PENDING_NEW"]
+    assert balance(client, "BTC")[1] == 0
+    second.price("57499", quantity="1")
+    assert statuses(client, waiting) == ["FILLED", "NEW", "NEW"]
+    assert place(client, "oco", OCO, abovePrice="62000", belowStopPrice="56000")["orderListId"] == running["orderListId"] + 1
+
+
 def test_file_of_an_earlier_release_is_read(start_emulator: StartEmulator, arguments: tuple[str, ...]) -> None:
     first = started(start_emulator, arguments)
     client_of(first).order(**SELL, type="LIMIT", timeInForce="GTC", price="60500", newClientOrderId="old")
     first.stop()
     state = Path(arguments[-1])
     document = orjson.loads(state.read_bytes())
-    del document["watermarks"]
+    del document["watermarks"], document["last_list_id"], document["accounts"][0]["lists"]
     for order in document["accounts"][0]["orders"]:
         for name in ("trailing_delta", "trailing_time", "list_id", "oco", "expiry_reason", "unit_reserve"):
             del order[name]

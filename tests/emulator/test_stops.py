@@ -1,31 +1,17 @@
 import json
-from decimal import Decimal
 from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
 
 from tests.emulator.conftest import account_on
+from tests.emulator.trading import BUY, SELL, D, balance, found
 from tests.emulator_process import EmulatorProcess, SignedClient
-
-D = Decimal
-SELL: dict[str, str | int] = {"symbol": "BTCUSDT", "side": "SELL", "quantity": "0.1"}
-BUY: dict[str, str | int] = {"symbol": "BTCUSDT", "side": "BUY", "quantity": "0.1"}
 
 
 @pytest.fixture
 def emulator(at_60000: EmulatorProcess) -> EmulatorProcess:
     return at_60000
-
-
-def found(client: SignedClient, order: dict[str, Any]) -> dict[str, Any]:
-    document: dict[str, Any] = client.call("GET", "/api/v3/order", {"symbol": "BTCUSDT", "orderId": order["orderId"]}).document
-    return document
-
-
-def balance(client: SignedClient, asset: str) -> tuple[Decimal, Decimal]:
-    (entry,) = (each for each in client.call("GET", "/api/v3/account").document["balances"] if each["asset"] == asset)
-    return D(entry["free"]), D(entry["locked"])
 
 
 @pytest.mark.parametrize(
