@@ -1,6 +1,7 @@
 """The composition root, the only file that names concrete classes: builds everything, starts the loops, takes it down in reverse."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,6 +15,7 @@ from fastapi import FastAPI
 
 from app.accounts.service import Accounts, SessionPolicy
 from app.brokers.connections import Connections
+from app.core import crash_points
 from app.core.clock import Clock, SystemClock
 from app.core.config import Secrets, Settings, load_secrets
 from app.core.crypto import Vault
@@ -26,6 +28,7 @@ from app.core.migrate import upgrade
 from app.core.outage import is_database_gone
 from app.core.security import PasswordHasher
 from app.core.supervisor import Beat, Supervisor
+from app.errors import ConfigError
 from app.exchanges.binance_stream import DEFAULT_STREAM_URL
 from app.exchanges.catalogue import PAPER
 from app.exchanges.paper.exchange import PaperExchange
@@ -85,6 +88,8 @@ async def open_database(settings: Settings, stack: AsyncExitStack) -> tuple[Data
 async def running(app: FastAPI, settings: Settings, announce: Announce) -> AsyncIterator[None]:
     """Everything between start and stop; what the routes need is put on `app.state`."""
     started = time.perf_counter()
+    if crash_points.VARIABLE in os.environ and not RegistryConfig(binance_rest_url=settings.binance_rest_url).is_loopback:
+        raise ConfigError(f"{crash_points.VARIABLE} kills this server on purpose: it is for tests against an exchange on this machine only")
     async with AsyncExitStack() as stack:
         secrets, made = load_secrets(settings)
         if made:

@@ -29,6 +29,11 @@ class RegistryConfig:
 
     binance_rest_url: str | None = None
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether Binance is an emulator on this machine."""
+        return VenueAddress(exchange="binance", rest_url=self.binance_rest_url).is_loopback
+
 
 class Registry:
     """The one maker of exchange clients in a process. Close it last."""

@@ -13,6 +13,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from app.core.crash_points import reach
 from app.core.ids import new_id
 from app.core.leases import HOLD
 from app.domain.enums import OrderState
@@ -88,6 +89,7 @@ async def record(desk: Desk, order_id: UUID, event: OrderEvent, *, only_from: Or
             raise
         raise Conflict("the exchange gave this order an id that another order of the account has; what it says was not applied") from error
     if after is not before:
+        reach("P5")
         if before.state is OrderState.LOST:
             log.warning("order_appeared_late", order_id=str(order_id), state=after.state.value)
         _publish(desk, after, fresh)

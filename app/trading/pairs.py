@@ -3,6 +3,7 @@
 Whatever the venue's answer is, both orders' fates are written down; a doubt leaves both in doubt, and reconcile asks for each.
 """
 
+from app.core.crash_points import reach
 from app.core.ids import client_order_id
 from app.domain.enums import OrderState
 from app.domain.orders import Denied, InDoubt, OrderEvent, Rejected
@@ -33,12 +34,14 @@ async def send_pair(desk: Desk, target: OrderRecord, stop: OrderRecord, client: 
             return await as_it_is(desk, target), await as_it_is(desk, stop)
         target, stop = claimed
         assert target.sent_at is not None  # noqa: S101  # the claim sets it
+        reach("P2")
         request = OcoRequest(
             list_client_order_id=client_order_id(stop.broker_id, f"{stop.key}:list", leg=stop.leg, attempt=stop.attempt),
             target=target.request(target.sent_at),
             stop=stop.request(target.sent_at),
         )
         answer = await hear(desk, stop, client, lambda guard: client.place_oco(request, guard=guard))
+        reach("P4")
         if isinstance(answer, OcoReport):
             return await _record(desk, target, answer.target), await _record(desk, stop, answer.stop)
         return await _record(desk, target, answer), await _record(desk, stop, answer)

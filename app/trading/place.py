@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from app.core.crash_points import reach
 from app.core.ids import client_order_id, new_id
 from app.domain.enums import Execution, Side
 from app.domain.instruments import Instrument
@@ -108,7 +109,10 @@ async def store(
             deadline=deadline_of(desk, intent, fitted.execution),
             delivery_id=delivery_id,
         )
-        return await insert(desk, connection, draft)
+        stored = await insert(desk, connection, draft)
+        reach("P0")
+    reach("P1")
+    return stored
 
 
 def _with_fitted_plan(intent: OrderIntent, order: SizedOrder, instrument: Instrument, market: Market) -> OrderIntent:

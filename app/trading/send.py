@@ -10,6 +10,7 @@ from uuid import UUID
 import structlog
 
 from app.brokers.service import pause_broker
+from app.core.crash_points import reach
 from app.core.leases import HOLD
 from app.domain.enums import OrderState, Side, TradingState
 from app.domain.instruments import plain
@@ -78,7 +79,9 @@ async def _send(desk: Desk, order: OrderRecord, client: ExchangeClient) -> Order
             return await record(desk, order.id, claimed, only_from=OrderState.INTENT)
         if not claimed:
             return await as_it_is(desk, order)
+        reach("P2")
         event = await _speak(desk, claimed[0], client)
+        reach("P4")
         try:
             return await record(desk, order.id, event)
         except Conflict as error:

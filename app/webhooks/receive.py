@@ -8,6 +8,7 @@ from uuid import UUID
 import structlog
 
 from app.core.clock import Clock
+from app.core.crash_points import reach
 from app.core.db import Database
 from app.core.events import EventBus
 from app.core.ids import new_id
@@ -102,6 +103,7 @@ class Door:
         Raises:
             BadToken: no webhook has that address; the attempt is kept for the administrator.
         """
+        reach("P_INBOX_BEFORE")
         delivery_id, now = new_id(), self._clock.now()
         key, is_for_ever = body_key(request.body)
         async with self._database.connection() as connection:
@@ -117,6 +119,7 @@ class Door:
                 as_text(request.body),
                 len(request.body),
             )
+        reach("P_INBOX_AFTER")
         if row is None:
             await self._note_stranger(request, now)
             raise BadToken
