@@ -43,6 +43,7 @@ from app.trading.portfolio import PortfolioLoop, count_open_orders
 from app.trading.prices import FeedPrices
 from app.trading.reconcile import Reconciler
 from app.trading.start_over import start_over
+from app.trading.user_stream import UserStreams
 from app.trading.watch import TriggerWatch
 from app.webhooks.inbox import Inbox
 from app.webhooks.receive import Door
@@ -151,7 +152,9 @@ async def _make_accounts(app: FastAPI, ground: Ground, announce: Announce) -> No
 def _make_trading(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
     settings, state = ground.settings, app.state
     vault = Vault(ground.secrets.fernet_keys)
-    registry = Registry(RegistryConfig(binance_rest_url=settings.binance_rest_url), clock=ground.clock)
+    registry = Registry(
+        RegistryConfig(binance_rest_url=settings.binance_rest_url, binance_ws_api_url=settings.binance_ws_api_url), clock=ground.clock
+    )
     stack.push_async_callback(registry.close)
     quotes = Quotes(settings.heartbeat_exchange)
     book = InstrumentBook(ground.database, registry, clock=ground.clock, same_as={PAPER: settings.heartbeat_exchange})
@@ -206,6 +209,7 @@ async def _start_loops(app: FastAPI, ground: Ground, supervisor: Supervisor) -> 
         supervisor.start("reconcile", Reconciler(desk, interval_s=settings.reconcile_interval_s).run, limit_s=60)
         supervisor.start("guardian", Guardian(desk).run, limit_s=60)
         supervisor.start("triggers", TriggerWatch(desk).run, limit_s=60)
+        supervisor.start("userstream", UserStreams(desk).run, limit_s=60)
         supervisor.start("portfolio", PortfolioLoop(desk, interval_s=settings.equity_interval_s).run, limit_s=120)
         supervisor.start("paper.market", desk.lease.guarding(state.paper.run), limit_s=120)
         supervisor.start("instruments", state.instruments.run, limit_s=120)

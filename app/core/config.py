@@ -62,6 +62,7 @@ class Settings(BaseSettings):
     heartbeat_history_minutes: int = Field(3 * 24 * 60, ge=0)
     binance_rest_url: str | None = None
     binance_stream_url: str | None = None
+    binance_ws_api_url: str | None = None
     webhook_repeat_window_s: int = Field(30, ge=0)
     reconcile_interval_s: float = Field(5.0, gt=0)
     equity_interval_s: float = Field(60.0, gt=0)

@@ -26,6 +26,8 @@ _STATES: Final = {
     "EXPIRED_IN_MATCH": OrderState.EXPIRED,
     "REJECTED": OrderState.REJECTED,
 }
+#: Accepted, but perhaps not in the book: a stop before its trigger, or an order that waits for another.
+_NOT_YET: Final = frozenset({"NEW", "PENDING_NEW"})
 #: Reject (`r`) and expiry (`eR`) reasons. Source: user-data-stream.md "Order Reject Reason", "Order Expiry Reason".
 _REASONS: Final = {
     "INSUFFICIENT_BALANCES": "the account does not hold enough",
@@ -57,6 +59,7 @@ class ExecutionReport:
     client_order_id: str
     venue_order_id: str
     report: Reported
+    created_at: datetime
     event_time: datetime
 
 
@@ -174,7 +177,9 @@ def _execution_report(event: dict[str, Any]) -> ExecutionReport:
             average_price=cost / filled if filled and cost else None,
             fills=_fills(event),
             detail=_detail(event),
+            is_working=event["X"] not in _NOT_YET or bool(event["w"]) or filled > 0,
         ),
+        created_at=from_milliseconds(event["O"]),
         event_time=from_milliseconds(event["E"]),
     )
 

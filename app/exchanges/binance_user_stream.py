@@ -23,9 +23,6 @@ from app.exchanges.user_stream_pace import Pace, UserStreamConfig
 
 log = structlog.get_logger(__name__)
 
-#: Source: binance-spot-api-docs web-socket-api.md "General API Information".
-DEFAULT_USER_STREAM_URL: Final = "wss://ws-api.binance.com:443/ws-api/v3"
-TESTNET_USER_STREAM_URL: Final = "wss://ws-api.testnet.binance.vision/ws-api/v3"
 _EVENTS_IN_QUEUE: Final = 10_000
 #: A connection that lived so long was well; what ended it does not make the next one wait longer.
 _STEADY_S: Final = 60.0
@@ -56,6 +53,7 @@ class OrderUpdate:
     client_order_id: str
     venue_order_id: str
     report: Reported
+    created_at: datetime
     event_time: datetime
 
 
@@ -88,7 +86,7 @@ class UserStream:
     """The accounts and their connections. `run` keeps the connections, `events` tells what they say; accounts may come and go.
 
     Args:
-        url: Address of the websocket API, such as DEFAULT_USER_STREAM_URL.
+        url: Address of the websocket API, such as `user_stream_access.DEFAULT_USER_STREAM_URL`.
         clock: Dates requests; the venue's clock is measured on each connection.
         config: Limits and deadlines.
     """
@@ -261,6 +259,7 @@ class _Line:
                     client_order_id=body.client_order_id,
                     venue_order_id=body.venue_order_id,
                     report=body.report,
+                    created_at=body.created_at,
                     event_time=body.event_time,
                 )
             case BalanceChanged():

@@ -31,6 +31,7 @@ from app.exchanges.port import (
     VenueOrder,
     VenueTrade,
 )
+from app.exchanges.user_stream_access import UserStreamAccess
 from app.exchanges.venue_class import CURRENT_CALL, RunningCall
 from app.exchanges.venue_orders import Found, OrderRef
 from app.exchanges.wire_check import MUST_CARRY, Carried
@@ -58,11 +59,12 @@ def _reading(what: str) -> Iterator[None]:
 class CcxtClient:
     """An `ExchangeClient` over ccxt. Made by the registry, which shares the markets and the HTTP session among all of them."""
 
-    def __init__(self, exchange: Any, source: MarketsSource, *, clock: Clock) -> None:
+    def __init__(self, exchange: Any, source: MarketsSource, *, clock: Clock, user_stream: UserStreamAccess | None = None) -> None:
         self.exchange: str = source.exchange
         self._ccxt = exchange
         self._source = source
         self._clock = clock
+        self._user_stream = user_stream
         self._generation = 0
         self.capabilities = capabilities_of(self.exchange)
         self._orders = venue_orders(self.exchange, exchange, self._read)
@@ -70,6 +72,10 @@ class CcxtClient:
 
     def __repr__(self) -> str:
         return f"CcxtClient({self.exchange})"
+
+    def user_stream(self) -> UserStreamAccess | None:
+        """Return the way to the account's events as they happen; None where asking is all there is."""
+        return self._user_stream
 
     async def instruments(self) -> dict[str, Instrument]:
         """Return the venue's spot instruments by unified symbol."""

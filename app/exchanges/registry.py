@@ -17,6 +17,7 @@ from app.exchanges.http_session import make_tls_context, open_session
 from app.exchanges.listings import Listing
 from app.exchanges.markets import MarketsSource
 from app.exchanges.port import Credentials
+from app.exchanges.user_stream_access import DEFAULT_USER_STREAM_URL, TESTNET_USER_STREAM_URL, Signer, UserStreamAccess
 from app.exchanges.venue_setup import VenueAddress, make_exchange, quiet_ccxt
 
 MARKETS_MAX_AGE_S: Final = 3600.0
@@ -25,9 +26,13 @@ _CREDENTIAL_NAMES: Final = {"apiKey": "api_key", "secret": "api_secret", "passwo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryConfig:
-    """Where to find Binance when it is not at its usual address (the emulator, a mirror). Loopback addresses have no rate limit."""
+    """Where to find Binance when it is not at its usual address (the emulator, a mirror). Loopback addresses have no rate limit.
+
+    Without `binance_ws_api_url` a venue on this machine is taken to have its websocket API beside its REST API, and a mirror to have none.
+    """
 
     binance_rest_url: str | None = None
+    binance_ws_api_url: str | None = None
 
     @property
     def is_loopback(self) -> bool:
@@ -119,7 +124,23 @@ class Registry:
         if self._session is None:
             self._session = open_session(tls)
         exchange = make_exchange(ccxt, address, credentials=credentials, session=self._session, tls=tls)
-        return CcxtClient(exchange, self._source(address), clock=self._clock)
+        access = None if credentials is None else self._user_stream(address, credentials)
+        return CcxtClient(exchange, self._source(address), clock=self._clock, user_stream=access)
+
+    def _user_stream(self, address: VenueAddress, credentials: Credentials) -> UserStreamAccess | None:
+        """Only Binance itself documents subscriptions by signature; its sister in the US does not."""
+        if address.exchange != "binance":
+            return None
+        url = self._config.binance_ws_api_url
+        if url is None and address.rest_url is not None:
+            if not address.is_loopback:
+                return None
+            url = address.rest_url.removesuffix("/").removesuffix("/api/v3").replace("http", "ws", 1) + "/ws-api/v3"
+        if url is None:
+            url = TESTNET_USER_STREAM_URL if address.is_testnet else DEFAULT_USER_STREAM_URL
+        signer = Signer(credentials.api_key, credentials.api_secret)
+        is_here = VenueAddress(exchange=address.exchange, rest_url=url).is_loopback
+        return UserStreamAccess(url=url, signer=signer, has_rate_limit=not is_here)
 
     async def _loaded(self) -> tuple[ModuleType, ssl.SSLContext]:
         async with self._lock:

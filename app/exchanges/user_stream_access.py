@@ -5,7 +5,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NoReturn, Protocol, runtime_checkable
+from typing import Final, NoReturn, Protocol, runtime_checkable
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -15,6 +15,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from app.errors import BadCredentials
 
+#: Source: binance-spot-api-docs web-socket-api.md "General API Information".
+DEFAULT_USER_STREAM_URL: Final = "wss://ws-api.binance.com:443/ws-api/v3"
+TESTNET_USER_STREAM_URL: Final = "wss://ws-api.testnet.binance.vision/ws-api/v3"
 _Parameter = str | int
 
 

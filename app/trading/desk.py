@@ -59,3 +59,10 @@ class Desk:
     doubt: asyncio.Event = field(default_factory=asyncio.Event)
     #: One lock for each protection, so that no two looks at it act at once.
     guarding: defaultdict[UUID, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+    #: Accounts of which something was heard, or missed, that only asking can settle. Reconcile takes them out as it asks.
+    suspects: set[UUID] = field(default_factory=set)
+
+    def suspect(self, broker_id: UUID) -> None:
+        """Let reconcile ask about an account at once."""
+        self.suspects.add(broker_id)
+        self.doubt.set()

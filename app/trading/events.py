@@ -53,6 +53,13 @@ class GuardWanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BalanceHeard:
+    """The exchange says that an account's balance has changed: it is worth reading."""
+
+    broker_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PortfolioChanged:
     """Balances and equity of an account were read again."""
 

@@ -16,7 +16,7 @@ from app.errors import ExchangeError, ExchangeUnavailable
 from app.exchanges.port import Balance, ExchangeClient
 from app.trading.border import Border
 from app.trading.desk import Desk
-from app.trading.events import FillRecorded, PortfolioChanged
+from app.trading.events import BalanceHeard, FillRecorded, PortfolioChanged
 from app.trading.sweep import MISSING
 
 log = structlog.get_logger(__name__)
@@ -74,7 +74,7 @@ class PortfolioLoop:
 
     async def run(self, beat: Beat) -> None:
         """Refresh until cancelled, while the role is ours. It never waits for an exchange."""
-        with self._desk.bus.subscribe(FillRecorded) as fills:
+        with self._desk.bus.subscribe(FillRecorded, BalanceHeard) as fills:
             wanted: list[UUID] | None = None
             async with asyncio.TaskGroup() as group:
                 while True:
@@ -84,12 +84,12 @@ class PortfolioLoop:
                     wanted = await self._wait(fills, beat)
 
     async def _wait(self, fills: Any, beat: Beat) -> list[UUID] | None:
-        """Wait for a fill (its accounts) or for the interval to pass (None: all accounts)."""
+        """Wait for a fill or news of a balance (its accounts) or for the interval to pass (None: all accounts)."""
         remaining_s = self._interval_s if self._desk.lease.is_held else 1.0
         while remaining_s > 0:
             step_s = min(remaining_s, 5.0)
             try:
-                first: FillRecorded = await asyncio.wait_for(fills.get(), step_s)
+                first: FillRecorded | BalanceHeard = await asyncio.wait_for(fills.get(), step_s)
             except TimeoutError:
                 remaining_s -= step_s
                 beat()

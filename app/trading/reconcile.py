@@ -58,8 +58,8 @@ SELECT * FROM (
   SELECT o.*, row_number() OVER (PARTITION BY o.broker_id ORDER BY o.created_at) AS place,
          b.removed_at IS NOT NULL OR NOT b.is_active OR b.paused_reason IS NOT NULL AS is_switched_off
     FROM orders o JOIN brokers b ON b.id = o.broker_id
-   WHERE (o.state IN ('open', 'partial') AND o.cancel_requested_at IS NULL)
-      OR (o.fills_quantity <> o.filled_quantity AND o.state NOT IN ('intent', 'submitting', 'unknown', 'open', 'partial'))) resting
+   WHERE ($1::uuid[] IS NULL OR o.broker_id = ANY($1)) AND ((o.state IN ('open', 'partial') AND o.cancel_requested_at IS NULL)
+      OR (o.fills_quantity <> o.filled_quantity AND o.state NOT IN ('intent', 'submitting', 'unknown', 'open', 'partial')))) resting
  WHERE place <= 1000
 """
 
@@ -100,7 +100,7 @@ class Reconciler:
     async def _wait(self) -> None:
         """Until the next round, or sooner when an order is in doubt."""
         waiting = [due.delay_s for due in self._due.values()]
-        timeout_s = min([self._interval_s, *waiting])
+        timeout_s = min([self._interval_s, *waiting, *([_FIRST_DELAY_S] if self._desk.suspects else [])])
         try:
             await asyncio.wait_for(self._desk.doubt.wait(), timeout_s)
         except TimeoutError:
@@ -120,28 +120,38 @@ class Reconciler:
         if now >= self._next_keys_at:
             self._next_keys_at = now + _KEYS_EVERY_S
             await self._desk.connections.drop_changed()
-        found = await self._start_doubts(group)
+        suspects = self._take_suspects()
+        found = await self._start_doubts(group, suspects)
         if now >= self._next_round_at:
             self._next_round_at = now + self._interval_s
             found += await self._start_resting(group)
             for order in await due_lost(self._desk):
                 self._begin(group, order.id, partial(self._look_for_lost, order))
+        elif suspects:
+            found += await self._start_resting(group, suspects)
         return found
 
-    async def _start_doubts(self, group: asyncio.TaskGroup) -> int:
+    def _take_suspects(self) -> set[UUID]:
+        """Return the accounts to be asked about now; one that is being asked waits, as its answer may be older than the suspicion."""
+        suspects = {broker_id for broker_id in self._desk.suspects if broker_id not in self._working}
+        self._desk.suspects.difference_update(suspects)
+        return suspects
+
+    async def _start_doubts(self, group: asyncio.TaskGroup, suspects: set[UUID]) -> int:
         async with self._desk.database.connection() as connection:
             orders = [OrderRecord.of(row) for row in await connection.fetch(_DOUBTS)]
         mine = [order for order in orders if order.id not in self._desk.in_flight]
-        self._due = {order.id: self._due.get(order.id) or _Due() for order in mine}
+        known = {order.id: self._due.get(order.id) for order in mine if order.broker_id not in suspects}
+        self._due = {order.id: known.get(order.id) or _Due() for order in mine}
         for order in mine:
             if order.id not in self._working and (self._is_to_be_denied(order) or self._is_due(order)):
                 self._begin(group, order.id, partial(self._doubt, order))
         return len(mine)
 
-    async def _start_resting(self, group: asyncio.TaskGroup) -> int:
+    async def _start_resting(self, group: asyncio.TaskGroup, only: set[UUID] | None = None) -> int:
         await self._missing.read()
         async with self._desk.database.connection() as connection:
-            rows = await connection.fetch(_RESTING)
+            rows = await connection.fetch(_RESTING, None if only is None else list(only))
         now = asyncio.get_running_loop().time()
         by_broker: dict[UUID, list[OrderRecord]] = defaultdict(list)
         switched_off: set[UUID] = set()
@@ -151,7 +161,8 @@ class Reconciler:
             if row["is_switched_off"]:
                 switched_off.add(row["broker_id"])
         known = {order.id for orders in by_broker.values() for order in orders}
-        self._asked_at = {order_id: at for order_id, at in self._asked_at.items() if order_id in known}
+        if only is None:
+            self._asked_at = {order_id: at for order_id, at in self._asked_at.items() if order_id in known}
         for broker_id, orders in by_broker.items():
             if broker_id in switched_off and now < self._resting_after.get(broker_id, 0.0):
                 continue

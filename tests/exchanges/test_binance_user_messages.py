@@ -121,6 +121,14 @@ def test_every_status_of_the_venue_has_a_state(kind: str, status: str, filled: s
     assert bool(report.fills) is (kind == "TRADE")
 
 
+@pytest.mark.parametrize(
+    ("status", "is_in_book", "is_working"),
+    [("NEW", True, True), ("NEW", False, False), ("PENDING_NEW", False, False), ("CANCELED", False, True)],
+)
+def test_stop_before_its_trigger_and_order_behind_another_are_not_working(status: str, is_in_book: bool, is_working: bool) -> None:  # noqa: FBT001
+    assert report_of(x=status, X=status, w=is_in_book, z="0", Z="0").is_working is is_working
+
+
 def test_status_of_tomorrow_is_asked_for_and_not_guessed() -> None:
     assert isinstance(body_of(X="PONDERING"), Unreadable)
 
