@@ -1,16 +1,42 @@
-from collections.abc import AsyncIterator
-from typing import Protocol
+from collections.abc import AsyncIterator, Generator
+from pathlib import Path
+from typing import Final, Protocol
 
 import pytest
 import pytest_asyncio
 
 from app.core.database_url import DatabaseUrls
+from tests.fault_matrix import Results, write
 from tests.postgres import PostgresForTests
+
+RESULTS: Final = pytest.StashKey[Results]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--full`: random histories in the number that a release is judged by, instead of what fits into every run."""
     parser.addoption("--full", action="store_true", help="run random histories at their full number (minutes)")
+    parser.addoption("--fault-matrix", metavar="PAGE", help="write what the tests of the fault matrix came to into this page")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note what the tests of the fault matrix come to."""
+    report = yield
+    marks = list(item.iter_markers("fault"))
+    if marks and (report.when == "call" or report.outcome != "passed"):
+        name = getattr(item, "originalname", item.name)
+        item.config.stash[RESULTS].add(tuple(number for mark in marks for number in mark.args), name, report.outcome)
+    return report
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[RESULTS] = Results()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    page = session.config.getoption("--fault-matrix")
+    if page:
+        write(Path(page), session.config.stash[RESULTS])
 
 
 class Size(Protocol):

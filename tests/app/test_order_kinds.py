@@ -146,26 +146,27 @@ async def test_a_spot_position_cannot_be_reversed_and_stays(pieces: Pieces) -> N
     assert len(pieces.placed()) == 1
 
 
-async def test_a_guard_is_given_moved_to_break_even_and_taken_away(pieces: Pieces) -> None:
-    await pieces.filled()
-    position = await position_id(pieces)
-    say(pieces, "60000")
+async def test_a_guard_is_given_moved_to_break_even_and_taken_away(moving: Pieces) -> None:
+    await moving.filled()
+    position = await position_id(moving)
+    say(moving, "60000")
     with pytest.raises(OrderDenied):
-        await protect_position(pieces.desk, pieces.user_id, position, ProtectionPlan(stop_price=Decimal(60001)))
-    row = await protect_position(pieces.desk, pieces.user_id, position, ProtectionPlan(stop_price=Decimal(59000)))
-    await guard(pieces.desk, row["id"])
+        await protect_position(moving.desk, moving.user_id, position, ProtectionPlan(stop_price=Decimal(60001)))
+    row = await protect_position(moving.desk, moving.user_id, position, ProtectionPlan(stop_price=Decimal(59000)))
+    await guard(moving.desk, row["id"])
     with pytest.raises(OrderDenied):
-        await break_even(pieces.desk, pieces.user_id, position)  # the market stands at the entry
-    say(pieces, "62000")
-    await break_even(pieces.desk, pieces.user_id, position)
-    await guard(pieces.desk, row["id"])
+        await break_even(moving.desk, moving.user_id, position)  # the market stands at the entry
+    moving.emulator.control("POST", "/_price", {"symbol": "BTCUSDT", "price": "62000"})
+    say(moving, "62000")
+    await break_even(moving.desk, moving.user_id, position)
+    await guard(moving.desk, row["id"])
     live = "SELECT trigger_price FROM orders WHERE group_id IS NOT NULL AND state IN ('open', 'intent')"
-    (stop,) = await pieces.rows(live)
-    (held,) = await pieces.rows("SELECT average_price FROM positions")
+    (stop,) = await moving.rows(live)
+    (held,) = await moving.rows("SELECT average_price FROM positions")
     assert held["average_price"] <= stop["trigger_price"] < held["average_price"] + 1
-    await protect_position(pieces.desk, pieces.user_id, position, ProtectionPlan())
-    await guard(pieces.desk, row["id"])
-    assert await pieces.rows(live) == []
+    await protect_position(moving.desk, moving.user_id, position, ProtectionPlan())
+    await guard(moving.desk, row["id"])
+    assert await moving.rows(live) == []
 
 
 async def test_another_users_position_is_not_found(pieces: Pieces) -> None:
