@@ -318,7 +318,7 @@ class CcxtClient:
         """Make one request that changes something, once; its errors become ours."""
         token, carrying = CURRENT_CALL.set(call), MUST_CARRY.set(carried)
         try:
-            return await method(*arguments)
+            answer = await method(*arguments)
         except Exception as error:  # whatever it is, the request may have left: it becomes ours and is raised
             if isinstance(error, AppError) and (isinstance(error, NotSent) or not call.attempted):
                 raise  # the guard's own refusal
@@ -328,8 +328,14 @@ class CcxtClient:
         finally:
             MUST_CARRY.reset(carrying)
             CURRENT_CALL.reset(token)
+        if call.venue_code is None:
+            return answer
+        # A refusal that ccxt did not take for one.
+        if none_if_unknown and is_unknown_order(None, exchange=self.exchange, call=call):
+            return None
+        raise await self._refused(None, call)
 
-    async def _refused(self, error: Exception, call: RunningCall) -> ExchangeError:
+    async def _refused(self, error: Exception | None, call: RunningCall) -> ExchangeError:
         if is_clock_error(error, exchange=self.exchange, call=call):
             await self._resync_clock()
         refusal = write_error(error, exchange=self.exchange, call=call)

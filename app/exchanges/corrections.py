@@ -155,8 +155,10 @@ def _okx(order: _Order) -> _Changes:
             "isWorking": info.get("state") not in ("live", "pause"),
             "clientOrderId": info.get("algoClOrdId") or info.get("clOrdId") or None,
         }
-        if info.get("state") == "pause":
-            changes["status"] = "open"
+        # One that was triggered and then could not be placed was refused, not canceled.
+        named_state = {"pause": "open", "order_failed": "rejected"}.get(str(info.get("state")))
+        if named_state is not None:
+            changes["status"] = named_state
     return changes
 
 

@@ -75,6 +75,7 @@ _RATE: Final = frozenset({"RateLimitExceeded", "DDoSProtection"})
 _NO_ORDER: Final = frozenset({"OrderNotFound"})
 #: A venue without a list of its own.
 _NO_CODES: Final = VenueCodes()
+_FORBIDDEN: Final = 403
 _CREDENTIAL_STATUSES: Final = frozenset({401})
 _SAYS_TWICE: Final = re.compile(r"duplicat|already (?:exist|used)|must be unique", re.IGNORECASE)
 _CODE_IN_TEXT: Final = re.compile(r'"code"\s*:\s*"?(-?\d+)')
@@ -109,6 +110,8 @@ def classify(result: Any, error: BaseException | None, *, exchange: str, call: C
         call: What was noted while the call ran.
     """
     if error is None:
+        if call.venue_code is not None and codes_of(exchange).proves_refusal(call.venue_code):
+            return Outcome.REJECTED  # ccxt did not take it for an error
         return Outcome.ACKNOWLEDGED if isinstance(result, dict) and result.get("id") else Outcome.UNKNOWN
     if isinstance(error, NotSent):
         return Outcome.NOT_SENT
@@ -135,9 +138,12 @@ def _classify_answer(error: BaseException, *, exchange: str, call: Call) -> Outc
             return Outcome.UNKNOWN
     if call.status in (418, 429):
         return Outcome.REJECTED
+    kinds = _kinds(error)
     if call.status is not None and call.status >= 500:
         return Outcome.UNKNOWN
-    return Outcome.REJECTED if _kinds(error) & _DEFINITE else Outcome.UNKNOWN
+    if call.status == _FORBIDDEN and code is None and not kinds & _CREDENTIALS:
+        return Outcome.UNKNOWN  # a page of whatever stands before the venue
+    return Outcome.REJECTED if kinds & _DEFINITE else Outcome.UNKNOWN
 
 
 def codes_of(exchange: str) -> VenueCodes:
@@ -148,7 +154,7 @@ def codes_of(exchange: str) -> VenueCodes:
 def write_error(error: BaseException | None, *, exchange: str, call: Call) -> ExchangeError:
     """Return our error for an order request that was not acknowledged; raise it `from` the original."""
     outcome = classify(None, error, exchange=exchange, call=call)
-    if error is None or outcome is Outcome.UNKNOWN:
+    if outcome is Outcome.UNKNOWN:
         return OutcomeUnknown(venue_code=_code(error, call))
     if isinstance(error, NotSent):
         return error
@@ -174,12 +180,12 @@ def read_error(error: BaseException, *, exchange: str, call: Call) -> AppError:
     return ExchangeUnavailable(venue_code=code)
 
 
-def is_unknown_order(error: BaseException, *, exchange: str, call: Call) -> bool:
+def is_unknown_order(error: BaseException | None, *, exchange: str, call: Call) -> bool:
     """Whether the venue says that it does not know the order."""
     return bool(_kinds(error) & _NO_ORDER) or _code(error, call) in codes_of(exchange).no_order
 
 
-def is_clock_error(error: BaseException, *, exchange: str, call: Call) -> bool:
+def is_clock_error(error: BaseException | None, *, exchange: str, call: Call) -> bool:
     """Whether the venue refused the request's timestamp."""
     code, codes = _code(error, call), codes_of(exchange)
     if code is not None and (codes.is_closed or code in codes.clock):
@@ -187,7 +193,7 @@ def is_clock_error(error: BaseException, *, exchange: str, call: Call) -> bool:
     return "InvalidNonce" in _kinds(error)
 
 
-def _refusal(error: BaseException, *, exchange: str, call: Call) -> ExchangeError:
+def _refusal(error: BaseException | None, *, exchange: str, call: Call) -> ExchangeError:
     code = _code(error, call)
     kinds = _kinds(error)
     codes = codes_of(exchange)
@@ -219,7 +225,7 @@ def _rate_limited(exchange: str, code: str | None, call: Call) -> ExchangeRateLi
     )
 
 
-def _is_credentials(error: BaseException, code: str | None, exchange: str, call: Call) -> bool:
+def _is_credentials(error: BaseException | None, code: str | None, exchange: str, call: Call) -> bool:
     # Once a key has worked, ccxt calls Binance's -2015 a DDoSProtection: the code is the truth, so it comes first.
     codes = codes_of(exchange)
     if code is not None and (codes.is_closed or codes.proves_refusal(code) or code in codes.doubtful):
@@ -244,8 +250,8 @@ def _code(error: BaseException | None, call: Call) -> str | None:
     return found[1] if found else None
 
 
-def _kinds(error: BaseException) -> frozenset[str]:
-    return frozenset(kind.__name__ for kind in type(error).__mro__)
+def _kinds(error: BaseException | None) -> frozenset[str]:
+    return frozenset() if error is None else frozenset(kind.__name__ for kind in type(error).__mro__)
 
 
 def _detail(call: Call) -> str:

@@ -68,6 +68,8 @@ def _state(order: Mapping[str, Any], filled: Decimal, *, is_acknowledgement: boo
         raise OutcomeUnknown(f"the exchange gives the order a status we do not know ({str(status)[:40]!r}); it is being looked up")
     if state is OrderState.OPEN and filled > 0:
         return OrderState.PARTIAL
+    if state is OrderState.REJECTED and filled > 0:
+        return OrderState.CANCELED  # it was taken, and only its rest refused
     amount = _decimal(order.get("amount"))
     if state is OrderState.FILLED and amount is not None and filled < amount:
         return OrderState.CANCELED  # closed with a remainder: what was not filled is gone
@@ -119,7 +121,8 @@ def _fill(trade: Mapping[str, Any], quote: str) -> Fill:
         quantity=_exact(trade["amount"]),
         # A rebate is money that comes in by itself: the fee is then nothing.
         fee=max(_decimal(fee.get("cost")) or _ZERO, _ZERO),
-        fee_asset=fee.get("currency") or quote,
+        # ccxt guesses it for venues that say it in so many words.
+        fee_asset=(trade.get("info") or {}).get("feeCurrency") or fee.get("currency") or quote,
         liquidity=Liquidity.MAKER if trade.get("takerOrMaker") == "maker" else Liquidity.TAKER,
         executed_at=from_milliseconds(int(trade["timestamp"])),
     )

@@ -86,13 +86,12 @@ def _succeeding_with(success: str) -> Callable[[int, _Answer], Refusal | None]:
 
 def _okx(status: int, answer: _Answer) -> Refusal | None:
     del status
-    code = answer.get("code")
-    if code is None or str(code) == "0":
-        return None
+    # An algo order that was refused stands in an answer that is otherwise a success.
     for each in answer.get("data") or ():
         if isinstance(each, Mapping) and str(each.get("sCode") or "0") != "0":
             return str(each["sCode"]), _words(each.get("sMsg"))
-    return str(code), _words(answer.get("msg"))
+    code = answer.get("code")
+    return None if code is None or str(code) == "0" else (str(code), _words(answer.get("msg")))
 
 
 def _bybit(status: int, answer: _Answer) -> Refusal | None:

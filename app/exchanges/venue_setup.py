@@ -29,7 +29,10 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "binance": _BINANCE_OPTIONS,
     "binanceus": _BINANCE_OPTIONS,
     # The other list of accounts says nothing of what open orders hold.
-    "coinbase": {"fetchBalance": "v3PrivateGetBrokerageAccounts"},
+    "coinbase": {
+        "fetchBalance": "v3PrivateGetBrokerageAccounts",
+        "v3Accounts": ["ACCOUNT_TYPE_CRYPTO", "ACCOUNT_TYPE_FIAT", "CRYPTO", "FIAT"],
+    },
     "kucoin": {"uta": False, "hf": True},
     "bitget": {"uta": False},
     "bybit": {"enableUnifiedMargin": False, "enableUnifiedAccount": True, "unifiedMarginStatus": 6},
