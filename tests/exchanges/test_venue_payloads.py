@@ -47,6 +47,7 @@ async def test_an_order_is_reported_with_its_executions_and_their_fees(venue: st
     for venue_order_id in (None, "28"):
         report = await client.fetch_order(SYMBOL, client_order_id=OURS, venue_order_id=venue_order_id)
 
+        assert report is not None
         assert (report.state, report.venue_order_id, report.filled_quantity) == (OrderState.PARTIAL, "28", FILLED)
         assert report.average_price == Decimal("0.00001234")
         (fill,) = report.fills
