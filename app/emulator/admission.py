@@ -17,12 +17,13 @@ INSUFFICIENT = "Account has insufficient balance for requested action."
 
 
 def check_filters(request: NewOrder | OrderRecord, market: SymbolMarket) -> None:
-    """Refuse an order that breaks a trading rule of its symbol.
+    """Refuse an order that breaks a trading rule of its symbol, and any order when the market is closed.
 
     Raises:
-        VenueError: -1013 with the filter's name.
+        VenueError: -1013 with the reason.
     """
     rules, last_price = market.rules, market.last_price
+    rules.check_trading()
     is_market = request.type == "MARKET"
     if request.price:
         rules.check_price(request.price, last_price)

@@ -29,7 +29,8 @@ class ExecutionType(StrEnum):
 class OrderChange:
     """One change of one order. `order` is a copy of how it stood right after; `time` is the change's, wall ms.
 
-    `execution` is the fill of a TRADE. `request_id` is the client id of the request that canceled or amended it, empty otherwise.
+    `execution` is the fill of a TRADE. `request_id` is the client id of the request that canceled or amended it and `original_id` the
+    client id that the order had before; both are empty otherwise.
     """
 
     api_key: str
@@ -38,6 +39,7 @@ class OrderChange:
     time: int
     execution: Execution | None = None
     request_id: str = ""
+    original_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,16 +74,29 @@ class Publisher:
         self._touched: dict[str, dict[str, None]] = {}
 
     def order(
-        self, order: OrderRecord, execution_type: ExecutionType, *, time: int, execution: Execution | None = None, request_id: str = ""
+        self,
+        order: OrderRecord,
+        execution_type: ExecutionType,
+        *,
+        time: int,
+        execution: Execution | None = None,
+        request_id: str = "",
+        original_id: str = "",
     ) -> None:
-        """Tell that an order changed."""
+        """Tell that an order changed; see OrderChange."""
         if not self.listeners:
             return
         shown = copy.copy(order)
         shown.executions = list(order.executions)
         self._tell(
             OrderChange(
-                api_key=order.api_key, order=shown, execution_type=execution_type, time=time, execution=execution, request_id=request_id
+                api_key=order.api_key,
+                order=shown,
+                execution_type=execution_type,
+                time=time,
+                execution=execution,
+                request_id=request_id,
+                original_id=original_id,
             )
         )
 

@@ -7,13 +7,21 @@ from typing import Self
 
 
 class VenueError(Exception):
-    """An answer `{"code": …, "msg": …}` with an HTTP status. It is part of the emulated protocol, not of the product's own error tree."""
+    """An answer `{"code": …, "msg": …}` with an HTTP status, and with `data` where the venue tells more.
 
-    def __init__(self, code: int, message: str, *, status: int = 400) -> None:
+    It is part of the emulated protocol, not of the product's own error tree.
+    """
+
+    def __init__(self, code: int, message: str, *, status: int = 400, data: dict[str, object] | None = None) -> None:
         super().__init__(f"{code} {message}")
         self.code = code
         self.message = message
         self.status = status
+        self.data = data
+
+    def describe(self) -> dict[str, object]:
+        """Return the answer's document."""
+        return {"code": self.code, "msg": self.message, **({} if self.data is None else {"data": self.data})}
 
     @classmethod
     def mandatory(cls, name: str) -> Self:

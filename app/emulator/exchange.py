@@ -12,9 +12,10 @@ from app.emulator.admission import check_filters, check_matching
 from app.emulator.bars import Trade
 from app.emulator.changes import ExecutionType
 from app.emulator.errors import VenueError
-from app.emulator.ledger import Account, Balance, NewList, NewOrder, OrderList, OrderRecord, book_order
+from app.emulator.ledger import Account, Amendment, Balance, NewList, NewOrder, OrderList, OrderRecord, book_order
 from app.emulator.market import SymbolMarket
 from app.emulator.order_lists import OrderLists
+from app.emulator.replace import amend
 from app.emulator.settlement import Settlement
 from app.emulator.state import ExchangeState
 
@@ -63,9 +64,16 @@ class Exchange(ExchangeState):
         Raises:
             VenueError: -1121, -1013 with the filter's name, or -2010 with the reason.
         """
-        market = self.market(request.symbol)
-        check_filters(request, market)
-        check_matching(request, account, market)
+        self.check_filters(request)
+        check_matching(request, account, self.markets[request.symbol])
+
+    def check_filters(self, request: NewOrder) -> None:
+        """Refuse an order for what it is, whatever the account has and the book offers.
+
+        Raises:
+            VenueError: -1121, or -1013 with the reason.
+        """
+        check_filters(request, self.market(request.symbol))
 
     def place(self, account: Account, request: NewOrder, *, received_ns: int) -> OrderRecord:
         """Execute a new order.
@@ -124,6 +132,16 @@ class Exchange(ExchangeState):
         self._conclude(time=canceled[0].update_time)
         return canceled
 
+    def amend(self, order: OrderRecord, quantity: Decimal, client_order_id: str | None) -> Amendment:
+        """Lower the quantity of an open order; see replace.amend.
+
+        Raises:
+            VenueError: -2038, -1013 or -2010.
+        """
+        amendment = amend(self, self._settlement, order, quantity=quantity, client_order_id=client_order_id)
+        self._conclude(time=amendment.time)
+        return amendment
+
     def cancel_all(self, account: Account, symbol: str | None = None) -> list[OrderRecord]:
         """Cancel the account's open orders, of one symbol or all; those of a list come one after the other."""
         canceled: list[OrderRecord] = []
@@ -158,12 +176,14 @@ class Exchange(ExchangeState):
         last_order_id: int,
         last_execution_id: int,
         last_list_id: int,
+        last_amendment_id: int,
         watermarks: Mapping[int, Decimal],
     ) -> None:
         """Take over what a snapshot held; open orders go back into the book in the order they came."""
         self.accounts = {account.api_key: account for account in accounts}
         self.orders = {order.order_id: order for account in self.accounts.values() for order in account.orders.values()}
-        self.last_order_id, self.last_execution_id, self.last_list_id = last_order_id, last_execution_id, last_list_id
+        self.last_order_id, self.last_execution_id = last_order_id, last_execution_id
+        self.last_list_id, self.last_amendment_id = last_list_id, last_amendment_id
         for account in self.accounts.values():
             for order_list in account.open_lists.values():
                 legs = [self.orders[order_id] for order_id in order_list.leg_ids]

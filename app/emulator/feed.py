@@ -9,7 +9,7 @@ from decimal import Decimal
 import structlog
 
 from app.domain.candles import Timeframe
-from app.emulator import rendering
+from app.emulator import rendering_market
 from app.emulator.bars import MINUTE_MS, Bar, Trade
 from app.emulator.clock import MarketClock
 from app.emulator.exchange import Exchange
@@ -125,7 +125,7 @@ class Feed:
 
     def _publish_trade(self, lower: str, market: SymbolMarket, trade: Trade) -> None:
         symbol, event_ms = market.rules.symbol, self._clock.wall_now()
-        self._hub.publish(f"{lower}@aggTrade", {"e": "aggTrade", "E": event_ms, "s": symbol, **rendering.aggregate_trade(trade)})
+        self._hub.publish(f"{lower}@aggTrade", {"e": "aggTrade", "E": event_ms, "s": symbol, **rendering_market.aggregate_trade(trade)})
         payload = {"e": "trade", "E": event_ms, "s": symbol, "t": trade.id, "p": eight(trade.price), "q": eight(trade.quantity)}
         self._hub.publish(f"{lower}@trade", {**payload, "T": trade.time, "m": trade.is_buyer_maker, "M": True})
 
@@ -157,13 +157,13 @@ class Feed:
             if timeframe is not None and bar is not None and not market.is_over:
                 self._publish_kline(stream, market, bar, timeframe, is_closed=False)
         elif kind in ("ticker", "miniTicker"):
-            self._hub.publish(stream, rendering.ticker_event(market, event_ms=self._clock.wall_now(), is_mini=kind == "miniTicker"))
+            self._hub.publish(stream, rendering_market.ticker_event(market, event_ms=self._clock.wall_now(), is_mini=kind == "miniTicker"))
         else:
             return
         self._pushed[stream] = now
 
     def _publish_book(self, stream: str, market: SymbolMarket) -> None:
-        best = rendering.best_prices(market)
+        best = rendering_market.best_prices(market)
         if self._book.get(stream) != best:
             self._book[stream] = best
             self._updates += 1
@@ -173,4 +173,5 @@ class Feed:
 
     def _publish_kline(self, stream: str, market: SymbolMarket, bar: Bar, timeframe: Timeframe, *, is_closed: bool) -> None:
         event_ms = self._clock.wall_now()
-        self._hub.publish(stream, rendering.kline_event(bar, timeframe, symbol=market.rules.symbol, event_ms=event_ms, is_closed=is_closed))
+        event = rendering_market.kline_event(bar, timeframe, symbol=market.rules.symbol, event_ms=event_ms, is_closed=is_closed)
+        self._hub.publish(stream, event)

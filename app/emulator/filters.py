@@ -50,6 +50,21 @@ class SymbolRules:
     max_market_quantity: Decimal
     min_notional: Decimal
     max_notional: Decimal
+    status: str = "TRADING"
+
+    @property
+    def is_trading(self) -> bool:
+        """Whether orders are taken and matched."""
+        return self.status == "TRADING"
+
+    def check_trading(self) -> None:
+        """Refuse what a closed market does not take.
+
+        Raises:
+            VenueError: -1013.
+        """
+        if not self.is_trading:
+            raise VenueError(-1013, "Market is closed.")
 
     def check_price(self, price: Decimal, last_price: Decimal) -> None:
         """Refuse a price off the grid or far from the market.
@@ -111,7 +126,7 @@ class SymbolRules:
         """Return the symbol's entry in exchangeInfo."""
         return {
             "symbol": self.symbol,
-            "status": "TRADING",
+            "status": self.status,
             "baseAsset": self.base,
             "baseAssetPrecision": 8,
             "quoteAsset": self.quote,
@@ -126,8 +141,8 @@ class SymbolRules:
             "opoAllowed": False,
             "quoteOrderQtyMarketAllowed": True,
             "allowTrailingStop": True,
-            "cancelReplaceAllowed": False,
-            "amendAllowed": False,
+            "cancelReplaceAllowed": True,
+            "amendAllowed": True,
             "pegInstructionsAllowed": False,
             "isSpotTradingAllowed": True,
             "isMarginTradingAllowed": False,

@@ -72,6 +72,18 @@ class Execution:
         return self.price * self.quantity
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amendment:
+    """One lowering of an order's quantity (base units), with the client ids before and after; `time` in wall ms."""
+
+    id: int
+    old_client_id: str
+    new_client_id: str
+    old_quantity: Decimal
+    new_quantity: Decimal
+    time: int
+
+
 @dataclass(slots=True, kw_only=True)
 class OrderRecord:
     """An order with everything the venue tells about it. Types and states are the wire's words; times are wall ms.
@@ -106,6 +118,7 @@ class OrderRecord:
     executed: Decimal = ZERO
     executed_quote: Decimal = ZERO
     executions: list[Execution] = field(default_factory=list)
+    amendments: list[Amendment] = field(default_factory=list)
 
     @property
     def is_open(self) -> bool:
@@ -217,6 +230,13 @@ class Account:
         self.by_client_id[order.client_order_id] = order
         if order.is_open:
             self.open_orders[order.order_id] = order
+
+    def rename(self, order: OrderRecord, client_order_id: str) -> None:
+        """Give an order another client id, under which alone it is found from now on."""
+        if self.by_client_id.get(order.client_order_id) is order:
+            del self.by_client_id[order.client_order_id]
+        order.client_order_id = client_order_id
+        self.by_client_id[client_order_id] = order
 
     def keep_list(self, order_list: OrderList) -> None:
         """Add an order list to the indexes."""

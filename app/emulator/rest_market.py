@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 from app.domain.candles import Timeframe
 from app.domain.matching import Level
-from app.emulator import params, rendering
+from app.emulator import params, rendering_market
 from app.emulator.bars import Trade
 from app.emulator.calls import Call
 from app.emulator.errors import VenueError
@@ -46,7 +46,7 @@ def ticker_day(venue: Venue, call: Call) -> object:
     kind = call.params.get("type", "FULL")
     if kind not in ("FULL", "MINI"):
         raise VenueError(-1139, "Invalid ticker type.")
-    return _per_symbol(venue, call, lambda market: rendering.day_ticker(market, is_mini=kind == "MINI"))
+    return _per_symbol(venue, call, lambda market: rendering_market.day_ticker(market, is_mini=kind == "MINI"))
 
 
 def ticker_price(venue: Venue, call: Call) -> object:
@@ -56,7 +56,7 @@ def ticker_price(venue: Venue, call: Call) -> object:
 
 def ticker_book(venue: Venue, call: Call) -> object:
     """GET /api/v3/ticker/bookTicker."""
-    return _per_symbol(venue, call, rendering.book_ticker)
+    return _per_symbol(venue, call, rendering_market.book_ticker)
 
 
 def average_price(venue: Venue, call: Call) -> object:
@@ -83,17 +83,17 @@ def klines(venue: Venue, call: Call) -> object:
     end = params.integer(call.params, "endTime")
     limit = params.integer(call.params, "limit", largest=_LIMIT)
     candles = market.candles(timeframe, start_ms=start, end_ms=end, limit=500 if limit is None else max(1, limit))
-    return [rendering.kline(bar, timeframe) for bar in candles]
+    return [rendering_market.kline(bar, timeframe) for bar in candles]
 
 
 def aggregate_trades(venue: Venue, call: Call) -> object:
     """GET /api/v3/aggTrades."""
-    return [rendering.aggregate_trade(trade) for trade in _trades(venue, call)]
+    return [rendering_market.aggregate_trade(trade) for trade in _trades(venue, call)]
 
 
 def trades(venue: Venue, call: Call) -> object:
     """GET /api/v3/trades."""
-    return [rendering.public_trade(trade) for trade in _trades(venue, call)]
+    return [rendering_market.public_trade(trade) for trade in _trades(venue, call)]
 
 
 def _trades(venue: Venue, call: Call) -> Iterable[Trade]:

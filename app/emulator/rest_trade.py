@@ -13,6 +13,7 @@ from app.emulator.errors import VenueError
 from app.emulator.filters import eight
 from app.emulator.ledger import NewOrder, OrderRecord
 from app.emulator.order_params import read_order
+from app.emulator.replace import check_restriction
 from app.emulator.venue import Venue
 
 _LIMIT = 1000
@@ -36,8 +37,8 @@ def check_order(venue: Venue, call: SignedCall) -> object:
 
 def query_order(venue: Venue, call: SignedCall) -> object:
     """GET /api/v3/order."""
-    symbol = _symbol(venue, call)
-    order = _find(call, symbol)
+    symbol = known_symbol(venue, call)
+    order = find_order(call, symbol)
     if order is None or venue.faults.hides(order):
         raise VenueError.no_such_order()
     return rendering.order_query(order)
@@ -45,17 +46,16 @@ def query_order(venue: Venue, call: SignedCall) -> object:
 
 def cancel_order(venue: Venue, call: SignedCall) -> object:
     """DELETE /api/v3/order."""
-    symbol = _symbol(venue, call)
-    order = _find(call, symbol, only_open=True)
-    if order is None:
-        raise VenueError.unknown_on_cancel()
+    symbol = known_symbol(venue, call)
+    restriction = read_restriction(call.params)
+    order = check_restriction(find_order(call, symbol), restriction)
     request_id = params.client_order_id(call.params, "newClientOrderId") or order.cancel_id
     return rendering.canceled_order(venue.exchange.cancel(order, request_id=request_id), request_id)
 
 
 def open_orders(venue: Venue, call: SignedCall) -> object:
     """GET /api/v3/openOrders, of one symbol or all."""
-    symbol = _symbol(venue, call) if "symbol" in call.params else None
+    symbol = known_symbol(venue, call) if "symbol" in call.params else None
     return [
         rendering.order_query(order)
         for order in call.account.open_orders.values()
@@ -65,7 +65,7 @@ def open_orders(venue: Venue, call: SignedCall) -> object:
 
 def cancel_open_orders(venue: Venue, call: SignedCall) -> object:
     """DELETE /api/v3/openOrders."""
-    canceled = venue.exchange.cancel_all(call.account, _symbol(venue, call))
+    canceled = venue.exchange.cancel_all(call.account, known_symbol(venue, call))
     if not canceled:
         raise VenueError.unknown_on_cancel()
     return [_canceled(venue, orders) for _, orders in groupby(canceled, key=_list_or_order)]
@@ -73,7 +73,7 @@ def cancel_open_orders(venue: Venue, call: SignedCall) -> object:
 
 def all_orders(venue: Venue, call: SignedCall) -> object:
     """GET /api/v3/allOrders: from an id upwards, else the latest."""
-    symbol = _symbol(venue, call)
+    symbol = known_symbol(venue, call)
     first_id = params.integer(call.params, "orderId")
     start, end = _period(call.params)
     found = [
@@ -86,7 +86,7 @@ def all_orders(venue: Venue, call: SignedCall) -> object:
 
 def my_trades(venue: Venue, call: SignedCall) -> object:
     """GET /api/v3/myTrades: of an order, from a trade id upwards, else the latest."""
-    symbol = _symbol(venue, call)
+    symbol = known_symbol(venue, call)
     order_id = params.integer(call.params, "orderId")
     first_id = params.integer(call.params, "fromId")
     start, end = _period(call.params)
@@ -109,7 +109,7 @@ def account(venue: Venue, call: SignedCall) -> object:
 
 def trade_fee(venue: Venue, call: SignedCall) -> object:
     """GET /sapi/v1/asset/tradeFee."""
-    symbols = [_symbol(venue, call)] if "symbol" in call.params else list(venue.exchange.markets)
+    symbols = [known_symbol(venue, call)] if "symbol" in call.params else list(venue.exchange.markets)
     fees = venue.exchange.fees
     return [{"symbol": symbol, "makerCommission": eight(fees.maker), "takerCommission": eight(fees.taker)} for symbol in symbols]
 
@@ -133,21 +133,43 @@ def default_response(request: NewOrder) -> str:
     return "FULL" if request.type in ("MARKET", "LIMIT") else "ACK"
 
 
-def _symbol(venue: Venue, call: SignedCall) -> str:
+def known_symbol(venue: Venue, call: SignedCall) -> str:
+    """Return the symbol asked for.
+
+    Raises:
+        VenueError: -1102 or -1121.
+    """
     symbol = params.required(call.params, "symbol")
     venue.exchange.market(symbol)
     return symbol
 
 
-def _find(call: SignedCall, symbol: str, *, only_open: bool = False) -> OrderRecord | None:
-    order_id = params.integer(call.params, "orderId")
-    client_id = params.client_order_id(call.params, "origClientOrderId")
+def find_order(call: SignedCall, symbol: str, *, id_name: str = "orderId", client_id_name: str = "origClientOrderId") -> OrderRecord | None:
+    """Return the account's order under the id or the client id that was given, or both; None when there is none.
+
+    Raises:
+        VenueError: -1102, neither was given, or -1100.
+    """
+    order_id = params.integer(call.params, id_name)
+    client_id = params.client_order_id(call.params, client_id_name)
     if order_id is None and client_id is None:
-        raise VenueError(-1102, "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!")
+        raise VenueError(-1102, f"Param '{client_id_name}' or '{id_name}' must be sent, but both were empty/null!")
     order = call.account.orders.get(order_id) if order_id is not None else call.account.by_client_id.get(client_id or "")
-    if order is None or order.symbol != symbol or (only_open and not order.is_open):
+    if order is None or order.symbol != symbol:
         return None
     return None if client_id is not None and order.client_order_id != client_id else order
+
+
+def read_restriction(given: Mapping[str, str]) -> str | None:
+    """Return in which state alone an order is to be canceled, None for either.
+
+    Raises:
+        VenueError: -1145.
+    """
+    restriction = given.get("cancelRestrictions")
+    if restriction not in (None, "ONLY_NEW", "ONLY_PARTIALLY_FILLED"):
+        raise VenueError(-1145, "Invalid cancelRestrictions")
+    return restriction
 
 
 def _period(given: Mapping[str, str]) -> tuple[int, int]:

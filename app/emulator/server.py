@@ -12,7 +12,7 @@ import orjson
 import structlog
 from aiohttp import web
 
-from app.emulator import rest_limits, rest_lists, rest_market, rest_trade, signature
+from app.emulator import rest_limits, rest_lists, rest_market, rest_replace, rest_trade, signature
 from app.emulator.calls import Call, SignedCall
 from app.emulator.config import EmulatorConfig
 from app.emulator.control import add_control_routes
@@ -22,6 +22,7 @@ from app.emulator.fault_actions import apply_fault, hang_up
 from app.emulator.journal import Entry
 from app.emulator.limits import LimitExceeded
 from app.emulator.requests import Received, ip_of, read_request
+from app.emulator.rest_replace import HALF_DONE
 from app.emulator.venue import Venue, build_venue, keep_state, save_state
 from app.emulator.weights import API_CONNECT, is_free_on_success, orders_of, weight_of
 
@@ -65,6 +66,9 @@ SIGNED: dict[tuple[str, str], Callable[[Venue, SignedCall], object]] = {
     ("GET", "/api/v3/orderList"): rest_lists.query_list,
     ("DELETE", "/api/v3/orderList"): rest_lists.cancel_list,
     ("GET", "/api/v3/openOrderList"): rest_lists.open_lists,
+    ("POST", "/api/v3/order/cancelReplace"): rest_replace.cancel_replace,
+    ("PUT", "/api/v3/order/amend/keepPriority"): rest_replace.amend_order,
+    ("GET", "/api/v3/order/amendments"): rest_replace.amendments,
     ("GET", "/api/v3/allOrderList"): rest_lists.all_lists,
 }
 
@@ -119,6 +123,7 @@ def _answer(venue: Venue, received: Received, entry: Entry) -> web.Response:
         response = _json(_execute(venue, received), status=200)
     except VenueError as error:
         response = _refusal(error)
+        entry.is_executed = error.code == HALF_DONE
     else:
         entry.is_executed = True
         if is_free_on_success(received.key):
@@ -136,7 +141,7 @@ def _tell_weight(venue: Venue, response: web.StreamResponse, ip: str) -> None:
 
 
 def _refusal(error: VenueError) -> web.Response:
-    response = _json({"code": error.code, "msg": error.message}, status=error.status)
+    response = _json(error.describe(), status=error.status)
     if isinstance(error, LimitExceeded):
         response.headers["Retry-After"] = str(error.retry_after_s)
     return response
@@ -170,8 +175,9 @@ def _execute(venue: Venue, received: Received) -> object:
     venue.limits.admit_orders(call.account.api_key, orders)
     try:
         return signed(venue, call)
-    except VenueError:
-        venue.limits.give_back_orders(call.account.api_key, orders)
+    except VenueError as error:
+        if error.data is None:  # a replacement that failed counts, attempted or not
+            venue.limits.give_back_orders(call.account.api_key, orders)
         raise
 
 

@@ -101,7 +101,16 @@ class Settlement:
         self._hold(order)
         self._end(order)
         self._state.changes += 1
-        self._state.publisher.order(order, ending, time=time, request_id=request_id)
+        original_id = order.client_order_id if request_id else ""
+        self._state.publisher.order(order, ending, time=time, request_id=request_id, original_id=original_id)
+
+    def reduce(self, order: OrderRecord, quantity: Decimal, *, time: int) -> None:
+        """Lower the whole quantity of an open order to `quantity` (base units), which keeps its place in the book."""
+        order.quantity, order.update_time = quantity, time
+        if order.status != "PENDING_NEW":
+            self._state.engines[order.symbol].reduce(str(order.order_id), order.remaining)
+        self._hold(order)
+        self._state.changes += 1
 
     def _hold(self, order: OrderRecord) -> None:
         """Move what an order must keep back more, or less, than before from free to locked."""

@@ -15,7 +15,7 @@ import orjson
 from app.domain.enums import Side
 from app.emulator.clock import MarketClock
 from app.emulator.exchange import Exchange
-from app.emulator.ledger import Account, Balance, Execution, OrderList, OrderRecord
+from app.emulator.ledger import Account, Amendment, Balance, Execution, OrderList, OrderRecord
 from app.errors import ConfigError
 
 VERSION = 1
@@ -52,6 +52,7 @@ class Snapshots:
                 "last_order_id": exchange.last_order_id,
                 "last_execution_id": exchange.last_execution_id,
                 "last_list_id": exchange.last_list_id,
+                "last_amendment_id": exchange.last_amendment_id,
                 "watermarks": {str(order_id): str(price) for order_id, price in exchange.watermarks().items()},
                 "accounts": [self._account(account) for account in exchange.accounts.values()],
             }
@@ -102,6 +103,7 @@ class Snapshots:
                     **{name: str(getattr(order, name)) for name in _DECIMAL_FIELDS},
                     "unit_reserve": str(order.unit_reserve),
                     "side": order.side.value,
+                    "amendments": [_amendment(amendment) for amendment in order.amendments],
                     "executions": [_execution(execution) for execution in order.executions],
                 }
             )
@@ -137,6 +139,17 @@ def _execution(execution: Execution) -> list[object]:
         execution.commission_asset,
         execution.time,
         execution.is_maker,
+    ]
+
+
+def _amendment(amendment: Amendment) -> list[object]:
+    return [
+        amendment.id,
+        amendment.old_client_id,
+        amendment.new_client_id,
+        str(amendment.old_quantity),
+        str(amendment.new_quantity),
+        amendment.time,
     ]
 
 
@@ -195,6 +208,10 @@ def _read_order(item: Mapping[str, Any]) -> OrderRecord:
         executed_quote=Decimal(item["executed_quote"]),
         unit_reserve=Decimal(item.get("unit_reserve", item["price"])),
         side=side,
+        amendments=[
+            Amendment(id=id_, old_client_id=old_id, new_client_id=new_id, old_quantity=Decimal(old), new_quantity=Decimal(new), time=time)
+            for id_, old_id, new_id, old, new, time in item.get("amendments", ())
+        ],
         executions=[
             Execution(
                 id=id_,

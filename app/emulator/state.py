@@ -27,6 +27,7 @@ class ExchangeState:
         self.last_order_id = 0
         self.last_execution_id = 0
         self.last_list_id = 0
+        self.last_amendment_id = 0
         self.changes = 0
         """Counts every change of state, so that the snapshot knows when there is something to write."""
 

@@ -151,7 +151,7 @@ class UserSessions:
             "P": eight(order.stop_price),
             "F": eight(ZERO),
             "g": order.list_id,
-            "C": order.client_order_id if change.request_id else "",
+            "C": change.original_id,
             "x": change.execution_type.value,
             "X": order.status,
             "r": "NONE",

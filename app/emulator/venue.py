@@ -168,6 +168,7 @@ def _restore(exchange: Exchange, feed: Feed, document: Mapping[str, Any], *, mat
         last_order_id=document["last_order_id"],
         last_execution_id=document["last_execution_id"],
         last_list_id=document.get("last_list_id", 0),
+        last_amendment_id=document.get("last_amendment_id", 0),
         watermarks=watermarks,
     )
     feed.catch_up(matched_to_ms)

@@ -64,6 +64,30 @@ def after_list(path: str) -> Callable[[SignedClient], Any]:
     return ask
 
 
+def replaced(mode: str, *, old: bool, new: bool) -> Callable[[SignedClient], Any]:
+    def ask(client: SignedClient) -> Any:
+        order = client.order(**LIMIT).document
+        wanted = {**LIMIT, "cancelReplaceMode": mode, "cancelOrderId": order["orderId"] if old else 0}
+        return client.call("POST", "/api/v3/order/cancelReplace", wanted if new else {**wanted, "quantity": "19"}).document
+
+    return ask
+
+
+def amended(client: SignedClient, placed: dict[str, Any]) -> Any:
+    return client.call("PUT", "/api/v3/order/amend/keepPriority", {**BTC, "orderId": placed["orderId"], "newQty": "0.05"}).document
+
+
+def amended_alone(client: SignedClient) -> Any:
+    return amended(client, client.order(**LIMIT).document)
+
+
+def amended_twice(client: SignedClient) -> Any:
+    order = client.order(**LIMIT).document
+    amended(client, order)
+    client.call("PUT", "/api/v3/order/amend/keepPriority", {**BTC, "orderId": order["orderId"], "newQty": "0.04"})
+    return client.call("GET", "/api/v3/order/amendments", {**BTC, "orderId": order["orderId"]}).document
+
+
 def trades(client: SignedClient) -> Any:
     client.order(**SELL, type="MARKET")
     return client.call("GET", "/api/v3/myTrades", BTC).document
@@ -80,6 +104,18 @@ ANSWERS: dict[tuple[str, str], Callable[[SignedClient], Any]] = {
     ("POST /api/v3/orderList/oto", "Response:"): lambda client: place(client, "oto", OTO),
     ("POST /api/v3/orderList/otoco", "Response:"): lambda client: place(client, "otoco", OTOCO),
     ("DELETE /api/v3/orderList", "Response:"): list_canceled,
+    ("POST /api/v3/order/cancelReplace", "Response SUCCESS"): replaced("STOP_ON_FAILURE", old=True, new=True),
+    ("POST /api/v3/order/cancelReplace", "Response when Cancel Order Fails"): replaced("STOP_ON_FAILURE", old=False, new=True),
+    ("POST /api/v3/order/cancelReplace", "Response when Cancel Order Succeeds"): replaced("STOP_ON_FAILURE", old=True, new=False),
+    ("POST /api/v3/order/cancelReplace", "Response when Cancel Order fails"): replaced("ALLOW_FAILURE", old=False, new=True),
+    ("POST /api/v3/order/cancelReplace", "Response when both"): replaced("ALLOW_FAILURE", old=False, new=False),
+    ("PUT /api/v3/order/amend/keepPriority", "Response for a single order:"): lambda client: amended(
+        client, client.order(**LIMIT).document
+    ),
+    ("PUT /api/v3/order/amend/keepPriority", "Response for an order that is part"): (
+        lambda client: amended(client, place(client, "oto", OTO)["orders"][1])
+    ),
+    ("GET /api/v3/order/amendments", "Response:"): amended_twice,
     ("GET /api/v3/order", "Response:"): after_order("/api/v3/order"),
     ("GET /api/v3/openOrders", "Response:"): after_order("/api/v3/openOrders"),
     ("GET /api/v3/allOrders", "Response:"): after_order("/api/v3/allOrders"),

@@ -78,15 +78,35 @@ def test_bracket_goes_on_after_a_kill_wherever_it_stood(start_emulator: StartEmu
     assert place(client, "oco", OCO, abovePrice="62000", belowStopPrice="56000")["orderListId"] == running["orderListId"] + 1
 
 
+def test_amendments_are_known_after_a_restart(start_emulator: StartEmulator, arguments: tuple[str, ...]) -> None:
+    first = started(start_emulator, arguments)
+    client = client_of(first)
+    order = client.order(**SELL, type="LIMIT", timeInForce="GTC", price="60500", newClientOrderId="before").document
+    wanted = {"symbol": "BTCUSDT", "orderId": order["orderId"]}
+    client.call("PUT", "/api/v3/order/amend/keepPriority", {**wanted, "newQty": "0.04", "newClientOrderId": "after"})
+    known = client.call("GET", "/api/v3/order/amendments", wanted).document
+    first.stop()
+
+    client = client_of(start_emulator(*arguments))
+    assert client.call("GET", "/api/v3/order/amendments", wanted).document == known
+    client.emulator.price("60501", quantity="1")
+    assert status(client.emulator, "after") == "FILLED"
+    client.order(**SELL, type="LIMIT", timeInForce="GTC", price="60600", newClientOrderId="next")
+    again = {"symbol": "BTCUSDT", "origClientOrderId": "next", "newQty": "0.04"}
+    assert client.call("PUT", "/api/v3/order/amend/keepPriority", again).document["executionId"] == known[-1]["executionId"] + 1
+
+
 def test_file_of_an_earlier_release_is_read(start_emulator: StartEmulator, arguments: tuple[str, ...]) -> None:
     first = started(start_emulator, arguments)
     client_of(first).order(**SELL, type="LIMIT", timeInForce="GTC", price="60500", newClientOrderId="old")
     first.stop()
     state = Path(arguments[-1])
     document = orjson.loads(state.read_bytes())
-    del document["watermarks"], document["last_list_id"], document["accounts"][0]["lists"]
+    for name in ("watermarks", "last_list_id", "last_amendment_id"):
+        del document[name]
+    del document["accounts"][0]["lists"]
     for order in document["accounts"][0]["orders"]:
-        for name in ("trailing_delta", "trailing_time", "list_id", "oco", "expiry_reason", "unit_reserve"):
+        for name in ("trailing_delta", "trailing_time", "list_id", "oco", "expiry_reason", "unit_reserve", "amendments"):
             del order[name]
     state.write_bytes(orjson.dumps(document))
 
