@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,8 +10,10 @@ import pytest
 
 from app.brokers.schemas import BrokerPatch
 from app.brokers.service import change_broker
+from app.core.db import Database
 from app.core.supervisor import Supervisor
 from app.domain.enums import OrderState, Side
+from app.trading.desk import Desk
 from app.trading.events import BalanceHeard
 from app.trading.reconcile import Reconciler
 from app.trading.user_stream import UserStreams
@@ -26,9 +29,11 @@ BELOW = "59500.00"
 
 
 @asynccontextmanager
-async def following(pieces: Pieces, *accounts: UUID, reconcile_every_s: float | None = None) -> AsyncIterator[UserStreams]:
+async def following(
+    pieces: Pieces, *accounts: UUID, reconcile_every_s: float | None = None, desk: Desk | None = None
+) -> AsyncIterator[UserStreams]:
     """The loop at work and its accounts subscribed; without `reconcile_every_s` nobody else asks the exchange about orders."""
-    streams = UserStreams(pieces.desk)
+    streams = UserStreams(desk or pieces.desk)
     async with Supervisor(on_fatal=lambda: None) as supervisor:
         supervisor.start("userstream", streams.run)
         if reconcile_every_s is not None:
@@ -223,15 +228,33 @@ async def test_news_of_a_balance_has_it_read(pieces: Pieces) -> None:
             assert await asyncio.wait_for(heard.get(), 10) == BalanceHeard(broker_id=pieces.broker_id)
 
 
-async def test_subscriptions_survive_an_outage_of_the_database_and_nothing_is_missed(moving: Pieces) -> None:
+@dataclass
+class DatabaseThatMayBeAway:
+    """The database, which refuses connections while `is_away`."""
+
+    database: Database
+    is_away: bool = False
+
+    def connection(self) -> Any:
+        if self.is_away:
+            raise ConnectionRefusedError("the database is away")
+        return self.database.connection()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.database, name)
+
+
+async def test_subscriptions_survive_an_outage_of_the_database_and_what_it_swallowed_is_asked_for(moving: Pieces) -> None:
     order = (await moving.submit(moving.limit(BELOW))).order
-    async with following(moving, reconcile_every_s=600) as streams:
-        await moving.rows(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
+    database: Any = DatabaseThatMayBeAway(moving.database)
+    async with following(moving, reconcile_every_s=600, desk=replace(moving.desk, database=database)) as streams:
+        await until(lambda: not moving.desk.suspects, "the first questions are asked")
+        database.is_away = True
         moving.emulator.advance(20)
-        await reaches(moving, order.id, OrderState.FILLED)
+        await until(lambda: moving.desk.suspects, "the account is suspect")
         assert moving.broker_id in streams.live
+        await reaches(moving, order.id, OrderState.FILLED)
+    await assert_books_are_the_venues(moving)
 
 
 async def test_no_key_or_signature_is_logged_or_stored(pieces: Pieces, caplog: pytest.LogCaptureFixture) -> None:

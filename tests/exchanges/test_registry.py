@@ -31,3 +31,28 @@ async def test_exchanges_beyond_the_catalogue_tell_what_they_need(registry: Regi
     assert (await registry.describe("kucoin")).required_credentials == ("api_key", "api_secret", "api_password")
     bitstamp = await registry.describe("bitstamp")
     assert (bitstamp.name, bitstamp.required_credentials) == ("Bitstamp", ("api_key", "api_secret"))
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("config", "is_testnet", "url"),
+    [
+        (RegistryConfig(), False, "wss://ws-api.binance.com:443/ws-api/v3"),
+        (RegistryConfig(), True, "wss://ws-api.testnet.binance.vision/ws-api/v3"),
+        (RegistryConfig(binance_rest_url="http://127.0.0.1:8081"), False, "ws://127.0.0.1:8081/ws-api/v3"),
+        (RegistryConfig(binance_rest_url="http://localhost:8081/api/v3/"), True, "ws://localhost:8081/ws-api/v3"),
+        (RegistryConfig(binance_rest_url="https://mirror.example.com"), False, None),
+        (RegistryConfig(binance_ws_api_url="wss://mirror.example.com/ws-api/v3"), False, "wss://mirror.example.com/ws-api/v3"),
+    ],
+)
+async def test_accounts_events_come_from_where_their_orders_go(config: RegistryConfig, is_testnet: bool, url: str | None) -> None:  # noqa: FBT001
+    registry = Registry(config, clock=SystemClock())
+    access = (await registry.client("binance", KEYS, is_testnet=is_testnet)).user_stream()
+    assert (access and access.url) == url
+    assert access is None or access.has_rate_limit is access.url.startswith("wss")
+    await registry.close()
+
+
+@pytest.mark.asyncio
+async def test_exchange_without_a_documented_stream_is_only_asked(registry: Registry) -> None:
+    assert (await registry.client("binanceus", KEYS)).user_stream() is None
