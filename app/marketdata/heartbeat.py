@@ -324,6 +324,8 @@ class Heartbeat:
 
     def _publish(self, symbol: str, candle: Candle, source: CandleSource) -> None:
         is_late = self._venue_now() - candle.open_time > 2 * _M1.duration
+        if not is_late:
+            self._quotes.put_close(symbol, last_price(candle))
         self._bus.publish(
             CandleClosed(exchange=self._config.exchange, symbol=symbol, timeframe=_M1, candle=candle, source=source, is_late=is_late)
         )

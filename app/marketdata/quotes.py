@@ -32,6 +32,7 @@ class Quotes:
     def __init__(self, exchange: str) -> None:
         self.exchange = exchange
         self._quotes: dict[str, Quote] = {}
+        self._closes: dict[str, tuple[Decimal, float]] = {}
         self._listeners: list[Callable[[Quote], None]] = []
 
     def listen(self, listener: Callable[[Quote], None]) -> None:
@@ -72,3 +73,12 @@ class Quotes:
         for listener in self._listeners:
             listener(quote)
         return quote
+
+    def last_close(self, symbol: str, *, max_age_s: float) -> Decimal | None:
+        """Return the close of the last closed one-minute candle; None when there is none or it came more than `max_age_s` seconds ago."""
+        price, at_s = self._closes.get(symbol, (None, 0.0))
+        return price if time.monotonic() - at_s <= max_age_s else None
+
+    def put_close(self, symbol: str, price: Decimal) -> None:
+        """Keep the close of the candle that has just closed."""
+        self._closes[symbol] = (price, time.monotonic())

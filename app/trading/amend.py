@@ -7,10 +7,11 @@ taken back, its end is awaited, and the new one goes out for what the old one ha
 
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
-from app.domain.enums import Execution, OrderState, OrderType
+from app.domain.enums import Execution, OrderState, OrderType, Side
 from app.domain.instruments import Instrument
 from app.domain.intents import OrderIntent
 from app.domain.orders import TERMINAL, Denied
@@ -19,10 +20,11 @@ from app.errors import Conflict, InvalidInput, OrderNotCancellable, OrderNotFoun
 from app.exchanges.port import ExchangeClient
 from app.trading.account import Account
 from app.trading.apply import record
+from app.trading.balances import with_fresh_balance
 from app.trading.cancel import cancel_at_venue
 from app.trading.desk import Desk
 from app.trading.events import announce
-from app.trading.gate import reservation_of
+from app.trading.gate import Reservation, admit
 from app.trading.pairs import send_replacement
 from app.trading.place import SEND_WITHIN, Draft, insert
 from app.trading.records import OrderRecord
@@ -128,11 +130,8 @@ async def _change_here(desk: Desk, order: OrderRecord, wanted: SizedOrder) -> Or
 async def _replace(desk: Desk, order: OrderRecord, wanted: SizedOrder, *, instrument: Instrument, client: ExchangeClient) -> OrderRecord:
     is_atomic = client.capabilities.has_replace and order.type is not OrderType.MARKET
     leaves = replace(wanted, quantity=wanted.quantity - order.filled_quantity)
-    async with desk.database.raw_transaction() as connection:
-        attempt = await connection.fetchval(_ATTEMPTS, order.broker_id, order.key, order.leg)
-        new = await insert(desk, connection, _draft(desk, order, leaves, instrument, attempt=attempt + 1))
-        if not is_atomic and await connection.fetchrow(_ASK_CANCEL, order.id, desk.clock.now()) is None:
-            raise OrderNotCancellable("the order has just finished")
+    attempt = partial(_store, desk, order, leaves, instrument=instrument, exchange=client.exchange, is_atomic=is_atomic)
+    new = await with_fresh_balance(desk, client, broker_id=order.broker_id, user_id=order.user_id, attempt=attempt)
     if new is None:
         raise Conflict("the order is being changed already")
     announce(desk.bus, new)
@@ -144,7 +143,32 @@ async def _replace(desk: Desk, order: OrderRecord, wanted: SizedOrder, *, instru
     return await continue_replacement(desk, new, client)
 
 
-def _draft(desk: Desk, order: OrderRecord, wanted: SizedOrder, instrument: Instrument, *, attempt: int) -> Draft:
+async def _store(
+    desk: Desk, order: OrderRecord, leaves: SizedOrder, *, instrument: Instrument, exchange: str, is_atomic: bool
+) -> OrderRecord | None:
+    """Write the new order down, admitted as one that takes the old one's place; None when there is one already."""
+    account = Account(id=order.broker_id, exchange=exchange, is_active=True, paused_reason=None)
+    async with desk.database.raw_transaction() as connection:
+        reservation = await admit(
+            desk,
+            connection,
+            account,
+            leaves,
+            instrument,
+            user_id=order.user_id,
+            role=order.role,
+            reference_price=desk.quotes.reference_price(exchange, order.symbol, is_buy=order.side is Side.BUY),
+            replaces_id=order.id,
+        )
+        attempt = await connection.fetchval(_ATTEMPTS, order.broker_id, order.key, order.leg)
+        draft = _draft(desk, order, leaves, account=account, reservation=reservation, attempt=attempt + 1)
+        new = await insert(desk, connection, draft)
+        if not is_atomic and await connection.fetchrow(_ASK_CANCEL, order.id, desk.clock.now()) is None:
+            raise OrderNotCancellable("the order has just finished")
+    return new
+
+
+def _draft(desk: Desk, order: OrderRecord, wanted: SizedOrder, *, account: Account, reservation: Reservation, attempt: int) -> Draft:
     intent = OrderIntent(
         symbol=order.symbol,
         side=order.side,
@@ -157,11 +181,11 @@ def _draft(desk: Desk, order: OrderRecord, wanted: SizedOrder, instrument: Instr
     )
     return Draft(
         user_id=order.user_id,
-        account=Account(id=order.broker_id, exchange="", is_active=True, paused_reason=None),
+        account=account,
         intent=intent,
         order=wanted,
         execution=Execution.NATIVE,
-        reservation=reservation_of(wanted, instrument, reference_price=None),
+        reservation=reservation,
         deadline=desk.clock.now() + SEND_WITHIN,
         delivery_id=order.delivery_id,
         replaces_id=order.id,

@@ -64,7 +64,13 @@ VALUES ($1, $2, $3, NULL, $4, $5, $6, $7, 'open', $8, $8)
 ON CONFLICT (broker_id, symbol) WHERE status <> 'closed' AND bot_id IS NULL DO NOTHING RETURNING *
 """
 _LOCK_POSITION: Final = "SELECT * FROM positions WHERE broker_id = $1 AND symbol = $2 AND status <> 'closed' AND bot_id IS NULL FOR UPDATE"
+#: What the fills realised is counted into the day's result as well; both read the position as it was before.
 _UPDATE_POSITION: Final = """
+WITH realised AS (
+  INSERT INTO daily_results AS d (broker_id, user_id, quote, day, realized)
+  SELECT broker_id, user_id, quote, ($6::timestamptz AT TIME ZONE 'UTC')::date, $4 - realized_pnl FROM positions
+   WHERE id = $1 AND realized_pnl <> $4
+  ON CONFLICT (broker_id, day, quote) DO UPDATE SET realized = d.realized + excluded.realized)
 UPDATE positions
    SET quantity = $2, average_price = $3, realized_pnl = $4, fees = $5, updated_at = $6, status = $7, closed_at = $8
  WHERE id = $1

@@ -1,9 +1,10 @@
 """What every trading use case works with, put together by bootstrap."""
 
 import asyncio
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
@@ -32,6 +33,15 @@ class Instruments(Protocol):
         """Return all instruments of an exchange by unified symbol."""
 
 
+@dataclass(slots=True)
+class BalanceReadings:
+    """When each account's balance was read for an order: the turn to do it, the last moment, and the last few (monotonic seconds)."""
+
+    turns: dict[UUID, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+    last: dict[UUID, datetime] = field(default_factory=dict)
+    recent: dict[UUID, deque[float]] = field(default_factory=lambda: defaultdict(deque))
+
+
 class Quotes(Protocol):
     """The latest prices of watched symbols, from memory."""
 
@@ -40,6 +50,9 @@ class Quotes(Protocol):
 
     def last_price(self, exchange: str, symbol: str) -> Decimal | None:
         """Return the price of the last trade, in quote per base; None when not known or too old."""
+
+    def last_close(self, exchange: str, symbol: str) -> Decimal | None:
+        """Return the close of the last closed one-minute candle, in quote per base; None when not known or too old."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +66,8 @@ class Desk:
     bus: EventBus
     lease: LeaseHolder
     clock: Clock
+    #: How balances are read outside the portfolio's rounds, when an order depends on it.
+    readings: BalanceReadings = field(default_factory=BalanceReadings)
     #: Orders this process is sending right now; reconcile leaves them alone.
     in_flight: set[UUID] = field(default_factory=set)
     #: Set when an order is in doubt, so that reconcile asks at once instead of at its next round.

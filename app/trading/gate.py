@@ -1,17 +1,118 @@
-"""The risk gate: what an order would take from the balance, decided in the transaction that stores its intent."""
+"""The risk gate: whether an order may be stored and what it keeps back of the balance, decided in the transaction that stores its intent.
+
+Two statements: the first takes the account's row of `account_activity`, so that two orders never spend the same money, and counts; the
+second reads everything the rules (`domain.limits`, `domain.risk`) ask about. The balance is what the exchange last told, less what orders
+may have taken since, plus what fills have brought in.
+"""
 
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context, Decimal
 from typing import Any, Final
+from uuid import UUID
 
-from app.domain.enums import Side
+from app.domain.enums import OrderType, Role, Side, TradingState
 from app.domain.instruments import Instrument
-from app.domain.sizing import SizedOrder
+from app.domain.limits import DEFAULTS, Ask, Money, RiskLimits, Standing, check_balance, check_limits
+from app.domain.risk import refusal
+from app.domain.sizing import MARKET_MARGIN, SizedOrder
+from app.errors import DenialReason, OrderDenied
 from app.trading.account import Account
 from app.trading.desk import Desk
+from app.trading.limits import NAMES, in_usdt, usdt_per
+from app.trading.states import restraining
 
 #: A reservation is rounded up: what is kept back must cover the order.
 _UP: Final = Context(prec=60, rounding=ROUND_CEILING)
+_NOBODY: Final = UUID(int=0)
+_LIVE: Final = "('intent', 'submitting', 'unknown', 'open', 'partial')"
+_ENTER: Final = """
+INSERT INTO account_activity AS a (broker_id, user_id, minute, minute_orders, day, day_orders)
+VALUES ($1, $2, date_trunc('minute', $3::timestamptz), 1, ($3::timestamptz AT TIME ZONE 'UTC')::date, 1)
+ON CONFLICT (broker_id) DO UPDATE
+   SET minute_orders = CASE WHEN a.minute = excluded.minute THEN a.minute_orders + 1 ELSE 1 END, minute = excluded.minute,
+       day_orders = CASE WHEN a.day = excluded.day THEN a.day_orders + 1 ELSE 1 END, day = excluded.day
+RETURNING minute, minute_orders, day, day_orders
+"""
+#: Live orders and what they keep back. A leg that waits here has locked nothing yet; of a pair the stop alone counts; and the legs of a
+#: position's protection step aside for whatever else sells it.
+_ORDERS: Final = f"""
+o AS (SELECT $6::uuid AS id, $1::uuid AS user_id, $2::uuid AS broker_id, NULL::uuid AS bot_id, $3::text AS symbol, $4::text AS side,
+             $7::text AS role, $5::numeric AS quantity),
+told AS (SELECT coalesce(l.updated_at, b.last_balance_update) AS at, coalesce(l.free, 0) AS free
+           FROM brokers b LEFT JOIN balances l ON l.broker_id = b.id AND l.asset = $8 WHERE b.id = $2),
+unsettled AS MATERIALIZED (
+  SELECT u.*, u.state = 'intent' AND u.execution = 'supervised' AND u.triggered_at IS NULL AS is_held,
+         u.role IN ('stop', 'target') AS is_leg,
+         u.state IN {_LIVE} AS is_live,
+         u.acknowledged_at IS NULL OR u.acknowledged_at > told.at AS is_news
+    FROM orders u, told WHERE u.user_id = $1 AND u.broker_id = $2 AND u.id <> $6
+     AND (u.state IN {_LIVE} OR u.fills_quantity <> u.filled_quantity)),
+keeping AS (
+  SELECT u.*, $7 <> 'entry' AND u.is_leg AND u.symbol = $3 AS steps_aside FROM unsettled u
+   WHERE u.is_live AND u.reserved_asset = $8 AND NOT (u.is_held AND u.is_leg) AND NOT (u.role = 'target' AND EXISTS (
+         SELECT 1 FROM unsettled s
+          WHERE s.group_id = u.group_id AND s.role = 'stop' AND s.leg = u.leg - 1 AND s.is_live AND NOT s.is_held))),
+ended AS MATERIALIZED (
+  SELECT e.*, e.acknowledged_at > told.at AS is_news FROM orders e, told
+   WHERE e.broker_id = $2 AND e.updated_at > told.at AND e.state IN ('filled', 'canceled', 'expired') AND e.id <> $6)"""  # noqa: S608  # constants
+_MONEY: Final = """
+money AS (
+  SELECT coalesce(sum(reserved) FILTER (WHERE is_news AND NOT steps_aside), 0) AS kept,
+         coalesce(sum(quantity - filled_quantity) FILTER (WHERE NOT is_news AND steps_aside), 0) AS stepping_aside,
+         coalesce(sum(reserved) FILTER (WHERE NOT steps_aside), 0) AS reserved, count(*) FILTER (WHERE NOT steps_aside) AS reserved_by
+    FROM keeping),
+past AS (
+  SELECT coalesce(sum(CASE WHEN side = 'sell' THEN filled_quantity ELSE filled_quantity * average_price END)
+                  FILTER (WHERE is_news), 0) AS spent,
+         coalesce(sum(CASE WHEN side = 'sell' THEN quantity - filled_quantity ELSE (quantity - filled_quantity) * price END)
+                  FILTER (WHERE NOT is_news AND state <> 'filled' AND group_id IS NULL), 0) AS released
+    FROM ended WHERE reserved_asset = $8),
+gained AS (
+  SELECT coalesce(sum(CASE WHEN f.side = 'buy' THEN f.quantity ELSE f.quantity * f.price END
+                      - CASE WHEN f.fee_asset = $8 THEN f.fee ELSE 0 END), 0) AS amount
+    FROM fills f, told WHERE f.user_id = $1 AND f.broker_id = $2 AND f.executed_at > told.at - interval '1 second'
+     AND split_part(f.symbol, '/', CASE WHEN f.side = 'buy' THEN 1 ELSE 2 END) = $8)"""
+_COUNTS: Final = """
+counts AS (
+  SELECT count(*) FILTER (WHERE is_live AND NOT is_held AND type <> 'market') AS open_orders,
+         count(*) FILTER (WHERE is_live AND NOT is_held AND type <> 'market' AND symbol = $3) AS open_in_symbol,
+         coalesce(sum(CASE WHEN is_live THEN quantity ELSE filled_quantity END - fills_quantity)
+                  FILTER (WHERE symbol = $3 AND side = $4 AND NOT is_leg), 0) AS closing,
+         coalesce(sum(quantity - fills_quantity) FILTER (WHERE symbol = $3 AND side = 'buy' AND is_live AND NOT is_leg), 0) AS opening
+    FROM unsettled)"""
+
+
+def _limit_columns(alias: str) -> str:
+    return ", ".join(f"{alias}.{name} AS {alias}_{name}" for name in NAMES)
+
+
+_READ: Final = f"""
+WITH {_ORDERS}, {_MONEY}, {_COUNTS}
+SELECT told.at AS told_at, told.free - money.kept + money.stepping_aside - past.spent + past.released + gained.amount AS free,
+       money.reserved, money.reserved_by, counts.*,
+       EXISTS (SELECT 1 FROM unsettled n WHERE n.symbol = $3 AND n.is_news AND n.is_live AND NOT n.is_held)
+         OR EXISTS (SELECT 1 FROM ended n WHERE n.symbol = $3) OR gained.amount <> 0 AS has_news,
+       coalesce((SELECT p.quantity FROM positions p WHERE p.broker_id = $2 AND p.symbol = $3 AND p.status <> 'closed'
+                    AND p.bot_id IS NULL), 0) AS position,
+       CASE WHEN b.max_daily_loss IS NOT NULL THEN (
+         SELECT jsonb_object_agg(d.quote, d.realized::text) FROM daily_results d WHERE d.broker_id = $2 AND d.day = $9) END AS b_results,
+       CASE WHEN u.max_daily_loss IS NOT NULL THEN (
+         SELECT jsonb_object_agg(d.quote, d.realized::text)
+           FROM (SELECT quote, sum(realized) AS realized FROM daily_results WHERE user_id = $1 AND day = $9 GROUP BY quote) d
+       ) END AS u_results,
+       CASE WHEN u.max_open_orders IS NOT NULL THEN (
+         SELECT count(*) FROM orders a WHERE a.user_id = $1 AND a.state IN {_LIVE} AND a.type <> 'market'
+            AND NOT (a.state = 'intent' AND a.execution = 'supervised' AND a.triggered_at IS NULL)) END AS u_open_orders,
+       CASE WHEN u.scope_id IS NOT NULL THEN (
+         SELECT coalesce(sum(minute_orders), 0) FROM account_activity WHERE user_id = $1 AND minute = $10) END AS u_minute_orders,
+       CASE WHEN u.scope_id IS NOT NULL THEN (
+         SELECT coalesce(sum(day_orders), 0) FROM account_activity WHERE user_id = $1 AND day = $9) END AS u_day_orders,
+       u.scope_id IS NOT NULL AS has_user_limits, {_limit_columns("u")}, {_limit_columns("b")},
+       r.state AS restraint, r.reason AS restraint_reason
+  FROM told, money, past, gained, counts, o
+  LEFT JOIN LATERAL ({restraining("o")}) r ON true
+  LEFT JOIN risk_limits u ON u.scope_id = $1 LEFT JOIN risk_limits b ON b.scope_id = $2
+"""  # noqa: S608  # constants
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,18 +124,129 @@ class Reservation:
 
 
 def reservation_of(order: SizedOrder, instrument: Instrument, *, reference_price: Decimal | None) -> Reservation:
-    """Return what an order needs: base units for a sell; for a buy the quote it spends, at its limit, its trigger or the market's price."""
+    """Return what an order needs: base units for a sell; for a buy the quote it spends, at its limit, its trigger or the market's price.
+
+    A market buy by base keeps a margin, because the price moves before it fills.
+    """
     if order.side is Side.SELL:
         return Reservation(asset=instrument.base, amount=order.quantity)
     if order.notional is not None:
         return Reservation(asset=instrument.quote, amount=order.notional)
     price = order.price or order.trigger_price or reference_price
-    return Reservation(asset=instrument.quote, amount=_UP.multiply(order.quantity, price) if price is not None else Decimal(0))
+    if price is None:
+        return Reservation(asset=instrument.quote, amount=Decimal(0))
+    margin = 1 if order.type.once_triggered is OrderType.LIMIT else 1 + MARKET_MARGIN
+    return Reservation(asset=instrument.quote, amount=_UP.multiply(_UP.multiply(order.quantity, price), margin))
 
 
 async def admit(
-    desk: Desk, connection: Any, account: Account, order: SizedOrder, instrument: Instrument, *, reference_price: Decimal | None
+    desk: Desk,
+    connection: Any,
+    account: Account,
+    order: SizedOrder,
+    instrument: Instrument,
+    *,
+    user_id: UUID,
+    role: Role,
+    reference_price: Decimal | None,
+    replaces_id: UUID | None = None,
 ) -> Reservation:
-    """Let the order pass, and say what is to be reserved for it."""
-    del desk, connection, account
-    return reservation_of(order, instrument, reference_price=reference_price)
+    """Let the order pass, and say what is to be reserved for it. Until the transaction ends, no other order of the account is admitted.
+
+    Args:
+        desk: What trading works with.
+        connection: Inside the transaction that stores the order.
+        account: Where it goes.
+        order: The order, sized and fitted.
+        instrument: Its instrument.
+        user_id: Whose it is.
+        role: What it is for. The limits hold for entries; the trading states and the balance for all.
+        reference_price: What the market would pay or take now, in quote per base; None when nobody knows.
+        replaces_id: The order whose place it takes, whose reservation is free then.
+
+    Raises:
+        OrderDenied: a trading state, the balance or a limit forbids it. BALANCE_UNKNOWN and INSUFFICIENT_BALANCE speak of the balance as it
+            was last told: read it again (`trading.balances`) and ask once more.
+    """
+    reservation = reservation_of(order, instrument, reference_price=reference_price)
+    now = desk.clock.now()
+    entered = await connection.fetchrow(_ENTER, account.id, user_id, now)
+    found = await connection.fetchrow(
+        _READ,
+        user_id,
+        account.id,
+        order.symbol,
+        order.side.value,
+        order.quantity,
+        replaces_id or _NOBODY,
+        role.value,
+        reservation.asset,
+        entered["day"],
+        entered["minute"],
+    )
+    if found["restraint"] is not None:
+        raise OrderDenied(*refusal(TradingState(found["restraint"]), found["restraint_reason"]))
+    exchange = account.exchange
+    ask = _ask(desk, exchange, order, instrument, role=role, market_price=reference_price)
+    own = _standing(desk, found, "b", exchange, minute=entered["minute_orders"], day=entered["day_orders"])
+    check_limits(ask, own, _limits(found, "b").over(DEFAULTS))
+    if found["has_user_limits"]:
+        together = _standing(desk, found, "u", exchange, minute=found["u_minute_orders"], day=found["u_day_orders"])
+        check_limits(ask, together, _limits(found, "u"), whose="all your accounts together")
+    _check_money(found, reservation, role)
+    return reservation
+
+
+def _ask(desk: Desk, exchange: str, order: SizedOrder, instrument: Instrument, *, role: Role, market_price: Decimal | None) -> Ask:
+    return Ask(
+        symbol=order.symbol,
+        base=instrument.base,
+        quote=instrument.quote,
+        side=order.side,
+        type=order.type,
+        role=role,
+        quantity=order.quantity,
+        price=order.price,
+        trigger_price=order.trigger_price,
+        notional=order.notional,
+        market_price=market_price,
+        last_close=desk.quotes.last_close(exchange, order.symbol),
+        usdt=usdt_per(instrument.quote, desk.quotes, exchange),
+    )
+
+
+def _check_money(found: Any, needed: Reservation, role: Role) -> None:
+    if found["told_at"] is None:
+        if role is not Role.ENTRY:
+            return  # the exchange has the last word, and a way out must not wait for it
+        raise OrderDenied(
+            DenialReason.BALANCE_UNKNOWN,
+            f"the balance of this account is not known yet, so nobody can say whether it has enough {needed.asset}",
+        )
+    money = Money(
+        asset=needed.asset,
+        free=found["free"],
+        reserved=found["reserved"],
+        reserved_by=found["reserved_by"],
+        is_certain=not found["has_news"],
+    )
+    check_balance(needed.amount, money, role=role)
+
+
+def _limits(found: Any, alias: str) -> RiskLimits:
+    return RiskLimits(**{name: found[f"{alias}_{name}"] for name in NAMES})
+
+
+def _standing(desk: Desk, found: Any, alias: str, exchange: str, *, minute: int, day: int) -> Standing:
+    results = {quote: Decimal(text) for quote, text in (found[f"{alias}_results"] or {}).items()}
+    open_orders = found["u_open_orders"] if alias == "u" else found["open_orders"]
+    return Standing(
+        open_orders=open_orders or 0,
+        open_in_symbol=found["open_in_symbol"],
+        orders_this_minute=minute,
+        orders_today=day,
+        lost_today=in_usdt(results, desk.quotes, exchange),
+        position=found["position"],
+        closing=found["closing"],
+        opening=found["opening"],
+    )

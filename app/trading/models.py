@@ -41,6 +41,10 @@ class Order(Identified, Owned, Base):
         Index("ix_orders_unsettled", "created_at", postgresql_where=text(_UNSETTLED)),
         Index("ix_orders_next_check_at", "next_check_at", postgresql_where=text("next_check_at IS NOT NULL")),
         Index("ix_orders_user_id_id", "user_id", "id"),
+        # The risk gate's: an account's live orders, those that ended since its balance was told, and refusals of the last minute.
+        Index("ix_orders_live", "user_id", "broker_id", postgresql_where=text(_UNSETTLED)),
+        Index("ix_orders_ended", "broker_id", "updated_at", postgresql_where=text("state IN ('filled', 'canceled', 'expired')")),
+        Index("ix_orders_rejected", "updated_at", postgresql_where=text("state = 'rejected'")),
         Index("ix_orders_held", "broker_id", postgresql_where=text(_HELD)),
         Index("ix_orders_group_id", "group_id", postgresql_where=text("group_id IS NOT NULL")),
         Index("ix_orders_replaces_id", "replaces_id", postgresql_where=text("replaces_id IS NOT NULL")),

@@ -5,6 +5,7 @@ Where the venue has pairs, both go out in one request. Elsewhere both are watche
 
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from uuid import UUID
 
 from app.core.ids import new_id
@@ -15,6 +16,7 @@ from app.domain.sizing import SizedOrder, size
 from app.errors import DenialReason, OrderDenied
 from app.exchanges.capabilities import Capabilities
 from app.trading.account import Account, check_account, find_account
+from app.trading.balances import with_fresh_balance
 from app.trading.desk import Desk
 from app.trading.events import announce
 from app.trading.gate import admit
@@ -70,13 +72,14 @@ async def submit_oco(desk: Desk, user_id: UUID, wish: OcoIntent, *, broker_id: U
     known = [await existing(desk, account.id, intent) for intent in intents]
     if known[0] is not None and known[1] is not None:
         return known[0], known[1]
-    market = await read_market(desk, account, client, intents[0], instrument)
+    market = await read_market(desk, account, client, intents[0], instrument, user_id=user_id)
     price = market.price or (await client.fetch_ticker(instrument.symbol)).last
     limit, stop = (size(intent, instrument, reference_price=price) for intent in intents)
     _check_sides(limit, instrument, price)
-    stored = await _store(
-        desk, user_id, account, intents, sized=(limit, stop), instrument=instrument, capabilities=client.capabilities, market=market
+    attempt = partial(
+        _store, desk, user_id, account, intents, sized=(limit, stop), instrument=instrument, capabilities=client.capabilities, market=market
     )
+    stored = await with_fresh_balance(desk, client, broker_id=account.id, user_id=user_id, attempt=attempt)
     if stored is None:
         again = [await existing(desk, account.id, intent) for intent in intents]
         assert again[0] is not None  # noqa: S101  # they are what stood in the way
@@ -109,7 +112,9 @@ async def _store(
     async with desk.database.raw_transaction() as connection:
         # One of the two trades, so the dearer one is what must be there.
         dearer = max(legs, key=lambda leg: leg.quantity * (leg.price or leg.trigger_price or Decimal(0)))
-        reservation = await admit(desk, connection, account, dearer, instrument, reference_price=market.price)
+        reservation = await admit(
+            desk, connection, account, dearer, instrument, user_id=user_id, role=intents[0].purpose, reference_price=market.price
+        )
         for intent, order in zip(intents, legs, strict=True):
             held = reservation if order is legs[0] else replace(reservation, amount=Decimal(0))
             draft = Draft(

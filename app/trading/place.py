@@ -98,7 +98,16 @@ async def store(
         sized = size(intent, instrument, reference_price=market.price, free=market.free, position=position)
         intent = _with_fitted_plan(intent, sized, instrument, market)
         fitted = fit(sized, instrument, capabilities, reference_price=market.price)
-        reservation = await admit(desk, connection, account, fitted.order, instrument, reference_price=market.price)
+        reservation = await admit(
+            desk,
+            connection,
+            account,
+            fitted.order,
+            instrument,
+            user_id=user_id,
+            role=intent.purpose,
+            reference_price=market.price,
+        )
         draft = Draft(
             user_id=user_id,
             account=account,

@@ -12,8 +12,10 @@ from uuid import UUID
 import structlog
 
 from app.core.supervisor import Beat
+from app.domain.limits import DOLLARS
 from app.errors import ExchangeError, ExchangeUnavailable
 from app.exchanges.port import Balance, ExchangeClient
+from app.trading.balances import LARGEST, storable
 from app.trading.border import Border
 from app.trading.desk import Desk
 from app.trading.events import BalanceHeard, FillRecorded, PortfolioChanged
@@ -21,8 +23,6 @@ from app.trading.sweep import MISSING
 
 log = structlog.get_logger(__name__)
 
-#: Counted one to one: what an account in these holds is what it is worth in USDT, to within a fraction of a percent.
-_DOLLARS: Final = frozenset({"USDT", "USDC", "FDUSD", "TUSD", "BUSD", "DAI", "USD"})
 _AFTER_FILL_S: Final = 0.3
 #: So many accounts are read at once, each for so long at most; those that were slow last time share fewer places.
 _AT_ONCE: Final = 8
@@ -33,18 +33,17 @@ _BUDGET_S: Final = 20.0
 _PRICES_S: Final = 8.0
 _PRICE_S: Final = 60.0
 _NO_PRICE_S: Final = 600.0
-#: What NUMERIC(38,18) holds, with room for rounding.
-_LARGEST: Final = Decimal(10) ** 20 - 1
 _STORE: Final = """
-WITH gone AS (DELETE FROM balances WHERE broker_id = $1 AND asset <> ALL($3::text[])),
+WITH gone AS (DELETE FROM balances WHERE broker_id = $1 AND asset <> ALL($3::text[]) AND updated_at <= $7),
 told AS (
   INSERT INTO balances (broker_id, user_id, asset, free, locked, value_usdt, updated_at)
   SELECT $1, $2, b.asset, b.free, b.locked, b.value_usdt, $7
     FROM unnest($3::text[], $4::numeric[], $5::numeric[], $6::numeric[]) AS b (asset, free, locked, value_usdt)
   ON CONFLICT (broker_id, asset) DO UPDATE
-    SET free = excluded.free, locked = excluded.locked, value_usdt = excluded.value_usdt, updated_at = excluded.updated_at),
+    SET free = excluded.free, locked = excluded.locked, value_usdt = excluded.value_usdt, updated_at = excluded.updated_at
+  WHERE balances.updated_at <= excluded.updated_at),
 worth AS (INSERT INTO equity_snapshots (broker_id, user_id, at, equity_usdt) VALUES ($1, $2, $7, $8) ON CONFLICT DO NOTHING)
-UPDATE brokers SET last_balance_update = $7 WHERE id = $1
+UPDATE brokers SET last_balance_update = greatest(last_balance_update, $7) WHERE id = $1
 """
 _ACTIVE: Final = """
 SELECT id, user_id, is_testnet FROM brokers
@@ -143,8 +142,9 @@ class PortfolioLoop:
 
     async def _refresh_one(self, broker: Any) -> None:
         client = await self._desk.connections.client(broker["id"])
-        balances = _storable(await client.fetch_balances(), broker["id"])
+        # Before the question: what happens while it is on its way may be missing from the answer.
         at = self._desk.clock.now()
+        balances = storable(await client.fetch_balances(), broker["id"])
         values = await self._values(client, balances, is_testnet=broker["is_testnet"])
         equity = sum((value for value in values.values() if value is not None), Decimal(0))
         assets = sorted(balances)
@@ -158,7 +158,7 @@ class PortfolioLoop:
                 [balances[asset].locked for asset in assets],
                 [values[asset] for asset in assets],
                 at,
-                min(equity, _LARGEST),
+                min(equity, LARGEST),
             )
         self._desk.bus.publish(PortfolioChanged(user_id=broker["user_id"], broker_id=broker["id"], equity_usdt=equity, at=at))
 
@@ -166,9 +166,9 @@ class PortfolioLoop:
         until = time.monotonic() + _PRICES_S
         values: dict[str, Decimal | None] = {}
         for asset, balance in balances.items():
-            price = Decimal(1) if asset in _DOLLARS else await self._prices.of(client, f"{asset}/USDT", is_testnet=is_testnet, until=until)
+            price = Decimal(1) if asset in DOLLARS else await self._prices.of(client, f"{asset}/USDT", is_testnet=is_testnet, until=until)
             value = None if price is None else balance.total * price
-            values[asset] = None if value is None or abs(value) > _LARGEST else value
+            values[asset] = None if value is None or abs(value) > LARGEST else value
         return values
 
 
@@ -200,14 +200,6 @@ class _Prices:
             return None
         self._known[key] = (now + _PRICE_S, price)
         return price
-
-
-def _storable(balances: Mapping[str, Balance], broker_id: UUID) -> dict[str, Balance]:
-    """Leave out what NUMERIC(38,18) cannot hold: tokens handed out by the quintillion, which are worth nothing."""
-    kept = {asset: balance for asset, balance in balances.items() if max(abs(balance.free), abs(balance.locked)) <= _LARGEST}
-    if len(kept) < len(balances):
-        log.warning("balance_too_large", broker_id=str(broker_id), assets=sorted(set(balances) - set(kept)))
-    return kept
 
 
 async def count_open_orders(desk: Desk, broker_id: UUID) -> int:

@@ -7,6 +7,8 @@ from typing import Final
 from app.marketdata.quotes import Quotes
 
 _MAX_AGE_S: Final = 15.0
+#: The candle after it has closed, and the next, by the latest; an older one says nothing of the market now.
+_MAX_CLOSE_AGE_S: Final = 150.0
 
 
 class FeedPrices:
@@ -31,3 +33,7 @@ class FeedPrices:
             return None
         quote = self._quotes.latest(symbol, max_age_s=_MAX_AGE_S)
         return None if quote is None else quote.last
+
+    def last_close(self, exchange: str, symbol: str) -> Decimal | None:
+        """Return the close of the last closed one-minute candle; None when the feed is silent or does not watch the symbol."""
+        return self._quotes.last_close(symbol, max_age_s=_MAX_CLOSE_AGE_S) if exchange in self._exchanges else None

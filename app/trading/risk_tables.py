@@ -1,12 +1,13 @@
 """Tables of what may be traded: states with their log, limits, each day's results and each account's order count, kill switches."""
 
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, Identity, Index, text
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Date, ForeignKey, Identity, Index, Integer, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.models import Base, one_of
+from app.core.models import Base, Owned, one_of
 from app.domain.enums import TradingState
 from app.domain.risk import ScopeKind
 
@@ -60,3 +61,52 @@ class TradingStateLog(Base):
     reason: Mapped[str]
     by: Mapped[str]
     at: Mapped[datetime]
+
+
+class RiskLimitsRow(Owned, Base):
+    """What a user has set: for one account, or (`broker_id` empty) for all of them together. Empty means the default."""
+
+    __tablename__ = "risk_limits"
+    __table_args__ = (Index("ix_risk_limits_user_id", "user_id"),)
+
+    #: The account's id, or the user's own.
+    scope_id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    broker_id: Mapped[UUID | None] = mapped_column(ForeignKey("brokers.id", ondelete="CASCADE"))
+    max_order_notional: Mapped[Decimal | None]
+    max_position_notional: Mapped[Decimal | None]
+    max_daily_loss: Mapped[Decimal | None]
+    max_open_orders: Mapped[int | None] = mapped_column(Integer)
+    max_daily_orders: Mapped[int | None] = mapped_column(Integer)
+    orders_per_minute: Mapped[int | None] = mapped_column(Integer)
+    rejects_per_minute: Mapped[int | None] = mapped_column(Integer)
+    price_collar: Mapped[Decimal | None]
+    price_deviation: Mapped[Decimal | None]
+    updated_at: Mapped[datetime]
+
+
+class AccountActivity(Owned, Base):
+    """How many orders an account has stored in its current minute and day. Its row is the lock under which they are admitted."""
+
+    __tablename__ = "account_activity"
+    __table_args__ = (Index("ix_account_activity_user_id", "user_id"),)
+
+    broker_id: Mapped[UUID] = mapped_column(ForeignKey("brokers.id", ondelete="CASCADE"), primary_key=True)
+    user_id: Mapped[UUID]
+    minute: Mapped[datetime]
+    minute_orders: Mapped[int] = mapped_column(Integer)
+    day: Mapped[date] = mapped_column(Date)
+    day_orders: Mapped[int] = mapped_column(Integer)
+
+
+class DailyResult(Owned, Base):
+    """What an account's positions realised on one UTC day, in each quote currency, after fees; counted with the fill."""
+
+    __tablename__ = "daily_results"
+    __table_args__ = (Index("ix_daily_results_user_id_day", "user_id", "day"),)
+
+    broker_id: Mapped[UUID] = mapped_column(ForeignKey("brokers.id", ondelete="RESTRICT"), primary_key=True)
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    quote: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID]
+    realized: Mapped[Decimal]

@@ -6,17 +6,19 @@ gives the same client order id, so a replay finds the order that is there.
 
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from uuid import UUID
 
 from app.brokers.service import pause_broker
-from app.domain.enums import Side
+from app.domain.enums import Role, Side
 from app.domain.instruments import Instrument
 from app.domain.intents import OrderIntent
 from app.domain.sizing import needs_reference_price
 from app.domain.symbols import resolve_symbol, why_unresolved
-from app.errors import BadCredentials, DenialReason, OrderDenied
+from app.errors import BadCredentials, DenialReason, ExchangeUnavailable, OrderDenied
 from app.exchanges.port import ExchangeClient
 from app.trading.account import Account, check_account, find_account
+from app.trading.balances import fetch, store_balances, with_fresh_balance
 from app.trading.desk import Desk
 from app.trading.events import announce
 from app.trading.place import Market, existing, store
@@ -66,8 +68,9 @@ async def submit(
     if account is None and (earlier := await existing(desk, broker.id, intent)) is not None:
         # Before sizing: a repetition must find its order even if the market or the position has changed meanwhile.
         return Submission(order=earlier, is_new=False)
-    market = await read_market(desk, broker, client, intent, instrument)
-    order = await store(
+    market = await read_market(desk, broker, client, intent, instrument, user_id=user_id)
+    attempt = partial(
+        store,
         desk,
         user_id,
         broker,
@@ -77,6 +80,7 @@ async def submit(
         market=market,
         delivery_id=delivery_id,
     )
+    order = await with_fresh_balance(desk, client, broker_id=broker.id, user_id=user_id, attempt=attempt)
     if order is None:
         earlier = await existing(desk, broker.id, intent)
         assert earlier is not None  # noqa: S101  # it is what stood in the way
@@ -100,7 +104,9 @@ async def find_instrument(desk: Desk, exchange: str, text: str) -> Instrument:
     return listed[symbol]
 
 
-async def read_market(desk: Desk, broker: Account, client: ExchangeClient, intent: OrderIntent, instrument: Instrument) -> Market:
+async def read_market(
+    desk: Desk, broker: Account, client: ExchangeClient, intent: OrderIntent, instrument: Instrument, *, user_id: UUID
+) -> Market:
     """Read everything that needs the exchange before anything is stored, outside any transaction.
 
     Raises:
@@ -109,15 +115,32 @@ async def read_market(desk: Desk, broker: Account, client: ExchangeClient, inten
     """
     is_buy = intent.side is Side.BUY
     price = desk.quotes.reference_price(broker.exchange, instrument.symbol, is_buy=is_buy)
+    if price is None:
+        price = await _asked_price(desk, broker, client, intent, instrument)
     free: Decimal | None = None
+    if intent.percent is not None:
+        at = desk.clock.now()
+        balances = await fetch(desk, client, broker.id)
+        await store_balances(desk, balances, broker_id=broker.id, user_id=user_id, at=at)
+        balance = balances.get(instrument.quote if is_buy else instrument.base)
+        free = balance.free if balance is not None else Decimal(0)
+    return Market(price=price, free=free)
+
+
+async def _asked_price(desk: Desk, broker: Account, client: ExchangeClient, intent: OrderIntent, instrument: Instrument) -> Decimal | None:
+    """The exchange's own price where the feed has none: to size with, and so that the risk rules know what an entry is worth."""
+    must_know = needs_reference_price(intent) or (
+        intent.purpose is Role.ENTRY and not intent.type.has_limit and intent.trigger_price is None
+    )
+    if not must_know and intent.purpose is not Role.ENTRY:
+        return None
     try:
-        if price is None and needs_reference_price(intent):
-            ticker = await client.fetch_ticker(instrument.symbol)
-            price = (ticker.ask if is_buy else ticker.bid) or ticker.last
-        if intent.percent is not None:
-            balance = (await client.fetch_balances()).get(instrument.quote if is_buy else instrument.base)
-            free = balance.free if balance is not None else Decimal(0)
+        ticker = await client.fetch_ticker(instrument.symbol)
     except BadCredentials as error:
         await pause_broker(desk.database, broker.id, error.message)
         raise
-    return Market(price=price, free=free)
+    except ExchangeUnavailable:
+        if must_know:
+            raise
+        return None  # a limit says itself what it is worth
+    return (ticker.ask if intent.side is Side.BUY else ticker.bid) or ticker.last

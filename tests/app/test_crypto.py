@@ -12,7 +12,7 @@ from app.core.clock import SystemClock
 from app.core.crypto import Vault
 from app.core.db import Database
 from app.core.ids import new_id
-from app.errors import BrokerNotFound, ConfigError, InvalidInput, NameTaken
+from app.errors import BadCredentials, BrokerNotFound, ConfigError, InvalidInput, NameTaken
 from tests.app.conftest import API_SECRET, FERNET_KEY, Pieces, make_broker, make_user, open_account
 
 CONTEXT = "broker:1:api_key"
@@ -156,7 +156,8 @@ async def test_connection_of_an_account_never_keeps_keys_that_were_changed(piece
 @pytest.mark.asyncio
 async def test_new_keys_lift_the_pause_that_refused_ones_caused(pieces: Pieces) -> None:
     broker_id = await make_broker(pieces.database, pieces.vault, pieces.user_id, api_key="a-key-nobody-opened", name="Bad")
-    await pieces.submit(broker_id=broker_id)
+    with pytest.raises(BadCredentials):
+        await pieces.submit(broker_id=broker_id)
     async with pieces.database.transaction() as session:
         assert (await get_broker(session, pieces.user_id, broker_id)).paused_reason is not None
     changes = BrokerPatch.model_validate({"api_key": open_account(pieces.emulator), "api_secret": API_SECRET})

@@ -128,7 +128,7 @@ async def test_position_is_opened_and_closed_by_alerts(post: Post) -> None:
         (buy(quantity="0e999"), "denied", "QUANTITY_INVALID"),
         ('{"ticker":"BTCUSDT","action":"buy"}', "denied", "QUANTITY_MISSING"),
         ('{"ticker":"BTCUSDT","action":"close"}', "denied", "NO_POSITION"),
-        (buy(quantity="50"), "denied", "INSUFFICIENT_FUNDS"),
+        (buy(quantity="50"), "denied", "INSUFFICIENT_BALANCE"),
         (buy(quantity="NaN"), "unreadable", "NUMBER_INVALID"),
         (buy(sl="59000"), "unreadable", "FIELD_UNSUPPORTED"),
         ("{", "unreadable", "NOT_JSON"),

@@ -12,11 +12,11 @@ from app.errors import BrokerNotFound, DenialReason, OrderDenied, OrderNotCancel
 from app.exchanges import ccxt_client
 from app.trading.cancel import cancel
 from app.trading.events import FillRecorded, OrderChanged
-from app.trading.portfolio import PortfolioLoop
 from app.trading.reconcile import Reconciler
 from app.trading.send import send
 from app.trading.submit import submit
 from tests.app.conftest import Pieces, make_broker, make_user, open_account
+from tests.app.stored import told
 
 pytestmark = pytest.mark.asyncio
 
@@ -116,16 +116,17 @@ async def test_rate_limited_order_is_rejected_and_not_at_the_venue(pieces: Piece
     assert pieces.placed() == []
 
 
-async def test_insufficient_funds_are_a_rejection_with_words(pieces: Pieces) -> None:
-    await PortfolioLoop(pieces.desk, interval_s=60).refresh([pieces.broker_id])
+async def test_funds_that_went_elsewhere_since_the_balance_was_told_are_a_rejection_with_words(pieces: Pieces) -> None:
+    await told(pieces, {"USDT": "9000000"})
     order = (await pieces.submit(pieces.intent(quantity="50"))).order
     assert (order.state, order.code) == (OrderState.REJECTED, "INSUFFICIENT_FUNDS")
-    assert order.detail == "Not enough USDT: free 1000000."
+    assert order.detail == "Not enough USDT: free 9000000."
     assert pieces.placed() == []
 
 
 async def test_refused_key_pauses_the_account_and_the_next_order_is_denied(pieces: Pieces) -> None:
     broker_id = await make_broker(pieces.database, pieces.vault, pieces.user_id, api_key="a-key-nobody-opened", name="Bad key")
+    await told(replace(pieces, broker_id=broker_id), {"USDT": "1000"})
     order = (await pieces.submit(broker_id=broker_id)).order
     assert (order.state, order.code) == (OrderState.REJECTED, "BAD_CREDENTIALS")
     with pytest.raises(OrderDenied, match="paused") as caught:

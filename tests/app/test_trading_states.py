@@ -10,6 +10,7 @@ import pytest
 from app.core.ids import new_id
 from app.domain.enums import OrderState, Role, Side, TradingState
 from app.domain.risk import Scope, lets_pass
+from app.errors import DenialReason, OrderDenied
 from app.trading import states
 from app.trading.events import TradingStateChanged
 from app.trading.records import OrderRecord
@@ -152,14 +153,19 @@ async def put_position(pieces: Pieces, quantity: Decimal) -> None:
 
 async def test_a_sell_of_what_is_held_passes_while_reducing_and_a_buy_does_not(pieces: Pieces) -> None:
     await pieces.filled(quantity="0.02")
-    await halt(pieces, Scope.broker(pieces.broker_id, pieces.user_id), TradingState.REDUCING)
     client = await pieces.connections.client(pieces.broker_id)
+    buy = await stored(pieces, quantity="0.01")
+    await halt(pieces, Scope.broker(pieces.broker_id, pieces.user_id), TradingState.REDUCING)
 
-    sold = await send(pieces.desk, await stored(pieces, side=Side.SELL, quantity="0.0199"), client)
-    bought = await send(pieces.desk, await stored(pieces, quantity="0.01"), client)
+    # The fee was taken out of what was bought, so a little less than that is held.
+    sold = (await pieces.submit(pieces.intent(Side.SELL, "0.0199"))).order
+    bought = await send(pieces.desk, buy, client)
+    with pytest.raises(OrderDenied, match="a test asked for it") as caught:
+        await pieces.submit(pieces.intent(Side.SELL, "0.0001"))
 
     assert sold.state is OrderState.FILLED
     assert (bought.state, bought.code) == (OrderState.DENIED, "TRADING_REDUCING")
+    assert caught.value.reason is DenialReason.TRADING_REDUCING, "nothing is left to be sold"
 
 
 async def test_each_cause_is_lifted_by_itself_and_the_strictest_counts(pieces: Pieces) -> None:

@@ -45,7 +45,7 @@ REFUSED: dict[str, tuple[bytes, str, str, tuple[str, ...]]] = {
     "unknown action": (body(action="hodl"), "unreadable", "SIDE_UNKNOWN", ("hodl",)),
     "stop loss": (body(stop_loss="50000"), "unreadable", "FIELD_UNSUPPORTED", ("stop_loss",)),
     "nothing to close": (b'{"ticker": "BTCUSDT", "action": "close"}', "denied", "NO_POSITION", ("position", "BTCUSDT")),
-    "more than one has": (body(quantity="50"), "denied", "INSUFFICIENT_FUNDS", ("enough",)),
+    "more than one has": (body(quantity="50"), "denied", "INSUFFICIENT_BALANCE", ("enough",)),
     "malformed JSON": (b'{"ticker": "BTCUSDT", "action": buy}', "unreadable", "NOT_JSON", ("JSON", "line 1, column")),
     "cut off": (b'{"ticker": "BTCUSDT", "act', "unreadable", "NOT_JSON", ("JSON", "column")),
     "a JSON list": (b'["buy", "BTCUSDT"]', "unreadable", "NOT_OBJECT", ("object",)),
