@@ -119,9 +119,18 @@ class EmulatorProcess:
         assert reply.status == 200, reply
         return reply.document
 
-    def open_account(self, api_key: str, api_secret: str, balances: Mapping[str, str]) -> None:
-        """Create or replace an account."""
-        self.control("POST", "/_accounts", {"api_key": api_key, "api_secret": api_secret, "balances": dict(balances)})
+    def open_account(self, api_key: str, api_secret: str, balances: Mapping[str, str], *, bnb_fee: bool = False) -> None:
+        """Create or replace an account, one that pays its fees in BNB if asked for."""
+        document = {"api_key": api_key, "api_secret": api_secret, "balances": dict(balances), "bnb_fee": bnb_fee}
+        self.control("POST", "/_accounts", document)
+
+    def change_symbol(self, symbol: str = "BTCUSDT", **changes: str) -> None:
+        """Change a symbol's `status`, `tick`, `step` or `min_notional`."""
+        self.control("POST", "/_symbols", {"symbol": symbol, **changes})
+
+    def change_key(self, api_key: str, **permissions: bool) -> None:
+        """Take permissions of a key away or give them back: `revoked`, `read_only`, `ip_allowed`."""
+        self.control("POST", "/_keys", {"api_key": api_key, **permissions})
 
     def fault(self, do: str, **fields: object) -> int:
         """Put a fault rule in force, or have it wait for its time, and return its number."""

@@ -4,6 +4,7 @@ Every order is checked (admission), goes through domain.matching, and what it fi
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 
 from app.domain.fees import FeeRates
@@ -27,36 +28,48 @@ class Exchange(ExchangeState):
         super().__init__(markets, fees=fees, wall_ms=wall_ms)
         self._settlement = Settlement(self)
         self._lists = OrderLists(self, self._settlement)
-        self._revoked: set[str] = set()
 
-    def owner(self, api_key: str) -> Account:
-        """Return the account whose key is let in.
+    def owner(self, api_key: str, *, is_trade: bool = False) -> Account:
+        """Return the account whose key is let in, to trade or only to look.
 
         Raises:
             VenueError: -2015.
         """
         account = self.accounts.get(api_key)
-        if account is None or api_key in self._revoked:
+        if account is None or account.is_revoked or not account.is_ip_allowed or (is_trade and account.is_read_only):
             raise VenueError(-2015, "Invalid API-key, IP, or permissions for action.", status=401)
         return account
 
     def revoke(self, api_key: str) -> None:
         """Let a key in no longer; its orders stay. Opening the account anew makes it good again."""
-        self._revoked.add(api_key)
+        self.accounts[api_key].is_revoked = True
+        self.changes += 1
 
-    def open_account(self, api_key: str, api_secret: str, balances: Mapping[str, Decimal]) -> Account:
+    def open_account(self, api_key: str, api_secret: str, balances: Mapping[str, Decimal], *, pays_in_bnb: bool = False) -> Account:
         """Create an account; one with the same key is replaced, its open orders canceled and its history forgotten."""
         old = self.accounts.get(api_key)
         if old is not None:
             self.cancel_all(old)
             for order_id in old.orders:
                 del self.orders[order_id]
-        account = Account(api_key=api_key, api_secret=api_secret, update_time=self.wall_ms())
+        account = Account(api_key=api_key, api_secret=api_secret, update_time=self.wall_ms(), pays_in_bnb=pays_in_bnb)
         account.balances = {asset: Balance(free=amount) for asset, amount in balances.items()}
         self.accounts[api_key] = account
-        self._revoked.discard(api_key)
         self.changes += 1
         return account
+
+    def change_rules(self, symbol: str, **changes: object) -> None:
+        """Change fields of a symbol's rules from now on; what is open stays as it is.
+
+        Raises:
+            KeyError: the symbol is not listed.
+            TypeError: the rules have no such field.
+        """
+        market = self.markets[symbol]
+        market.rules = replace(market.rules, **changes)  # type: ignore[arg-type]  # names and values are checked by who reads them
+        self.engines[symbol].step_size = market.rules.step_size
+        self.rule_changes.setdefault(symbol, {}).update(changes)
+        self.changes += 1
 
     def check(self, account: Account, request: NewOrder) -> None:
         """Refuse an order that the venue would refuse.
@@ -158,9 +171,9 @@ class Exchange(ExchangeState):
         return [self.orders[order_id] for order_id in order_list.order_ids]
 
     def match(self, symbol: str, trade: Trade, *, time: int) -> None:
-        """Let a public trade of the market fill and wake orders; `time` is what their fills are stamped with, wall ms."""
+        """Let a public trade of the market fill and wake orders, unless trading is halted; `time` is that of their fills, wall ms."""
         engine = self.engines[symbol]
-        if len(engine) > 0:
+        if len(engine) > 0 and self.markets[symbol].rules.is_trading:
             outcome = engine.trade(TapePrint(price=trade.price, quantity=trade.quantity), self.markets[symbol].depth())
             self._settlement.apply(outcome, time=time)
             self._conclude(time=time)

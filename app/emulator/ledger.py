@@ -202,11 +202,19 @@ class OrderList:
 
 @dataclass(slots=True, kw_only=True)
 class Account:
-    """A key pair with balances and its own orders. Only keys that were made here are let in."""
+    """A key pair with balances and its own orders. Only keys that were made here are let in.
+
+    With `pays_in_bnb` fees are taken in BNB, at a discount, where there is enough of it. The three flags after it are the key's: a test can
+    take permissions away.
+    """
 
     api_key: str
     api_secret: str = field(repr=False)
     update_time: int = 0
+    pays_in_bnb: bool = False
+    is_revoked: bool = False
+    is_read_only: bool = False
+    is_ip_allowed: bool = True
     balances: dict[str, Balance] = field(default_factory=dict)
     orders: dict[int, OrderRecord] = field(default_factory=dict)
     by_client_id: dict[str, OrderRecord] = field(default_factory=dict)

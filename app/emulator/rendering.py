@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from app.domain.enums import Side
 from app.domain.fees import FeeRates
+from app.emulator.commission import BNB, DISCOUNT
 from app.emulator.filters import eight
 from app.emulator.ledger import Account, Amendment, Execution, OrderList, OrderRecord
 
@@ -212,6 +213,23 @@ def account(owner: Account, fees: FeeRates, *, omit_zero: bool) -> Json:
             if not omit_zero or balance.free or balance.locked
         ],
         "permissions": ["SPOT"],
+    }
+
+
+def commission(symbol: str, fees: FeeRates, *, pays_in_bnb: bool, has_bnb_price: bool) -> Json:
+    """Return GET /account/commission."""
+    nothing = dict.fromkeys(("maker", "taker", "buyer", "seller"), _ZERO)
+    return {
+        "symbol": symbol,
+        "standardCommission": {**nothing, "maker": eight(fees.maker), "taker": eight(fees.taker)},
+        "specialCommission": nothing,
+        "taxCommission": nothing,
+        "discount": {
+            "enabledForAccount": pays_in_bnb,
+            "enabledForSymbol": has_bnb_price,
+            "discountAsset": BNB,
+            "discount": eight(DISCOUNT),
+        },
     }
 
 

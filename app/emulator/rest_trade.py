@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from app.emulator import params, rendering
 from app.emulator.calls import SignedCall
+from app.emulator.commission import bnb_price
 from app.emulator.errors import VenueError
 from app.emulator.filters import eight
 from app.emulator.ledger import NewOrder, OrderRecord
@@ -105,6 +106,13 @@ def my_trades(venue: Venue, call: SignedCall) -> object:
 def account(venue: Venue, call: SignedCall) -> object:
     """GET /api/v3/account."""
     return rendering.account(call.account, venue.exchange.fees, omit_zero=call.params.get("omitZeroBalances") == "true")
+
+
+def commission(venue: Venue, call: SignedCall) -> object:
+    """GET /api/v3/account/commission."""
+    rules = venue.exchange.market(known_symbol(venue, call)).rules
+    has_price = bnb_price(venue.exchange.markets, rules.quote) is not None
+    return rendering.commission(rules.symbol, venue.exchange.fees, pays_in_bnb=call.account.pays_in_bnb, has_bnb_price=has_price)
 
 
 def trade_fee(venue: Venue, call: SignedCall) -> object:

@@ -17,6 +17,7 @@ from app.emulator.calls import Call, SignedCall
 from app.emulator.config import EmulatorConfig
 from app.emulator.control import add_control_routes
 from app.emulator.control_market import add_market_control_routes
+from app.emulator.control_rules import add_rule_control_routes
 from app.emulator.errors import VenueError
 from app.emulator.fault_actions import apply_fault, hang_up
 from app.emulator.journal import Entry
@@ -57,6 +58,7 @@ SIGNED: dict[tuple[str, str], Callable[[Venue, SignedCall], object]] = {
     ("GET", "/api/v3/allOrders"): rest_trade.all_orders,
     ("GET", "/api/v3/myTrades"): rest_trade.my_trades,
     ("GET", "/api/v3/account"): rest_trade.account,
+    ("GET", "/api/v3/account/commission"): rest_trade.commission,
     ("GET", "/api/v3/rateLimit/order"): rest_limits.order_counts,
     ("GET", "/sapi/v1/asset/tradeFee"): rest_trade.trade_fee,
     ("POST", "/api/v3/orderList/oco"): rest_lists.place_oco,
@@ -108,6 +110,7 @@ def build_app(venue: Venue) -> web.Application:
 
     add_control_routes(app.router, venue)
     add_market_control_routes(app.router, venue)
+    add_rule_control_routes(app.router, venue)
     app.router.add_get("/ws-api/v3", _admitted(venue, ws_api, weight=API_CONNECT))
     app.router.add_get("/stream", _admitted(venue, combined))
     app.router.add_get("/ws", _admitted(venue, raw_streams))
@@ -185,7 +188,7 @@ def _authenticate(venue: Venue, received: Received) -> SignedCall:
     api_key = signature.check_key_format(received.api_key)
     payload, given_signature = signature.split_signature(received.query, received.body)
     signature.check_timestamp(received.given, venue.clock.wall_now())
-    account = venue.exchange.owner(api_key)
+    account = venue.exchange.owner(api_key, is_trade=received.method != "GET")
     signature.check_signature(account.api_secret, payload, given_signature)
     return SignedCall(
         params={name: value for name, value in received.given.items() if name != "signature"},

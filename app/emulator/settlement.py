@@ -4,9 +4,10 @@ from collections import deque
 from decimal import Decimal
 
 from app.domain.enums import Liquidity, Side
-from app.domain.fees import fee_on_received, received_amount
+from app.domain.fees import received_amount
 from app.domain.matching import BookFill, Outcome
 from app.emulator.changes import ExecutionType
+from app.emulator.commission import commission_of
 from app.emulator.ledger import ZERO, Account, Execution, NewOrder, OrderRecord, book_order, unit_reserve
 from app.emulator.state import ExchangeState
 
@@ -146,9 +147,18 @@ class Settlement:
         is_buyer = order.side is Side.BUY
         received, paid = (rules.base, rules.quote) if is_buyer else (rules.quote, rules.base)
         amount = received_amount(order.side, fill.quantity, fill.price)
-        commission = fee_on_received(amount, self._state.fees.rate(fill.liquidity))
         account.balance(paid).free -= cost if is_buyer else fill.quantity
-        account.balance(received).free += amount - commission
+        account.balance(received).free += amount
+        commission, fee_asset = commission_of(
+            account,
+            self._state.markets,
+            quote=rules.quote,
+            received=received,
+            amount=amount,
+            value=cost,
+            rate=self._state.fees.rate(fill.liquidity),
+        )
+        account.balance(fee_asset).free -= commission
         order.executed += fill.quantity
         order.executed_quote += cost
         order.status = "FILLED" if is_last else "PARTIALLY_FILLED"
@@ -156,8 +166,8 @@ class Settlement:
         self._hold(order)
         if is_last:
             self._end(order)
-        execution = self._execution(order, fill, commission=commission, commission_asset=received, time=time)
-        self._state.publisher.touch(order.api_key, paid, received)
+        execution = self._execution(order, fill, commission=commission, commission_asset=fee_asset, time=time)
+        self._state.publisher.touch(order.api_key, paid, received, fee_asset)
         self._state.publisher.order(order, ExecutionType.TRADE, time=time, execution=execution)
 
     def _end(self, order: OrderRecord) -> None:

@@ -53,6 +53,9 @@ class Snapshots:
                 "last_execution_id": exchange.last_execution_id,
                 "last_list_id": exchange.last_list_id,
                 "last_amendment_id": exchange.last_amendment_id,
+                "rules": {
+                    symbol: {name: str(value) for name, value in changes.items()} for symbol, changes in exchange.rule_changes.items()
+                },
                 "watermarks": {str(order_id): str(price) for order_id, price in exchange.watermarks().items()},
                 "accounts": [self._account(account) for account in exchange.accounts.values()],
             }
@@ -89,6 +92,7 @@ class Snapshots:
             "api_key": account.api_key,
             "api_secret": account.api_secret,
             "update_time": account.update_time,
+            **{name: getattr(account, name) for name in _ACCOUNT_FLAGS},
             "balances": {asset: [str(balance.free), str(balance.locked)] for asset, balance in account.balances.items()},
             "orders": [orjson.Fragment(self._order(order)) for order in account.orders.values()],
             "lists": [asdict(order_list) for order_list in account.lists.values()],
@@ -112,6 +116,7 @@ class Snapshots:
         return known
 
 
+_ACCOUNT_FLAGS = ("pays_in_bnb", "is_revoked", "is_read_only", "is_ip_allowed")
 _PLAIN_FIELDS = (
     "order_id",
     "api_key",
@@ -177,6 +182,14 @@ def accounts_of(document: Mapping[str, Any]) -> list[Account]:
     return [_read_account(entry) for entry in document["accounts"]]
 
 
+def rule_changes_of(document: Mapping[str, Any]) -> dict[str, dict[str, object]]:
+    """Return what had been changed in the rules of symbols."""
+    return {
+        symbol: {name: value if name == "status" else Decimal(value) for name, value in changes.items()}
+        for symbol, changes in document.get("rules", {}).items()
+    }
+
+
 def watermarks_of(document: Mapping[str, Any]) -> dict[int, Decimal]:
     """Return how far trailing stops had followed the market, by order id."""
     return {int(order_id): Decimal(price) for order_id, price in document.get("watermarks", {}).items()}
@@ -184,6 +197,9 @@ def watermarks_of(document: Mapping[str, Any]) -> dict[int, Decimal]:
 
 def _read_account(entry: Mapping[str, Any]) -> Account:
     account = Account(api_key=entry["api_key"], api_secret=entry["api_secret"], update_time=entry["update_time"])
+    for name in _ACCOUNT_FLAGS:
+        if name in entry:
+            setattr(account, name, entry[name])
     account.balances = {asset: Balance(Decimal(free), Decimal(locked)) for asset, (free, locked) in entry["balances"].items()}
     for item in entry["orders"]:
         account.keep(_read_order(item))

@@ -23,6 +23,8 @@ class ExchangeState:
         self.engines = {symbol: MatchingEngine(step_size=market.rules.step_size) for symbol, market in markets.items()}
         self.pairs: dict[str, list[OrderRecord]] = {}
         """The legs of each OCO that is in the book, by its name."""
+        self.rule_changes: dict[str, dict[str, object]] = {}
+        """What was changed in the rules of a symbol since the venue was put together."""
         self.publisher = Publisher()
         self.last_order_id = 0
         self.last_execution_id = 0

@@ -19,7 +19,7 @@ from app.emulator.filters import SymbolRules, rules_for
 from app.emulator.journal import Journal
 from app.emulator.limits import Limits
 from app.emulator.market import SymbolMarket
-from app.emulator.snapshot import MarketMark, Snapshots, accounts_of, current_mark, market_mark, watermarks_of
+from app.emulator.snapshot import MarketMark, Snapshots, accounts_of, current_mark, market_mark, rule_changes_of, watermarks_of
 from app.emulator.sockets import Sockets
 from app.emulator.sources import CandleSource, GeneratedSource, ReplaySource
 from app.emulator.stream_faults import StreamFaults
@@ -163,6 +163,9 @@ def _restore(exchange: Exchange, feed: Feed, document: Mapping[str, Any], *, mat
         accounts, watermarks = accounts_of(document), watermarks_of(document)
     except (KeyError, ValueError, TypeError, ArithmeticError) as error:
         raise ConfigError(f"the state file is damaged: {error}") from error
+    for symbol, changes in rule_changes_of(document).items():
+        if symbol in exchange.markets:
+            exchange.change_rules(symbol, **changes)
     exchange.restore(
         accounts,
         last_order_id=document["last_order_id"],

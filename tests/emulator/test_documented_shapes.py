@@ -123,6 +123,7 @@ ANSWERS: dict[tuple[str, str], Callable[[SignedClient], Any]] = {
     ("GET /api/v3/allOrderList", "Response:"): after_list("/api/v3/allOrderList"),
     ("GET /api/v3/openOrderList", "Response:"): after_list("/api/v3/openOrderList"),
     ("GET /api/v3/myTrades", "Response:"): trades,
+    ("GET /api/v3/account/commission", "Response:"): lambda client: client.call("GET", "/api/v3/account/commission", BTC).document,
     ("GET /api/v3/account", "Response:"): lambda client: client.call("GET", "/api/v3/account").document,
 }
 
