@@ -28,6 +28,7 @@ from app.trading.guardian import Guardian
 from app.trading.portfolio import PortfolioLoop
 from app.trading.prices import FeedPrices
 from app.trading.reconcile import Reconciler
+from app.trading.user_stream import UserStreams
 from app.trading.watch import TriggerWatch
 
 FERNET_KEY = "3nYHqGJXm0Jm3dM0mE0b0c9Zk0f7WfQGf8m3x8Yx1bE="
@@ -61,9 +62,9 @@ async def make_account(database: Database, *, api_key: str, api_secret: str) -> 
 
 @asynccontextmanager
 async def running_engine(
-    database_url: str, emulator_url: str, *, api_key: str, api_secret: str, reconcile_s: float = 5.0
+    database_url: str, emulator_url: str, *, api_key: str, api_secret: str, reconcile_s: float = 5.0, follows: bool = True
 ) -> AsyncIterator[Engine]:
-    """The engine with its loops at work, holding the engine role."""
+    """The engine with its loops at work, holding the engine role. With `follows` it hears its account's events as they happen."""
     clock, bus, vault = SystemClock(), EventBus(), Vault((FERNET_KEY,))
     async with AsyncExitStack() as stack:
         database = Database(database_url)
@@ -89,6 +90,8 @@ async def running_engine(
         await desk.lease.renew()
         supervisor.start("lease", desk.lease.run)
         supervisor.start("reconcile", reconciler.run, limit_s=60)
+        if follows:
+            supervisor.start("userstream", UserStreams(desk).run, limit_s=60)
         supervisor.start("guardian", Guardian(desk).run, limit_s=60)
         supervisor.start("triggers", TriggerWatch(desk).run, limit_s=60)
         supervisor.start("portfolio", portfolio.run, limit_s=120)

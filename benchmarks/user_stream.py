@@ -174,7 +174,7 @@ async def main(*, is_quick: bool) -> None:
         try:
             await upgrade(urls.owner, app_role=urls.app_role)
             emulator.open_account(KEY, SECRET, {"USDT": "100000000"})
-            async with running_engine(urls.app, emulator.url, api_key=KEY, api_secret=SECRET, reconcile_s=3600) as engine:
+            async with running_engine(urls.app, emulator.url, api_key=KEY, api_secret=SECRET, reconcile_s=3600, follows=False) as engine:
                 await engine.desk.connections.client(engine.broker_id)
                 alone = await cpu_per_order(engine, first=1_000_000, count=orders)
                 streams = UserStreams(engine.desk)

@@ -1,4 +1,5 @@
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from app.trading.reconcile import Reconciler
 from app.trading.user_stream import UserStreams
 from tests.app.conftest import API_SECRET, Pieces, make_broker
 from tests.emulator_process import SignedClient
+from tests.fault_matrix import row
 from tests.journeys.eventually import eventually_async
 
 pytestmark = pytest.mark.asyncio
@@ -26,6 +28,8 @@ pytestmark = pytest.mark.asyncio
 SYMBOL = "BTCUSDT"
 BELOW = "59500.00"
 """A price that the market reaches when it is moved by twenty minutes."""
+
+Said = Callable[[], str]
 
 
 @asynccontextmanager
@@ -55,6 +59,18 @@ async def reaches(pieces: Pieces, order_id: UUID, state: OrderState, *, within_s
         return (await pieces.order(order_id)).state is state
 
     await eventually_async(ask, f"order is {state}", within_s=within_s)
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Said:
+    """Return all that was logged since the test began."""
+    parts: list[str] = []
+
+    def read() -> str:
+        parts.append("".join(capsys.readouterr()))
+        return "".join(parts)
+
+    return read
 
 
 def opened_key(pieces: Pieces) -> str:
@@ -122,8 +138,9 @@ async def test_news_of_an_order_that_its_own_request_told_is_no_news(pieces: Pie
     await assert_books_are_the_venues(pieces)
 
 
+@row(12)
 @pytest.mark.parametrize("mode", [["dup", "reorder"], ["drop:0.5"], ["dup:0.5", "reorder:0.5", "drop:0.3"]])
-async def test_row_12_events_twice_swapped_or_missing_end_in_the_exchanges_truth(moving: Pieces, mode: list[str]) -> None:
+async def test_events_twice_swapped_or_missing_end_in_the_exchanges_truth(moving: Pieces, mode: list[str]) -> None:
     async with following(moving, reconcile_every_s=1.0):
         moving.emulator.fault("user_events", mode=mode, for_ms=60_000)
         resting = [(await moving.submit(moving.limit(f"{price}.00"))).order for price in range(59100, 59900, 100)]
@@ -154,6 +171,29 @@ async def test_killed_connection_is_made_again_and_what_it_missed_is_asked_for(m
     await assert_books_are_the_venues(moving)
 
 
+@row(14)
+async def test_shutdown_notice_moves_the_accounts_before_the_connection_goes(moving: Pieces, said: Said) -> None:
+    order = (await moving.submit(moving.limit(BELOW))).order
+    async with following(moving) as streams:
+        moving.emulator.fault("shutdown", on="api", delay_ms=5000)
+        await until(lambda: "reason=replaced" in said(), "the successor has taken over")
+        assert streams.live == {moving.broker_id}
+        moving.emulator.advance(20)
+        await reaches(moving, order.id, OrderState.FILLED, within_s=1.0)
+        assert "user_stream_lost" not in said()
+
+
+@row(6)
+async def test_banned_server_keeps_away_until_the_exchange_lets_it_back(moving: Pieces, said: Said) -> None:
+    async with following(moving) as streams:
+        moving.emulator.fault("ban", code=418, retry_after=2)
+        await until(lambda: "HTTP 418" in said(), "the server is banned")
+        banned_at = time.monotonic()
+        await until(lambda: streams.live, "the account is followed again")
+        assert time.monotonic() - banned_at > 1.0
+        assert said().count("HTTP 418") == 1
+
+
 async def test_fifty_accounts_share_one_connection_and_each_hears_its_own(moving: Pieces) -> None:
     others = [await another(moving, f"Account {number}") for number in range(49)]
     orders = [(await moving.submit(moving.limit(BELOW), broker_id=broker_id)).order for broker_id in (others[0], others[-1])]
@@ -171,18 +211,19 @@ async def paused(pieces: Pieces) -> Any:
     async def ask() -> Any:
         return await pieces.rows("SELECT id, paused_reason FROM brokers WHERE paused_reason IS NOT NULL")
 
-    (row,) = await eventually_async(ask, "an account is paused")
-    return row
+    (broker,) = await eventually_async(ask, "an account is paused")
+    return broker
 
 
+@row(19)
 async def test_revoked_key_pauses_its_account_and_no_other(pieces: Pieces) -> None:
     other = await another(pieces, "Other")
     async with following(pieces, other) as streams:
         pieces.emulator.control("POST", "/_revoke", {"api_key": pieces.api_key})
 
-        row = await paused(pieces)
-        assert row["id"] == pieces.broker_id
-        assert "API key no longer works" in row["paused_reason"]
+        broker = await paused(pieces)
+        assert broker["id"] == pieces.broker_id
+        assert "API key no longer works" in broker["paused_reason"]
         assert streams.live == {other}
 
 
@@ -256,24 +297,16 @@ async def test_subscriptions_survive_an_outage_of_the_database_and_what_it_swall
     await assert_books_are_the_venues(moving)
 
 
-async def test_no_key_or_signature_is_logged_or_stored(
-    pieces: Pieces, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_no_key_or_signature_is_logged_or_stored(pieces: Pieces, said: Said, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
-    said: list[str] = []
-
-    def has_been_said(words: str) -> bool:
-        said.append("".join(capsys.readouterr()))
-        return words in "".join(said)
-
     async with following(pieces) as streams:
         pieces.emulator.fault("ws_close")
-        await until(lambda: has_been_said("user_stream_reconnected"), "the connection is made again")
+        await until(lambda: "user_stream_reconnected" in said(), "the connection is made again")
         await until(lambda: streams.live, "the account is subscribed again")
         pieces.emulator.control("POST", "/_revoke", {"api_key": pieces.api_key})
-        await until(lambda: has_been_said("broker_paused"), "the key is refused")
+        await until(lambda: "broker_paused" in said(), "the key is refused")
         stored = map(repr, await pieces.rows("SELECT * FROM brokers"))
-        told = " ".join([*said, *stored, repr(vars(streams)), caplog.text])
+        told = " ".join([said(), *stored, repr(vars(streams)), caplog.text])
     assert str(pieces.broker_id) in told
     for secret in (pieces.api_key, API_SECRET, "signature"):
         assert secret not in told
