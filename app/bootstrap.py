@@ -43,6 +43,7 @@ from app.trading.portfolio import PortfolioLoop, count_open_orders
 from app.trading.prices import FeedPrices
 from app.trading.reconcile import Reconciler
 from app.trading.start_over import start_over
+from app.trading.trips import TripWatch
 from app.trading.user_stream import UserStreams
 from app.trading.watch import TriggerWatch
 from app.webhooks.inbox import Inbox
@@ -212,6 +213,7 @@ async def _start_loops(app: FastAPI, ground: Ground, supervisor: Supervisor) -> 
         supervisor.start("userstream", UserStreams(desk).run, limit_s=60)
         supervisor.start("portfolio", PortfolioLoop(desk, interval_s=settings.equity_interval_s).run, limit_s=120)
         supervisor.start("paper.market", desk.lease.guarding(state.paper.run), limit_s=120)
+        supervisor.start("risk.trips", TripWatch(desk, venues=tuple).run, limit_s=60)
         supervisor.start("instruments", state.instruments.run, limit_s=120)
     if "heartbeat" in settings.roles:
         lease = LeaseHolder(ground.database, f"heartbeat:{settings.heartbeat_exchange}")

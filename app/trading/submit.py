@@ -10,9 +10,10 @@ from functools import partial
 from uuid import UUID
 
 from app.brokers.service import pause_broker
-from app.domain.enums import Role, Side
+from app.domain.enums import Role, Side, TradingState
 from app.domain.instruments import Instrument
 from app.domain.intents import OrderIntent
+from app.domain.risk import Scope
 from app.domain.sizing import needs_reference_price
 from app.domain.symbols import resolve_symbol, why_unresolved
 from app.errors import BadCredentials, DenialReason, ExchangeUnavailable, OrderDenied
@@ -24,6 +25,7 @@ from app.trading.events import announce
 from app.trading.place import Market, existing, store
 from app.trading.records import OrderRecord
 from app.trading.send import send
+from app.trading.states import trip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +82,12 @@ async def submit(
         market=market,
         delivery_id=delivery_id,
     )
-    order = await with_fresh_balance(desk, client, broker_id=broker.id, user_id=user_id, attempt=attempt)
+    try:
+        order = await with_fresh_balance(desk, client, broker_id=broker.id, user_id=user_id, attempt=attempt)
+    except OrderDenied as denial:
+        if denial.reason is DenialReason.PRICE_DEVIATION:
+            await _distrust(desk, user_id, instrument, denial)
+        raise
     if order is None:
         earlier = await existing(desk, broker.id, intent)
         assert earlier is not None  # noqa: S101  # it is what stood in the way
@@ -89,6 +96,12 @@ async def submit(
     if order.is_held or not desk.lease.is_held:
         return Submission(order=order, is_new=True)
     return Submission(order=await send(desk, order, client), is_new=True)
+
+
+async def _distrust(desk: Desk, user_id: UUID, instrument: Instrument, denial: OrderDenied) -> None:
+    """A market that its last candle contradicts is left alone, but for closing, until a person has looked at it."""
+    scope = Scope.symbol(instrument.symbol, user_id)
+    await trip(desk, scope, state=TradingState.REDUCING, code=denial.code, reason=denial.message)
 
 
 async def find_instrument(desk: Desk, exchange: str, text: str) -> Instrument:
