@@ -76,7 +76,9 @@ def size(
     worth = price or trigger or reference_price
     asked = _quantity(intent, price=price or trigger, reference_price=reference_price, free=free, position=position)
     quantity = instrument.floor_quantity(asked)
-    instrument.check_quantity(quantity, asked=asked)
+    instrument.check_quantity(quantity, asked=asked, is_market=intent.type.once_triggered is OrderType.MARKET)
+    if price is not None and (market_price := trigger or reference_price) is not None:
+        instrument.check_distance(intent.side, price, market_price)
     if worth is not None:
         instrument.check_notional(quantity, worth)
     return SizedOrder(

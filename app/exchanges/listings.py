@@ -53,8 +53,20 @@ def _instrument(market: Mapping[str, Any], precision_mode: int) -> Instrument | 
         max_price=_positive(price.get("maxPrice")) or _limit(limits, "price", "max"),
         min_notional=_positive(notional.get("minNotional")) or _limit(limits, "cost", "min"),
         max_notional=_positive(notional.get("maxNotional")) or _limit(limits, "cost", "max"),
+        max_market_quantity=_positive(filters.get("MARKET_LOT_SIZE", {}).get("maxQty")),
+        **_bands(filters),
         is_active=market.get("active") is not False,
     )
+
+
+def _bands(filters: Mapping[str, Mapping[str, Any]]) -> dict[str, Decimal | None]:
+    """How far a limit price may be from the market's, as ratios: one pair for both sides, or one for each."""
+    both, by_side = filters.get("PERCENT_PRICE", {}), filters.get("PERCENT_PRICE_BY_SIDE", {})
+    return {
+        f"{side}_{bound}_ratio": _positive(by_side.get(f"{own}Multiplier{way}")) or _positive(both.get(f"multiplier{way}"))
+        for side, own in (("buy", "bid"), ("sell", "ask"))
+        for bound, way in (("min", "Down"), ("max", "Up"))
+    }
 
 
 def _filters(market: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

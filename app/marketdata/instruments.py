@@ -28,26 +28,19 @@ _SPOT: Final = "spot"
 _BEAT_S: Final = 10.0
 _REFRESH_EVERY_S: Final = 3600.0
 
-_UPSERT_SQL: Final = """
-INSERT INTO instruments AS stored (
-    id, exchange, type, last_updated, raw_info, symbol, base, quote, tick_size, step_size, min_quantity, max_quantity,
-    min_price, max_price, min_notional, max_notional, is_active
-)
-SELECT new.id, $1, new.type, $2, new.raw_info, new.symbol, new.base, new.quote, new.tick_size, new.step_size, new.min_quantity,
-    new.max_quantity, new.min_price, new.max_price, new.min_notional, new.max_notional, new.is_active
+_TEXTS: Final = frozenset({"symbol", "base", "quote"})
+_TYPES: Final = [f"{'text' if name in _TEXTS else 'boolean' if name == 'is_active' else 'numeric'}[]" for name in _RULES]
+_NAMES: Final = ", ".join(_RULES)
+_UPSERT_SQL: Final = f"""
+INSERT INTO instruments AS stored (id, exchange, type, last_updated, raw_info, {_NAMES})
+SELECT new.id, $1, new.type, $2, new.raw_info, {", ".join(f"new.{name}" for name in _RULES)}
 FROM unnest(
-    $3::uuid[], $4::text[], $5::jsonb[], $6::text[], $7::text[], $8::text[], $9::numeric[], $10::numeric[], $11::numeric[],
-    $12::numeric[], $13::numeric[], $14::numeric[], $15::numeric[], $16::numeric[], $17::boolean[]
-) AS new (
-    id, type, raw_info, symbol, base, quote, tick_size, step_size, min_quantity, max_quantity, min_price, max_price, min_notional,
-    max_notional, is_active
-)
+    $3::uuid[], $4::text[], $5::jsonb[], {", ".join(f"${number}::{kind}" for number, kind in enumerate(_TYPES, start=6))}
+) AS new (id, type, raw_info, {_NAMES})
 ON CONFLICT (exchange, symbol, type) DO UPDATE SET
-    base = excluded.base, quote = excluded.quote, is_active = excluded.is_active, tick_size = excluded.tick_size,
-    step_size = excluded.step_size, min_quantity = excluded.min_quantity, max_quantity = excluded.max_quantity,
-    min_price = excluded.min_price, max_price = excluded.max_price, min_notional = excluded.min_notional,
-    max_notional = excluded.max_notional, raw_info = excluded.raw_info, last_updated = excluded.last_updated
-"""
+    {", ".join(f"{name} = excluded.{name}" for name in _RULES if name != "symbol")},
+    raw_info = excluded.raw_info, last_updated = excluded.last_updated
+"""  # noqa: S608  # constants
 _DELISTED_SQL: Final = "UPDATE instruments SET is_active = false, last_updated = $2 WHERE exchange = $1 AND is_active AND last_updated < $2"
 _READ_SQL: Final = f"SELECT {', '.join(_RULES)} FROM instruments WHERE exchange = $1 AND type = '{_SPOT}'"  # noqa: S608  # constants
 

@@ -113,6 +113,12 @@ class InstrumentRow(Identified, Base):
     max_quantity: Mapped[Decimal | None]
     min_price: Mapped[Decimal | None]
     max_price: Mapped[Decimal | None]
+    #: A market order's own largest quantity, and how far a limit price may be from the market's, as ratios.
+    max_market_quantity: Mapped[Decimal | None]
+    buy_min_ratio: Mapped[Decimal | None]
+    buy_max_ratio: Mapped[Decimal | None]
+    sell_min_ratio: Mapped[Decimal | None]
+    sell_max_ratio: Mapped[Decimal | None]
     min_notional: Mapped[Decimal | None]
     max_notional: Mapped[Decimal | None]
     raw_info: Mapped[dict[str, Any]] = mapped_column(JSONB)

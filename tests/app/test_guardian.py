@@ -97,7 +97,9 @@ async def until(pieces: Pieces, what: Callable[[list[OrderRecord], Decimal], boo
     """Wait until the legs and the held quantity are so."""
     deadline = asyncio.get_running_loop().time() + within_s
     while True:
-        found, quantity = await legs(pieces), await held(pieces)
+        # The position first: what it says is then in the legs too.
+        quantity = await held(pieces)
+        found = await legs(pieces)
         if what(found, quantity):
             return found
         assert asyncio.get_running_loop().time() < deadline, [(leg.role, leg.type, leg.state, leg.quantity) for leg in found]
