@@ -1,6 +1,7 @@
 """`/api/brokers` and `/api/exchanges`."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request
@@ -14,13 +15,16 @@ from app.brokers.schemas import (
     BrokerPage,
     BrokerPatch,
     ConnectionTestOut,
+    ExchangeDetailOut,
     ExchangeOut,
     ExchangePage,
 )
 from app.core.http import SessionDep, problems
+from app.domain.enums import OrderType, TimeInForce
 from app.domain.instruments import plain
-from app.errors import BrokerInUse, InvalidInput
-from app.exchanges.catalogue import EXCHANGES, PAPER, Venue
+from app.errors import BrokerInUse, InvalidInput, NotFound
+from app.exchanges.capabilities import capabilities_of
+from app.exchanges.catalogue import EXCHANGES, OTHERS, Venue, venue_of
 
 router = APIRouter(prefix="/api", tags=["brokers"])
 
@@ -28,25 +32,45 @@ router = APIRouter(prefix="/api", tags=["brokers"])
 OpenOrderCount = Callable[[UUID], Awaitable[int]]
 
 
-def _paper_first(entry: tuple[str, Venue]) -> tuple[bool, str]:
-    return entry[0] != PAPER, entry[0]
+def _facts(venue: Venue) -> dict[str, Any]:
+    return {
+        "id": venue.id,
+        "name": venue.name,
+        "is_tested": venue.is_tested,
+        "needs_keys": bool(venue.required_credentials),
+        "needs_password": "api_password" in venue.required_credentials,
+        "has_testnet": venue.has_testnet,
+        "sandbox": None if venue.sandbox is None else venue.sandbox.value,
+        "why_no_sandbox": venue.why_no_sandbox,
+    }
 
 
 @router.get("/exchanges", summary="Exchanges one can choose", responses=problems(401))
 async def list_exchanges(principal: CurrentUser) -> ExchangePage:
-    """Return the catalogue, paper trading first."""
+    """Return the catalogue: paper trading, the tested exchanges, then all others by name."""
     del principal
-    return ExchangePage(
-        items=[
-            ExchangeOut(
-                id=key,
-                name=info.name,
-                needs_keys=bool(info.required_credentials),
-                needs_password="api_password" in info.required_credentials,
-                has_testnet=info.has_testnet,
-            )
-            for key, info in sorted(EXCHANGES.items(), key=_paper_first)
-        ]
+    return ExchangePage(items=[ExchangeOut(**_facts(venue)) for venue in (*EXCHANGES.values(), *OTHERS.values())])
+
+
+@router.get("/exchanges/{exchange_id}", summary="One exchange", responses=problems(401, 404))
+async def show_exchange(principal: CurrentUser, exchange_id: str) -> ExchangeDetailOut:
+    """Return what an account there needs and which orders it takes."""
+    del principal
+    venue = venue_of(exchange_id)
+    if venue is None:
+        raise NotFound(f"there is no exchange {exchange_id[:40]!r}")
+    can = capabilities_of(exchange_id)
+    native = [kind.value for kind in OrderType if can.is_native(kind)]
+    return ExchangeDetailOut(
+        **_facts(venue),
+        credentials=list(venue.required_credentials),
+        native_order_types=native,
+        supervised_order_types=[kind.value for kind in OrderType if kind.value not in native],
+        time_in_force=[force.value for force in TimeInForce if force in can.time_in_force],
+        has_post_only=can.has_post_only,
+        market_buy_by=[*(["base"] if can.market_buy_by_base else []), *(["quote"] if can.market_buy_by_quote else [])],
+        has_order_pairs=can.has_oco,
+        has_replace=can.has_replace,
     )
 
 

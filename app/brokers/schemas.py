@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
@@ -100,13 +100,33 @@ class ConnectionTestOut(BaseModel):
 
 
 class ExchangeOut(BaseModel):
-    """An exchange of the catalogue."""
+    """An exchange of the catalogue.
+
+    An untested one takes market and limit orders only. `sandbox` is the kind of test account it offers, and `why_no_sandbox` a sentence
+    where it offers none.
+    """
 
     id: str
     name: str
+    is_tested: bool
     needs_keys: bool
     needs_password: bool
     has_testnet: bool
+    sandbox: Literal["testnet", "demo"] | None
+    why_no_sandbox: str | None
+
+
+class ExchangeDetailOut(ExchangeOut):
+    """What an account at an exchange needs, and which orders the exchange itself watches; the others are watched here (`supervised`)."""
+
+    credentials: list[str]
+    native_order_types: list[str]
+    supervised_order_types: list[str]
+    time_in_force: list[str]
+    has_post_only: bool
+    market_buy_by: list[Literal["base", "quote"]]
+    has_order_pairs: bool
+    has_replace: bool
 
 
 class ExchangePage(BaseModel):

@@ -21,7 +21,7 @@ from app.core.ids import new_id
 from app.core.tenancy import owned
 from app.domain.instruments import plain
 from app.errors import BrokerNotFound, Conflict, ExchangeError, InvalidInput, NameTaken
-from app.exchanges.catalogue import EXCHANGES, PAPER
+from app.exchanges.catalogue import EXCHANGES, PAPER, venue_of
 from app.exchanges.paper.records import Terms
 from app.exchanges.paper.store import change_fees, open_account
 from app.exchanges.port import Balance
@@ -40,17 +40,18 @@ async def create_broker(session: AsyncSession, vault: Vault, user_id: UUID, give
         InvalidInput: an unknown exchange, missing credentials, a testnet that does not exist, play money for a real account.
         NameTaken: the user already has an account of that name.
     """
-    exchange = EXCHANGES.get(given.exchange)
+    exchange = venue_of(given.exchange)
     if exchange is None:
         raise InvalidInput(
-            f"{given.exchange} is not an exchange Aristobot knows; choose one of {', '.join(sorted(EXCHANGES))}", field="exchange"
+            f"{given.exchange} is not an exchange Aristobot knows; choose one of {', '.join(sorted(EXCHANGES))} or another of the list",
+            field="exchange",
         )
     for field, words in _CREDENTIALS.items():
         if field in exchange.required_credentials and getattr(given, field) is None:
             raise InvalidInput(f"{exchange.name} needs {words}", field=field)
     terms = _paper_terms(given)
     if given.is_testnet and not exchange.has_testnet:
-        raise InvalidInput(f"{exchange.name} offers no testnet", field="is_testnet")
+        raise InvalidInput(exchange.why_no_sandbox or f"{exchange.name} has no test environment", field="is_testnet")
     others = (await session.scalars(owned(Broker, user_id).where(Broker.removed_at.is_(None)))).all()
     broker_id = new_id()
     is_default = given.is_default or not others

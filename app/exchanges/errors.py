@@ -25,7 +25,7 @@ from app.errors import (
     SymbolNotFound,
     Unsupported,
 )
-from app.exchanges.catalogue import EXCHANGES
+from app.exchanges.catalogue import venue_of
 from app.exchanges.venue_codes import VENUE_CODES, VenueCodes
 
 
@@ -219,7 +219,8 @@ def _refusal(error: BaseException | None, *, exchange: str, call: Call) -> Excha
 def _rate_limited(exchange: str, code: str | None, call: Call) -> ExchangeRateLimited:
     what = "has blocked this server" if call.status == 418 else "asks us to slow down"
     until = f" for {call.retry_after_s:.0f} s" if call.retry_after_s is not None else ""
-    name = EXCHANGES[exchange].name if exchange in EXCHANGES else exchange
+    venue = venue_of(exchange)
+    name = exchange if venue is None else venue.name
     return ExchangeRateLimited(
         f"{name} {what}{until}. Orders already there are unaffected.", retry_after_s=call.retry_after_s, venue_code=code
     )

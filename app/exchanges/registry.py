@@ -10,8 +10,6 @@ from typing import Final
 import aiohttp
 
 from app.core.clock import Clock
-from app.errors import Unsupported
-from app.exchanges.catalogue import EXCHANGES, Venue
 from app.exchanges.ccxt_client import CcxtClient
 from app.exchanges.http_session import make_tls_context, open_session
 from app.exchanges.listings import Listing
@@ -21,7 +19,6 @@ from app.exchanges.user_stream_access import DEFAULT_USER_STREAM_URL, TESTNET_US
 from app.exchanges.venue_setup import VenueAddress, make_exchange, quiet_ccxt
 
 MARKETS_MAX_AGE_S: Final = 3600.0
-_CREDENTIAL_NAMES: Final = {"apiKey": "api_key", "secret": "api_secret", "password": "api_password"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,26 +85,6 @@ class Registry:
         source = self._source(address)
         await source.refresh(max_age_s)
         return source.listings()
-
-    async def describe(self, exchange: str) -> Venue:
-        """Return what an account at `exchange` needs; for one that is not in the catalogue, as ccxt says.
-
-        Raises:
-            Unsupported: there is no such exchange.
-        """
-        if exchange in EXCHANGES:
-            return EXCHANGES[exchange]
-        ccxt, tls = await self._loaded()
-        made = make_exchange(ccxt, VenueAddress(exchange=exchange), credentials=None, session=None, tls=tls)
-        needed = {name for name, is_required in made.requiredCredentials.items() if is_required}
-        if not needed <= _CREDENTIAL_NAMES.keys():
-            raise Unsupported(f"{made.name} needs credentials of another kind than key, secret and password")
-        return Venue(
-            id=exchange,
-            name=made.name,
-            required_credentials=tuple(ours for theirs, ours in _CREDENTIAL_NAMES.items() if theirs in needed),
-            has_testnet=bool(made.urls.get("test")),
-        )
 
     async def close(self) -> None:
         """Close the public clients and the shared session; an account's client is closed by its owner, before or after."""

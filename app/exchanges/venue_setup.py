@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from app.errors import Unsupported
+from app.exchanges.catalogue import venue_of
 from app.exchanges.order_params import RECV_WINDOW_MS
 from app.exchanges.port import Credentials
 from app.exchanges.venue_class import layered
@@ -105,10 +106,11 @@ def make_exchange(
 
 
 def _enter_testnet(exchange: Any, name: str) -> None:
-    try:
-        exchange.set_sandbox_mode(True)
-    except Exception as error:  # ccxt raises NotSupported here, which cannot be named without importing it
-        raise Unsupported(f"{name} has no testnet") from error
+    """By our catalogue, not by ccxt: at Binance US it would lead to Binance's testnet."""
+    venue = venue_of(name)
+    if venue is None or venue.sandbox is None:
+        raise Unsupported((venue and venue.why_no_sandbox) or f"{name} has no test environment that Aristobot knows")
+    exchange.set_sandbox_mode(True)
 
 
 def _urls_at(base: str, urls: dict[str, Any]) -> dict[str, Any]:

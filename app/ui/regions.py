@@ -16,7 +16,7 @@ from app.core.i18n import N_, gettext
 from app.domain.enums import OrderState, OrderType, Side, Source
 from app.domain.instruments import Instrument
 from app.errors import ExchangeError
-from app.exchanges.catalogue import EXCHANGES
+from app.exchanges.catalogue import venue_of
 from app.marketdata.status import FeedStatus
 from app.trading import queries as trading
 from app.trading.desk import Desk
@@ -230,7 +230,7 @@ class Regions:
         return Region(rows=tuple(self._broker(account) for account in accounts))
 
     def _broker(self, account: Broker) -> BrokerRow:
-        venue = EXCHANGES.get(account.exchange)
+        venue = venue_of(account.exchange)
         return BrokerRow(
             id=str(account.id),
             name=account.name,

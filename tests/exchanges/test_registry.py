@@ -27,13 +27,6 @@ async def test_an_exchange_that_does_not_exist_is_unsupported(registry: Registry
 
 
 @pytest.mark.asyncio
-async def test_exchanges_beyond_the_catalogue_tell_what_they_need(registry: Registry) -> None:
-    assert (await registry.describe("kucoin")).required_credentials == ("api_key", "api_secret", "api_password")
-    bitstamp = await registry.describe("bitstamp")
-    assert (bitstamp.name, bitstamp.required_credentials) == ("Bitstamp", ("api_key", "api_secret"))
-
-
-@pytest.mark.asyncio
 @pytest.mark.parametrize(
     ("config", "is_testnet", "url"),
     [

@@ -231,7 +231,9 @@ def troubled_dashboard(*, language: str = "en") -> views.DashboardView:
 def broker_form(**changes: object) -> views.BrokerForm:
     """The add-broker form."""
     choices = tuple(views.Choice(value=name.lower(), label=name) for name in ("Binance", "Kraken", "OKX"))
-    return replace(views.BrokerForm(exchanges=choices), **changes)  # type: ignore[arg-type]  # a test's own field names
+    facts = views.ExchangeFacts(why_no_sandbox="Kraken offers no test environment; use a paper account.")
+    form = views.BrokerForm(exchanges=choices, untested=(views.Choice(value="bitstamp", label="Bitstamp"),), facts=facts)
+    return replace(form, **changes)  # type: ignore[arg-type]  # a test's own field names
 
 
 def brokers(*, language: str = "en") -> views.BrokersView:
@@ -372,5 +374,6 @@ def fragments() -> dict[str, object]:
         "fragments/brokers/_broker_delete.html": broker_page.brokers.rows[0],
         "fragments/brokers/_broker_reset.html": broker_page.brokers.rows[0],
         "fragments/brokers/_broker_form.html": broker_form(errors={"": "Not saved.", "name": "That name is taken."}),
+        "fragments/brokers/_broker_exchange.html": views.ExchangeFacts(sandbox="demo", is_tested=False, is_testnet=True),
         "fragments/brokers/_broker_test_result.html": broker_page.brokers.rows[0].test,
     }

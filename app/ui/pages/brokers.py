@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Form, Request
@@ -15,30 +15,62 @@ from app.brokers.router import begin_anew, remove
 from app.brokers.schemas import BrokerIn
 from app.core.i18n import gettext, use_language
 from app.errors import AppError
-from app.exchanges.catalogue import EXCHANGES, PAPER, Venue
+from app.exchanges.catalogue import EXCHANGES, OTHERS, PAPER, Sandbox, Venue, venue_of
 from app.ui.regions import test_result
 from app.ui.surroundings import fragment, page, reader_of, regions_of, shell_of, templating_of
 from app.ui.templating import ToastLevel
-from app.ui.views import BrokerForm, BrokersView, Choice
+from app.ui.views import BrokerForm, BrokersView, Choice, ExchangeFacts
 
 router = APIRouter(include_in_schema=False)
 
 _FORM = "fragments/brokers/_broker_form.html"
+_FACTS = "fragments/brokers/_broker_exchange.html"
 _LIST = "fragments/brokers/_brokers.html"
+_SANDBOXES: Final[dict[Sandbox, Literal["testnet", "demo"]]] = {Sandbox.TESTNET: "testnet", Sandbox.DEMO: "demo"}
 
 
 def _form(
-    *, exchange: str = PAPER, name: str = "", description: str = "", paper_balance: str = "", errors: dict[str, str] | None = None
+    *,
+    exchange: str = PAPER,
+    name: str = "",
+    description: str = "",
+    paper_balance: str = "",
+    is_testnet: bool = False,
+    errors: dict[str, str] | None = None,
 ) -> BrokerForm:
     """The form; the newcomer's choice comes first."""
-    choices = tuple(Choice(value=key, label=_label(key, venue)) for key, venue in EXCHANGES.items())
     return BrokerForm(
-        exchanges=choices, exchange=exchange, name=name, description=description, paper_balance=paper_balance, errors=errors or {}
+        exchanges=tuple(Choice(value=key, label=_label(key, venue)) for key, venue in EXCHANGES.items()),
+        untested=tuple(Choice(value=key, label=venue.name) for key, venue in OTHERS.items()),
+        exchange=exchange,
+        facts=_facts(exchange, is_testnet=is_testnet),
+        name=name,
+        description=description,
+        paper_balance=paper_balance,
+        errors=errors or {},
     )
 
 
 def _label(exchange: str, venue: Venue) -> str:
     return gettext("Paper trading — no keys needed") if exchange == PAPER else venue.name
+
+
+def _facts(exchange: str, *, is_testnet: bool = False) -> ExchangeFacts:
+    """What the form says of an exchange; of one that does not exist, nothing."""
+    venue = venue_of(exchange)
+    if venue is None:
+        return ExchangeFacts()
+    reason = ""
+    if venue.why_no_sandbox is not None and venue.is_tested:
+        reason = gettext("%(name)s offers no test environment; use a paper account.") % {"name": venue.name}
+    elif venue.why_no_sandbox is not None:
+        reason = gettext("A test environment of %(name)s has not been tried here; use a paper account.") % {"name": venue.name}
+    return ExchangeFacts(
+        sandbox="" if venue.sandbox is None else _SANDBOXES[venue.sandbox],
+        why_no_sandbox=reason,
+        is_tested=venue.is_tested,
+        is_testnet=is_testnet,
+    )
 
 
 @router.get("/brokers")
@@ -49,6 +81,14 @@ async def show_brokers(request: Request, principal: CurrentUser) -> Response:
         form = _form()
     view = BrokersView(shell=shell, form=form, brokers=await regions_of(request, principal).brokers())
     return page(request, "pages/brokers/brokers.html", view)
+
+
+@router.get("/brokers/exchange")
+async def show_exchange(request: Request, principal: CurrentUser, exchange: str = "") -> Response:
+    """What the form says of the exchange that was chosen just now."""
+    with use_language(reader_of(request, principal).language):
+        facts = _facts(exchange)
+    return fragment(request, principal, _FACTS, facts)
 
 
 @router.post("/brokers")
@@ -67,7 +107,9 @@ async def add_broker(
     """Store the account; a field that cannot be used comes back with its sentence."""
     state = request.app.state
     keys = {"api_key": api_key, "api_secret": api_secret, "api_password": api_password}
-    again = partial(_form, exchange=exchange, name=name, description=description, paper_balance=paper_balance_usdt)
+    again = partial(
+        _form, exchange=exchange, name=name, description=description, paper_balance=paper_balance_usdt, is_testnet=is_testnet == "true"
+    )
     with use_language(reader_of(request, principal).language):
         try:
             given = BrokerIn.model_validate(

@@ -5,7 +5,7 @@ what a page shows and no column holds (a side, a percentage) is a field here. Pe
 """
 
 from app.ui.views.accounts import ErrorView, LoginView, RegisterView
-from app.ui.views.brokers import BrokerForm, BrokerRow, BrokersView, TestResult
+from app.ui.views.brokers import BrokerForm, BrokerRow, BrokersView, ExchangeFacts, TestResult
 from app.ui.views.dashboard import (
     CHART_TIMEFRAMES,
     BalanceRow,
@@ -58,6 +58,7 @@ __all__ = [
     "EquityPoint",
     "EquityView",
     "ErrorView",
+    "ExchangeFacts",
     "FieldDoc",
     "FillMark",
     "GroupDoc",

@@ -41,6 +41,16 @@ class BrokerRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeFacts:
+    """What the chosen exchange offers, region of `fragments/brokers/_broker_exchange.html`. The sentence is translated."""
+
+    sandbox: Literal["", "testnet", "demo"] = ""
+    why_no_sandbox: str = ""
+    is_tested: bool = True
+    is_testnet: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerForm:
     """The add-broker form, region of `fragments/brokers/_broker_form.html`. Secrets typed are never sent back.
 
@@ -48,10 +58,11 @@ class BrokerForm:
     """
 
     exchanges: tuple[Choice, ...]
+    untested: tuple[Choice, ...] = ()
     exchange: str = ""
+    facts: ExchangeFacts = ExchangeFacts()
     name: str = ""
     description: str = ""
-    is_testnet: bool = False
     paper_balance: str = ""
     errors: dict[str, str] = field(default_factory=dict)
 
