@@ -77,6 +77,8 @@ def check_prices(request: NewOrder | OrderRecord, market: SymbolMarket) -> None:
     Raises:
         VenueError: -2010.
     """
+    if not request.stop_price and request.type != "LIMIT_MAKER":
+        return
     order = book_order(request, 0)
     if request.stop_price and is_triggered(order, market.last_price):
         raise VenueError.rejected("Stop price would trigger immediately.")

@@ -3,9 +3,8 @@
 Listeners are called at once, in the order things happened, inside the event that caused it: they must be quick and must not raise.
 """
 
-import copy
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from app.emulator.ledger import Account, Balance, Execution, OrderList, OrderRecord
@@ -86,12 +85,10 @@ class Publisher:
         """Tell that an order changed; see OrderChange."""
         if not self.listeners:
             return
-        shown = copy.copy(order)
-        shown.executions = list(order.executions)
         self._tell(
             OrderChange(
                 api_key=order.api_key,
-                order=shown,
+                order=order.copy(),
                 execution_type=execution_type,
                 time=time,
                 execution=execution,
@@ -103,9 +100,9 @@ class Publisher:
     def order_list(self, order_list: OrderList, orders: Iterable[OrderRecord], status_type: str, *, time: int) -> None:
         """Tell that an order list changed: EXEC_STARTED, UPDATED or ALL_DONE."""
         if self.listeners:
-            shown = tuple(map(copy.copy, orders))
+            shown = tuple(order.copy() for order in orders)
             self._tell(
-                ListChange(api_key=order_list.api_key, order_list=copy.copy(order_list), orders=shown, status_type=status_type, time=time)
+                ListChange(api_key=order_list.api_key, order_list=replace(order_list), orders=shown, status_type=status_type, time=time)
             )
 
     def touch(self, api_key: str, *assets: str) -> None:
@@ -121,9 +118,7 @@ class Publisher:
         for api_key, assets in touched.items():
             account = accounts.get(api_key)
             if account is not None:
-                self._tell(
-                    AccountChanged(api_key=api_key, balances={asset: copy.copy(account.balance(asset)) for asset in assets}, time=time)
-                )
+                self._tell(AccountChanged(api_key=api_key, balances={asset: account.balance(asset).copy() for asset in assets}, time=time))
 
     def _tell(self, change: Change) -> None:
         for listener in tuple(self.listeners):

@@ -1,6 +1,6 @@
 """Who owns what and who ordered what: the records that live in memory and go into the snapshot."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 
 from app.domain.enums import OrderType, Side, TimeInForce
@@ -49,6 +49,10 @@ class Balance:
 
     free: Decimal = ZERO
     locked: Decimal = ZERO
+
+    def copy(self) -> "Balance":
+        """Return another like it."""
+        return Balance(self.free, self.locked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +124,14 @@ class OrderRecord:
     executions: list[Execution] = field(default_factory=list)
     amendments: list[Amendment] = field(default_factory=list)
 
+    def copy(self) -> "OrderRecord":
+        """Return another like it; copy.copy takes several times as long, and every change is told with one."""
+        other = object.__new__(OrderRecord)
+        for name in _ORDER_FIELDS:
+            setattr(other, name, getattr(self, name))
+        other.executions, other.amendments = self.executions.copy(), self.amendments.copy()
+        return other
+
     @property
     def is_open(self) -> bool:
         """Whether it may still fill."""
@@ -156,6 +168,9 @@ class OrderRecord:
         if self.type == "MARKET" or self.status not in _HOLDING_STATUSES:
             return ZERO
         return self.remaining * self.unit_reserve if self.side is Side.BUY else self.remaining
+
+
+_ORDER_FIELDS = tuple(field.name for field in fields(OrderRecord))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

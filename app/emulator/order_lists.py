@@ -6,7 +6,6 @@ order that is filled puts those that wait for it into the book, one that is not 
 Source: Binance Spot API documentation, rest-api.md "Order lists", user-data-stream.md "Order Expiry Reason".
 """
 
-import copy
 from collections.abc import Sequence
 
 from app.domain.enums import Side
@@ -74,7 +73,7 @@ class OrderLists:
             else:
                 self._settlement.start(order, time=now)
         self._state.publisher.order_list(order_list, orders, "EXEC_STARTED", time=now)
-        return order_list, [copy.copy(order) for order in orders]
+        return order_list, [order.copy() for order in orders]
 
     def cancel(self, order_list: OrderList, *, request_id: str) -> list[OrderRecord]:
         """Cancel what is open of a list and return it; call `advance` afterwards. `request_id` is the client id of the request.

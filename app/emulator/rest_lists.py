@@ -52,7 +52,7 @@ def place_oco(venue: Venue, call: SignedCall) -> object:
     """POST /api/v3/orderList/oco."""
     given = call.params
     params.refuse_unread(given, _COMMON | ABOVE.all | BELOW.all)
-    return _place(venue, call, working=None, legs=_read_pair(given, ABOVE, BELOW))
+    return _place(venue, call, working=None, legs=read_pair(given, ABOVE, BELOW))
 
 
 def place_oto(venue: Venue, call: SignedCall) -> object:
@@ -69,7 +69,7 @@ def place_otoco(venue: Venue, call: SignedCall) -> object:
     given = call.params
     params.refuse_unread(given, _COMMON | WORKING.all | PENDING_ABOVE.all | PENDING_BELOW.all)
     working = read_leg(given, WORKING, kind=read_type(given, WORKING.type, _WORKING_TYPES))
-    return _place(venue, call, working=working, legs=_read_pair(given, PENDING_ABOVE, PENDING_BELOW))
+    return _place(venue, call, working=working, legs=read_pair(given, PENDING_ABOVE, PENDING_BELOW))
 
 
 def place_old_oco(venue: Venue, call: SignedCall) -> object:
@@ -130,7 +130,7 @@ def _place(venue: Venue, call: SignedCall, *, working: NewOrder | None, legs: tu
     return rendering.placed_list(placed, orders, response_type)
 
 
-def _read_pair(given: Mapping[str, str], above: Words, below: Words) -> tuple[NewOrder, NewOrder]:
+def read_pair(given: Mapping[str, str], above: Words, below: Words) -> tuple[NewOrder, NewOrder]:
     """Return the legs of an OCO, the stop loss first.
 
     Raises:

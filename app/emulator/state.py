@@ -56,8 +56,8 @@ class ExchangeState:
     def hold(self, order: OrderRecord) -> Decimal:
         """Let an order or its pair hold what its open remainder needs; return by how much that is more than before."""
         legs = self.legs(order)
-        held, wanted = sum((leg.held for leg in legs), ZERO), max(leg.wanted for leg in legs)
+        held, holder = sum((leg.held for leg in legs), ZERO), max(legs, key=lambda leg: leg.wanted)
         for leg in legs:
             leg.held = ZERO
-        legs[0].held = wanted
-        return wanted - held
+        holder.held = holder.wanted
+        return holder.held - held
