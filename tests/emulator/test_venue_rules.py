@@ -22,6 +22,14 @@ def emulator(at_60000: EmulatorProcess) -> Iterator[EmulatorProcess]:
     at_60000.change_symbol(status="TRADING", tick="0.01", step="0.00001", min_notional="5")
 
 
+def test_symbol_says_which_orders_it_takes(emulator: EmulatorProcess) -> None:
+    (symbol,) = emulator.get("/api/v3/exchangeInfo", symbol="BTCUSDT")["symbols"]
+    allowed = ("ocoAllowed", "otoAllowed", "cancelReplaceAllowed", "allowTrailingStop", "amendAllowed", "quoteOrderQtyMarketAllowed")
+    assert [symbol[name] for name in allowed] == [True] * len(allowed)
+    assert not symbol["icebergAllowed"]
+    assert set(symbol["orderTypes"]) >= {"STOP_LOSS", "TAKE_PROFIT", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT", "LIMIT_MAKER"}
+
+
 @pytest.mark.parametrize("status", ["HALT", "BREAK", "CANCEL_ONLY", "END_OF_DAY"])
 def test_closed_market_takes_no_order_but_lets_cancel(client: SignedClient, emulator: EmulatorProcess, status: str) -> None:
     resting = client.order(**LIMIT).document
