@@ -43,6 +43,10 @@ class EmulatorProcess:
         self._start_timeout_s = start_timeout_s
         self._process: subprocess.Popen[str] | None = None
         self.url = ""
+        self.exit_code: int | None = None
+        """Of the last process that was stopped."""
+        self.last_words = ""
+        """What the last process that was stopped wrote to stdout after it was ready."""
 
     def start(self) -> Self:
         """Start it and wait until it answers.
@@ -81,10 +85,12 @@ class EmulatorProcess:
         self._process = None
         process.terminate()
         try:
-            return process.communicate(timeout=10)[1]
+            self.last_words, complaints = process.communicate(timeout=10)
         except subprocess.TimeoutExpired:
             process.kill()
-            return process.communicate()[1]
+            self.last_words, complaints = process.communicate()
+        self.exit_code = process.returncode
+        return complaints
 
     def kill(self) -> None:
         """End it without any chance to save."""
@@ -160,6 +166,10 @@ class EmulatorProcess:
     def set_limits(self, **limits: float | None) -> None:
         """Change limits; what is not named stays."""
         self.control("POST", "/_limits", limits)
+
+    def verdict(self, fills: Mapping[str, Mapping[str, str]] | None = None) -> Any:
+        """Return the verdict on the running scenario; `fills` are the client's, per API key and client order id a base quantity."""
+        return self.control("GET", "/_verdict") if fills is None else self.control("POST", "/_verdict", {"fills": fills})
 
     def state(self) -> Any:
         """Return `GET /_state`."""

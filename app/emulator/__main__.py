@@ -1,4 +1,7 @@
-"""`python -m app.emulator`: one emulator process. Prints one JSON line when it is ready; everything else goes to stderr."""
+"""`python -m app.emulator`: one emulator process.
+
+Prints one JSON line when it is ready, and at the end of a scenario one with the verdict; everything else goes to stderr.
+"""
 
 import argparse
 import asyncio
@@ -14,8 +17,9 @@ import structlog
 from app.domain.candles import to_milliseconds
 from app.domain.fees import FeeRates
 from app.emulator.clock import read_clock_mode
-from app.emulator.config import EmulatorConfig, GeneratedSymbol
+from app.emulator.config import EmulatorConfig, GeneratedSymbol, ReplayFile
 from app.emulator.limits import LimitSettings
+from app.emulator.scenario import read_scenario
 from app.emulator.server import run
 from app.errors import ConfigError
 
@@ -41,11 +45,12 @@ def read_arguments(arguments: list[str]) -> EmulatorConfig:
         ConfigError: a value cannot be used.
     """
     given = _parser().parse_args(arguments)
-    return EmulatorConfig(
+    if given.symbol is not None and len(given.replay) != 1:
+        raise ConfigError("a symbol can be given for exactly one replay file")
+    config = EmulatorConfig(
         host=given.host,
         port=given.port,
-        replay=tuple(given.replay),
-        symbol=given.symbol,
+        replay=tuple(ReplayFile(path=path, symbol=given.symbol) for path in given.replay),
         generate=tuple(given.generate),
         seed=given.seed,
         speed=given.speed,
@@ -71,19 +76,23 @@ def read_arguments(arguments: list[str]) -> EmulatorConfig:
         ),
         message_limit=given.message_limit,
     )
+    return config if given.scenario is None else read_scenario(given.scenario, config)
 
 
 def run_command(arguments: list[str]) -> int:
-    """Run the command and return its exit code: 2 for a configuration that cannot be used."""
+    """Run the command and return its exit code: 1 for a scenario that was not as expected, 2 for a configuration that cannot be used."""
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
         config = read_arguments(arguments)
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(run(config, on_ready=_announce))
+            verdict = runner.run(run(config, on_ready=lambda url: _say({"url": url, "pid": os.getpid()})))
     except (ConfigError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    return 0
+    if verdict is None:
+        return 0
+    _say({"verdict": verdict.describe()})
+    return 0 if verdict.is_passed else 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -99,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--generate", type=_generated, action="append", default=[], metavar="SYMBOL:PRICE", help="make up a market; repeatable"
     )
+    parser.add_argument("--scenario", type=Path, metavar="FILE", help="toml or json; what it says goes before the other arguments")
     parser.add_argument("--seed", type=int, default=42, help="of made-up markets")
     parser.add_argument("--speed", type=float, default=1.0, help="market minutes per minute")
     parser.add_argument("--history", type=int, default=1440, metavar="MINUTES", help="already past at the start")
@@ -122,8 +132,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _announce(url: str) -> None:
-    sys.stdout.write(orjson.dumps({"url": url, "pid": os.getpid()}).decode() + "\n")
+def _say(document: object) -> None:
+    sys.stdout.write(orjson.dumps(document).decode() + "\n")
     sys.stdout.flush()
 
 

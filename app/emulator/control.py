@@ -7,9 +7,11 @@ from aiohttp import web
 from app.emulator import rendering
 from app.emulator.bars import MINUTE_MS
 from app.emulator.control_http import guarded, read_amount, read_document, reply
+from app.emulator.expectations import Expectations
 from app.emulator.fault_rules import INSTANT_FAULTS, read_rule
 from app.emulator.limits import changed_settings
 from app.emulator.venue import Venue
+from app.emulator.verdict import judge, read_fills
 from app.errors import InvalidInput, NotFound
 
 _MAX_ADVANCE_MINUTES = 10_000
@@ -28,6 +30,8 @@ def add_control_routes(router: web.UrlDispatcher, venue: Venue) -> None:
         ("DELETE", "/_fault", control.clear_faults),
         ("GET", "/_log", control.log),
         ("DELETE", "/_log", control.clear_log),
+        ("GET", "/_verdict", control.verdict),
+        ("POST", "/_verdict", control.verdict_on_fills),
         ("GET", "/_limits", control.limits),
         ("POST", "/_limits", control.set_limits),
         ("DELETE", "/_limits", control.forget_usage),
@@ -129,6 +133,20 @@ class _Control:
     async def clear_log(self, _request: web.Request) -> web.Response:
         self._venue.journal.clear()
         return reply([])
+
+    async def verdict(self, _request: web.Request) -> web.Response:
+        return reply(judge(self._venue, self._expectations()).describe())
+
+    async def verdict_on_fills(self, request: web.Request) -> web.Response:
+        """The verdict with what the client says of its own fills."""
+        fills = read_fills(await read_document(request))
+        return reply(judge(self._venue, self._expectations(), fills=fills).describe())
+
+    def _expectations(self) -> Expectations:
+        expect = self._venue.config.expect
+        if expect is None:
+            raise NotFound("no scenario is running, so nothing is expected")
+        return expect
 
     async def limits(self, _request: web.Request) -> web.Response:
         sockets = self._venue.sockets

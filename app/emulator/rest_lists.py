@@ -96,14 +96,18 @@ def cancel_list(venue: Venue, call: SignedCall) -> object:
 def query_list(venue: Venue, call: SignedCall) -> object:
     """GET /api/v3/orderList."""
     found = _find(call, "origClientOrderId")
-    if found is None:
+    if found is None or _is_hidden(venue, found):
         raise VenueError.no_such_order()
     return rendering.order_list(found, venue.exchange.list_orders(found))
 
 
 def open_lists(venue: Venue, call: SignedCall) -> object:
     """GET /api/v3/openOrderList."""
-    return [rendering.order_list(found, venue.exchange.list_orders(found)) for found in call.account.open_lists.values()]
+    return [
+        rendering.order_list(found, venue.exchange.list_orders(found))
+        for found in call.account.open_lists.values()
+        if not _is_hidden(venue, found)
+    ]
 
 
 def all_lists(venue: Venue, call: SignedCall) -> object:
@@ -116,7 +120,7 @@ def all_lists(venue: Venue, call: SignedCall) -> object:
     found = [
         each
         for each in call.account.lists.values()
-        if each.list_id >= (first_id or 0) and (start or 0) <= each.time <= (2**63 if end is None else end)
+        if each.list_id >= (first_id or 0) and (start or 0) <= each.time <= (2**63 if end is None else end) and not _is_hidden(venue, each)
     ]
     count = 500 if limit is None else max(1, limit)
     page = found[:count] if first_id is not None else found[-count:]
@@ -154,6 +158,11 @@ def read_pair(given: Mapping[str, str], above: Words, below: Words) -> tuple[New
         raise VenueError(code, f"A take profit order in a {place}.")
     first, second = read_leg(given, above, kind=kinds[0]), read_leg(given, below, kind=kinds[1])
     return (second, first) if is_sell else (first, second)
+
+
+def _is_hidden(venue: Venue, found: OrderList) -> bool:
+    """Whether a fault lets the venue deny an order of the list at the moment."""
+    return any(venue.faults.hides(order) for order in venue.exchange.list_orders(found))
 
 
 def _find(call: SignedCall, client_id_name: str) -> OrderList | None:

@@ -84,7 +84,7 @@ def amendments(venue: Venue, call: SignedCall) -> object:
     symbol = known_symbol(venue, call)
     params.required(call.params, "orderId")
     order = find_order(call, symbol)
-    if order is None:
+    if order is None or venue.faults.hides(order):
         raise VenueError.no_such_order()
     first_id = params.integer(call.params, "fromExecutionId") or 0
     limit = params.integer(call.params, "limit", largest=_LIMIT)

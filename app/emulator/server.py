@@ -25,6 +25,7 @@ from app.emulator.limits import LimitExceeded
 from app.emulator.requests import Received, ip_of, read_request
 from app.emulator.rest_replace import HALF_DONE
 from app.emulator.venue import Venue, build_venue, keep_state, save_state
+from app.emulator.verdict import Verdict, judge
 from app.emulator.weights import API_CONNECT, is_free_on_success, orders_of, weight_of
 
 log = structlog.get_logger(__name__)
@@ -201,13 +202,16 @@ def _json(document: object, *, status: int) -> web.Response:
     return web.Response(body=orjson.dumps(document), status=status, content_type="application/json")
 
 
-async def run(config: EmulatorConfig, *, on_ready: Callable[[str], None], stop: asyncio.Event | None = None) -> None:
+async def run(config: EmulatorConfig, *, on_ready: Callable[[str], None], stop: asyncio.Event | None = None) -> Verdict | None:
     """Serve one emulator until `stop` is set, SIGTERM or SIGINT arrives, or the parent process is gone.
 
     Args:
         config: What to serve.
         on_ready: Called once with the base URL, when requests are answered.
         stop: Set by the caller to stop; a new event if None.
+
+    Returns:
+        Whether the run was as the configuration expects, None if it expects nothing.
 
     Raises:
         ConfigError: see `build_venue`.
@@ -237,6 +241,7 @@ async def run(config: EmulatorConfig, *, on_ready: Callable[[str], None], stop: 
         await runner.cleanup()
         save_state(venue)
         log.info("the emulator has stopped")
+    return judge(venue, config.expect) if config.expect is not None else None
 
 
 def _url(runner: web.AppRunner) -> str:

@@ -8,20 +8,18 @@ from typing import Any
 
 import structlog
 
-from app.emulator.bars import MINUTE_MS
-from app.emulator.clock import MarketClock, WallTime
-from app.emulator.config import EmulatorConfig, GeneratedSymbol
+from app.emulator.clock import MarketClock
+from app.emulator.config import EmulatorConfig
 from app.emulator.event_faults import EventFaults
 from app.emulator.exchange import Exchange
 from app.emulator.faults import Faults
 from app.emulator.feed import Feed
-from app.emulator.filters import SymbolRules, rules_for
 from app.emulator.journal import Journal
 from app.emulator.limits import Limits
 from app.emulator.market import SymbolMarket
-from app.emulator.snapshot import MarketMark, Snapshots, accounts_of, current_mark, market_mark, rule_changes_of, watermarks_of
+from app.emulator.market_setup import continue_clock, list_symbols, start_clock
+from app.emulator.snapshot import Snapshots, accounts_of, current_mark, market_mark, rule_changes_of, watermarks_of
 from app.emulator.sockets import Sockets
-from app.emulator.sources import CandleSource, GeneratedSource, ReplaySource
 from app.emulator.stream_faults import StreamFaults
 from app.emulator.streams import StreamHub
 from app.emulator.timeline import Timeline
@@ -66,11 +64,11 @@ def build_venue(config: EmulatorConfig) -> Venue:
     document = snapshots.read() if snapshots is not None else None
     mark = market_mark(document) if document is not None else None
     seed = mark.seed if mark is not None else config.seed
-    listed = _sources(config, seed)
+    start_ms, listed = list_symbols(config, seed)
     if mark is not None:
-        clock, shift_ms = _continue_clock(config, mark), mark.shift_ms
+        clock, shift_ms = continue_clock(config, mark), mark.shift_ms
     else:
-        clock, shift_ms = _start_clock(config, [source for _, source in listed])
+        clock, shift_ms = start_clock(config, start_ms)
     markets = {rules.symbol: SymbolMarket(rules, source, shift_ms=shift_ms, start_ms=clock.now()) for rules, source in listed}
     exchange = Exchange(markets, fees=config.fees, wall_ms=clock.wall_now)
     timeline = Timeline(clock.wall)
@@ -95,6 +93,7 @@ def build_venue(config: EmulatorConfig) -> Venue:
     feed.step()
     if document is not None and mark is not None:
         _restore(exchange, feed, document, matched_to_ms=mark.matched_to_ms)
+    _populate(config, exchange, faults)
     return Venue(
         config=config,
         clock=clock,
@@ -147,6 +146,14 @@ def _document(venue: Venue) -> bytes:
     return venue.snapshots.encode(venue.exchange, mark) if venue.snapshots is not None else b""
 
 
+def _populate(config: EmulatorConfig, exchange: Exchange, faults: Faults) -> None:
+    for spec in config.accounts:
+        if spec.api_key not in exchange.accounts:
+            exchange.open_account(spec.api_key, spec.api_secret, spec.balances, pays_in_bnb=spec.pays_in_bnb)
+    for rule in config.faults:
+        faults.put(rule)
+
+
 def _sockets(config: EmulatorConfig, timeline: Timeline, clock: MarketClock) -> Sockets:
     return Sockets(
         timeline,
@@ -175,63 +182,3 @@ def _restore(exchange: Exchange, feed: Feed, document: Mapping[str, Any], *, mat
         watermarks=watermarks,
     )
     feed.catch_up(matched_to_ms)
-
-
-def _sources(config: EmulatorConfig, seed: int) -> list[tuple[SymbolRules, CandleSource]]:
-    listed: list[tuple[SymbolRules, CandleSource]] = []
-    for path in config.replay:
-        source = ReplaySource(path, symbol=config.symbol)
-        price_decimals, volume_decimals = source.decimals()
-        opening = next(source.bars(source.first_ms, source.first_ms)).open
-        rules = rules_for(source.symbol, price_decimals=price_decimals, quantity_decimals=volume_decimals, price=opening)
-        listed.append((rules, source))
-    for wanted in config.generated:
-        rules = _generated_rules(wanted)
-        made = GeneratedSource(wanted.symbol, price=wanted.price, seed=seed, tick_size=rules.tick_size, step_size=rules.step_size)
-        listed.append((rules, made))
-    if len({rules.symbol for rules, _ in listed}) != len(listed):
-        raise ConfigError("a symbol is listed twice")
-    return listed
-
-
-def _generated_rules(wanted: GeneratedSymbol) -> SymbolRules:
-    # Five significant digits of price, and a step worth about a tenth of a cent of it.
-    price_decimals = min(8, max(2, 4 - wanted.price.adjusted()))
-    quantity_decimals = min(8, max(0, wanted.price.adjusted() + 1))
-    return rules_for(wanted.symbol, price_decimals=price_decimals, quantity_decimals=quantity_decimals, price=wanted.price)
-
-
-def _continue_clock(config: EmulatorConfig, mark: MarketMark) -> MarketClock:
-    if mark.stands_at is not None and not config.clock.is_virtual:
-        raise ConfigError("the state file was kept on a virtual clock; start it with --clock virtual")
-    wall = WallTime(offset_ms=config.clock.offset_ms)
-    if config.clock.is_virtual:
-        wall = WallTime(stands_at=mark.stands_at if mark.stands_at is not None else wall.now())
-    clock = MarketClock(wall, wall_origin=mark.wall_origin, market_origin=mark.market_origin, speed=mark.speed, paused_at=mark.paused_at)
-    if clock.speed != config.speed:
-        clock.change_speed(config.speed)
-    return clock
-
-
-def _start_clock(config: EmulatorConfig, sources: list[CandleSource]) -> tuple[MarketClock, int]:
-    """Return the clock and the shift (market time − source time) of a fresh start."""
-    wall = WallTime(offset_ms=config.clock.offset_ms)
-    # What is replayed decides the source's time; a generated symbol beside it has candles for any time.
-    deciding = [source for source in sources if source.last_ms is not None] or sources
-    first = max(source.first_ms for source in deciding)
-    lasts = [source.last_ms for source in deciding if source.last_ms is not None]
-    start = config.start_at_ms if config.start_at_ms is not None else first + config.history_minutes * MINUTE_MS
-    start -= start % MINUTE_MS
-    if start < first or (lasts and start > min(lasts)):
-        raise ConfigError(f"the start {start} lies outside the recording, {first} to {min(lasts, default=None)}")
-    if config.clock.is_virtual:
-        wall = WallTime(stands_at=wall.now() if config.is_shifted else start)
-    wall_origin = wall.now()
-    if not config.is_shifted:
-        shift_ms, market_origin = 0, start
-    else:
-        shift_ms, market_origin = wall_origin // MINUTE_MS * MINUTE_MS - start, wall_origin
-    clock = MarketClock(wall, wall_origin=wall_origin, market_origin=market_origin, speed=config.speed)
-    if config.is_paused:
-        clock.pause()
-    return clock, shift_ms

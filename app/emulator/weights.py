@@ -49,7 +49,7 @@ def _test(given: Given) -> int:
     return 20 if given.get("computeCommissionRates") == "true" else 1
 
 
-_WEIGHTS: Mapping[Key, int | Callable[[Given], int]] = {
+WEIGHTS: Mapping[Key, int | Callable[[Given], int]] = {
     ("GET", "/api/v3/ping"): 1,
     ("GET", "/api/v3/time"): 1,
     ("GET", "/api/v3/exchangeInfo"): 20,
@@ -74,6 +74,16 @@ _WEIGHTS: Mapping[Key, int | Callable[[Given], int]] = {
     ("GET", "/api/v3/rateLimit/order"): 40,
     ("GET", "/api/v3/account/commission"): 20,
     ("PUT", "/api/v3/order/amend/keepPriority"): 4,
+    ("GET", "/api/v3/order/amendments"): 4,
+    ("POST", "/api/v3/order"): 1,
+    ("DELETE", "/api/v3/order"): 1,
+    ("DELETE", "/api/v3/openOrders"): 1,
+    ("POST", "/api/v3/order/cancelReplace"): 1,
+    ("POST", "/api/v3/order/oco"): 1,
+    ("POST", "/api/v3/orderList/oco"): 1,
+    ("POST", "/api/v3/orderList/oto"): 1,
+    ("POST", "/api/v3/orderList/otoco"): 1,
+    ("DELETE", "/api/v3/orderList"): 1,
     ("GET", "/sapi/v1/asset/tradeFee"): 0,  # counted by a limit of its own, which nothing here comes near
 }
 _FREE_ON_SUCCESS = frozenset(
@@ -82,6 +92,7 @@ _FREE_ON_SUCCESS = frozenset(
         ("DELETE", "/api/v3/order"),
         ("DELETE", "/api/v3/openOrders"),
         ("POST", "/api/v3/order/cancelReplace"),
+        ("POST", "/api/v3/order/oco"),
         ("POST", "/api/v3/orderList/oco"),
         ("POST", "/api/v3/orderList/oto"),
         ("POST", "/api/v3/orderList/otoco"),
@@ -91,6 +102,7 @@ _FREE_ON_SUCCESS = frozenset(
 _ORDERS: Mapping[Key, int] = {
     ("POST", "/api/v3/order"): 1,
     ("POST", "/api/v3/order/cancelReplace"): 1,
+    ("POST", "/api/v3/order/oco"): 2,
     ("POST", "/api/v3/orderList/oco"): 2,
     ("POST", "/api/v3/orderList/oto"): 2,
     ("POST", "/api/v3/orderList/otoco"): 3,
@@ -108,7 +120,7 @@ API_CONNECT = 2
 
 def weight_of(key: Key, given: Given) -> int:
     """Return what a request weighs."""
-    weight = _WEIGHTS.get(key, 1)
+    weight = WEIGHTS.get(key, 1)
     return weight if isinstance(weight, int) else weight(given)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from app.emulator.bars import Trade
 from app.emulator.changes import AccountChanged, Change, OrderChange
-from app.emulator.config import EmulatorConfig
+from app.emulator.config import EmulatorConfig, ReplayFile
 from app.emulator.ledger import Account, OrderRecord
 from app.emulator.order_params import read_order
 from app.emulator.venue import Venue, build_venue
@@ -16,7 +16,7 @@ D = Decimal
 
 @pytest.fixture
 def venue(script: Path) -> Venue:
-    return build_venue(EmulatorConfig(replay=(script,), history_minutes=NOW_MINUTE, is_paused=True))
+    return build_venue(EmulatorConfig(replay=(ReplayFile(path=script),), history_minutes=NOW_MINUTE, is_paused=True))
 
 
 @pytest.fixture

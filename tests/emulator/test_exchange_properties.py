@@ -3,13 +3,12 @@
 from collections import defaultdict
 from contextlib import suppress
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.emulator.config import EmulatorConfig
+from app.emulator.config import EmulatorConfig, ReplayFile
 from app.emulator.errors import VenueError
 from app.emulator.exchange import Exchange
 from app.emulator.ledger import Account, NewList, NewOrder
@@ -69,9 +68,10 @@ days = st.lists(st.one_of(single_orders(), order_lists(), trades, trades, picks)
 @pytest.fixture(scope="module")
 def venue(tmp_path_factory: pytest.TempPathFactory) -> Venue:
     folder = tmp_path_factory.mktemp("properties")
-    listed: list[Path] = []
+    listed: list[ReplayFile] = []
     for symbol, level in (("BTCUSDT", 60000.0), ("BNBUSDT", 600.0)):
-        listed.append(write_candles(folder / f"binance-{symbol}-1m-x.csv", steps([level] * len(PRICES))))
+        path = write_candles(folder / f"binance-{symbol}-1m-x.csv", steps([level] * len(PRICES)))
+        listed.append(ReplayFile(path=path))
     return build_venue(EmulatorConfig(replay=tuple(listed), history_minutes=NOW_MINUTE, is_paused=True))
 
 

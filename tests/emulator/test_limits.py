@@ -9,6 +9,8 @@ import ccxt
 import pytest
 import websockets
 
+from app.emulator.server import PUBLIC, SIGNED
+from app.emulator.weights import WEIGHTS
 from tests.emulator.conftest import account_on, connect_ccxt
 from tests.emulator_process import EmulatorProcess, Reply, SignedClient
 
@@ -87,6 +89,10 @@ def test_requests_weigh_what_is_documented(client: SignedClient, method: str, pa
     else:
         reply = call(client, method, path, params)
     assert used(reply) == weight
+
+
+def test_every_request_the_venue_knows_has_a_weight() -> None:
+    assert {*PUBLIC, *SIGNED} <= WEIGHTS.keys()
 
 
 def test_weight_begins_anew_with_each_minute_and_is_counted_per_ip(client: SignedClient) -> None:

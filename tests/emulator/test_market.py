@@ -11,7 +11,7 @@ from app.emulator.bars import MINUTE_MS, minute_bar, walk
 from app.emulator.config import EmulatorConfig
 from app.emulator.filters import rules_for, split_symbol
 from app.emulator.market import MinuteEnd, SymbolMarket
-from app.emulator.sources import GENERATOR_EPOCH_MS, GeneratedSource, ReplaySource
+from app.emulator.sources import GENERATOR_EPOCH_MS, GeneratedSource, replayed
 from app.errors import ConfigError
 from tests.emulator_process import steps, write_candles
 
@@ -73,7 +73,7 @@ def test_any_moment_is_reached_without_the_ones_before() -> None:
 
 
 def market_of(path: Path, *, minute: int) -> SymbolMarket:
-    source = ReplaySource(path)
+    source = replayed(path)
     rules = rules_for(source.symbol, price_decimals=2, quantity_decimals=5, price=Decimal(100))
     return SymbolMarket(rules, source, shift_ms=0, start_ms=source.first_ms + minute * MINUTE_MS)
 
@@ -125,16 +125,16 @@ def test_file_that_is_no_recording_is_refused(tmp_path: Path, content: str) -> N
     path = tmp_path / "binance-BTCUSDT-1m-x.csv"
     path.write_text(content)
     with pytest.raises(ConfigError):
-        ReplaySource(path)
+        replayed(path)
 
 
 def test_symbol_comes_from_the_files_name_or_is_given(tmp_path: Path) -> None:
     named = write_candles(tmp_path / "binance-um-AVAXUSDT-1m-2026.csv", steps([1, 2, 3]))
     unnamed = write_candles(tmp_path / "candles.csv", steps([1, 2, 3]))
-    assert ReplaySource(named).symbol == "AVAXUSDT"
-    assert ReplaySource(unnamed, symbol="ETHBTC").symbol == "ETHBTC"
+    assert replayed(named).symbol == "AVAXUSDT"
+    assert replayed(unnamed, symbol="ETHBTC").symbol == "ETHBTC"
     with pytest.raises(ConfigError, match="--symbol"):
-        ReplaySource(unnamed)
+        replayed(unnamed)
 
 
 def test_symbols_split_into_base_and_quote() -> None:
