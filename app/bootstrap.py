@@ -187,6 +187,7 @@ def _make_trading(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
     state.vault, state.registry, state.connections = vault, registry, connections
     state.quotes, state.instruments, state.heartbeat, state.desk = quotes, book, heartbeat, desk
     state.open_order_count = partial(count_open_orders, desk)
+    paper.listen(lambda changes: desk.suspect(changes.broker_id))
     state.paper, state.reset_paper = paper, partial(start_over, desk, paper)
     state.door = Door(ground.database, ground.bus, ground.clock, repeat_window=timedelta(seconds=settings.webhook_repeat_window_s))
     state.inbox = Inbox(desk)

@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from app.core.database_url import DatabaseUrls
-from tests.emulator_process import EmulatorProcess
+from tests.emulator_process import EmulatorProcess, steps, write_candles
 from tests.journeys.trader import Trader
 from tests.postgres import PostgresForTests
 from tests.server_process import ServerProcess
@@ -83,3 +83,11 @@ def make_trader() -> Iterator[MakeTrader]:
             return trader
 
         yield make
+
+
+@pytest.fixture
+def paused_market(tmp_path: Path) -> Iterator[EmulatorProcess]:
+    """An exchange whose market stands at 60000 until a test moves it."""
+    path = write_candles(tmp_path / "binance-BTCUSDT-1m-standing.csv", steps([60000.0] * 600))
+    with EmulatorProcess("--replay", str(path), "--history", "60", "--paused") as process:
+        yield process

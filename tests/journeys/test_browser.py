@@ -112,6 +112,34 @@ async def test_language_and_theme_change_and_are_remembered(browser: Browser, tr
         assert (await watched.attribute("lang"), await watched.attribute("data-theme")) == ("fr", "light")
 
 
+async def test_a_newcomer_adds_a_paper_account_without_seeing_a_field_for_keys(browser: Browser, trader: Trader) -> None:
+    async with watched_page(browser) as watched:
+        page = watched.page
+        await open_dashboard(watched, trader)
+        await page.goto(f"{trader.server.url}/brokers")
+        await page.click(".page-head button[commandfor=broker-dialog]")
+        assert await page.input_value("#broker-exchange") == "paper"
+        assert not await page.is_visible("#broker-api_key")
+        await page.select_option("#broker-exchange", "binance")
+        assert await page.is_visible("#broker-api_key")
+        assert not await page.is_visible("#broker-paper_balance_usdt")
+        await page.select_option("#broker-exchange", "paper")
+        await page.fill("#broker-name", "Practice")
+        await page.fill("#broker-paper_balance_usdt", "2500")
+        await page.click("#broker-form button[type=submit]")
+        await watched.see("article.broker .pill.paper")
+        await watched.see("dialog[open]", count=0)
+
+        await page.click("article.broker button[hx-post$='/test']")
+        await watched.see("article.broker .note.ok")
+        assert "2500 USDT" in await watched.text("article.broker .note.ok")
+        await page.click("article.broker button[commandfor^=reset-]")
+        await page.click("dialog[open] button[type=submit]")
+        await watched.see("dialog[open]", count=0)
+        await page.reload()
+        assert "PAPER" in await watched.text("header.bar")
+
+
 async def test_a_broker_account_is_added_tested_and_deleted_in_the_page(browser: Browser, trader: Trader) -> None:
     await asyncio.to_thread(trader.open_account)
     async with watched_page(browser) as watched:

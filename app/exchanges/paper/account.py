@@ -4,7 +4,7 @@ A step either raises before it has changed anything or leaves changes to be writ
 away and read again. Money moves only here, always out of one place into another: balances and fees together stay what was put in.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import ROUND_DOWN, ROUND_UP, Decimal, localcontext
 from functools import wraps
@@ -13,10 +13,10 @@ from typing import Final, ParamSpec, TypeVar
 from app.domain.enums import OrderState, OrderType, Side, TimeInForce
 from app.domain.fees import FeeRates, fee_on_received
 from app.domain.instruments import Instrument, plain
-from app.domain.matching import BookFill, MatchingEngine, Outcome, TapePrint, take
+from app.domain.matching import NOTHING, BookFill, MatchingEngine, Outcome, TapePrint, take
 from app.errors import InsufficientFunds, OrderRejected, OutcomeUnknown
 from app.exchanges.paper import rules
-from app.exchanges.paper.market import Tick
+from app.exchanges.paper.market import ENDLESS, Tick
 from app.exchanges.paper.records import EXACT, ZERO, Changes, Holding, PaperFill, PaperOrder, Snapshot, notional_of
 from app.exchanges.port import OcoRequest, OrderRequest
 
@@ -125,15 +125,15 @@ class PaperAccount:
         self._restarted = True
 
     @_exactly
-    def trade(self, symbol: str, instrument: Instrument, ticks: Iterable[Tick], *, at: datetime) -> None:
+    def trade(self, symbol: str, instrument: Instrument, ticks: Sequence[Tick], *, at: datetime) -> None:
         """Let trades of the market fill what rests and wake what waits."""
         engine = self._engine(symbol, instrument)
         for tick in ticks:
-            if engine.reacts_to(low=tick.price, high=tick.price):
+            if len(ticks) == 1 or engine.reacts_to(low=tick.price, high=tick.price):
                 # A market cannot pass an order without filling it: a trade has no end here.
-                quantity = sum((order.remaining for order in self.orders.values() if order.symbol == symbol), ZERO)
-                tape_print = TapePrint(price=tick.price, quantity=quantity)
-                self._apply(engine.trade(tape_print, tick.offer.depth(instrument, at_least=quantity)), instrument, at=at)
+                outcome = engine.trade(TapePrint(price=tick.price, quantity=ENDLESS), tick.offer.depth(instrument))
+                if outcome is not NOTHING:
+                    self._apply(outcome, instrument, at=at)
 
     def reacts_to(self, symbol: str, instrument: Instrument, *, low: Decimal, high: Decimal) -> bool:
         """Return whether trades between `low` and `high` could do anything to the account."""
@@ -211,9 +211,8 @@ class PaperAccount:
 
     def _submit(self, order: PaperOrder, instrument: Instrument, tick: Tick, *, at: datetime) -> None:
         self._touch(order, at=at)
-        depth = tick.offer.depth(instrument, at_least=_reach(order, tick))
         engine = self._engine(order.symbol, instrument, without=order)
-        self._apply(engine.submit(order.in_book(), depth, last_price=tick.price), instrument, at=at)
+        self._apply(engine.submit(order.in_book(), tick.offer.depth(instrument), last_price=tick.price), instrument, at=at)
 
     def _engine(self, symbol: str, instrument: Instrument, *, without: PaperOrder | None = None) -> MatchingEngine:
         engine = self._engines.get(symbol)
@@ -337,10 +336,9 @@ class PaperAccount:
     def _needed_now(self, request: OrderRequest, instrument: Instrument, tick: Tick) -> Decimal:
         """Return what a market order pays, by what is offered; a notional is needed whole."""
         book = rules.book_order(request)
-        reach = request.notional / tick.offer.bid if request.notional is not None else request.quantity
-        fills = take(book, tick.offer.depth(instrument, at_least=reach), step_size=instrument.step_size)
+        fills = take(book, tick.offer.depth(instrument), step_size=instrument.step_size)
         if not fills:
-            raise OrderRejected(f"{request.symbol}: {plain(reach)} {instrument.base} is less than the exchange can trade")
+            raise OrderRejected(f"{request.symbol}: {plain(request.notional or request.quantity)} buys less than one step of the quantity")
         if request.side is Side.SELL:
             return sum((fill.quantity for fill in fills), ZERO)
         return request.notional or sum((notional_of(fill.price, fill.quantity, ROUND_UP) for fill in fills), ZERO)
@@ -350,7 +348,3 @@ class PaperAccount:
         if holding.free < needed:
             reserved = f" ({plain(holding.locked)} reserved by open orders)" if holding.locked else ""
             raise InsufficientFunds(f"Not enough {asset}: needed {plain(needed)}, free {plain(holding.free)}{reserved}.")
-
-
-def _reach(order: PaperOrder, tick: Tick) -> Decimal:
-    return order.notional / tick.offer.bid if order.notional is not None else order.quantity

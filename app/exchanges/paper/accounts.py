@@ -22,7 +22,6 @@ from app.exchanges.paper.store import PaperStore
 _T = TypeVar("_T")
 #: How often a step is made anew because the account had changed in the tables meanwhile.
 _TRIES: Final = 5
-#: Called with what was committed.
 Listener = Callable[[Changes], None]
 
 
@@ -51,8 +50,13 @@ class PaperAccounts:
         self._listeners: list[Listener] = []
 
     def listen(self, listener: Listener) -> None:
-        """Call `listener` after every commit from now on. It must not wait."""
+        """Call `listener` with every change that the market made, once it is committed. It must not wait."""
         self._listeners.append(listener)
+
+    def open_orders(self, broker_id: UUID) -> int:
+        """Return how many open orders the copy of an account has; 0 when there is no copy."""
+        place = self._places.get(broker_id)
+        return 0 if place is None or place.account is None else len(place.account.orders)
 
     async def act(
         self,
@@ -87,7 +91,7 @@ class PaperAccounts:
                 except AppError as error:
                     refusal = error
                 if refusal is None and account.has_changes:
-                    if await self._write(place, account, leaving=leaving, not_after=not_after):
+                    if await self._write(place, account.take_changes(), leaving=leaving, not_after=not_after):
                         return result
                     if not_after is not None and await self._store.clock() > not_after:
                         raise NotSent("the exchange did not take the request: it came too late")
@@ -179,8 +183,11 @@ class PaperAccounts:
             self._catch_up(place, account)
             if not account.has_changes:
                 return account
-            # Once more afterwards: the market may have gone on meanwhile.
-            await self._write(place, account)
+            changes = account.take_changes()
+            if await self._write(place, changes):
+                for listener in self._listeners:
+                    listener(changes)
+            # Once more now: the market may have gone on meanwhile.
 
     async def _read(self, place: _Place) -> PaperAccount:
         snapshot = await self._store.load(place.broker_id)
@@ -205,12 +212,11 @@ class PaperAccounts:
     async def _write(
         self,
         place: _Place,
-        account: PaperAccount,
+        changes: Changes,
         *,
         leaving: Callable[[], None] | None = None,
         not_after: datetime | None = None,
     ) -> bool:
-        changes = account.take_changes()
         is_written = False
         try:
             if leaving is not None:
@@ -221,8 +227,6 @@ class PaperAccounts:
                 self._forget(place)
         if is_written:
             self._index(place)
-            for listener in self._listeners:
-                listener(changes)
         return is_written
 
     def _forget(self, place: _Place) -> None:

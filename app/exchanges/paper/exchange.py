@@ -24,16 +24,20 @@ log = structlog.get_logger(__name__)
 
 #: Trades of the market that come within this time are matched together.
 _PACE_S: Final = 0.02
-_KEEP_EVERY_S: Final = 1.0
-#: How often symbols that the feed does not watch are asked for.
-_ASK_EVERY_S: Final = 3.0
+_WAIT_S: Final = 1.0
 _AT_ONCE: Final = 8
 
 
 class PaperExchange:
-    """All paper accounts. Made by bootstrap."""
+    """All paper accounts. Made by bootstrap.
 
-    def __init__(self, database: Database, venue: Venue, *, clock: Clock) -> None:
+    `keep_every_s` is how often the market's place is written and other processes' doings are noticed; `ask_every_s` is how often symbols
+    that the feed does not watch are asked for.
+    """
+
+    def __init__(self, database: Database, venue: Venue, *, clock: Clock, keep_every_s: float = 1.0, ask_every_s: float = 3.0) -> None:
+        self._keep_every_s = keep_every_s
+        self._ask_every_s = ask_every_s
         self._venue = venue
         self._clock = clock
         self._store = PaperStore(database)
@@ -63,15 +67,19 @@ class PaperExchange:
         """
         await self._accounts.act(broker_id, lambda account: account.restart(at=self._clock.now()))
 
+    def holds(self, broker_id: UUID) -> int:
+        """Return how many open orders of an account this process watches the market for."""
+        return self._accounts.open_orders(broker_id)
+
     def listen(self, listener: Listener) -> None:
-        """Call `listener` after every commit on an account from now on: a hint, as a venue's user stream gives. It must not wait."""
+        """Call `listener` with every change that the market made, once it is committed: a hint, as a venue's user stream gives."""
         self._accounts.listen(listener)
 
     async def run(self, beat: Beat) -> None:
         """Let the market trade with the accounts until cancelled. A supervised loop, for one process at a time."""
         while not await self._knows_rules():
             beat()
-            await asyncio.sleep(_KEEP_EVERY_S)
+            await asyncio.sleep(_WAIT_S)
         self._prices.restore(await self._store.markets(self._prices.exchange))
         self._accounts.begin()
         try:
@@ -108,12 +116,12 @@ class PaperExchange:
             await self._accounts.keep_watermarks()
             await self._store.keep_markets(self._prices.exchange, self._prices.matched())
             beat()
-            await asyncio.sleep(_KEEP_EVERY_S)
+            await asyncio.sleep(self._keep_every_s)
 
     async def _ask(self) -> None:
         while True:
             await self._prices.ask_for_unfed()
-            await asyncio.sleep(_ASK_EVERY_S)
+            await asyncio.sleep(self._ask_every_s)
 
     async def _around(self, broker_id: UUID, work: Callable[[UUID], Awaitable[None]]) -> None:
         """Let one account's trouble be nobody else's, unless the database is away: then there is nothing to do for anybody."""

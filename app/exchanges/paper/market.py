@@ -12,7 +12,7 @@ The rules, all on the pessimistic side:
    any other: a limit it has passed fills at its own price, a trigger it has passed wakes its order, which takes what is offered *then*.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Final, Protocol
@@ -23,6 +23,8 @@ from app.domain.matching import Depth, Level
 
 #: How much worse than the best price an order gets what the best level does not hold, as a fraction.
 BEYOND_BEST: Final = Decimal("0.0005")
+#: More base units than any order has.
+ENDLESS: Final = Decimal(10) ** 30
 
 
 class LiveQuote(Protocol):
@@ -63,25 +65,28 @@ class LiveQuote(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """The two best levels at one moment. A quantity of None has no end."""
+    """The two best levels of a symbol at one moment. A quantity of None has no end."""
 
     bid: Decimal
     ask: Decimal
     bid_quantity: Decimal | None = None
     ask_quantity: Decimal | None = None
+    #: Thousands of accounts meet the same moment: its depth is made once.
+    _made: list[Depth] = field(default_factory=list, compare=False, repr=False)
 
-    def depth(self, instrument: Instrument, *, at_least: Decimal) -> Depth:
-        """Return the depth that an order of `at_least` base units finds: the best level, and behind it what rule 3 says."""
-        return Depth(
-            bids=_levels(self.bid, self.bid_quantity, at_least, instrument.round_price(Side.BUY, self.bid * (1 - BEYOND_BEST))),
-            asks=_levels(self.ask, self.ask_quantity, at_least, instrument.round_price(Side.SELL, self.ask * (1 + BEYOND_BEST))),
-        )
+    def depth(self, instrument: Instrument) -> Depth:
+        """Return what an order finds: the best level, and behind it what rule 3 says."""
+        if not self._made:
+            below = instrument.round_price(Side.BUY, self.bid * (1 - BEYOND_BEST))
+            above = instrument.round_price(Side.SELL, self.ask * (1 + BEYOND_BEST))
+            self._made.append(Depth(bids=_levels(self.bid, self.bid_quantity, below), asks=_levels(self.ask, self.ask_quantity, above)))
+        return self._made[0]
 
 
-def _levels(best: Decimal, quantity: Decimal | None, at_least: Decimal, beyond: Decimal) -> tuple[Level, ...]:
+def _levels(best: Decimal, quantity: Decimal | None, beyond: Decimal) -> tuple[Level, ...]:
     if quantity is None:
-        return (Level(price=best, quantity=at_least),)
-    return Level(price=best, quantity=quantity), Level(price=beyond, quantity=at_least)
+        return (Level(price=best, quantity=ENDLESS),)
+    return Level(price=best, quantity=quantity), Level(price=beyond, quantity=ENDLESS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

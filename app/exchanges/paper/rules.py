@@ -52,7 +52,7 @@ def check(request: OrderRequest, instrument: Instrument, now: Tick) -> None:
     if request.post_only:
         if request.type is not OrderType.LIMIT:
             raise OrderRejected(f"{request.symbol}: only a limit order can be post-only, was {request.type}")
-        if is_marketable(order, now.offer.depth(instrument, at_least=request.quantity)):
+        if is_marketable(order, now.offer.depth(instrument)):
             raise OrderRejected(f"{request.symbol}: the post-only order would match immediately and take")
 
 
