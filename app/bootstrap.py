@@ -24,6 +24,7 @@ from app.core.db import Database
 from app.core.embedded_postgres import EmbeddedPostgres
 from app.core.events import EventBus
 from app.core.leases import LeaseHolder
+from app.core.loop_lag import LoopLag
 from app.core.migrate import upgrade
 from app.core.outage import is_database_gone
 from app.core.security import PasswordHasher
@@ -154,7 +155,12 @@ def _make_trading(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
     settings, state = ground.settings, app.state
     vault = Vault(ground.secrets.fernet_keys)
     registry = Registry(
-        RegistryConfig(binance_rest_url=settings.binance_rest_url, binance_ws_api_url=settings.binance_ws_api_url), clock=ground.clock
+        RegistryConfig(
+            binance_rest_url=settings.binance_rest_url,
+            binance_ws_api_url=settings.binance_ws_api_url,
+            limiter_share=settings.limiter_share,
+        ),
+        clock=ground.clock,
     )
     stack.push_async_callback(registry.close)
     quotes = Quotes(settings.heartbeat_exchange)
@@ -203,6 +209,9 @@ def _make_paper(ground: Ground, quotes: Quotes, registry: Registry, book: Instru
 async def _start_loops(app: FastAPI, ground: Ground, supervisor: Supervisor) -> None:
     settings, state = ground.settings, app.state
     desk: Desk = state.desk
+    state.loop_lag = LoopLag()
+    supervisor.start("loop_lag", state.loop_lag.run)
+    supervisor.start("exchanges", state.registry.run, limit_s=60)
     supervisor.start("connections", state.connections.run, limit_s=60)
     if "engine" in settings.roles:
         await desk.lease.renew()

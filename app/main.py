@@ -59,7 +59,14 @@ async def readyz(request: Request, response: Response) -> dict[str, object]:
     }
     is_ready = all(health.is_alive for health in supervisor.health.values())
     response.status_code = 200 if is_ready else 503
-    return {"status": "ready" if is_ready else "unwell", "loops": loops, "is_engine": request.app.state.desk.lease.is_held}
+    state = request.app.state
+    return {
+        "status": "ready" if is_ready else "unwell",
+        "loops": loops,
+        "is_engine": state.desk.lease.is_held,
+        "loop_lag_ms": {"last": round(state.loop_lag.last_ms), "max": round(state.loop_lag.max_ms)},
+        "exchanges": [{"exchange": gauge.exchange, "circuit": gauge.circuit, "until": gauge.until} for gauge in state.registry.limits()],
+    }
 
 
 def say(line: str) -> None:

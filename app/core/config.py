@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     binance_rest_url: str | None = None
     binance_stream_url: str | None = None
     binance_ws_api_url: str | None = None
+    limiter_share: float = Field(1.0, gt=0, le=1)
     webhook_repeat_window_s: int = Field(30, ge=0)
     reconcile_interval_s: float = Field(5.0, gt=0)
     equity_interval_s: float = Field(60.0, gt=0)

@@ -1,7 +1,9 @@
 """One broker account at any exchange that ccxt knows, behind our port. It never repeats a write, and guesses no outcome."""
 
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -10,7 +12,7 @@ import structlog
 
 from app.core.clock import Clock
 from app.domain.candles import Candle, Timeframe, from_milliseconds, to_milliseconds
-from app.domain.enums import OrderType
+from app.domain.enums import Lane, OrderType
 from app.domain.instruments import Instrument
 from app.domain.orders import Fill, Reported
 from app.errors import AppError, ExchangeError, ExchangeUnavailable, NotSent, OutcomeUnknown, RetryableError, Unsupported
@@ -18,7 +20,7 @@ from app.exchanges import binance_orders, reports
 from app.exchanges.capabilities import capabilities_of
 from app.exchanges.errors import Outcome, classify, codes_of, is_clock_error, is_unknown_order, read_error, scrub, write_error
 from app.exchanges.markets import MarketsSource
-from app.exchanges.order_params import arguments_of
+from app.exchanges.order_params import RECV_WINDOW_MS, arguments_of
 from app.exchanges.order_places import venue_orders
 from app.exchanges.port import (
     Balance,
@@ -40,6 +42,10 @@ log = structlog.get_logger(__name__)
 
 _WRITE_TIMEOUT_MS: Final = 5_000
 _READ_TIMEOUT_MS: Final = 10_000
+#: How long a claimed order may wait for its turn: a second before the venue would refuse it as too old.
+_LONGEST_WAIT_S: Final = RECV_WINDOW_MS / 1000 - 1
+#: The right of way of reads that are part of something more urgent.
+_READS_AS: ContextVar[Lane] = ContextVar("reads_as", default=Lane.RECONCILE)
 _MOST_CANDLES: Final = 1_000
 #: Venues whose candles are asked for from a moment on, whatever end ccxt is given.
 _KNOWS_NO_END: Final = frozenset({"kraken", "kucoin"})
@@ -87,7 +93,7 @@ class CcxtClient:
         await self._ready_to_send()
         arguments = arguments_of(self.exchange, request, clock_difference_ms=self._source.time_difference_ms)
         self._check_symbol_takes(request)
-        call = RunningCall(timeout_ms=_WRITE_TIMEOUT_MS, guard=guard)
+        call = self._order_call(request, guard)
         order = await self._write(self._ccxt.create_order, *arguments.positional, call=call, carried=arguments.carried)
         if classify(order, None, exchange=self.exchange, call=call) is not Outcome.ACKNOWLEDGED:
             raise write_error(None, exchange=self.exchange, call=call)
@@ -111,7 +117,7 @@ class CcxtClient:
             built_target=self._ccxt.create_order_request(*target.positional),
             built_stop=self._ccxt.create_order_request(*stop.positional),
         )
-        call = RunningCall(timeout_ms=_WRITE_TIMEOUT_MS, guard=guard)
+        call = self._order_call(request.stop, guard)
         send = self._ccxt.private_post_orderlist_oco
         reply = await self._write(send, parameters, call=call, carried=(*target.carried, *stop.carried))
         try:
@@ -134,7 +140,7 @@ class CcxtClient:
             old_client_order_id=old_client_order_id,
             old_venue_order_id=old_venue_order_id,
         )
-        call = RunningCall(timeout_ms=_WRITE_TIMEOUT_MS, guard=guard)
+        call = self._order_call(request, guard)
         market, parse = self._ccxt.market(request.symbol), self._ccxt.parse_order
         try:
             reply = await self._write(self._ccxt.private_post_order_cancelreplace, parameters, call=call, carried=arguments.carried)
@@ -155,11 +161,15 @@ class CcxtClient:
         """Ask the venue to cancel; None when it does not know the order (ask again before believing it)."""
         await self._ready()
         ref = OrderRef(symbol=symbol, client_order_id=client_order_id, venue_order_id=venue_order_id, waits=type.waits)
-        async for attempt in self._orders.cancel_calls(ref):
-            call = RunningCall(timeout_ms=_WRITE_TIMEOUT_MS)
-            order = await self._write(attempt.method, *attempt.arguments, call=call, none_if_unknown=True)
-            if order is not None:
-                return await self._canceled(ref, order, call)
+        reading = _READS_AS.set(Lane.CANCEL)
+        try:
+            async for attempt in self._orders.cancel_calls(ref):
+                call = RunningCall(timeout_ms=_WRITE_TIMEOUT_MS, is_write=True, lane=Lane.CANCEL)
+                order = await self._write(attempt.method, *attempt.arguments, call=call, none_if_unknown=True)
+                if order is not None:
+                    return await self._canceled(ref, order, call)
+        finally:
+            _READS_AS.reset(reading)
         return None
 
     async def _canceled(self, ref: OrderRef, order: Any, call: RunningCall) -> Reported:
@@ -245,7 +255,7 @@ class CcxtClient:
 
     async def fetch_ticker(self, symbol: str) -> Ticker:
         """Return the best prices of one symbol."""
-        reply = await self._read(self._ccxt.fetch_ticker, symbol)
+        reply = await self._read(self._ccxt.fetch_ticker, symbol, lane=Lane.MARKET)
         with _reading("price"):
             ticker = reports.ticker(symbol, reply, fallback_ms=to_milliseconds(self._clock.now()))
         if ticker is None:
@@ -263,7 +273,7 @@ class CcxtClient:
         elif end is not None:
             parameters["until"] = to_milliseconds(end)
         since = None if start is None else to_milliseconds(start)
-        rows = await self._read(self._ccxt.fetch_ohlcv, symbol, timeframe.value, since, limit, parameters)
+        rows = await self._read(self._ccxt.fetch_ohlcv, symbol, timeframe.value, since, limit, parameters, lane=Lane.MARKET)
         with _reading("candles"):
             candles = [reports.candle(row) for row in rows]
         return [each for each in candles if (start is None or each.open_time >= start) and (end is None or each.open_time <= end)]
@@ -283,6 +293,8 @@ class CcxtClient:
         if self._generation != self._source.generation:
             self._ccxt.set_markets_from_exchange(self._source.shared)
             self._generation = self._source.generation
+        if self._ccxt.account_key is not None and not self._source.gate.clock.is_known:
+            await self._source.gate.sync_clock()
         if "timeDifference" in self._ccxt.options:
             self._ccxt.options["timeDifference"] = self._source.time_difference_ms
 
@@ -291,6 +303,15 @@ class CcxtClient:
             await self._ready()
         except RetryableError as error:
             raise NotSent("the exchange's symbols could not be read; the order was not sent") from error
+        if not self._source.gate.is_clock_sure:
+            await self._source.gate.require_clock()
+            await self._ready()
+
+    def _order_call(self, request: OrderRequest, guard: Guard) -> RunningCall:
+        waited_s = (self._clock.now() - request.sent_at).total_seconds()
+        left_s = min(max(_LONGEST_WAIT_S - waited_s, 0.0), _LONGEST_WAIT_S)
+        deadline = time.monotonic() + left_s
+        return RunningCall(timeout_ms=_WRITE_TIMEOUT_MS, guard=guard, is_write=True, lane=request.lane, deadline=deadline)
 
     def _check_symbol_takes(self, request: OrderRequest, *, allowed_by: str | None = None) -> None:
         """Binance says by symbol which kinds of order it takes, and whether such a call (`allowed_by`) is one of them."""
@@ -337,26 +358,21 @@ class CcxtClient:
 
     async def _refused(self, error: Exception | None, call: RunningCall) -> ExchangeError:
         if is_clock_error(error, exchange=self.exchange, call=call):
-            await self._resync_clock()
+            await self._source.gate.sync_clock()
         refusal = write_error(error, exchange=self.exchange, call=call)
         log.info("write_refused", exchange=self.exchange, code=refusal.code, venue_code=refusal.venue_code, status=call.status)
         return refusal
-
-    async def _resync_clock(self) -> None:
-        token = CURRENT_CALL.set(RunningCall(timeout_ms=_WRITE_TIMEOUT_MS))
-        try:
-            await self._source.resync_clock(self._ccxt.fetch_time)
-        finally:
-            CURRENT_CALL.reset(token)
 
     async def _fills(self, symbol: str, found: Found) -> tuple[Fill, ...]:
         trades = await self._orders.trades_of(symbol, found.order)
         with _reading("trades"):
             return reports.trade_fills(trades, quote=symbol.partition("/")[2])
 
-    async def _read(self, method: Callable[..., Awaitable[Any]], *arguments: Any, none_if_unknown: bool = False) -> Any:
+    async def _read(
+        self, method: Callable[..., Awaitable[Any]], *arguments: Any, none_if_unknown: bool = False, lane: Lane | None = None
+    ) -> Any:
         await self._ready()
-        call = RunningCall(timeout_ms=_READ_TIMEOUT_MS)
+        call = RunningCall(timeout_ms=_READ_TIMEOUT_MS, lane=lane or _READS_AS.get())
         token = CURRENT_CALL.set(call)
         try:
             return await method(*arguments)
@@ -366,7 +382,7 @@ class CcxtClient:
             if none_if_unknown and is_unknown_order(error, exchange=self.exchange, call=call):
                 return None
             if is_clock_error(error, exchange=self.exchange, call=call):
-                await self._resync_clock()
+                await self._source.gate.sync_clock()
             raise read_error(error, exchange=self.exchange, call=call) from scrub(error)
         finally:
             CURRENT_CALL.reset(token)

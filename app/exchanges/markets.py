@@ -1,39 +1,39 @@
-"""One set of markets per venue address, shared by every account there, and the difference between its clock and ours.
+"""One set of markets per venue address, shared by every account there.
 
 Loading 3,000 symbols costs 0.8 s of CPU and 35 MB; sharing them costs an account 0.2 MB.
 """
 
 import asyncio
-import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
 
+from app.domain.enums import Lane
+from app.errors import AppError
+from app.exchanges.budgets import MARKETS_WEIGHT, Kind
 from app.exchanges.errors import read_error, scrub
+from app.exchanges.gate import Hearsay, VenueGate
 from app.exchanges.listings import Listing, spot_listings
 from app.exchanges.venue_class import CURRENT_CALL, RunningCall
 
 log = structlog.get_logger(__name__)
 
 _LOAD_TIMEOUT_MS: Final = 30_000
-_CLOCK_SAMPLES: Final = 3
-_CLOCK_REST_S: Final = 1.0
 
 
 class MarketsSource:
     """The markets of one venue address. `generation` grows with each load, so that accounts know when to share again."""
 
-    def __init__(self, exchange: str, make: Callable[[], Any]) -> None:
+    def __init__(self, exchange: str, make: Callable[[], Any], gate: VenueGate) -> None:
         self.exchange = exchange
         self.generation = 0
-        self.time_difference_ms = 0
+        self.gate = gate
         self.shared: Any = None
         self._make = make
         self._lock = asyncio.Lock()
         self._loaded_at = 0.0
-        self._clock_read_at = 0.0
         self._listings: tuple[Listing, ...] | None = None
 
     async def ensure(self) -> None:
@@ -59,50 +59,40 @@ class MarketsSource:
             self._listings = tuple(spot_listings(self.shared.markets, precision_mode=self.shared.precisionMode))
         return self._listings
 
-    async def resync_clock(self, fetch_time: Callable[[], Awaitable[Any]]) -> None:
-        """Measure the clock difference again; at most once a second, and silent when the venue does not answer."""
-        async with self._lock:
-            if time.monotonic() - self._clock_read_at < _CLOCK_REST_S:
-                return
-            self._clock_read_at = time.monotonic()
-            try:
-                self.time_difference_ms = await _time_difference(fetch_time)
-            except Exception as error:  # noqa: BLE001  # ccxt's classes cannot be named here; the next request tells whether it matters
-                log.warning("clock_not_read", exchange=self.exchange, error=type(error).__name__)
-            else:
-                log.info("clock_read", exchange=self.exchange, difference_ms=self.time_difference_ms)
+    @property
+    def time_difference_ms(self) -> int:
+        """Our clock minus the venue's."""
+        return self.gate.clock.offset_ms
 
     async def _load(self) -> None:
-        call = RunningCall(timeout_ms=_LOAD_TIMEOUT_MS)
+        call = RunningCall(timeout_ms=_LOAD_TIMEOUT_MS, lane=Lane.MARKET)
+        deadline = self.gate.deadline(call, Kind.PUBLIC)
+        await self.gate.admit(Lane.MARKET, kind=Kind.PUBLIC, deadline=deadline)
+        heard = Hearsay()
         token = CURRENT_CALL.set(call)
         try:
-            # In a thread with a loop of its own: parsing would block every request and bot for most of a second.
-            shared, difference_ms = await asyncio.to_thread(lambda: asyncio.run(_load_alone(self._make)))
+            async with self.gate.limiter.slot(lane=Lane.MARKET, weight=MARKETS_WEIGHT, deadline=deadline, kind=Kind.PUBLIC):
+                # In a thread with a loop of its own: parsing would block every request and bot for most of a second.
+                shared = await asyncio.to_thread(lambda: asyncio.run(_load_alone(self._make, heard)))
+        except AppError:
+            raise
         except Exception as error:  # noqa: BLE001  # ccxt's classes cannot be named here; all of them are translated and raised
             raise read_error(error, exchange=self.exchange, call=call) from scrub(error)
         finally:
             CURRENT_CALL.reset(token)
-        self.shared, self.time_difference_ms = shared, difference_ms
+            heard.tell(self.gate)
+        self.shared = shared
         self._listings = None
-        self._loaded_at = self._clock_read_at = time.monotonic()
+        self._loaded_at = time.monotonic()
         self.generation += 1
-        log.info("markets_loaded", exchange=self.exchange, symbols=len(shared.markets), clock_difference_ms=difference_ms)
+        log.info("markets_loaded", exchange=self.exchange, symbols=len(shared.markets))
 
 
-async def _load_alone(make: Callable[[], Any]) -> tuple[Any, int]:
+async def _load_alone(make: Callable[[], Any], heard: Hearsay) -> Any:
     exchange = make()
+    exchange.witness = heard
     try:
         await exchange.load_markets()
-        return exchange, await _time_difference(exchange.fetch_time) if exchange.has.get("fetchTime") is True else 0
+        return exchange
     finally:
         await exchange.close()
-
-
-async def _time_difference(fetch_time: Callable[[], Awaitable[Any]]) -> int:
-    """Return our clock minus the venue's in milliseconds, the travel time halved."""
-    samples = []
-    for _ in range(_CLOCK_SAMPLES):
-        before = time.time() * 1000
-        server = float(await fetch_time())
-        samples.append((before + time.time() * 1000) / 2 - server)
-    return round(statistics.median(samples))

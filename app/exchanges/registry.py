@@ -1,17 +1,21 @@
-"""Makes exchange clients and what they share: ccxt itself, one HTTP session, and one set of markets per venue address."""
+"""Makes exchange clients and what they share: ccxt itself, and per venue address a gate, an HTTP session and the markets."""
 
 import asyncio
+import hashlib
 import importlib
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import ModuleType
-from typing import Final
-
-import aiohttp
+from typing import Any, Final
+from weakref import WeakSet
 
 from app.core.clock import Clock
+from app.core.supervisor import Beat
+from app.exchanges.budgets import budgets_of
+from app.exchanges.catalogue import Sandbox, venue_of
 from app.exchanges.ccxt_client import CcxtClient
-from app.exchanges.http_session import make_tls_context, open_session
+from app.exchanges.gate import LimitGauge, VenueGate
+from app.exchanges.http_session import HostSession, make_tls_context
 from app.exchanges.listings import Listing
 from app.exchanges.markets import MarketsSource
 from app.exchanges.port import Credentials
@@ -19,22 +23,39 @@ from app.exchanges.user_stream_access import DEFAULT_USER_STREAM_URL, TESTNET_US
 from app.exchanges.venue_setup import VenueAddress, make_exchange, quiet_ccxt
 
 MARKETS_MAX_AGE_S: Final = 3600.0
+_TEND_EVERY_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryConfig:
-    """Where to find Binance when it is not at its usual address (the emulator, a mirror). Loopback addresses have no rate limit.
+    """Where to find Binance when it is not at its usual address (the emulator, a mirror), and this process's part of the rate limits.
 
     Without `binance_ws_api_url` a venue on this machine is taken to have its websocket API beside its REST API, and a mirror to have none.
+    `limiter_share` is 1 when no other process asks the venues from this machine's address, 1/k for k of them.
     """
 
     binance_rest_url: str | None = None
     binance_ws_api_url: str | None = None
+    limiter_share: float = 1.0
 
     @property
     def is_loopback(self) -> bool:
         """Whether Binance is an emulator on this machine."""
         return VenueAddress(exchange="binance", rest_url=self.binance_rest_url).is_loopback
+
+
+@dataclass(slots=True, kw_only=True)
+class _Post:
+    """What everyone at one venue address shares. `users` are the accounts' ccxt objects that are open, `reader` asks for the time."""
+
+    gate: VenueGate
+    session: HostSession
+    reader: Any
+    users: WeakSet[Any] = field(default_factory=WeakSet)
+
+    @property
+    def is_active(self) -> bool:
+        return any(not user.closed_by_user for user in list(self.users))
 
 
 class Registry:
@@ -46,7 +67,7 @@ class Registry:
         self._lock = asyncio.Lock()
         self._ccxt: ModuleType | None = None
         self._tls: ssl.SSLContext | None = None
-        self._session: aiohttp.ClientSession | None = None
+        self._posts: dict[VenueAddress, _Post] = {}
         self._sources: dict[VenueAddress, MarketsSource] = {}
         self._public: dict[VenueAddress, CcxtClient] = {}
 
@@ -81,28 +102,69 @@ class Registry:
             RetryableError: the venue cannot be reached.
         """
         address = self._address(exchange, is_testnet=is_testnet)
-        await self.public(exchange, is_testnet=is_testnet)  # refuses an unknown exchange
-        source = self._source(address)
+        await self.public(exchange, is_testnet=is_testnet)  # refuses an unknown exchange, and makes the source
+        source = self._sources[address]
         await source.refresh(max_age_s)
         return source.listings()
 
+    def limits(self) -> list[LimitGauge]:
+        """Return how each venue address that was used is doing: its limit, its circuit, its clock."""
+        return [post.gate.gauge() for post in self._posts.values()]
+
+    async def run(self, beat: Beat) -> None:
+        """Find out whether open circuits close, and keep the clocks compared, until cancelled. A supervised loop."""
+        while True:
+            async with asyncio.TaskGroup() as group:
+                for post in self._posts.values():
+                    group.create_task(post.gate.tend(is_active=post.is_active), name=f"exchanges:{post.gate.exchange}")
+            beat()
+            await asyncio.sleep(_TEND_EVERY_S)
+
     async def close(self) -> None:
-        """Close the public clients and the shared session; an account's client is closed by its owner, before or after."""
+        """Close the public clients and the shared sessions; an account's client is closed by its owner, before or after."""
         for client in self._public.values():
             await client.close()
         self._public.clear()
         self._sources.clear()
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for post in self._posts.values():
+            await post.reader.close()
+            await post.session.close()
+        self._posts.clear()
 
     async def _make(self, address: VenueAddress, credentials: Credentials | None) -> CcxtClient:
         ccxt, tls = await self._loaded()
-        if self._session is None:
-            self._session = open_session(tls)
-        exchange = make_exchange(ccxt, address, credentials=credentials, session=self._session, tls=tls)
-        access = None if credentials is None else self._user_stream(address, credentials)
-        return CcxtClient(exchange, self._source(address), clock=self._clock, user_stream=access)
+        post = self._post(address, ccxt, tls)
+        exchange = self._joined(post, make_exchange(ccxt, address, credentials=credentials, session=post.session, tls=tls))
+        access = None
+        if credentials is not None:
+            access = self._user_stream(address, credentials)
+            exchange.account_key = hashlib.sha256(credentials.api_key.encode()).hexdigest()[:16]
+            post.users.add(exchange)
+        return CcxtClient(exchange, self._source(address, post.gate), clock=self._clock, user_stream=access)
+
+    def _post(self, address: VenueAddress, ccxt: ModuleType, tls: ssl.SSLContext) -> _Post:
+        venue = venue_of(address.exchange)
+        # A demo mode is at the real address and counts in its limits; a test network has an address of its own.
+        shared = replace(address, is_testnet=False) if venue is not None and venue.sandbox is Sandbox.DEMO else address
+        post = self._posts.get(shared)
+        if post is None:
+            session = HostSession(tls)
+            reader = make_exchange(ccxt, shared, credentials=None, session=session, tls=tls)
+            budgets = () if address.is_loopback else budgets_of(address.exchange, rate_limit_ms=float(reader.rateLimit))
+            gate = VenueGate(
+                address.exchange, budgets, clock=self._clock, share=self._config.limiter_share, is_loopback=address.is_loopback
+            )
+            gate.is_testnet = shared.is_testnet
+            if reader.has.get("fetchTime") is True:
+                gate.read_time = reader.fetch_time
+            post = self._posts[shared] = _Post(gate=gate, session=session, reader=reader)
+            self._joined(post, reader)
+        return post
+
+    def _joined(self, post: _Post, exchange: Any) -> Any:
+        exchange.venue_gate = exchange.witness = post.gate
+        exchange.wall_clock = self._clock
+        return exchange
 
     def _user_stream(self, address: VenueAddress, credentials: Credentials) -> UserStreamAccess | None:
         """Only Binance itself documents subscriptions by signature; its sister in the US does not."""
@@ -128,7 +190,7 @@ class Registry:
             assert self._tls is not None  # noqa: S101  # set with the module
             return self._ccxt, self._tls
 
-    def _source(self, address: VenueAddress) -> MarketsSource:
+    def _source(self, address: VenueAddress, gate: VenueGate) -> MarketsSource:
         if address not in self._sources:
 
             def make() -> object:
@@ -136,7 +198,7 @@ class Registry:
                 assert self._tls is not None  # noqa: S101  # as above
                 return make_exchange(self._ccxt, address, credentials=None, session=None, tls=self._tls)
 
-            self._sources[address] = MarketsSource(address.exchange, make)
+            self._sources[address] = MarketsSource(address.exchange, make, gate)
         return self._sources[address]
 
     def _address(self, exchange: str, *, is_testnet: bool) -> VenueAddress:

@@ -8,10 +8,9 @@ from types import ModuleType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import aiohttp
-
 from app.errors import Unsupported
 from app.exchanges.catalogue import venue_of
+from app.exchanges.http_session import HostSession
 from app.exchanges.order_params import RECV_WINDOW_MS
 from app.exchanges.port import Credentials
 from app.exchanges.venue_class import layered
@@ -51,7 +50,7 @@ class VenueAddress:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether it is this machine, which has no rate limit to respect."""
+        """Whether it is this machine, where only a rate limit that is really kept needs respect."""
         host = urlsplit(self.rest_url or "").hostname or ""
         if host == "localhost":
             return True
@@ -71,7 +70,7 @@ def make_exchange(
     address: VenueAddress,
     *,
     credentials: Credentials | None,
-    session: aiohttp.ClientSession | None,
+    session: HostSession | None,
     tls: ssl.SSLContext,
 ) -> Any:
     """Return a ccxt exchange for `address`; never print it or log it, its fields hold the keys.
@@ -84,7 +83,7 @@ def make_exchange(
         raise Unsupported(f"there is no exchange called {address.exchange!r}")
     is_binance = address.exchange in ("binance", "binanceus")
     config: dict[str, Any] = {
-        "enableRateLimit": not address.is_loopback,
+        "enableRateLimit": False,  # each object would count for itself, and the venue counts by IP: the gate of the address does it
         "options": {"defaultType": "spot", "maxRetriesOnFailure": 0, **_OPTIONS.get(address.exchange, {})},
         "enableLastHttpResponse": False,
         "enableLastJsonResponse": False,

@@ -246,7 +246,8 @@ async def test_a_venue_that_is_not_there_never_got_the_order(registry: Registry,
 @pytest.mark.asyncio
 async def test_a_refused_clock_is_read_again_for_the_next_order(venue: ScriptedVenue, client: CcxtClient) -> None:
     await client.instruments()
-    client._source._clock_read_at = 0.0
+    await client._source.gate.sync_clock()
+    client._source.gate.clock._tried_at = 0.0
     ahead = int(SystemClock().now().timestamp() * 1000) + 60_000
     venue.answers["GET /time"] = says({"serverTime": ahead})
     venue.answers["POST /order"] = says({"code": -1021, "msg": "Timestamp for this request is outside of the recvWindow."}, status=400)

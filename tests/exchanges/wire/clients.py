@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from app.core.clock import SystemClock
 from app.exchanges.ccxt_client import CcxtClient
+from app.exchanges.gate import VenueGate
 from app.exchanges.markets import MarketsSource
 from app.exchanges.port import Credentials
 from app.exchanges.venue_setup import VenueAddress, make_exchange
@@ -60,10 +61,11 @@ def make_client(exchange: str, session: RecordingSession, *, is_testnet: bool = 
     """Return a client of `exchange` whose requests end in `session`, at a standing clock."""
     address = VenueAddress(exchange=exchange, is_testnet=is_testnet)
     made = make_exchange(ccxt.async_support, address, credentials=credentials(exchange), session=session, tls=_tls())  # type: ignore[arg-type]  # it stands in for an aiohttp session
-    made.enableRateLimit = False
+    gate = VenueGate(exchange, (), clock=SystemClock())
+    made.venue_gate, made.account_key = gate, "an-account"
     made.milliseconds = lambda: NOW_MS
     made.seconds = lambda: NOW_MS // 1000
     made.set_markets([market(exchange)])
-    source = MarketsSource(exchange, lambda: made)
+    source = MarketsSource(exchange, lambda: made, gate)
     source.shared, source.generation = made, 1
     return CcxtClient(made, source, clock=SystemClock())
