@@ -1,7 +1,7 @@
 import pytest
 
 from tests.emulator.test_order_lists import OCO, OTO, place
-from tests.emulator.test_user_stream import Api, api_of
+from tests.emulator.test_user_events import Api, api_of
 from tests.emulator_process import EmulatorProcess, SignedClient
 
 pytestmark = pytest.mark.asyncio

@@ -4,7 +4,7 @@ import ccxt
 import pytest
 
 from tests.emulator.test_order_lists import OCO, OTO, place
-from tests.emulator.test_user_stream import api_of
+from tests.emulator.test_user_events import api_of
 from tests.emulator.trading import BUY, D, balance, found, statuses
 from tests.emulator_process import EmulatorProcess, Reply, SignedClient
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.emulator.conftest import NOW_MINUTE, PRICES, SECRET, StartEmulator, account_on
 from tests.emulator.test_order_lists import OCO, OTO, place
-from tests.emulator.test_user_stream import api_of
+from tests.emulator.test_user_events import api_of
 from tests.emulator.trading import BUY, SELL, D, balance, found, statuses
 from tests.emulator_process import EmulatorProcess, SignedClient, steps, write_candles
 
