@@ -35,7 +35,8 @@ _RECV_WINDOW_MS: Final = 5_000
 _HANDSHAKE_TIMEOUT_S: Final = 10.0
 _PING_S: Final = 20.0
 _FRAMES_IN_QUEUE: Final = 4096
-_TOO_MUCH: Final = frozenset({418, 429})
+_BANNED: Final = 418
+_TOO_MUCH: Final = frozenset({_BANNED, 429})
 _TOO_MUCH_PAUSE_S: Final = 60.0
 _CLOCK: Final = -1021
 _WEIGHT: Final = -1003
@@ -247,7 +248,7 @@ class Link:
     async def _answered(self, connection: ClientConnection, answer: Answer) -> None:
         asked = None if answer.request_id is None else self._asked.pop(answer.request_id, None)
         if answer.status in _TOO_MUCH or answer.code == _WEIGHT:
-            self._shared_pace.hold(self._until(answer))
+            self._shared_pace.hold(self._until(answer), is_banned=answer.status == _BANNED)
         if asked is None:
             return
         if asked.method == "time":
@@ -381,7 +382,8 @@ class Link:
         for error in errors.exceptions:
             if isinstance(error, InvalidStatus) and error.response.status_code in _TOO_MUCH:
                 text = error.response.headers.get("Retry-After", "")
-                self._shared_pace.hold(float(text) if text.isdecimal() else _TOO_MUCH_PAUSE_S)
+                pause_s = float(text) if text.isdecimal() else _TOO_MUCH_PAUSE_S
+                self._shared_pace.hold(pause_s, is_banned=error.response.status_code == _BANNED)
 
 
 def _in_words(errors: BaseExceptionGroup[Any]) -> str:

@@ -19,7 +19,7 @@ from app.domain.orders import Reported
 from app.exchanges.binance_user_link import Link
 from app.exchanges.binance_user_messages import BalanceChanged, EventBody, ExecutionReport, StreamTerminated, Unreadable
 from app.exchanges.user_stream_access import Signer
-from app.exchanges.user_stream_pace import Pace, UserStreamConfig
+from app.exchanges.user_stream_pace import Pace, Turnstile, UserStreamConfig
 
 log = structlog.get_logger(__name__)
 
@@ -89,13 +89,14 @@ class UserStream:
         url: Address of the websocket API, such as `user_stream_access.DEFAULT_USER_STREAM_URL`.
         clock: Dates requests; the venue's clock is measured on each connection.
         config: Limits and deadlines.
+        turnstile: Where connections and subscriptions take their place among all other requests to the venue; None counts them nowhere.
     """
 
-    def __init__(self, url: str, *, clock: Clock, config: UserStreamConfig | None = None) -> None:
+    def __init__(self, url: str, *, clock: Clock, config: UserStreamConfig | None = None, turnstile: Turnstile | None = None) -> None:
         self.url = url
         self.clock = clock
         self.config = config or UserStreamConfig()
-        self.pace = Pace(self.config.between_subscriptions_s)
+        self.pace = Pace(self.config.between_subscriptions_s, turnstile)
         self._lines: list[_Line] = []
         self._queue: asyncio.Queue[UserEvent] = asyncio.Queue(_EVENTS_IN_QUEUE)
         self._has_new_line = asyncio.Event()

@@ -20,6 +20,7 @@ from app.exchanges.listings import Listing
 from app.exchanges.markets import MarketsSource
 from app.exchanges.port import Credentials
 from app.exchanges.user_stream_access import DEFAULT_USER_STREAM_URL, TESTNET_USER_STREAM_URL, Signer, UserStreamAccess
+from app.exchanges.user_stream_gate import GateTurnstile
 from app.exchanges.venue_setup import VenueAddress, make_exchange, quiet_ccxt
 
 MARKETS_MAX_AGE_S: Final = 3600.0
@@ -137,7 +138,7 @@ class Registry:
         exchange = self._joined(post, make_exchange(ccxt, address, credentials=credentials, session=post.session, tls=tls))
         access = None
         if credentials is not None:
-            access = self._user_stream(address, credentials)
+            access = self._user_stream(address, credentials, post.gate)
             exchange.account_key = hashlib.sha256(credentials.api_key.encode()).hexdigest()[:16]
             post.users.add(exchange)
         return CcxtClient(exchange, self._source(address, post.gate), clock=self._clock, user_stream=access)
@@ -166,7 +167,7 @@ class Registry:
         exchange.wall_clock = self._clock
         return exchange
 
-    def _user_stream(self, address: VenueAddress, credentials: Credentials) -> UserStreamAccess | None:
+    def _user_stream(self, address: VenueAddress, credentials: Credentials, gate: VenueGate) -> UserStreamAccess | None:
         """Only Binance itself documents subscriptions by signature; its sister in the US does not."""
         if address.exchange != "binance":
             return None
@@ -179,7 +180,7 @@ class Registry:
             url = TESTNET_USER_STREAM_URL if address.is_testnet else DEFAULT_USER_STREAM_URL
         signer = Signer(credentials.api_key, credentials.api_secret)
         is_here = VenueAddress(exchange=address.exchange, rest_url=url).is_loopback
-        return UserStreamAccess(url=url, signer=signer, has_rate_limit=not is_here)
+        return UserStreamAccess(url=url, signer=signer, has_rate_limit=not is_here, turnstile=GateTurnstile(gate))
 
     async def _loaded(self) -> tuple[ModuleType, ssl.SSLContext]:
         async with self._lock:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from app.errors import BadCredentials
+from app.exchanges.user_stream_pace import Turnstile
 
 #: Source: binance-spot-api-docs web-socket-api.md "General API Information".
 DEFAULT_USER_STREAM_URL: Final = "wss://ws-api.binance.com:443/ws-api/v3"
@@ -52,11 +53,15 @@ class Signer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserStreamAccess:
-    """Where an account's events come from and who signs for them. `has_rate_limit` is False for a venue on this machine."""
+    """Where an account's events come from, who signs for them, and where they are counted.
+
+    `has_rate_limit` is False for a venue on this machine.
+    """
 
     url: str
     signer: Signer
     has_rate_limit: bool
+    turnstile: Turnstile | None = None
 
 
 @runtime_checkable

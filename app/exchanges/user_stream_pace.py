@@ -3,7 +3,10 @@
 import asyncio
 import time
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Final, Protocol, Self
+
+#: What a connection and a subscription weigh. Source: binance-spot-api-docs web-socket-api.md "IP limits", "User Data Stream requests".
+WEIGHT: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +30,22 @@ class UserStreamConfig:
         return replace(self, between_requests_s=0.0, between_subscriptions_s=0.0)
 
 
-class Pace:
-    """Lets one through each `interval_s` seconds, and none before a moment that the venue named."""
+class Turnstile(Protocol):
+    """Where everything that this machine sends to a venue is counted: its limits are by IP, whatever the road."""
 
-    def __init__(self, interval_s: float) -> None:
+    async def turn(self, weight: int) -> None:
+        """Wait for a place in the venue's limits."""
+
+    def refused(self, pause_s: float, *, is_banned: bool) -> None:
+        """The venue asks to be left alone for so long."""
+
+
+class Pace:
+    """Lets one through each `interval_s` seconds, none before a moment that the venue named, and none without its place beyond."""
+
+    def __init__(self, interval_s: float, turnstile: Turnstile | None = None) -> None:
         self._interval_s = interval_s
+        self._turnstile = turnstile
         self._next_at = 0.0
 
     async def turn(self) -> None:
@@ -41,7 +55,11 @@ class Pace:
         self._next_at = at + self._interval_s
         if at > now:
             await asyncio.sleep(at - now)
+        if self._turnstile is not None:
+            await self._turnstile.turn(WEIGHT)
 
-    def hold(self, pause_s: float) -> None:
+    def hold(self, pause_s: float, *, is_banned: bool) -> None:
         """Let nobody through for so long."""
         self._next_at = max(self._next_at, time.monotonic() + pause_s)
+        if self._turnstile is not None:
+            self._turnstile.refused(pause_s, is_banned=is_banned)

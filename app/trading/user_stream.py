@@ -145,7 +145,7 @@ class UserStreams:
     def _stream(self, access: UserStreamAccess, group: asyncio.TaskGroup) -> UserStream:
         if access.url not in self._streams:
             config = self._config if access.has_rate_limit else self._config.unpaced()
-            stream = UserStream(access.url, clock=self._desk.clock, config=config)
+            stream = UserStream(access.url, clock=self._desk.clock, config=config, turnstile=access.turnstile)
             self._streams[access.url] = stream
             group.create_task(stream.run(), name="userstream:connections")
             group.create_task(self._listen(stream, group), name="userstream:listen")
