@@ -58,13 +58,17 @@ class InstrumentBook:
         self._same_as = dict(same_as or {})
         self._books: dict[str, Mapping[str, Instrument]] = {}
 
+    def source(self, exchange: str) -> str:
+        """Return the exchange whose instruments and prices are those of `exchange`; mostly that one itself."""
+        return self._same_as.get(exchange, exchange)
+
     async def all(self, exchange: str) -> Mapping[str, Instrument]:
         """Return the spot instruments of `exchange` by unified symbol, delisted ones included as not active.
 
         Raises:
             ExchangeError: nothing is stored yet and the exchange cannot be asked.
         """
-        exchange = self._same_as.get(exchange, exchange)
+        exchange = self.source(exchange)
         if exchange not in self._books:
             stored = await self._read(exchange)
             if stored:
@@ -75,7 +79,7 @@ class InstrumentBook:
 
     def cached(self, exchange: str, symbol: str) -> Instrument | None:
         """Return the rules of a unified symbol without waiting, or None when its exchange was not loaded yet."""
-        return self._books.get(self._same_as.get(exchange, exchange), {}).get(symbol)
+        return self._books.get(self.source(exchange), {}).get(symbol)
 
     async def get(self, exchange: str, symbol: str) -> Instrument | None:
         """Return the rules of a unified symbol, or None when it is not listed. Raises as `all`."""
@@ -103,7 +107,7 @@ class InstrumentBook:
         Raises:
             ExchangeError: the exchange cannot be asked; what is known stays.
         """
-        exchange = self._same_as.get(exchange, exchange)
+        exchange = self.source(exchange)
         listings = await self._registry.listings(exchange, is_testnet=is_testnet, max_age_s=max_age_s)
         now = self._clock.now()
         async with self._database.raw_transaction() as connection:

@@ -66,6 +66,7 @@ async def get_candles(
 ) -> CandlesOut:
     """Return stored candles, oldest first: the first `limit` from `start` on, or the newest `limit` without it."""
     _check_range(start, end)
+    exchange = instruments.source(exchange)
     instrument = await instruments.require(exchange, symbol)
     is_live = heartbeat.status.exchange == exchange
     chart = await read_chart(
@@ -119,6 +120,7 @@ async def get_ticker(
     exchange: ExchangeName = "binance",
 ) -> TickerOut:
     """Return the live feed's prices, or the exchange's own answer for a symbol that is not watched."""
+    exchange = instruments.source(exchange)
     instrument = await instruments.require(exchange, symbol)
     quote = quotes.latest(instrument.symbol, max_age_s=_QUOTE_MAX_AGE_S) if quotes.exchange == exchange else None
     if quote is not None and quote.last is not None:

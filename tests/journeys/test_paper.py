@@ -68,6 +68,14 @@ def test_a_newcomer_buys_holds_and_sells_without_any_keys(newcomer: Trader) -> N
     eventually(lambda: newcomer.positions() == [], "the position is closed")
 
 
+def test_the_market_of_a_paper_account_is_the_one_its_prices_are_from(newcomer: Trader) -> None:
+    ticker = newcomer.call("GET", f"/api/ticker?symbol={SYMBOL}&exchange=paper")
+    candles = newcomer.call("GET", f"/api/ohlcv?symbol={SYMBOL}&exchange=paper&limit=5")
+
+    assert ticker["exchange"] == candles["exchange"] == "binance"
+    assert len(candles["items"]) == 5
+
+
 def test_an_alert_trades_on_a_paper_account(newcomer: Trader) -> None:
     open_paper(newcomer)
     newcomer.add_webhook()

@@ -63,11 +63,15 @@ SELECT 1 FROM held
 _ORDER_COLUMNS: Final = tuple(PaperOrder.__slots__)
 _FILL_COLUMNS: Final = tuple(PaperFill.__slots__)
 _CLOCK: Final = "SELECT clock_timestamp()"
+#: Rows of many accounts: always locked in the same order, or two processes could wait for one another.
 _MOVE_WATERMARKS: Final = """
+WITH moved AS (
+  SELECT o.broker_id, o.order_id, m.seen FROM paper_orders o
+    JOIN unnest($1::uuid[], $2::bigint[], $3::numeric[]) AS m (broker_id, order_id, seen) USING (broker_id, order_id)
+   WHERE o.state IN ('open', 'partial') AND o.watermark IS NOT NULL ORDER BY o.broker_id, o.order_id FOR UPDATE OF o)
 UPDATE paper_orders o
-   SET watermark = CASE o.side WHEN 'sell' THEN greatest(o.watermark, m.seen) ELSE least(o.watermark, m.seen) END
-  FROM unnest($1::uuid[], $2::bigint[], $3::numeric[]) AS m (broker_id, order_id, seen)
- WHERE o.broker_id = m.broker_id AND o.order_id = m.order_id AND o.state IN ('open', 'partial') AND o.watermark IS NOT NULL
+   SET watermark = CASE o.side WHEN 'sell' THEN greatest(o.watermark, moved.seen) ELSE least(o.watermark, moved.seen) END
+  FROM moved WHERE o.broker_id = moved.broker_id AND o.order_id = moved.order_id
 """
 _KEEP_MARKETS: Final = """
 INSERT INTO paper_markets AS kept (exchange, symbol, price, matched_at)
