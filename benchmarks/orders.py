@@ -31,7 +31,7 @@ from app.domain.intents import OrderIntent
 from app.trading.submit import submit
 from benchmarks.bare_endpoint import make_exchange
 from benchmarks.engine import Engine, running_engine
-from tests.emulator_process import EmulatorProcess
+from tests.emulator_process import WITHOUT_LIMITS, EmulatorProcess
 
 KEY, SECRET = "benchmark-key", "benchmark-secret"
 SENDERS = 32
@@ -127,7 +127,7 @@ async def run(*, quick: bool) -> None:
     urls = await server.start()
     try:
         await upgrade(urls.owner)
-        with EmulatorProcess("--generate", "BTCUSDT:60000", "--paused") as emulator:
+        with EmulatorProcess("--generate", "BTCUSDT:60000", "--paused", *WITHOUT_LIMITS) as emulator:
             emulator.open_account(KEY, SECRET, {"USDT": "1000000000"})
             os.environ |= {"EMULATOR_URL": emulator.url, "KEY": KEY, "SECRET": SECRET}
             exchange = make_exchange()

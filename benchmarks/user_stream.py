@@ -40,7 +40,7 @@ from app.trading.events import OrderChanged
 from app.trading.submit import submit
 from app.trading.user_stream import UserStreams
 from benchmarks.engine import FERNET_KEY, Engine, running_engine
-from tests.emulator_process import EmulatorProcess
+from tests.emulator_process import WITHOUT_LIMITS, EmulatorProcess
 
 KEY, SECRET = "benchmark-key", "benchmark-secret"
 LIMIT = Decimal(59000)
@@ -167,7 +167,7 @@ async def cost_of_accounts(engine: Engine, emulator: EmulatorProcess, *, count: 
 async def main(*, is_quick: bool) -> None:
     """Measure and print, last as one line of JSON."""
     fills, orders, accounts = (20, 50, 100) if is_quick else (100, 300, 500)
-    with tempfile.TemporaryDirectory(prefix="aristobot-bench-") as folder, EmulatorProcess("--paused") as emulator:
+    with tempfile.TemporaryDirectory(prefix="aristobot-bench-") as folder, EmulatorProcess("--paused", *WITHOUT_LIMITS) as emulator:
         Path(folder).chmod(0o711)  # the database's own user goes through it
         postgres = EmbeddedPostgres(Path(folder) / "data")
         urls = await postgres.start()

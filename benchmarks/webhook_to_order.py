@@ -28,7 +28,7 @@ import httpx
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from app.core.ids import client_order_id
-from tests.emulator_process import EmulatorProcess
+from tests.emulator_process import WITHOUT_LIMITS, EmulatorProcess
 from tests.server_process import ServerProcess
 
 KEY, SECRET = "benchmark-key", "benchmark-secret"
@@ -136,7 +136,10 @@ def prepare(server: ServerProcess, senders: int) -> Target:
 async def run(*, quick: bool) -> None:
     plan = {1: 50, 16: 6, 64: 3} if quick else {1: 600, 16: 60, 64: 20}
     rounds = 1 if quick else 3
-    with tempfile.TemporaryDirectory(prefix="aristobot-bench-") as folder, EmulatorProcess("--generate", f"{SYMBOL}:60000") as emulator:
+    with (
+        tempfile.TemporaryDirectory(prefix="aristobot-bench-") as folder,
+        EmulatorProcess("--generate", f"{SYMBOL}:60000", *WITHOUT_LIMITS) as emulator,
+    ):
         emulator.open_account(KEY, SECRET, {"USDT": "1000000000"})
         server = ServerProcess(
             Path(folder) / "data",

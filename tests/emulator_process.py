@@ -21,6 +21,8 @@ from typing import Any, Self
 
 HEADER = "open_time,open,high,low,close,volume"
 MINUTE_MS = 60_000
+#: Arguments of a venue that allows as much as one likes. By itself it announces Binance's limits, and our clients keep to them.
+WITHOUT_LIMITS = ("--weight-limit", "1000000000", "--order-limit-10s", "1000000000", "--order-limit-1d", "1000000000")
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ _PLACE: Final = frozenset({Kind.PLACE})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """So much of `unit` in any `window_s` seconds, by requests of these kinds.
+    """So much of `unit` in any `window_s` seconds, by requests of these kinds; in no time at all, so much at once.
 
     It is shared by everything this machine sends there, or with `per_account` each account has its own. `header` is the answer's header
     (lower case) in which the venue says what it has counted. A `dormant` budget counts only once the venue has said so: an emulator that
@@ -72,6 +72,8 @@ def _orders(limit: int, window_s: float, header: str | None = None) -> Budget:
     return Budget(unit=Unit.ORDERS, limit=limit, window_s=window_s, kinds=_PLACE, per_account=True, header=header)
 
 
+#: A venue that wants a rising number in each request of a key, and takes them in the order in which they arrive.
+_ONE_AT_A_TIME: Final = _requests(1, 0, _SIGNED, per_account=True)
 _BINANCE_ORDERS: Final = (_orders(100, 10, "x-mbx-order-count-10s"), _orders(200_000, 86_400, "x-mbx-order-count-1d"))
 _BUDGETS: Final[dict[str, tuple[Budget, ...]]] = {
     # binance-spot-api-docs rest-api.md "LIMITS", exchangeInfo.rateLimits.
@@ -84,6 +86,7 @@ _BUDGETS: Final[dict[str, tuple[Budget, ...]]] = {
         _requests(5, 5, _PUBLIC),
         _requests(15, 45, _READ, per_account=True),
         Budget(unit=Unit.WEIGHT, limit=60, window_s=60, kinds=_TRADING, per_account=True),
+        _ONE_AT_A_TIME,
     ),
     # docs.cdp.coinbase.com advanced-trade rest-api-rate-limits: 30/s of one user, 10/s of one address for public calls.
     "coinbase": (_requests(10, 1, _PUBLIC), _requests(30, 1, _SIGNED, per_account=True)),

@@ -104,7 +104,7 @@ class VenueGate:
         if slot is not None and headers:
             slot.observe(_counts(headers))
         if status == 429:
-            self._slow_down(response, account=None if slot is None else slot.account, retry_after_s=retry_after_s)
+            self._slow_down(response, slot=slot, retry_after_s=retry_after_s)
         elif status == 418:
             self.circuit.trip(Reason.BANNED, retry_after_s if retry_after_s is not None else self._ban_s(response))
         elif status == 403 and not isinstance(response, (dict, list)):
@@ -115,7 +115,7 @@ class VenueGate:
     def too_fast(self, slot: Slot | None) -> None:
         """The venue said in another way than by its status that it is asked too often."""
         if slot is not None and slot.account is not None and self.exchange in _COUNTS_BY_USER:
-            self.limiter.pause(slot.account, _USER_PAUSE_S)
+            self.limiter.pause(slot.account, _USER_PAUSE_S, kind=slot.kind)
 
     def unreached(self) -> None:
         """A request did not get there, or nobody answered."""
@@ -206,12 +206,11 @@ class VenueGate:
         finally:
             CURRENT_CALL.reset(token)
 
-    def _slow_down(self, response: object, *, account: str | None, retry_after_s: float | None) -> None:
+    def _slow_down(self, response: object, *, slot: Slot | None, retry_after_s: float | None) -> None:
         code = str(response.get("code")) if isinstance(response, dict) else None
-        if account is not None and code == _TOO_MANY_ORDERS:
-            self.limiter.pause(account, retry_after_s or _USER_PAUSE_S, kind=Kind.PLACE)
-        elif account is not None and self.exchange in _COUNTS_BY_USER:
-            self.limiter.pause(account, retry_after_s or _USER_PAUSE_S)
+        is_of_account = code == _TOO_MANY_ORDERS or self.exchange in _COUNTS_BY_USER
+        if is_of_account and slot is not None and slot.account is not None:
+            self.limiter.pause(slot.account, retry_after_s or _USER_PAUSE_S, kind=slot.kind)
         else:
             self.circuit.trip(Reason.RATE_LIMITED, retry_after_s)
 

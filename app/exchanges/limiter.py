@@ -15,10 +15,11 @@ from app.exchanges.rate_window import RANKS, Monotonic, Window
 class Slot:
     """A place for one request; `async with` waits for it. One that ends with an error of ours before it left has used nothing.
 
-    `account` is whose request it is, None for a public one. `has_left` is set when the request is handed to the network.
+    `account` is whose request it is, None for a public one, and `kind` what it is. `has_left` is set when the request is handed to the
+    network.
     """
 
-    __slots__ = ("_deadline", "_kind", "_name", "_rank", "_taken", "_wanted", "account", "has_left")
+    __slots__ = ("_deadline", "_name", "_rank", "_taken", "_wanted", "account", "has_left", "kind")
 
     def __init__(
         self, name: str, wanted: Sequence[tuple[Window, int]], *, lane: Lane, kind: Kind, account: str, deadline: float | None
@@ -27,7 +28,7 @@ class Slot:
         self.has_left = False
         self._name = name
         self._wanted = wanted
-        self._kind = kind
+        self.kind = kind
         self._rank = RANKS[lane]
         self._deadline = deadline
         self._taken: list[tuple[Window, int, tuple[int, int]]] = []
@@ -64,7 +65,7 @@ class Slot:
 
     def _refusal(self) -> AppError:
         text = f"{self._name}'s rate limit left no room in time; nothing was sent"
-        if self._kind in (Kind.PLACE, Kind.CANCEL):
+        if self.kind in (Kind.PLACE, Kind.CANCEL):
             return NotSent(text, code=DenialReason.RATE_LIMIT.value)
         return ExchangeRateLimited(text)
 
@@ -107,10 +108,10 @@ class Limiter:
         wanted = [(window, amounts[window.budget.unit]) for window in windows if kind in window.budget.kinds]
         return Slot(self._name, wanted, lane=lane, kind=kind, account=account, deadline=deadline)
 
-    def pause(self, account: str, for_s: float, *, kind: Kind | None = None) -> None:
-        """Send nothing of this account for so long, or nothing of one kind."""
+    def pause(self, account: str, for_s: float, *, kind: Kind) -> None:
+        """Send no request of this account and kind for so long."""
         for window in self._account(account):
-            if kind is None or window.budget.kinds == frozenset({kind}):
+            if kind in window.budget.kinds and window.budget.window_s:
                 window.pause(for_s)
 
     @property

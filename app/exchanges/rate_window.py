@@ -131,8 +131,9 @@ class Window:
         """The request has its answer or was given up: it counts for a window from now."""
         self._in_flight -= weight
         self._completed += weight
-        self._add(weight, is_own=True)
-        if self._waiters and self._timer is None:
+        if self.budget.window_s:
+            self._add(weight, is_own=True)
+        if self._waiters and (self._timer is None or not self.budget.window_s):
             self._grant()
 
     @property

@@ -47,7 +47,10 @@ class RegistryConfig:
 
 @dataclass(slots=True, kw_only=True)
 class _Post:
-    """What everyone at one venue address shares. `users` are the accounts' ccxt objects that are open, `reader` asks for the time."""
+    """What everyone at one venue address shares, from this machine's one address.
+
+    `users` are the accounts' ccxt objects that are open, `reader` asks for the time.
+    """
 
     gate: VenueGate
     session: HostSession
@@ -112,6 +115,11 @@ class Registry:
         """Return how each venue address that was used is doing: its limit, its circuit, its clock."""
         return [post.gate.gauge() for post in self._posts.values()]
 
+    def limit_of(self, exchange: str, *, is_testnet: bool = False) -> LimitGauge | None:
+        """Return how the address of such an account is doing; None while nothing was asked there."""
+        post = self._posts.get(self._shared_address(self._address(exchange, is_testnet=is_testnet)))
+        return None if post is None else post.gate.gauge()
+
     async def run(self, beat: Beat) -> None:
         """Find out whether open circuits close, and keep the clocks compared, until cancelled. A supervised loop."""
         while True:
@@ -144,9 +152,7 @@ class Registry:
         return CcxtClient(exchange, self._source(address, post.gate), clock=self._clock, user_stream=access)
 
     def _post(self, address: VenueAddress, ccxt: ModuleType, tls: ssl.SSLContext) -> _Post:
-        venue = venue_of(address.exchange)
-        # A demo mode is at the real address and counts in its limits; a test network has an address of its own.
-        shared = replace(address, is_testnet=False) if venue is not None and venue.sandbox is Sandbox.DEMO else address
+        shared = self._shared_address(address)
         post = self._posts.get(shared)
         if post is None:
             session = HostSession(tls)
@@ -161,6 +167,11 @@ class Registry:
             post = self._posts[shared] = _Post(gate=gate, session=session, reader=reader)
             self._joined(post, reader)
         return post
+
+    def _shared_address(self, address: VenueAddress) -> VenueAddress:
+        """A demo mode is at the real address and counts in its limits; a test network has an address of its own."""
+        venue = venue_of(address.exchange)
+        return replace(address, is_testnet=False) if venue is not None and venue.sandbox is Sandbox.DEMO else address
 
     def _joined(self, post: _Post, exchange: Any) -> Any:
         exchange.venue_gate = exchange.witness = post.gate

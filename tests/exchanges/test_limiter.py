@@ -243,12 +243,38 @@ async def test_an_account_that_was_told_to_wait_stops_no_other() -> None:
     per_account = Budget(unit=Unit.REQUESTS, limit=10, window_s=1, kinds=frozenset({Kind.READ}), per_account=True)
     clock = HandClock()
     limiter = Limiter("OKX", [per_account], monotonic=clock)
-    limiter.pause("a", 5.0)
+    limiter.pause("a", 5.0, kind=Kind.READ)
 
     assert not await go(limiter, Lane.PROTECTIVE, account="a")
     assert await go(limiter, Lane.PROTECTIVE, account="b")
     clock.now += 5
     assert await go(limiter, Lane.PROTECTIVE, account="a")
+
+
+@pytest.mark.asyncio
+async def test_requests_of_a_key_with_rising_numbers_go_one_at_a_time_and_by_right() -> None:
+    one_at_a_time = Budget(unit=Unit.REQUESTS, limit=1, window_s=0, kinds=frozenset({Kind.READ, Kind.PLACE}), per_account=True)
+    limiter = Limiter("Kraken", [one_at_a_time])
+    order: list[str] = []
+    under_way = 0
+
+    async def one(name: str, lane: Lane, account: str = "a") -> None:
+        nonlocal under_way
+        async with limiter.slot(lane=lane, account=account):
+            assert account == "b" or under_way == 0
+            under_way += account == "a"
+            order.append(name)
+            await asyncio.sleep(0)
+            under_way -= account == "a"
+
+    async with asyncio.TaskGroup() as group:
+        for index in range(5):
+            group.create_task(one(f"read {index}", Lane.RECONCILE))
+        group.create_task(one("order", Lane.ENTRY))
+        group.create_task(one("other account", Lane.MARKET, "b"))
+
+    assert order[:3] == ["read 0", "other account", "order"]
+    assert order[3:] == [f"read {index}" for index in range(1, 5)]
 
 
 @pytest.mark.asyncio

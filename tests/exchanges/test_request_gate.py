@@ -12,11 +12,14 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
+from app.core.clock import SystemClock
 from app.domain.enums import Lane
 from app.errors import ExchangeRateLimited, NotSent, OutcomeUnknown
-from app.exchanges.budgets import Budget, Kind, Unit
+from app.exchanges.budgets import Budget, Kind, Unit, budgets_of
 from app.exchanges.ccxt_client import CcxtClient
 from app.exchanges.circuit import CircuitState, Reason
+from app.exchanges.gate import VenueGate
+from app.exchanges.limiter import Slot
 from app.exchanges.port import Credentials
 from app.exchanges.registry import Registry
 from tests.exchanges.gated import UNKNOWN_ORDER, gate_of, place, read
@@ -229,6 +232,29 @@ async def test_too_many_orders_stop_this_accounts_orders_and_nothing_else(
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("said_by", ["status", "words"])
+async def test_where_a_venue_counts_by_user_one_that_asks_too_often_stops_no_other(said_by: str) -> None:
+    gate = VenueGate("okx", budgets_of("okx", rate_limit_ms=100), clock=SystemClock())
+
+    def slot(account: str, kind: Kind) -> Slot:
+        return gate.limiter.slot(lane=Lane.PROTECTIVE, kind=kind, account=account, deadline=time.monotonic())
+
+    async with slot("a", Kind.READ) as place:
+        if said_by == "status":
+            gate.answered(429, {}, {"code": "50011"}, slot=place, retry_after_s=None)
+        else:
+            gate.too_fast(place)
+
+    with pytest.raises(ExchangeRateLimited):
+        await slot("a", Kind.READ).__aenter__()
+    async with slot("a", Kind.PLACE), slot("b", Kind.READ), slot("a", Kind.PUBLIC):
+        assert gate.circuit.is_closed
+
+    gate.answered(429, {}, {"code": "50011"}, slot=slot("a", Kind.PUBLIC), retry_after_s=None)
+    assert gate.circuit.reason is Reason.RATE_LIMITED
+
+
+@pytest.mark.asyncio
 async def test_the_gauge_tells_what_is_used_who_waits_and_how_sure_the_clock_is(registry: Registry, client: CcxtClient) -> None:
     gate_of(client).limiter.allow([Budget(unit=Unit.WEIGHT, limit=100, window_s=60)])
     await read(client)
@@ -240,3 +266,7 @@ async def test_the_gauge_tells_what_is_used_who_waits_and_how_sure_the_clock_is(
     assert gauge.clock_offset_ms is not None
     assert gauge.clock_age_s is not None
     assert "the-" not in repr(gauge)
+    found = registry.limit_of("binance")
+    assert found is not None
+    assert found.used == 4
+    assert registry.limit_of("kraken") is None
