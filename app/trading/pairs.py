@@ -10,9 +10,10 @@ from app.domain.orders import Denied, InDoubt, OrderEvent, Rejected
 from app.errors import Conflict
 from app.exchanges.port import ExchangeClient, OcoReport, OcoRequest, ReplaceOutcome
 from app.trading.apply import record
+from app.trading.claim import claim
 from app.trading.desk import Desk
 from app.trading.records import OrderRecord
-from app.trading.send import as_it_is, claim, hear
+from app.trading.send import as_it_is, hear
 
 _STILL_STANDS = "the exchange did not replace the order; the old one still stands"
 

@@ -1,6 +1,6 @@
 """Store an intent: sized, fitted to its venue, admitted by the risk gate and inserted, all in one transaction (step W1)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -8,7 +8,7 @@ from uuid import UUID
 
 from app.core.crash_points import reach
 from app.core.ids import client_order_id, new_id
-from app.domain.enums import Execution, Side
+from app.domain.enums import Execution, OrderState, Role, Side
 from app.domain.instruments import Instrument
 from app.domain.intents import OrderIntent
 from app.domain.protection import dump_plan, fitted_plan
@@ -16,6 +16,7 @@ from app.domain.sizing import SizedOrder, size
 from app.errors import DenialReason, OrderDenied
 from app.exchanges.capabilities import Capabilities
 from app.trading.account import Account
+from app.trading.claim import claim_one
 from app.trading.desk import Desk
 from app.trading.fit import fit
 from app.trading.gate import Reservation, admit
@@ -73,6 +74,7 @@ class Draft:
     replaces_id: UUID | None = None
     #: What the replaced order had filled when this one was made for its remainder.
     replaces_filled: Decimal | None = None
+    order_id: UUID = field(default_factory=new_id)
 
 
 async def store(
@@ -88,40 +90,79 @@ async def store(
 ) -> OrderRecord | None:
     """Size, admit and insert the intent; None when its key was there before.
 
+    One that can go out at once is claimed in the same transaction, which spares a commit on the way: it comes back as `submitting` and
+    stands in `desk.in_flight`, from which its caller takes it when it is sent.
+
     Raises:
         OrderDenied: a rule of ours, of the instrument or of the venue forbids it; nothing was stored.
     """
-    async with desk.database.raw_transaction() as connection:
-        position = Decimal(0)
-        if intent.close_position:
-            position = await closable(connection, account.id, instrument.symbol, intent.side)
-        sized = size(intent, instrument, reference_price=market.price, free=market.free, position=position)
-        intent = _with_fitted_plan(intent, sized, instrument, market)
-        fitted = fit(sized, instrument, capabilities, reference_price=market.price)
-        reservation = await admit(
-            desk,
-            connection,
-            account,
-            fitted.order,
-            instrument,
-            user_id=user_id,
-            role=intent.purpose,
-            reference_price=market.price,
-        )
-        draft = Draft(
-            user_id=user_id,
-            account=account,
-            intent=intent,
-            order=fitted.order,
-            execution=fitted.execution,
-            reservation=reservation,
-            deadline=deadline_of(desk, intent, fitted.execution),
-            delivery_id=delivery_id,
-        )
-        stored = await insert(desk, connection, draft)
-        reach("P0")
+    order_id = new_id()
+    # Before the claim can be seen: reconcile must never find a claimed order that nobody seems to be sending.
+    desk.in_flight.add(order_id)
+    stored: OrderRecord | None = None
+    try:
+        async with desk.database.raw_transaction() as connection:
+            draft = await _draft(
+                desk,
+                connection,
+                user_id,
+                account,
+                intent,
+                instrument=instrument,
+                capabilities=capabilities,
+                market=market,
+                delivery_id=delivery_id,
+            )
+            stored = await insert(desk, connection, replace(draft, order_id=order_id))
+            if stored is not None and draft.execution is Execution.NATIVE and stored.role is Role.ENTRY and desk.lease.is_held:
+                claimed = await claim_one(desk, connection, order_id)
+                stored = claimed if isinstance(claimed, OrderRecord) else stored
+            reach("P0")
+    finally:
+        if stored is None or stored.state is OrderState.INTENT:
+            desk.in_flight.discard(order_id)
     reach("P1")
     return stored
+
+
+async def _draft(
+    desk: Desk,
+    connection: Any,
+    user_id: UUID,
+    account: Account,
+    intent: OrderIntent,
+    *,
+    instrument: Instrument,
+    capabilities: Capabilities,
+    market: Market,
+    delivery_id: UUID | None,
+) -> Draft:
+    position = Decimal(0)
+    if intent.close_position:
+        position = await closable(connection, account.id, instrument.symbol, intent.side)
+    sized = size(intent, instrument, reference_price=market.price, free=market.free, position=position)
+    intent = _with_fitted_plan(intent, sized, instrument, market)
+    fitted = fit(sized, instrument, capabilities, reference_price=market.price)
+    reservation = await admit(
+        desk,
+        connection,
+        account,
+        fitted.order,
+        instrument,
+        user_id=user_id,
+        role=intent.purpose,
+        reference_price=market.price,
+    )
+    return Draft(
+        user_id=user_id,
+        account=account,
+        intent=intent,
+        order=fitted.order,
+        execution=fitted.execution,
+        reservation=reservation,
+        deadline=deadline_of(desk, intent, fitted.execution),
+        delivery_id=delivery_id,
+    )
 
 
 def _with_fitted_plan(intent: OrderIntent, order: SizedOrder, instrument: Instrument, market: Market) -> OrderIntent:
@@ -158,7 +199,7 @@ async def insert(desk: Desk, connection: Any, draft: Draft) -> OrderRecord | Non
     intent, order = draft.intent, draft.order
     row = await connection.fetchrow(
         _INSERT,
-        new_id(),
+        draft.order_id,
         draft.user_id,
         draft.account.id,
         client_order_id(draft.account.id, intent.key, leg=intent.leg, attempt=intent.attempt),

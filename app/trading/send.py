@@ -4,18 +4,16 @@ A crash between the claim and the answer leaves the order `submitting`; reconcil
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 from uuid import UUID
 
 import structlog
 
 from app.brokers.service import pause_broker
 from app.core.crash_points import reach
-from app.core.leases import HOLD
-from app.domain.enums import OrderState, Side, TradingState
+from app.domain.enums import OrderState, Side
 from app.domain.instruments import plain
 from app.domain.orders import Denied, InDoubt, OrderEvent, Rejected
-from app.domain.risk import refusal
 from app.errors import (
     BadCredentials,
     Conflict,
@@ -29,28 +27,15 @@ from app.errors import (
 from app.exchanges.port import ExchangeClient, Guard
 from app.trading.apply import record
 from app.trading.aside import room_for
+from app.trading.claim import claim
 from app.trading.desk import Desk
 from app.trading.events import announce
 from app.trading.records import OrderRecord
-from app.trading.states import restraining
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-_CLAIM: Final = f"""
-WITH held AS ({HOLD.format(role="$2", owner="$3", epoch="$4")}),
-restraint AS (SELECT r.* FROM orders o, LATERAL ({restraining("o")}) r WHERE o.id = $1),
-claimed AS (
-  UPDATE orders SET state = 'submitting', epoch = $4, sent_at = $5, updated_at = $5 FROM held
-   WHERE orders.id = $1 AND orders.state = 'intent' AND (orders.deadline IS NULL OR orders.deadline > $5)
-     AND orders.cancel_requested_at IS NULL AND (orders.execution = 'native' OR orders.triggered_at IS NOT NULL)
-     AND EXISTS (SELECT 1 FROM brokers WHERE id = orders.broker_id AND is_active AND paused_reason IS NULL)
-     AND NOT EXISTS (SELECT 1 FROM restraint) RETURNING orders.*),
-noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state) SELECT id, user_id, $5, 'Claimed', state FROM claimed)
-SELECT claimed.*, restraint.state AS restraint, restraint.reason FROM (SELECT 1) AS one
-  LEFT JOIN claimed ON true LEFT JOIN restraint ON true
-"""  # noqa: S608  # constants
 #: The venue said no and cannot have the order. Anything else is a doubt.
 _DEFINITE: Final = (OrderRejected, BadCredentials, Unsupported, ExchangeRateLimited)
 
@@ -67,72 +52,34 @@ async def send(desk: Desk, order: OrderRecord, client: ExchangeClient) -> OrderR
     if order.id in desk.in_flight or order.is_held:
         return order
     async with room_for(desk, order):
-        return await _send(desk, order, client)
-
-
-async def _send(desk: Desk, order: OrderRecord, client: ExchangeClient) -> OrderRecord:
-    # Before the claim is visible: reconcile must never see a claimed order that nobody seems to be sending.
-    desk.in_flight.add(order.id)
-    try:
-        claimed = await claim(desk, order.id)
-        if isinstance(claimed, Denied):
-            return await record(desk, order.id, claimed, only_from=OrderState.INTENT)
-        if not claimed:
-            return await as_it_is(desk, order)
-        reach("P2")
-        event = await _speak(desk, claimed[0], client)
-        reach("P4")
+        # Before the claim is visible: reconcile must never see a claimed order that nobody seems to be sending.
+        desk.in_flight.add(order.id)
         try:
-            return await record(desk, order.id, event)
-        except Conflict as error:
-            # The venue gave it an id that an older order has. It stays in doubt and is shown so; nothing is sent again.
-            log.warning("order_unrecordable", order_id=str(order.id), code=error.code, reason=error.message)
-            return await record(desk, order.id, InDoubt(detail=error.message))
-    finally:
-        desk.in_flight.discard(order.id)
+            claimed = await claim(desk, order.id)
+            if isinstance(claimed, Denied):
+                return await record(desk, order.id, claimed, only_from=OrderState.INTENT)
+            return await send_claimed(desk, claimed[0], client) if claimed else await as_it_is(desk, order)
+        finally:
+            desk.in_flight.discard(order.id)
 
 
-async def claim(desk: Desk, *order_ids: UUID) -> list[OrderRecord] | Denied:
-    """Make these intents ours to send, all of them or none.
+async def send_claimed(desk: Desk, order: OrderRecord, client: ExchangeClient) -> OrderRecord:
+    """Send an order that was claimed by this process a moment ago; its caller keeps it in `desk.in_flight`.
 
-    Returns:
-        The claimed orders; an empty list when one of them was not there to be claimed; or why a trading state, as of the very same moment,
-        forbids one of them.
+    Returns the order as it then stands, as `send` does.
+
+    Raises:
+        Fenced: this process does not own the engine role any more; what became of the order is asked for by its successor.
     """
-    values = (desk.lease.role, desk.lease.owner, desk.lease.epoch, desk.clock.now())
-    async with desk.database.connection() as connection:
-        if len(order_ids) == 1:
-            found = _claimed(await connection.fetchrow(_CLAIM, order_ids[0], *values))
-            return found if isinstance(found, Denied) else [found] if found is not None else []
-        try:
-            async with connection.transaction():
-                return [_claimed_or_none(await connection.fetchrow(_CLAIM, order_id, *values)) for order_id in order_ids]
-        except _NotClaimedError as error:
-            return error.refusal or []
-
-
-class _NotClaimedError(Exception):
-    """Undoes the claims of the others."""
-
-    def __init__(self, refusal: Denied | None) -> None:
-        super().__init__()
-        self.refusal = refusal
-
-
-def _claimed_or_none(row: Any) -> OrderRecord:
-    found = _claimed(row)
-    if not isinstance(found, OrderRecord):
-        raise _NotClaimedError(found)
-    return found
-
-
-def _claimed(row: Any) -> OrderRecord | Denied | None:
-    if row["id"] is not None:
-        return OrderRecord.of(row)
-    if row["restraint"] is None:
-        return None
-    code, detail = refusal(TradingState(row["restraint"]), row["reason"])
-    return Denied(code=code, detail=detail)
+    reach("P2")
+    event = await _speak(desk, order, client)
+    reach("P4")
+    try:
+        return await record(desk, order.id, event)
+    except Conflict as error:
+        # The venue gave it an id that an older order has. It stays in doubt and is shown so; nothing is sent again.
+        log.warning("order_unrecordable", order_id=str(order.id), code=error.code, reason=error.message)
+        return await record(desk, order.id, InDoubt(detail=error.message))
 
 
 async def _speak(desk: Desk, order: OrderRecord, client: ExchangeClient) -> OrderEvent:

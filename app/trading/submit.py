@@ -10,7 +10,7 @@ from functools import partial
 from uuid import UUID
 
 from app.brokers.service import pause_broker
-from app.domain.enums import Role, Side, TradingState
+from app.domain.enums import OrderState, Role, Side, TradingState
 from app.domain.instruments import Instrument
 from app.domain.intents import OrderIntent
 from app.domain.risk import Scope
@@ -24,7 +24,7 @@ from app.trading.desk import Desk
 from app.trading.events import announce
 from app.trading.place import Market, existing, store
 from app.trading.records import OrderRecord
-from app.trading.send import send
+from app.trading.send import send, send_claimed
 from app.trading.states import trip
 
 
@@ -93,9 +93,16 @@ async def submit(
         assert earlier is not None  # noqa: S101  # it is what stood in the way
         return Submission(order=earlier, is_new=False)
     announce(desk.bus, order)
-    if order.is_held or not desk.lease.is_held:
-        return Submission(order=order, is_new=True)
-    return Submission(order=await send(desk, order, client), is_new=True)
+    return Submission(order=await _sent(desk, order, client), is_new=True)
+
+
+async def _sent(desk: Desk, order: OrderRecord, client: ExchangeClient) -> OrderRecord:
+    if order.state is OrderState.SUBMITTING:
+        try:
+            return await send_claimed(desk, order, client)
+        finally:
+            desk.in_flight.discard(order.id)
+    return order if order.is_held or not desk.lease.is_held else await send(desk, order, client)
 
 
 async def _distrust(desk: Desk, user_id: UUID, instrument: Instrument, denial: OrderDenied) -> None:

@@ -1,14 +1,17 @@
 """What the tables may hold before an order: a balance as it was told, and an intent that is committed and not sent."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+from app.core.leases import LeaseHolder
 from app.domain.enums import Side
 from app.exchanges.port import Balance
 from app.trading.account import find_account
 from app.trading.balances import store_balances
+from app.trading.desk import ENGINE_ROLE
 from app.trading.place import Market, store
 from app.trading.records import OrderRecord
 from app.trading.submit import find_instrument
@@ -29,14 +32,17 @@ async def told(pieces: Pieces, free: Mapping[str, str], *, age: timedelta = time
 
 
 async def stored(pieces: Pieces, *, side: Side = Side.BUY, quantity: str = "0.01", **fields: Any) -> OrderRecord:
-    """Store an intent of the user's account, a market order unless the fields say otherwise."""
+    """Store an intent of the user's account, a market order unless the fields say otherwise.
+
+    As a process without the engine role does it: the order waits for whoever claims it.
+    """
     if not await pieces.rows("SELECT 1 FROM brokers WHERE id = $1 AND last_balance_update IS NOT NULL", pieces.broker_id):
         await told(pieces, PLENTY)
     account = await find_account(pieces.desk, pieces.user_id, pieces.broker_id)
     instrument = await find_instrument(pieces.desk, account.exchange, SYMBOL)
     client = await pieces.connections.client(pieces.broker_id)
     order = await store(
-        pieces.desk,
+        replace(pieces.desk, lease=LeaseHolder(pieces.database, ENGINE_ROLE)),
         pieces.user_id,
         account,
         pieces.intent(side, quantity, **fields),

@@ -221,6 +221,7 @@ async def test_the_exchanges_own_refusal_is_put_in_words(pieces: Pieces) -> None
 
 @row(18)
 async def test_on_a_halted_symbol_an_entry_is_refused_and_the_rules_are_read_again(moving: Pieces) -> None:
+    await moving.desk.instruments.all("binance")
     moving.emulator.control("POST", "/_symbols", {"symbol": "BTCUSDT", "status": "HALT"})
     order = (await moving.submit()).order
     assert order.state is OrderState.REJECTED

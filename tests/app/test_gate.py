@@ -11,12 +11,14 @@ import pytest
 from app.core.ids import new_id
 from app.domain.enums import OrderState, OrderType, Role, Side
 from app.domain.limits import RiskLimits
+from app.domain.risk import Scope
 from app.errors import BadCredentials, BrokerNotFound, DenialReason, ExchangeUnavailable, OrderDenied
 from app.exchanges.port import Balance
 from app.trading.amend import Amendment, amend
 from app.trading.cancel import cancel
 from app.trading.limits import put_limits, read_limits
 from app.trading.portfolio import PortfolioLoop
+from app.trading.states import rearm
 from app.trading.submit import Submission
 from tests.app.conftest import API_SECRET, SYMBOL, Pieces, make_broker, make_user, open_account
 from tests.app.scripted_client import scripted
@@ -71,7 +73,7 @@ async def test_too_little_money_is_denied_with_the_numbers_and_what_open_orders_
     desk, client = await scripted(pieces.desk, pieces.broker_id, fetch_balances=counting({"USDT": "480.11"})[0])
     await told(pieces, {"USDT": "500.11"})
     for _ in range(2):
-        await stored(pieces, type=OrderType.LIMIT, price=Decimal(10000), quantity="0.001")
+        await stored(pieces, type=OrderType.LIMIT, price=Decimal(20000), quantity="0.0005")
     error = await denied(replace(pieces, desk=desk), pieces.limit("50120", quantity="0.01"))
     assert error.reason is DenialReason.INSUFFICIENT_BALANCE
     assert error.message == "Not enough USDT: needed 501.2, free 460.11 (20 reserved by 2 open orders)."
@@ -295,6 +297,8 @@ async def test_a_market_order_waits_while_the_market_contradicts_its_last_candle
     pieces.quotes.put(SYMBOL, at=pieces.desk.clock.now(), bid=Decimal(59999), ask=Decimal(60000))
     pieces.quotes.put_close(SYMBOL, Decimal(50000))
     assert (await denied(pieces, pieces.intent())).reason is DenialReason.PRICE_DEVIATION
+    assert (await denied(pieces, pieces.intent())).reason is DenialReason.TRADING_REDUCING, "until a person has looked at it"
+    await rearm(pieces.desk, Scope.symbol(SYMBOL, pieces.user_id), by="ada")
     pieces.quotes.put_close(SYMBOL, Decimal(60000))
     await pieces.filled()
 

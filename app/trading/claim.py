@@ -1,0 +1,77 @@
+"""Claim intents (step W3): from here on an order may be at the venue. The claim is committed before the request leaves.
+
+Whether it may still leave is read in the same statement: the lease, the account, the deadline, a cancellation and the trading states.
+"""
+
+from typing import Any, Final
+from uuid import UUID
+
+from app.core.leases import HOLD
+from app.domain.enums import TradingState
+from app.domain.orders import Denied
+from app.domain.risk import refusal
+from app.trading.desk import Desk
+from app.trading.records import OrderRecord
+from app.trading.states import restraining
+
+_CLAIM: Final = f"""
+WITH held AS ({HOLD.format(role="$2", owner="$3", epoch="$4")}),
+restraint AS (SELECT r.* FROM orders o, LATERAL ({restraining("o")}) r WHERE o.id = $1),
+claimed AS (
+  UPDATE orders SET state = 'submitting', epoch = $4, sent_at = $5, updated_at = $5 FROM held
+   WHERE orders.id = $1 AND orders.state = 'intent' AND (orders.deadline IS NULL OR orders.deadline > $5)
+     AND orders.cancel_requested_at IS NULL AND (orders.execution = 'native' OR orders.triggered_at IS NOT NULL)
+     AND EXISTS (SELECT 1 FROM brokers WHERE id = orders.broker_id AND is_active AND paused_reason IS NULL)
+     AND NOT EXISTS (SELECT 1 FROM restraint) RETURNING orders.*),
+noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state) SELECT id, user_id, $5, 'Claimed', state FROM claimed)
+SELECT claimed.*, restraint.state AS restraint, restraint.reason FROM (SELECT 1) AS one
+  LEFT JOIN claimed ON true LEFT JOIN restraint ON true
+"""  # noqa: S608  # constants
+
+
+async def claim(desk: Desk, *order_ids: UUID) -> list[OrderRecord] | Denied:
+    """Make these intents ours to send, all of them or none.
+
+    Returns:
+        The claimed orders; an empty list when one of them was not there to be claimed; or why a trading state, as of the very same moment,
+        forbids one of them.
+    """
+    async with desk.database.connection() as connection:
+        if len(order_ids) == 1:
+            found = await claim_one(desk, connection, order_ids[0])
+            return found if isinstance(found, Denied) else [found] if found is not None else []
+        try:
+            async with connection.transaction():
+                return [_claimed_or_none(await claim_one(desk, connection, order_id)) for order_id in order_ids]
+        except _NotClaimedError as error:
+            return error.refusal or []
+
+
+async def claim_one(desk: Desk, connection: Any, order_id: UUID) -> OrderRecord | Denied | None:
+    """Claim one intent on `connection`: the claimed order, why a trading state forbids it, or None when there is nothing to claim.
+
+    Raises:
+        Fenced: this process does not own the engine role.
+    """
+    lease = desk.lease
+    row = await connection.fetchrow(_CLAIM, order_id, lease.role, lease.owner, lease.epoch, desk.clock.now())
+    if row["id"] is not None:
+        return OrderRecord.of(row)
+    if row["restraint"] is None:
+        return None
+    code, detail = refusal(TradingState(row["restraint"]), row["reason"])
+    return Denied(code=code, detail=detail)
+
+
+class _NotClaimedError(Exception):
+    """Undoes the claims of the others."""
+
+    def __init__(self, refusal: Denied | None) -> None:
+        super().__init__()
+        self.refusal = refusal
+
+
+def _claimed_or_none(found: OrderRecord | Denied | None) -> OrderRecord:
+    if not isinstance(found, OrderRecord):
+        raise _NotClaimedError(found)
+    return found
