@@ -23,6 +23,7 @@ from app.core.database_url import DatabaseUrls, sqlalchemy_url
 from app.core.embedded_postgres import EmbeddedPostgres
 from app.core.paths import resource
 from app.errors import ConfigError
+from tests.fault_matrix import row
 from tests.postgres import connected, data_folder
 
 ROOT = resource("migrations").parent
@@ -222,6 +223,7 @@ async def _start_with_pid_file(folder: Path, pid: int) -> None:
     assert not is_running(folder)
 
 
+@row(33)
 @pytest.mark.asyncio
 async def test_committed_rows_survive_a_killed_server_and_it_comes_back(kept_folder: Path) -> None:
     async def crash(server: EmbeddedPostgres, urls: DatabaseUrls) -> None:

@@ -18,6 +18,7 @@ from app.webhooks.inbox import Inbox
 from app.webhooks.receive import Door, Request
 from app.webhooks.service import create_webhook
 from tests.app.conftest import Pieces
+from tests.fault_matrix import row
 
 pytestmark = pytest.mark.asyncio
 
@@ -163,6 +164,7 @@ async def test_deliveries_of_one_webhook_stay_in_order_even_when_the_first_is_sl
     assert [order["origQty"] for order in post.pieces.placed()] == [f"0.0{number}000000" for number in range(1, 6)]
 
 
+@row(21)
 async def test_delivery_left_by_a_dead_process_is_traded_once(post: Post) -> None:
     left = await post.send(buy(), offered=False)
     async with working(post):
@@ -171,6 +173,7 @@ async def test_delivery_left_by_a_dead_process_is_traded_once(post: Post) -> Non
     assert len(post.pieces.placed()) == 1
 
 
+@row(21)
 async def test_delivery_whose_order_was_made_before_the_crash_is_decided_by_that_order(post: Post) -> None:
     async with working(post):
         done = await post.decided(await post.send(buy()))
@@ -209,6 +212,7 @@ async def test_alert_that_waited_too_long_is_stale(post: Post) -> None:
     assert await post.orders() == []
 
 
+@row(25)
 async def test_without_the_role_deliveries_wait_for_its_owner(post: Post) -> None:
     stranger = replace(post.pieces.desk, lease=LeaseHolder(post.pieces.database, post.pieces.desk.lease.role))
     other = Post(post.pieces, Inbox(stranger), post.door, post.webhook_id, post.secret)

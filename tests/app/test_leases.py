@@ -17,6 +17,7 @@ from app.trading.apply import record
 from app.trading.send import send
 from app.trading.submit import submit
 from tests.app.conftest import Pieces
+from tests.fault_matrix import row
 
 pytestmark = pytest.mark.asyncio
 
@@ -32,6 +33,7 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+@row(25)
 async def test_second_holder_waits_while_the_first_is_alive(database: Database) -> None:
     first, second = LeaseHolder(database, "engine"), LeaseHolder(database, "engine")
     assert await first.renew()
@@ -41,6 +43,7 @@ async def test_second_holder_waits_while_the_first_is_alive(database: Database) 
         _ = second.epoch
 
 
+@row(25)
 async def test_two_that_ask_at_once_are_not_both_let_in(database: Database) -> None:
     holders = [LeaseHolder(database, "engine") for _ in range(8)]
     assert sum(await asyncio.gather(*(holder.renew() for holder in holders))) == 1
@@ -81,6 +84,7 @@ async def test_loop_hands_the_role_back_when_it_ends(database: Database) -> None
     assert second.epoch == 2
 
 
+@row(23, 25)
 async def test_loser_of_the_role_neither_claims_nor_records(pieces: Pieces) -> None:
     lease = pieces.desk.lease
     stranger = replace(pieces.desk, lease=LeaseHolder(pieces.database, lease.role))

@@ -16,6 +16,7 @@ from app.webhooks.models import Decision
 from app.webhooks.receive import LARGEST_BODY, Door, Received, Request
 from app.webhooks.service import change_webhook, create_webhook, remove_webhook, rotate_secret
 from tests.app.conftest import make_user
+from tests.fault_matrix import row
 
 pytestmark = pytest.mark.asyncio
 
@@ -107,6 +108,7 @@ async def test_other_body_and_other_webhook_are_no_duplicates(entrance: Entrance
     assert (await entrance.receive(secret=other.secret)).decision is Decision.PENDING
 
 
+@row(26, 27)
 async def test_identical_posts_at_the_same_moment_leave_one_to_trade(entrance: Entrance) -> None:
     for body in (BODY, TIMED, b"\xff not text"):
         received = await asyncio.gather(*(entrance.receive(body) for _ in range(8)))

@@ -18,6 +18,7 @@ from app.trading.reconcile import Reconciler
 from app.trading.submit import submit
 from tests.app.conftest import Pieces, make_broker, open_account
 from tests.app.scripted_client import scripted
+from tests.fault_matrix import row
 
 pytestmark = pytest.mark.asyncio
 
@@ -62,6 +63,7 @@ async def leave_submitting(pieces: Pieces, order_id: UUID) -> None:
     )
 
 
+@row(21)
 async def test_order_of_a_dead_process_is_found_filled(pieces: Pieces) -> None:
     order = await pieces.filled()
     await leave_submitting(pieces, order.id)
@@ -162,6 +164,7 @@ async def test_step_that_cannot_be_leaves_everything_as_it_was(pieces: Pieces) -
         await record(pieces.desk, new_id(), Claimed())
 
 
+@row(23)
 async def test_process_that_lost_the_role_writes_nothing(pieces: Pieces) -> None:
     order_id = await claimed(pieces)
     await pieces.rows("UPDATE leases SET owner = 'another', epoch = epoch + 1")

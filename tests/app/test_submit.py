@@ -17,6 +17,7 @@ from app.trading.send import send
 from app.trading.submit import submit
 from tests.app.conftest import Pieces, make_broker, make_user, open_account
 from tests.app.stored import told
+from tests.fault_matrix import row
 
 pytestmark = pytest.mark.asyncio
 
@@ -134,6 +135,7 @@ async def test_refused_key_pauses_the_account_and_the_next_order_is_denied(piece
     assert caught.value.reason is DenialReason.BROKER_DISABLED
 
 
+@row(27)
 async def test_same_key_twice_makes_one_order(pieces: Pieces) -> None:
     intent = pieces.intent(key="one signal")
     first, second = await pieces.submit(intent), await pieces.submit(intent)
@@ -142,6 +144,7 @@ async def test_same_key_twice_makes_one_order(pieces: Pieces) -> None:
     assert len(pieces.placed()) == 1
 
 
+@row(27)
 async def test_same_key_at_once_makes_one_order(pieces: Pieces) -> None:
     intent = pieces.intent(key="one signal")
     submissions = await asyncio.gather(*(pieces.submit(intent) for _ in range(6)))
@@ -150,6 +153,7 @@ async def test_same_key_at_once_makes_one_order(pieces: Pieces) -> None:
     assert len(pieces.placed()) == 1
 
 
+@row(25)
 async def test_without_the_role_the_intent_waits_and_its_owner_sends_it(pieces: Pieces) -> None:
     stranger = replace(pieces.desk, lease=LeaseHolder(pieces.database, pieces.desk.lease.role))
     order = (await submit(stranger, pieces.user_id, pieces.intent())).order
@@ -172,6 +176,7 @@ async def test_order_whose_deadline_has_passed_is_denied_and_not_sent(pieces: Pi
     assert pieces.placed() == []
 
 
+@row(21)
 async def test_manual_order_left_by_a_dead_process_is_not_sent_long_after(pieces: Pieces) -> None:
     stranger = replace(pieces.desk, lease=LeaseHolder(pieces.database, pieces.desk.lease.role))
     order = (await submit(stranger, pieces.user_id, pieces.intent())).order

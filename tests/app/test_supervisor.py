@@ -10,6 +10,7 @@ from app.core import supervisor as module
 from app.core.events import EventBus
 from app.core.outage import is_database_gone
 from app.core.supervisor import Beat, Health, Supervisor
+from tests.fault_matrix import row
 
 pytestmark = pytest.mark.asyncio
 
@@ -86,6 +87,7 @@ async def test_process_is_asked_to_stop_when_a_loop_fails_for_good() -> None:
     assert supervisor.has_failed
 
 
+@row(34)
 async def test_outage_of_the_database_is_waited_out_however_long_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_pause_s", lambda _: 0.001)
     fatal = asyncio.Event()

@@ -7,6 +7,7 @@ import ccxt
 import pytest
 
 from tests.emulator_process import EmulatorProcess, SignedClient
+from tests.fault_matrix import row
 
 SYMBOL = "BTC/USDT"
 PATH = "/api/v3/order"
@@ -96,6 +97,7 @@ async def test_late_order_is_executed_after_its_client_has_given_up(exchange: An
     assert [order["clientOrderId"] for order in client.placed()] == ["q-late"]
 
 
+@row(23)
 def test_order_that_arrives_too_late_is_refused_by_its_timestamp(client: SignedClient) -> None:
     client.emulator.fault("delay_before", method="POST", path=PATH, delay_ms=300)
     reply = client.order(symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.1", recvWindow=200)

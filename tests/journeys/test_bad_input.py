@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.emulator_process import EmulatorProcess
+from tests.fault_matrix import row
 from tests.journeys.conftest import MakeTrader
 from tests.journeys.eventually import eventually
 from tests.journeys.trader import SYMBOL, Trader
@@ -172,6 +173,7 @@ def test_the_limit_is_one_byte_beyond_64_kib(trader: Trader) -> None:
     assert trader.knock(exactly + b" ").status_code == 413
 
 
+@row(27)
 def test_the_same_message_again_is_answered_200_and_logged_as_a_duplicate(
     shared_server: ServerProcess, market: EmulatorProcess, make_trader: MakeTrader
 ) -> None:

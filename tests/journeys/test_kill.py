@@ -16,6 +16,7 @@ from cryptography.fernet import Fernet
 
 from app.core.database_url import DatabaseUrls
 from tests.emulator_process import EmulatorProcess
+from tests.fault_matrix import row
 from tests.journeys.conftest import MakeTrader, StartServer, end, settings_for
 from tests.journeys.eventually import eventually
 from tests.journeys.trader import PENDING, SYMBOL, Trader
@@ -51,6 +52,7 @@ def order_requests_left(venue: EmulatorProcess) -> int:
     return left
 
 
+@row(21)
 def test_a_kill_between_the_order_and_its_reply_leaves_one_filled_order(
     venue: EmulatorProcess, start_server: StartServer, make_trader: MakeTrader
 ) -> None:
@@ -87,6 +89,7 @@ def one_fill_and_one_position(trader: Trader, placed: Any) -> None:
     assert Decimal(position["quantity"]) == trader.venue_balances()["BTC"][0]
 
 
+@row(21)
 def test_a_kill_before_the_request_arrives_is_never_taken_for_a_fill_nor_sent_again(
     venue: EmulatorProcess, start_server: StartServer, make_trader: MakeTrader
 ) -> None:
@@ -110,6 +113,7 @@ def test_a_kill_before_the_request_arrives_is_never_taken_for_a_fill_nor_sent_ag
     assert trader.positions() == []
 
 
+@row(21)
 def test_a_kill_in_the_middle_of_many_alerts_trades_each_of_them_once(
     venue: EmulatorProcess, start_server: StartServer, make_trader: MakeTrader
 ) -> None:
@@ -196,6 +200,7 @@ def executed(trader: Trader, *delivery_ids: str) -> None:
     assert len(trader.orders()) == len(trader.placed())
 
 
+@row(23, 25, 26)
 def test_the_engine_role_moves_from_a_frozen_server_and_back_from_a_killed_one(
     venue: EmulatorProcess, two_servers: tuple[ServerProcess, ServerProcess], make_trader: MakeTrader
 ) -> None:
