@@ -77,7 +77,7 @@ def _stop_or_target(*, is_falling: bool, side: object, has_limit: bool) -> Order
 def _binance(order: _Order) -> _Changes:
     info = _info(order)
     kind = _BINANCE_KINDS.get(str(info.get("type")))
-    if kind is OrderType.STOP_MARKET and _positive(info.get("trailingDelta")):
+    if kind in (OrderType.STOP_MARKET, OrderType.TAKE_PROFIT) and _positive(info.get("trailingDelta")):
         kind = OrderType.TRAILING_STOP
     sleeps = kind is not None and kind.waits and (info.get("isWorking") is False or str(info.get("workingTime")) == "-1")
     return {"kind": kind, "isWorking": not sleeps}

@@ -78,8 +78,11 @@ def _binance_trailing(request: OrderRequest) -> tuple[str, dict[str, Any]]:
     percent = _percent(request.trailing_delta)
     if (Decimal(percent) * _HUNDRED) % 1:
         raise Unsupported(f"a trailing stop follows at whole hundredths of a percent there, was {percent} %")
-    activation = {} if request.trigger_price is None else {"trailingTriggerPrice": f"{request.trigger_price:f}"}
-    return "STOP_LOSS", {"trailingPercent": percent, **activation}
+    if request.trigger_price is None:
+        return "STOP_LOSS", {"trailingPercent": percent}
+    # Ours begins to follow where the market has moved in the holder's favour: that is the venue's take-profit with a delta; its stop with
+    # one begins on the other side. Source: binance-spot-api-docs faqs/trailing-stop-faq.md.
+    return "TAKE_PROFIT", {"trailingPercent": percent, "trailingTriggerPrice": f"{request.trigger_price:f}"}
 
 
 def _kraken_trailing(request: OrderRequest) -> tuple[str, dict[str, Any]]:

@@ -141,6 +141,7 @@ class PaperOrder:
             filled_quantity=self.filled_quantity,
             average_price=self.filled_notional / self.filled_quantity if self.filled_quantity else None,
             fills=fills,
+            is_working=self.is_awake or self.state is not OrderState.OPEN,
         )
 
     def listed(self) -> VenueOrder:

@@ -139,3 +139,16 @@ async def test_tc29_a_stop_whose_trigger_is_reached_already_is_refused(venue: Co
         await venue.place(venue.waiting(OrderType.STOP_LIMIT, "60500", price=Decimal(60400)))
 
     assert (await venue.held(BASE)).free == START[BASE]
+
+
+async def test_tc76_a_trailing_stop_follows_only_from_its_activation_price_on(venue: ContractVenue) -> None:
+    venue.needs_type(OrderType.TRAILING_STOP)
+    # It begins to follow at 59500 on the way down, sees 59000, and buys one percent above that.
+    order = venue.waiting(OrderType.TRAILING_STOP, "59500", Side.BUY, trailing_delta=Decimal("0.01"))
+    assert (await venue.place(order)).state is OrderState.OPEN
+    assert not (await venue.known(order)).is_working
+
+    await venue.fall()
+    await venue.rise()
+
+    assert near((await venue.becomes(order, OrderState.FILLED)).average_price, 59590)
