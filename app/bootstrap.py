@@ -40,6 +40,7 @@ from app.marketdata.instruments import InstrumentBook
 from app.marketdata.quotes import Quotes
 from app.trading.desk import ENGINE_ROLE, Desk
 from app.trading.guardian import Guardian
+from app.trading.kill_loop import KillLoop
 from app.trading.portfolio import PortfolioLoop, count_open_orders
 from app.trading.prices import FeedPrices
 from app.trading.reconcile import Reconciler
@@ -223,7 +224,8 @@ async def _start_loops(app: FastAPI, ground: Ground, supervisor: Supervisor) -> 
         supervisor.start("userstream", UserStreams(desk).run, limit_s=60)
         supervisor.start("portfolio", PortfolioLoop(desk, interval_s=settings.equity_interval_s).run, limit_s=120)
         supervisor.start("paper.market", desk.lease.guarding(state.paper.run), limit_s=120)
-        supervisor.start("risk.trips", TripWatch(desk, venues=tuple).run, limit_s=60)
+        supervisor.start("risk.kill_switch", KillLoop(desk).run, limit_s=60)
+        supervisor.start("risk.trips", TripWatch(desk, venues=state.registry.limits).run, limit_s=60)
         supervisor.start("instruments", state.instruments.run, limit_s=120)
     if "heartbeat" in settings.roles:
         lease = LeaseHolder(ground.database, f"heartbeat:{settings.heartbeat_exchange}")

@@ -49,6 +49,14 @@ class ScopeKind(StrEnum):
     SYMBOL = "symbol"
 
 
+class KillAction(StrEnum):
+    """What the kill switch does, each more than the one before it: no new orders, no open orders, no positions."""
+
+    STOP = "stop"
+    CANCEL = "cancel"
+    FLATTEN = "flatten"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
     """One such thing. `key` is unique among all kinds; `user_id` is whose it is, None for the platform."""

@@ -253,9 +253,9 @@ class CcxtClient:
         with _reading("balances"):
             return reports.balances(reply)
 
-    async def fetch_ticker(self, symbol: str) -> Ticker:
-        """Return the best prices of one symbol."""
-        reply = await self._read(self._ccxt.fetch_ticker, symbol, lane=Lane.MARKET)
+    async def fetch_ticker(self, symbol: str, *, lane: Lane = Lane.MARKET) -> Ticker:
+        """Return the best prices of one symbol; `lane` is the right of way of whatever waits for them."""
+        reply = await self._read(self._ccxt.fetch_ticker, symbol, lane=lane)
         with _reading("price"):
             ticker = reports.ticker(symbol, reply, fallback_ms=to_milliseconds(self._clock.now()))
         if ticker is None:

@@ -196,8 +196,8 @@ class ExchangeClient(Protocol):
     async def fetch_balances(self) -> dict[str, Balance]:
         """Return the account's assets that are not zero, by asset."""
 
-    async def fetch_ticker(self, symbol: str) -> Ticker:
-        """Return the best prices of one symbol."""
+    async def fetch_ticker(self, symbol: str, *, lane: Lane = Lane.MARKET) -> Ticker:
+        """Return the best prices of one symbol; `lane` is the right of way of whatever waits for them."""
 
     async def fetch_candles(
         self, symbol: str, timeframe: Timeframe, *, start: datetime | None = None, end: datetime | None = None, limit: int = 1000

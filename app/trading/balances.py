@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 
 from app.brokers.service import pause_broker
-from app.errors import BadCredentials, DenialReason, ExchangeUnavailable, OrderDenied
+from app.errors import BadCredentials, DenialReason, OrderDenied, RetryableError
 from app.exchanges.port import Balance, ExchangeClient
 from app.trading.desk import Desk
 
@@ -63,8 +63,8 @@ async def with_fresh_balance(
         try:
             if not await read_again(desk, client, broker_id=broker_id, user_id=user_id, since=desk.clock.now()):
                 raise
-        except ExchangeUnavailable as error:
-            told = f"{denial.message.rstrip('.')}; the exchange was asked for the balance now and does not answer"
+        except RetryableError as error:
+            told = f"{denial.message.rstrip('.')}; the exchange was asked for the balance and did not tell it"
             raise OrderDenied(denial.reason, told, field=denial.field) from error
     return await attempt()
 

@@ -80,6 +80,15 @@ class TradingStateChanged:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KillSwitchChanged:
+    """A kill switch was pulled, or has come further. `user_id` is None when it concerns everybody."""
+
+    user_id: UUID | None
+    command_id: UUID
+    state: str
+
+
 def announce(bus: EventBus, order: OrderRecord) -> None:
     """Publish that an order is new or has changed, after the commit that made it so."""
     bus.publish(

@@ -2,14 +2,16 @@
 
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, Date, ForeignKey, Identity, Index, Integer, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.models import Base, Owned, one_of
+from app.core.models import Base, Identified, Owned, one_of
 from app.domain.enums import TradingState
-from app.domain.risk import ScopeKind
+from app.domain.risk import KillAction, ScopeKind
 
 
 class TradingStateRow(Base):
@@ -110,3 +112,35 @@ class DailyResult(Owned, Base):
     quote: Mapped[str] = mapped_column(primary_key=True)
     user_id: Mapped[UUID]
     realized: Mapped[Decimal]
+
+
+class KillCommand(Identified, Owned, Base):
+    """Somebody used the kill switch. The engine carries the command out from this table, step by step, until nothing of it is left to do.
+
+    `user_id` is who used it; what it is about is the scope, which for an administrator may be the whole platform.
+    """
+
+    __tablename__ = "kill_commands"
+    __table_args__ = (
+        one_of("scope", ScopeKind),
+        one_of("action", KillAction),
+        CheckConstraint("state IN ('running', 'done', 'superseded')", name="state_known"),
+        Index("uq_kill_commands_user_id_idempotency_key", "user_id", "idempotency_key", unique=True),
+        Index("ix_kill_commands_running", "key", postgresql_where=text("state = 'running'")),
+        Index("ix_kill_commands_user_id_id", "user_id", "id"),
+    )
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    scope: Mapped[str]
+    key: Mapped[str]
+    #: Whose orders and positions; empty for everybody's.
+    of_user_id: Mapped[UUID | None]
+    action: Mapped[str]
+    state: Mapped[str]
+    issued_by: Mapped[str]
+    idempotency_key: Mapped[str]
+    #: What there was to do when it was given, and how far it is.
+    plan: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    progress: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'::jsonb"))
+    created_at: Mapped[datetime]
+    done_at: Mapped[datetime | None]

@@ -16,7 +16,7 @@ from app.domain.intents import OrderIntent
 from app.domain.risk import Scope
 from app.domain.sizing import needs_reference_price
 from app.domain.symbols import resolve_symbol, why_unresolved
-from app.errors import BadCredentials, DenialReason, ExchangeUnavailable, OrderDenied
+from app.errors import BadCredentials, DenialReason, OrderDenied, RetryableError
 from app.exchanges.port import ExchangeClient
 from app.trading.account import Account, check_account, find_account
 from app.trading.balances import fetch, store_balances, with_fresh_balance
@@ -149,18 +149,18 @@ async def read_market(
 
 async def _asked_price(desk: Desk, broker: Account, client: ExchangeClient, intent: OrderIntent, instrument: Instrument) -> Decimal | None:
     """The exchange's own price where the feed has none: to size with, and so that the risk rules know what an entry is worth."""
-    must_know = needs_reference_price(intent) or (
-        intent.purpose is Role.ENTRY and not intent.type.has_limit and intent.trigger_price is None
-    )
-    if not must_know and intent.purpose is not Role.ENTRY:
+    is_entry = intent.purpose is Role.ENTRY
+    must_know = needs_reference_price(intent) or (is_entry and not intent.type.has_limit and intent.trigger_price is None)
+    # The kill switch must know what is too small to be sold, or it would try for ever.
+    if not must_know and not is_entry and intent.purpose is not Role.FLATTEN:
         return None
     try:
-        ticker = await client.fetch_ticker(instrument.symbol)
+        ticker = await client.fetch_ticker(instrument.symbol, lane=intent.purpose.lane)
     except BadCredentials as error:
         await pause_broker(desk.database, broker.id, error.message)
         raise
-    except ExchangeUnavailable:
+    except RetryableError:
         if must_know:
             raise
-        return None  # a limit says itself what it is worth
+        return None  # a limit says itself what it is worth, and a way out does not wait
     return (ticker.ask if intent.side is Side.BUY else ticker.bid) or ticker.last

@@ -14,6 +14,7 @@ from app.domain.limits import RiskLimits
 from app.domain.risk import Scope
 from app.errors import BadCredentials, BrokerNotFound, DenialReason, ExchangeUnavailable, OrderDenied
 from app.exchanges.port import Balance
+from app.trading import states
 from app.trading.amend import Amendment, amend
 from app.trading.cancel import cancel
 from app.trading.limits import put_limits, read_limits
@@ -64,7 +65,7 @@ async def test_an_unknown_balance_that_cannot_be_read_is_said_and_nothing_is_sen
     assert error.reason is DenialReason.BALANCE_UNKNOWN
     assert error.message == (
         "the balance of this account is not known yet, so nobody can say whether it has enough USDT; "
-        "the exchange was asked for the balance now and does not answer"
+        "the exchange was asked for the balance and did not tell it"
     )
     assert pieces.placed() == []
 
@@ -300,6 +301,7 @@ async def test_a_market_order_waits_while_the_market_contradicts_its_last_candle
     assert (await denied(pieces, pieces.intent())).reason is DenialReason.TRADING_REDUCING, "until a person has looked at it"
     await rearm(pieces.desk, Scope.symbol(SYMBOL, pieces.user_id), by="ada")
     pieces.quotes.put_close(SYMBOL, Decimal(60000))
+    await states.rearm(pieces.desk, Scope.symbol(SYMBOL, pieces.user_id), by="ada")
     await pieces.filled()
 
 

@@ -11,7 +11,7 @@ import asyncpg
 from app.core.clock import Clock
 from app.core.outage import DATABASE_GONE
 from app.domain.candles import Candle, Timeframe
-from app.domain.enums import OrderType
+from app.domain.enums import Lane, OrderType
 from app.domain.instruments import Instrument
 from app.domain.orders import Reported
 from app.errors import (
@@ -188,8 +188,9 @@ class PaperClient:
         found = (Balance(asset=asset, free=holding.free, locked=holding.locked) for asset, holding in held.items())
         return {balance.asset: balance for balance in found if balance.total}
 
-    async def fetch_ticker(self, symbol: str) -> Ticker:
+    async def fetch_ticker(self, symbol: str, *, lane: Lane = Lane.MARKET) -> Ticker:
         """Return the best prices that an order would meet now."""
+        del lane  # nobody waits here
         return await self._prices.ticker(symbol)
 
     async def fetch_candles(
