@@ -22,6 +22,7 @@ from app.core.database_url import DatabaseUrls, normalise, with_database
 from app.core.embedded_postgres import EmbeddedPostgres
 from app.core.migrate import upgrade
 from app.core.postgres_roles import APP_ROLE, OWNER_ROLE, ensure_role, grant_database, grant_schema
+from tests.leaks import scan_database
 
 #: A test's rows need not survive a power cut.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -81,7 +82,9 @@ class PostgresForTests:
         return DatabaseUrls(owner=with_database(self._urls.owner, name), app=with_database(self._urls.app, name))
 
     async def drop_database(self, urls: DatabaseUrls) -> None:
-        """Drop what `create_database` returned, whoever is still connected."""
+        """Drop what `create_database` returned, whoever is still connected, after a look for secrets in it."""
+        async with connected(urls.owner) as owner:
+            await scan_database(owner, str(make_url(urls.owner).database))
         await self._drop(str(make_url(urls.owner).database))
 
     async def _use(self, admin_url: str) -> None:

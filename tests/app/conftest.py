@@ -35,6 +35,7 @@ from app.trading.prices import FeedPrices
 from app.trading.records import OrderRecord
 from app.trading.submit import Submission, submit
 from tests.emulator_process import EmulatorProcess, steps, write_candles
+from tests.leaks import scan_database
 from tests.postgres import PostgresForTests, connected
 
 SYMBOL = "BTC/USDT"
@@ -186,6 +187,7 @@ async def emptied_urls(shared_urls: DatabaseUrls) -> AsyncIterator[DatabaseUrls]
     """That database, emptied afterwards: a tenth of the time that a new one takes."""
     yield shared_urls
     async with connected(shared_urls.owner) as owner:
+        await scan_database(owner, "of the application's tests")
         await owner.execute("SET lock_timeout = '10s'")
         await owner.execute(_EMPTY)
 
