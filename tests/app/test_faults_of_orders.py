@@ -9,7 +9,7 @@ import pytest
 
 from app.domain.enums import Execution, Liquidity, OrderState, OrderType, Role, Side
 from app.domain.orders import Fill, Reported
-from app.domain.protection import ProtectionPlan
+from app.domain.protection import ProtectionPlan, dump_plan
 from app.errors import DenialReason, OrderDenied
 from app.trading.apply import record
 from app.trading.cancel import cancel
@@ -256,29 +256,20 @@ async def test_a_stop_whose_replacement_was_done_by_half_is_there_again_within_a
     await guard(moving.desk, protection["id"])
     (stop,) = await live_stops(moving)
     assert stop.execution is Execution.NATIVE
-    plan: dict[str, Any] = {
-        "stop_price": "59500",
-        "stop_limit_price": None,
-        "trailing_delta": None,
-        "targets": [],
-        "break_even_after": None,
-    }
+    plan = dump_plan(ProtectionPlan(stop_price=Decimal(59500)))
     await moving.rows("UPDATE protections SET plan = $2 WHERE id = $1", protection["id"], plan)
-    half = {
-        "code": -2021,
-        "msg": "Order cancel-replace partially failed.",
-        "data": {"cancelResult": "SUCCESS", "newOrderResult": "FAILURE"},
-    }
-    moving.fault("status_after", path="/api/v3/order/cancelReplace", status=409, body=half)
-    began = asyncio.get_running_loop().time()
-    again = None
-    while not [leg for leg in await live_stops(moving) if leg.trigger_price == Decimal(59500)]:
-        again = await guard(moving.desk, protection["id"])
-        await Reconciler(moving.desk, interval_s=60).once()
-        await asyncio.sleep(again or 0.05)
-        assert asyncio.get_running_loop().time() - began < 5
-    assert asyncio.get_running_loop().time() - began < 2, "seconds on a busy machine; without a stop for less than one"
-    assert len([order for order in moving.placed() if order["status"] == "NEW"]) == 1
+    moving.emulator.control("POST", "/_symbols", {"symbol": "BTCUSDT", "status": "CANCEL_ONLY"})
+    again_in_s = await guard(moving.desk, protection["id"])
+    assert await live_stops(moving) == [], "the old one is gone, and the new one was refused"
+    assert (await moving.order(stop.id)).state is OrderState.CANCELED
+    assert again_in_s is not None
+    assert again_in_s < 1, "without a stop for less than a second"
+    moving.emulator.control("POST", "/_symbols", {"symbol": "BTCUSDT", "status": "TRADING"})
+    await asyncio.sleep(again_in_s)
+    await guard(moving.desk, protection["id"])
+    (new,) = await live_stops(moving)
+    assert (new.execution, new.trigger_price) == (Execution.NATIVE, Decimal(59500))
+    assert [order["orderId"] for order in moving.placed() if order["status"] == "NEW"] == [int(new.venue_order_id or 0)]
 
 
 async def live_stops(pieces: Pieces) -> list[OrderRecord]:
