@@ -64,6 +64,11 @@ class PostgresForTests:
         self._urls = await self._server.start()
         self._admin_url = self._server.superuser_url
 
+    @property
+    def admin_url(self) -> str:
+        """The address as the superuser, for faults that nobody else may cause."""
+        return self._admin_url
+
     async def stop(self) -> None:
         """Stop our own server, or remove what was made on the given one."""
         if self._server is not None:

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from app.core import outage
 from app.core.middleware import SECURITY_HEADERS
 from app.errors import AppError, ExchangeRateLimited, NotAuthenticated
 
@@ -66,15 +67,8 @@ class Failure:
     headers: Mapping[str, str]
 
 
-#: What a database that went away raises: through SQLAlchemy, and through asyncpg on the hot paths.
-DATABASE_GONE: Final = (
-    DBAPIError,
-    OSError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)
+#: What a database that went away or is full raises: through SQLAlchemy, and through asyncpg on the hot paths.
+DATABASE_GONE: Final = (DBAPIError, *outage.DATABASE_GONE)
 
 PageRenderer = Callable[[Request, Failure], Awaitable[Response]]
 
@@ -149,7 +143,7 @@ def _from_database_error(request: Request, error: Exception) -> Failure | None:
 
 def _is_gone(error: Exception) -> bool:
     """Whether an error of the database is that it went away, rather than a statement of ours that is wrong."""
-    return not isinstance(error, DBAPIError) or error.connection_invalidated or isinstance(error.orig, OSError)
+    return outage.is_database_gone(error) or (isinstance(error, DBAPIError) and isinstance(error.orig, OSError))
 
 
 def _is_data_error(error: Exception) -> bool:

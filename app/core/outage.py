@@ -1,14 +1,16 @@
-"""Which errors mean that the database is away: nothing is wrong with the work, and it goes on when the database is back."""
+"""Which errors mean that the database is away or full: nothing is wrong with the work, and it goes on when the database can."""
 
 from typing import Final
 
 import asyncpg
 from sqlalchemy.exc import DBAPIError
 
-#: `OSError` is a refused or broken connection; the others are what asyncpg raises on one that has gone.
+#: `OSError` is a refused or broken connection; SQLSTATE class 53 says that the server has no room left, on its disk for one; the others are
+#: what asyncpg raises on a connection that has gone.
 DATABASE_GONE: Final[tuple[type[BaseException], ...]] = (
     asyncpg.PostgresConnectionError,
     asyncpg.exceptions.OperatorInterventionError,
+    asyncpg.exceptions.InsufficientResourcesError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     OSError,

@@ -118,9 +118,12 @@ async def store(
                 claimed = await claim_one(desk, connection, order_id)
                 stored = claimed if isinstance(claimed, OrderRecord) else stored
             reach("P0")
-    finally:
-        if stored is None or stored.state is OrderState.INTENT:
-            desk.in_flight.discard(order_id)
+    except BaseException:
+        # Also when the commit itself broke off: if it counted, nobody is sending this order, and reconcile must find it.
+        desk.in_flight.discard(order_id)
+        raise
+    if stored is None or stored.state is OrderState.INTENT:
+        desk.in_flight.discard(order_id)
     reach("P1")
     return stored
 
