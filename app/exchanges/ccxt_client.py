@@ -15,12 +15,12 @@ from app.domain.candles import Candle, Timeframe, from_milliseconds, to_millisec
 from app.domain.enums import Lane, OrderType
 from app.domain.instruments import Instrument
 from app.domain.orders import Fill, Reported
-from app.errors import AppError, ExchangeError, ExchangeUnavailable, NotSent, OutcomeUnknown, RetryableError, Unsupported
+from app.errors import AppError, DenialReason, ExchangeError, ExchangeUnavailable, NotSent, OutcomeUnknown, RetryableError, Unsupported
 from app.exchanges import binance_orders, reports
 from app.exchanges.capabilities import capabilities_of
 from app.exchanges.errors import Outcome, classify, codes_of, is_clock_error, is_unknown_order, read_error, scrub, write_error
 from app.exchanges.markets import MarketsSource
-from app.exchanges.order_params import RECV_WINDOW_MS, arguments_of
+from app.exchanges.order_params import arguments_of
 from app.exchanges.order_places import venue_orders
 from app.exchanges.port import (
     Balance,
@@ -34,16 +34,13 @@ from app.exchanges.port import (
     VenueTrade,
 )
 from app.exchanges.user_stream_access import UserStreamAccess
-from app.exchanges.venue_class import CURRENT_CALL, RunningCall
+from app.exchanges.venue_class import CURRENT_CALL, LONGEST_WAIT_S, WRITE_TIMEOUT_MS, RunningCall, order_call
 from app.exchanges.venue_orders import Found, OrderRef
 from app.exchanges.wire_check import MUST_CARRY, Carried
 
 log = structlog.get_logger(__name__)
 
-_WRITE_TIMEOUT_MS: Final = 5_000
 _READ_TIMEOUT_MS: Final = 10_000
-#: How long a claimed order may wait for its turn: a second before the venue would refuse it as too old.
-_LONGEST_WAIT_S: Final = RECV_WINDOW_MS / 1000 - 1
 #: The right of way of reads that are part of something more urgent.
 _READS_AS: ContextVar[Lane] = ContextVar("reads_as", default=Lane.RECONCILE)
 _MOST_CANDLES: Final = 1_000
@@ -93,7 +90,7 @@ class CcxtClient:
         await self._ready_to_send()
         arguments = arguments_of(self.exchange, request, clock_difference_ms=self._source.time_difference_ms)
         self._check_symbol_takes(request)
-        call = self._order_call(request, guard)
+        call = order_call(request, guard, now=self._clock.now())
         order = await self._write(self._ccxt.create_order, *arguments.positional, call=call, carried=arguments.carried)
         if classify(order, None, exchange=self.exchange, call=call) is not Outcome.ACKNOWLEDGED:
             raise write_error(None, exchange=self.exchange, call=call)
@@ -117,7 +114,7 @@ class CcxtClient:
             built_target=self._ccxt.create_order_request(*target.positional),
             built_stop=self._ccxt.create_order_request(*stop.positional),
         )
-        call = self._order_call(request.stop, guard)
+        call = order_call(request.stop, guard, now=self._clock.now())
         send = self._ccxt.private_post_orderlist_oco
         reply = await self._write(send, parameters, call=call, carried=(*target.carried, *stop.carried))
         try:
@@ -140,7 +137,7 @@ class CcxtClient:
             old_client_order_id=old_client_order_id,
             old_venue_order_id=old_venue_order_id,
         )
-        call = self._order_call(request, guard)
+        call = order_call(request, guard, now=self._clock.now())
         market, parse = self._ccxt.market(request.symbol), self._ccxt.parse_order
         try:
             reply = await self._write(self._ccxt.private_post_order_cancelreplace, parameters, call=call, carried=arguments.carried)
@@ -164,7 +161,7 @@ class CcxtClient:
         reading = _READS_AS.set(Lane.CANCEL)
         try:
             async for attempt in self._orders.cancel_calls(ref):
-                call = RunningCall(timeout_ms=_WRITE_TIMEOUT_MS, is_write=True, lane=Lane.CANCEL)
+                call = RunningCall(timeout_ms=WRITE_TIMEOUT_MS, is_write=True, lane=Lane.CANCEL)
                 order = await self._write(attempt.method, *attempt.arguments, call=call, none_if_unknown=True)
                 if order is not None:
                     return await self._canceled(ref, order, call)
@@ -299,6 +296,12 @@ class CcxtClient:
             self._ccxt.options["timeDifference"] = self._source.time_difference_ms
 
     async def _ready_to_send(self) -> None:
+        """What every order needs; an order whose symbols or clock took too long is too old to send.
+
+        Raises:
+            NotSent: the symbols cannot be read, or not in time, or the clock is in doubt.
+        """
+        begun = time.monotonic()
         try:
             await self._ready()
         except RetryableError as error:
@@ -306,12 +309,8 @@ class CcxtClient:
         if not self._source.gate.is_clock_sure:
             await self._source.gate.require_clock()
             await self._ready()
-
-    def _order_call(self, request: OrderRequest, guard: Guard) -> RunningCall:
-        waited_s = (self._clock.now() - request.sent_at).total_seconds()
-        left_s = min(max(_LONGEST_WAIT_S - waited_s, 0.0), _LONGEST_WAIT_S)
-        deadline = time.monotonic() + left_s
-        return RunningCall(timeout_ms=_WRITE_TIMEOUT_MS, guard=guard, is_write=True, lane=request.lane, deadline=deadline)
+        if time.monotonic() - begun > LONGEST_WAIT_S:
+            raise NotSent("the exchange's symbols took too long to read; the order was not sent", code=DenialReason.DEADLINE_PASSED.value)
 
     def _check_symbol_takes(self, request: OrderRequest, *, allowed_by: str | None = None) -> None:
         """Binance says by symbol which kinds of order it takes, and whether such a call (`allowed_by`) is one of them."""

@@ -58,7 +58,11 @@ class LimitGauge:
 
 
 class VenueGate:
-    """The gate of one venue address. `read_time` asks for the venue's clock in milliseconds, None where it has none."""
+    """The gate of one venue address.
+
+    `read_time` asks for the venue's clock in milliseconds, None where it has none. Orders go without it where `needs_clock` is False: at a
+    venue that was never tried, what ccxt makes of its clock is no reason to refuse them.
+    """
 
     def __init__(self, exchange: str, budgets: tuple[Budget, ...], *, clock: Clock, share: float = 1.0, is_loopback: bool = False) -> None:
         self.exchange = exchange
@@ -68,6 +72,7 @@ class VenueGate:
         self.circuit = Circuit(exchange, clock=clock)
         self.clock = ClockOffset(exchange, clock=clock)
         self.read_time: Callable[[], Awaitable[Any]] | None = None
+        self.needs_clock = True
         self.is_testnet = False
         self._is_loopback = is_loopback
         self._now = clock
@@ -134,8 +139,8 @@ class VenueGate:
 
     @property
     def is_clock_sure(self) -> bool:
-        """Whether orders can carry a right time; always so where the venue has no clock to compare with."""
-        return self.read_time is None or self.clock.is_sure
+        """Whether orders can carry a right time, or need none."""
+        return self.read_time is None or not self.needs_clock or self.clock.is_sure
 
     async def require_clock(self) -> None:
         """Read a clock in doubt.
@@ -149,7 +154,7 @@ class VenueGate:
 
     def check_clock(self) -> None:
         """As `require_clock`, with what is known now."""
-        if self.read_time is not None:
+        if not self.is_clock_sure:
             self.clock.require()
 
     async def tend(self, *, is_active: bool) -> None:

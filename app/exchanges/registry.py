@@ -155,13 +155,14 @@ class Registry:
         shared = self._shared_address(address)
         post = self._posts.get(shared)
         if post is None:
-            session = HostSession(tls)
+            session, venue = HostSession(tls), venue_of(address.exchange)
             reader = make_exchange(ccxt, shared, credentials=None, session=session, tls=tls)
             budgets = () if address.is_loopback else budgets_of(address.exchange, rate_limit_ms=float(reader.rateLimit))
             gate = VenueGate(
                 address.exchange, budgets, clock=self._clock, share=self._config.limiter_share, is_loopback=address.is_loopback
             )
             gate.is_testnet = shared.is_testnet
+            gate.needs_clock = venue is not None and venue.is_tested
             if reader.has.get("fetchTime") is True:
                 gate.read_time = reader.fetch_time
             post = self._posts[shared] = _Post(gate=gate, session=session, reader=reader)

@@ -4,9 +4,11 @@ ccxt itself is not imported here; the class is built over whichever exchange cla
 """
 
 import socket
+import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
@@ -16,7 +18,8 @@ from app.domain.enums import Lane
 from app.errors import ExchangeUnavailable
 from app.exchanges.budgets import Kind, order_count, weight_of
 from app.exchanges.errors import Call
-from app.exchanges.port import Guard
+from app.exchanges.order_params import RECV_WINDOW_MS
+from app.exchanges.port import Guard, OrderRequest
 from app.exchanges.venue_answers import is_alien, refusal_of
 from app.exchanges.wire_check import WireCheck
 
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
 
 _BINANCE_FAMILY: Final = frozenset({"binance", "binanceus"})
 _SAYS_WHEN: Final = frozenset({403, 418, 429, 503})
+WRITE_TIMEOUT_MS: Final = 5_000
+#: How long a claimed order may wait for its turn: a second before the venue would refuse it as too old.
+LONGEST_WAIT_S: Final = RECV_WINDOW_MS / 1000 - 1
 _WRITES: Final = frozenset({"POST", "PUT"})
 #: What a request that never got there, or that nobody answered, was raised from.
 _UNREACHED: Final = (aiohttp.ClientConnectorError, socket.gaierror, TimeoutError)
@@ -52,6 +58,13 @@ class RunningCall(Call):
 CURRENT_CALL: ContextVar[RunningCall | None] = ContextVar("exchange_call", default=None)
 #: The place in the limiter of the request this task is making.
 _CURRENT_SLOT: "ContextVar[Slot | None]" = ContextVar("exchange_slot", default=None)
+
+
+def order_call(request: OrderRequest, guard: Guard, *, now: datetime) -> RunningCall:
+    """Return the call that places `request`, which may wait for its turn until the venue would find it too old."""
+    left_s = min(max(LONGEST_WAIT_S - (now - request.sent_at).total_seconds(), 0.0), LONGEST_WAIT_S)
+    deadline = time.monotonic() + left_s
+    return RunningCall(timeout_ms=WRITE_TIMEOUT_MS, guard=guard, is_write=True, lane=request.lane, deadline=deadline)
 
 
 class VenueLayer:

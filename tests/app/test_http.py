@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from uuid import UUID
 
 import httpx
@@ -11,9 +12,11 @@ from structlog.testing import capture_logs
 
 from app.core.ids import new_id
 from app.core.middleware import CONTENT_SECURITY_POLICY
+from app.exchanges.circuit import Reason
 from tests.app.conftest import API_SECRET, PASSWORD
 from tests.app.whole_site import HOST, Filled, Site, log_in, routes, running_site
 from tests.emulator_process import EmulatorProcess
+from tests.fault_matrix import row
 from tests.postgres import PostgresForTests
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -225,3 +228,19 @@ async def test_cookie_is_kept_from_scripts_and_other_sites(site: Site) -> None:
     assert "httponly" in cookie
     assert "samesite=lax" in cookie
     assert "path=/" in cookie
+
+
+@row(9)
+async def test_readiness_says_which_exchange_is_closed_to_us_and_how_late_the_loop_was(site: Site) -> None:
+    registry = site.app.state.registry
+    await registry.public("binance")
+    (post,) = registry._posts.values()
+    post.gate.circuit.trip(Reason.UNREACHABLE, 60)
+    answer = (await site.http.get("/readyz")).json()
+    post.gate.circuit.close()
+
+    (exchange,) = answer["exchanges"]
+    assert (exchange["exchange"], exchange["circuit"]) == ("binance", "open")
+    assert datetime.fromisoformat(exchange["until"]) > datetime.now(UTC)  # noqa: TID251  # as the server's clock tells
+    assert answer["loop_lag_ms"].keys() == {"last", "max"}
+    assert answer["loops"].keys() >= {"exchanges", "loop_lag"}

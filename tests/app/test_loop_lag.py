@@ -5,6 +5,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.core.loop_lag import LoopLag
+from tests.fault_matrix import row
 
 
 class _Enough(Exception):
@@ -15,6 +16,7 @@ def _stop() -> None:
     raise _Enough
 
 
+@row(24)
 @pytest.mark.asyncio
 async def test_work_that_blocks_the_event_loop_is_measured_and_warned_of() -> None:
     lag = LoopLag()

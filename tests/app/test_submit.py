@@ -9,7 +9,7 @@ import pytest
 from app.core.leases import LeaseHolder
 from app.domain.enums import OrderState, OrderType, Side, TimeInForce
 from app.errors import BrokerNotFound, DenialReason, OrderDenied, OrderNotCancellable, OrderNotFound
-from app.exchanges import ccxt_client
+from app.exchanges import venue_class
 from app.trading.cancel import cancel
 from app.trading.events import FillRecorded, OrderChanged
 from app.trading.reconcile import Reconciler
@@ -69,7 +69,7 @@ async def test_lost_reply_leaves_the_order_unknown_until_reconcile_finds_it_fill
 
 
 async def test_reply_slower_than_our_patience_is_a_doubt_not_a_failure(pieces: Pieces, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ccxt_client, "_WRITE_TIMEOUT_MS", 300)
+    monkeypatch.setattr(venue_class, "WRITE_TIMEOUT_MS", 300)
     await pieces.connections.client(pieces.broker_id)
     pieces.fault("delay", delay_ms=900)
     order = (await pieces.submit()).order

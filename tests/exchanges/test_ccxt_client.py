@@ -17,7 +17,7 @@ from app.errors import (
     OutcomeUnknown,
     SymbolNotFound,
 )
-from app.exchanges import ccxt_client
+from app.exchanges import venue_class
 from app.exchanges.ccxt_client import CcxtClient
 from app.exchanges.port import Credentials, OrderRequest
 from app.exchanges.registry import Registry, RegistryConfig
@@ -181,7 +181,7 @@ async def test_faults_on_the_wire_of_an_order(venue: ScriptedVenue, client: Ccxt
 
 @pytest.mark.asyncio
 async def test_an_answer_that_takes_too_long_is_in_doubt(venue: ScriptedVenue, client: CcxtClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ccxt_client, "_WRITE_TIMEOUT_MS", 150)
+    monkeypatch.setattr(venue_class, "WRITE_TIMEOUT_MS", 150)
     released = asyncio.Event()
     venue.answers["POST /order"] = waits(released)
 

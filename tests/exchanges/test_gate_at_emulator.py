@@ -21,6 +21,7 @@ from app.exchanges.registry import Registry, RegistryConfig
 from tests.emulator_process import EmulatorProcess
 from tests.exchanges.gated import gate_of
 from tests.exchanges.test_ccxt_client import go, request
+from tests.fault_matrix import row
 
 
 @pytest.fixture(scope="module")
@@ -61,16 +62,19 @@ async def read(client: CcxtClient) -> None:
     assert await client.fetch_order("BTC/USDT", client_order_id="q1", venue_order_id=None) is None
 
 
-async def place(client: CcxtClient, number: int, *, lane: Lane = Lane.ENTRY, kind: OrderType = OrderType.MARKET) -> None:
+async def place(
+    client: CcxtClient, number: int, *, lane: Lane = Lane.ENTRY, kind: OrderType = OrderType.MARKET, claimed_ago_s: float = 3.9
+) -> None:
     """Place an order that may hardly wait any more."""
     price = Decimal(50000) if kind is OrderType.LIMIT else None
-    sent_at = client._clock.now() - timedelta(seconds=3.9)
+    sent_at = client._clock.now() - timedelta(seconds=claimed_ago_s)
     order = request(
         client_order_id=f"q{number:017d}", side=Side.BUY, type=kind, price=price, quantity=Decimal("0.001"), lane=lane, sent_at=sent_at
     )
     await client.place_order(order, guard=go)
 
 
+@row(6)
 @pytest.mark.asyncio
 async def test_a_hundred_accounts_never_use_more_than_the_exchange_allows_their_address(
     emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
@@ -114,6 +118,7 @@ async def test_without_a_limit_an_emulator_is_as_quick_as_it_is(emulator: Emulat
         await asyncio.gather(*(place(client, 300 + number, kind=OrderType.LIMIT) for number in range(150)))
 
 
+@row(6)
 @pytest.mark.asyncio
 async def test_a_ban_is_kept_to_until_it_ends(emulator: EmulatorProcess) -> None:
     async with accounts(emulator, 2) as (client, other):
@@ -131,3 +136,38 @@ async def test_a_ban_is_kept_to_until_it_ends(emulator: EmulatorProcess) -> None
 
     assert len(emulator.log("GET")) + len(emulator.log("POST")) == before
     assert (gauge.circuit, gauge.reason) == (CircuitState.OPEN, Reason.BANNED)
+
+
+@row(24)
+@pytest.mark.asyncio
+async def test_after_a_standstill_the_old_order_is_refused_and_the_next_one_goes(emulator: EmulatorProcess) -> None:
+    async with accounts(emulator, 1) as (client,):
+        await read(client)
+        with pytest.raises(NotSent, match="too old"):
+            await place(client, 500, claimed_ago_s=10)
+        await place(client, 501)
+
+    ours = [order["clientOrderId"] for order in emulator.orders()]
+    assert f"q{500:017d}" not in ours
+    assert f"q{501:017d}" in ours
+
+
+@row(37)
+@pytest.mark.asyncio
+@pytest.mark.parametrize("skew_ms", [7_000, -7_200_000])
+async def test_an_exchange_whose_clock_moved_is_asked_for_it_again_and_nothing_is_sent_twice(
+    emulator: EmulatorProcess, skew_ms: int
+) -> None:
+    number = 600 + abs(skew_ms)
+    async with accounts(emulator, 1) as (client,):
+        await read(client)
+        gate_of(client).clock._tried_at = 0.0
+        emulator.fault("clock_skew", clock_skew_ms=skew_ms)
+        with pytest.raises(NotSent, match="clock"):
+            await place(client, number)
+        await place(client, number + 1)
+        gauge = gate_of(client).gauge()
+
+    ours = [order["clientOrderId"] for order in emulator.orders()]
+    assert (ours.count(f"q{number:017d}"), ours.count(f"q{number + 1:017d}")) == (0, 1)
+    assert gauge.clock_offset_ms == pytest.approx(-skew_ms, abs=500)

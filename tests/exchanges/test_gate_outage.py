@@ -11,13 +11,14 @@ import pytest
 from app.core.clock import SystemClock
 from app.domain.enums import Lane
 from app.errors import ExchangeUnavailable, NotSent, OutcomeUnknown
-from app.exchanges import ccxt_client
+from app.exchanges import venue_class
 from app.exchanges.ccxt_client import CcxtClient
 from app.exchanges.circuit import CircuitState, Reason
 from app.exchanges.port import Credentials
 from app.exchanges.registry import Registry, RegistryConfig
 from tests.exchanges.gated import gate_of, place
 from tests.exchanges.scripted_venue import ScriptedVenue, waits
+from tests.fault_matrix import row
 
 
 class _Enough(Exception):
@@ -45,6 +46,7 @@ def free_port() -> int:
         return port
 
 
+@row(9)
 @pytest.mark.asyncio
 @pytest.mark.parametrize("failure", ["refused", "no such name"])
 async def test_a_venue_that_cannot_be_reached_is_not_stormed(failure: str, attempts: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,6 +80,7 @@ async def test_a_venue_that_cannot_be_reached_is_not_stormed(failure: str, attem
     assert gauge.open_since is not None
 
 
+@row(9)
 @pytest.mark.asyncio
 async def test_while_a_venue_is_away_a_stop_is_still_tried_and_an_entry_is_not(
     venue: ScriptedVenue, client: CcxtClient, attempts: list[float]
@@ -95,11 +98,12 @@ async def test_while_a_venue_is_away_a_stop_is_still_tried_and_an_entry_is_not(
     assert attempts
 
 
+@row(10)
 @pytest.mark.asyncio
 async def test_a_connection_that_went_silent_is_given_up_and_after_some_the_venue_counts_as_away(
     venue: ScriptedVenue, client: CcxtClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ccxt_client, "_WRITE_TIMEOUT_MS", 50)
+    monkeypatch.setattr(venue_class, "WRITE_TIMEOUT_MS", 50)
     released = asyncio.Event()
     venue.answers["POST /order"] = waits(released)
 

@@ -15,6 +15,7 @@ from app.exchanges.registry import Registry, RegistryConfig
 from tests.exchanges.gated import place, read
 from tests.exchanges.scripted_venue import FILLED_ORDER, ScriptedVenue
 from tests.exchanges.test_ccxt_client import KEYS
+from tests.fault_matrix import row
 
 
 @pytest.mark.asyncio
@@ -55,6 +56,7 @@ async def test_no_cookie_of_one_account_reaches_the_venue_with_another(
     assert cookies == [None, None, None]
 
 
+@row(9)
 @pytest.mark.asyncio
 async def test_a_proxy_in_the_environment_is_not_used(venue: ScriptedVenue, client: CcxtClient, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
@@ -68,6 +70,7 @@ async def test_a_proxy_in_the_environment_is_not_used(venue: ScriptedVenue, clie
     assert venue.count("POST /order") == 1
 
 
+@row(9)
 @pytest.mark.asyncio
 async def test_a_venue_that_speaks_no_tls_never_got_the_order(venue: ScriptedVenue, client: CcxtClient) -> None:
     client._ccxt.urls["api"]["private"] = venue.url.replace("http://", "https://") + "/api/v3"
@@ -76,6 +79,7 @@ async def test_a_venue_that_speaks_no_tls_never_got_the_order(venue: ScriptedVen
         await place(client)
 
 
+@row(10)
 @pytest.mark.asyncio
 async def test_a_host_that_takes_no_connection_is_given_up_sooner_than_one_that_does_not_answer(
     client: CcxtClient, monkeypatch: pytest.MonkeyPatch

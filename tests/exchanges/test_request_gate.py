@@ -25,6 +25,7 @@ from app.exchanges.registry import Registry
 from tests.exchanges.gated import UNKNOWN_ORDER, gate_of, place, read
 from tests.exchanges.scripted_venue import FILLED_ORDER, ScriptedVenue, says, says_text
 from tests.exchanges.test_ccxt_client import go, request
+from tests.fault_matrix import row
 
 
 def refuses(status: int, retry_after: str | None, *, times: int = 1) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -71,6 +72,7 @@ async def test_a_hundred_accounts_stay_under_the_limit_of_their_one_address(venu
     assert len({id(gate_of(client)) for client in clients}) == 1
 
 
+@row(6)
 @pytest.mark.asyncio
 async def test_an_order_passes_the_reads_that_wait(venue: ScriptedVenue, client: CcxtClient) -> None:
     gate_of(client).limiter.allow([Budget(unit=Unit.REQUESTS, limit=10, window_s=0.1)])
@@ -125,6 +127,7 @@ async def test_an_order_that_gets_no_place_in_its_window_is_not_sent(venue: Scri
     assert venue.count("POST /order") == 0
 
 
+@row(6)
 @pytest.mark.asyncio
 async def test_a_429_stops_everything_for_as_long_as_the_venue_says(venue: ScriptedVenue, client: CcxtClient) -> None:
     venue.answers["GET /order"] = refuses(429, "1")
@@ -149,6 +152,7 @@ async def test_a_429_stops_everything_for_as_long_as_the_venue_says(venue: Scrip
     assert gate_of(client).gauge().circuit is CircuitState.CLOSED
 
 
+@row(6)
 @pytest.mark.asyncio
 async def test_an_order_that_would_be_too_late_is_refused_at_once(venue: ScriptedVenue, client: CcxtClient) -> None:
     venue.answers["GET /order"] = refuses(429, "30")
@@ -168,6 +172,7 @@ async def test_an_order_that_would_be_too_late_is_refused_at_once(venue: Scripte
     assert venue.requests == []
 
 
+@row(6)
 @pytest.mark.asyncio
 @pytest.mark.parametrize("in_words", [False, True])
 async def test_a_ban_says_until_when_and_nothing_is_sent_meanwhile(venue: ScriptedVenue, client: CcxtClient, *, in_words: bool) -> None:
