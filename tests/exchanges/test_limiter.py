@@ -72,7 +72,7 @@ async def test_a_window_is_free_again_a_window_after_the_answer_and_not_before()
 
 @pytest.mark.asyncio
 async def test_an_order_of_the_protective_lane_passes_fifty_reads_that_wait() -> None:
-    limiter = Limiter("Binance", [weight_budget(20, 0.1)])
+    limiter = Limiter("Binance", [weight_budget(60, 0.3)])
     order: list[str] = []
 
     async def one(name: str, lane: Lane, kind: Kind) -> None:
@@ -80,15 +80,15 @@ async def test_an_order_of_the_protective_lane_passes_fifty_reads_that_wait() ->
             order.append(name)
 
     async with asyncio.TaskGroup() as group:
-        for index in range(62):
+        for index in range(86):
             group.create_task(one(f"read {index}", Lane.RECONCILE, Kind.READ))
         await asyncio.sleep(0)
-        assert len(order) == 12  # 60 % of 20
+        assert len(order) == 36  # 60 % of 60
         group.create_task(one("stop", Lane.PROTECTIVE, Kind.PLACE))
         await asyncio.sleep(0)
         assert order[-1] == "stop"
 
-    assert [name for name in order if name != "stop"] == [f"read {index}" for index in range(62)]
+    assert [name for name in order if name != "stop"] == [f"read {index}" for index in range(86)]
 
 
 @pytest.mark.asyncio
@@ -142,7 +142,7 @@ async def test_no_order_waits_for_ever() -> None:
                 pytest.fail("there was no room")
 
     assert caught.value.code == "RATE_LIMIT"
-    assert 0.05 <= time.monotonic() - started < 1
+    assert 0.05 <= time.monotonic() - started < 5
     assert limiter.waiting() == {}
     assert limiter.used == 1
 
