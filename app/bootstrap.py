@@ -39,11 +39,13 @@ from app.marketdata.heartbeat import Heartbeat, HeartbeatConfig
 from app.marketdata.instruments import InstrumentBook
 from app.marketdata.quotes import Quotes
 from app.trading.desk import ENGINE_ROLE, Desk
+from app.trading.gates import close_all
 from app.trading.guardian import Guardian
 from app.trading.kill_loop import KillLoop
+from app.trading.outbox import Outbox
 from app.trading.portfolio import PortfolioLoop, count_open_orders
 from app.trading.prices import FeedPrices
-from app.trading.reconcile import Reconciler
+from app.trading.reconcile import Pace, Reconciler
 from app.trading.start_over import start_over
 from app.trading.trips import TripWatch
 from app.trading.user_stream import UserStreams
@@ -215,10 +217,17 @@ async def _start_loops(app: FastAPI, ground: Ground, supervisor: Supervisor) -> 
     supervisor.start("exchanges", state.registry.run, limit_s=60)
     supervisor.start("connections", state.connections.run, limit_s=60)
     if "engine" in settings.roles:
+        desk.lease.on_taken = partial(close_all, desk)
         await desk.lease.renew()
         supervisor.start("engine.lease", desk.lease.run)
         supervisor.start("webhooks.inbox", state.inbox.run)
-        supervisor.start("reconcile", Reconciler(desk, interval_s=settings.reconcile_interval_s).run, limit_s=60)
+        pace = Pace(
+            interval_s=settings.reconcile_interval_s,
+            full_interval_s=settings.reconcile_full_interval_s,
+            settle_s=settings.reconcile_settle_s,
+        )
+        supervisor.start("reconcile", Reconciler(desk, pace=pace).run, limit_s=60)
+        supervisor.start("outbox", Outbox(desk).run, limit_s=60)
         supervisor.start("guardian", Guardian(desk).run, limit_s=60)
         supervisor.start("triggers", TriggerWatch(desk).run, limit_s=60)
         supervisor.start("userstream", UserStreams(desk).run, limit_s=60)

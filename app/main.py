@@ -23,6 +23,7 @@ from app.core.middleware import BodyLimit, NoTrailingSlash, OriginGuard, Request
 from app.errors import ConfigError
 from app.marketdata.router import router as marketdata_router
 from app.trading.kill_router import router as kill_router
+from app.trading.oversight_router import router as oversight_router
 from app.trading.protection_router import router as protection_router
 from app.trading.risk_router import router as risk_router
 from app.trading.router import router as trading_router
@@ -159,7 +160,16 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
     app.state.settings = chosen
     app.state.stopping = asyncio.Event()
     app.include_router(door)  # first: routes are tried in order, and alerts are in a hurry
-    for router in (accounts_router, brokers_router, trading_router, protection_router, risk_router, kill_router, webhooks_router):
+    for router in (
+        accounts_router,
+        brokers_router,
+        oversight_router,
+        trading_router,
+        protection_router,
+        risk_router,
+        kill_router,
+        webhooks_router,
+    ):
         app.include_router(router, dependencies=[_BEARER])
     app.include_router(marketdata_router, dependencies=[_BEARER, Depends(current_user)])
     app.include_router(health)

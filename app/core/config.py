@@ -66,6 +66,8 @@ class Settings(BaseSettings):
     limiter_share: float = Field(1.0, gt=0, le=1)
     webhook_repeat_window_s: int = Field(30, ge=0)
     reconcile_interval_s: float = Field(5.0, gt=0)
+    reconcile_full_interval_s: float = Field(900.0, gt=0)
+    reconcile_settle_s: float = Field(10.0, ge=0)
     equity_interval_s: float = Field(60.0, gt=0)
     roles: Annotated[tuple[str, ...], NoDecode] = ("web", "heartbeat", "engine")
     log_level: str = "INFO"

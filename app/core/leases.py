@@ -7,6 +7,7 @@ import asyncio
 import os
 import secrets
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,6 +54,8 @@ class LeaseHolder:
         self._epoch: int | None = None
         self._good_until = 0.0
         self._changed = asyncio.Event()
+        #: Done each time the role becomes ours, before anything here may act under it.
+        self.on_taken: Callable[[], Awaitable[None]] | None = None
 
     @property
     def epoch(self) -> int:
@@ -92,6 +95,9 @@ class LeaseHolder:
                 epoch = await self._inherit(connection)
         if epoch != self._epoch:
             log.info("lease_changed", role=self.role, epoch=epoch, held=epoch is not None)
+            self._epoch = None
+            if epoch is not None and self.on_taken is not None:
+                await self.on_taken()
         self._epoch = epoch
         if epoch is not None:
             # Counted from before the question, so that a slow answer never makes us believe longer than the database does.

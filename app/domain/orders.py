@@ -54,14 +54,22 @@ TRANSITIONS: Final[dict[tuple[OrderState, OrderState], str]] = {
     (S.REJECTED, S.FILLED): "the venue shows an order it had refused",
     (S.REJECTED, S.CANCELED): "the venue shows an order it had refused",
     (S.REJECTED, S.EXPIRED): "the venue shows an order it had refused",
+    **{
+        (before, after): "the venue shows an order whose claim was lost here: the database was brought back from an earlier moment"
+        for before in (S.INTENT, S.DENIED)
+        for after in (S.OPEN, S.PARTIAL, S.FILLED, S.CANCELED, S.EXPIRED, S.REJECTED)
+    },
 }
 
 #: Nothing more can happen to the remaining quantity, except that LOST may come back.
 TERMINAL: Final = frozenset({S.FILLED, S.CANCELED, S.EXPIRED, S.REJECTED, S.DENIED, S.LOST})
 #: Money may be at the venue: these orders are what reconcile asks about.
 UNSETTLED: Final = frozenset({S.SUBMITTING, S.UNKNOWN, S.OPEN, S.PARTIAL})
+#: By our books the venue does not have the order. When it shows it after all, the venue is right.
+NOT_AT_VENUE: Final = frozenset({S.INTENT, S.DENIED, S.LOST, S.REJECTED})
 _FINISHED_AT_VENUE: Final = frozenset({S.FILLED, S.CANCELED, S.EXPIRED})
-_SHOWN: Final = _FINISHED_AT_VENUE | {S.OPEN, S.PARTIAL}
+#: The venue has the order, or had it.
+SHOWN: Final = _FINISHED_AT_VENUE | {S.OPEN, S.PARTIAL}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +173,7 @@ def apply(order: OrderStatus, event: OrderEvent) -> OrderStatus:
             return _step(order, S.DENIED, code=event.code, detail=event.detail)
         case Rejected():
             # The refusal of a request says nothing of an order that the venue has shown.
-            is_known = order.state is S.REJECTED or order.state in _SHOWN
+            is_known = order.state is S.REJECTED or order.state in SHOWN
             return order if is_known else _step(order, S.REJECTED, code=event.code, detail=event.detail)
         case InDoubt():
             return order if order.state is not S.SUBMITTING else _step(order, S.UNKNOWN, detail=event.detail)
@@ -177,8 +185,6 @@ def apply(order: OrderStatus, event: OrderEvent) -> OrderStatus:
 
 
 def _merge(order: OrderStatus, report: Reported) -> OrderStatus:
-    if order.state in (S.INTENT, S.DENIED):
-        raise InvalidTransition(f"the venue reports an order that was never sent (state {order.state}, report {report.state})")
     # A report with less filled is older than what we know, except that it may still bring the venue's id.
     newer = report.filled_quantity >= order.filled_quantity
     filled = max(order.filled_quantity, report.filled_quantity)

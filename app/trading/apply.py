@@ -6,7 +6,7 @@ Rows are locked in a fixed order, order before position.
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from decimal import ROUND_HALF_UP, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_HALF_UP, Context, Decimal
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,23 +16,28 @@ import structlog
 from app.core.crash_points import reach
 from app.core.ids import new_id
 from app.core.leases import HOLD
-from app.domain.enums import OrderState
-from app.domain.orders import Fill, OrderEvent, OrderStatus, Reported, apply
+from app.domain.enums import OrderState, Side
+from app.domain.instruments import plain
+from app.domain.orders import NOT_AT_VENUE, SHOWN, TERMINAL, Fill, OrderEvent, OrderStatus, Reported, apply
 from app.domain.positions import Position
 from app.errors import Conflict, Fenced, OrderNotFound
 from app.trading.desk import Desk
 from app.trading.events import FillRecorded, announce
+from app.trading.outbox import NoticeKind, put
 from app.trading.protections import open_protection
 from app.trading.records import OrderRecord
 
 log = structlog.get_logger(__name__)
 
-#: The kind of event of a lost order that the venue shows after all.
-APPEARED_LATE: Final = "AppearedLate"
+#: The kind of event of an order that the venue shows though by our books it does not have it.
+RESURRECTED: Final = "Resurrected"
 FIRST_LOOK_AFTER_LOSS: Final = timedelta(minutes=1)
+#: A report without news is written down no more often than that.
+STAMP_EVERY: Final = timedelta(seconds=60)
 #: What the database keeps of a number: a mean that goes on for ever must not look new each time it is reported.
 _KEPT: Final = Decimal("1e-18")
 _ROUNDING: Final = Context(prec=60, rounding=ROUND_HALF_UP)
+_UP: Final = Context(prec=60, rounding=ROUND_CEILING)
 _VENUE_ID_INDEX: Final = "uq_orders_broker_id_venue_order_id"
 _LOCK_ORDER: Final = f"""
 WITH held AS ({HOLD.format(role="$2", owner="$3", epoch="$4")})
@@ -52,11 +57,15 @@ WITH changed AS (
   UPDATE orders SET state = $2, filled_quantity = $3, fills_quantity = fills_quantity + $4, average_price = $5, venue_order_id = $6,
          code = $7, detail = $8, epoch = $9, updated_at = $10, acknowledged_at = coalesce(acknowledged_at, $11),
          reconciled_at = coalesce($11, reconciled_at), is_working = $15, is_overfilled = $16,
-         reserved = CASE WHEN $2 IN ('filled', 'canceled', 'expired', 'rejected', 'denied', 'lost') THEN 0 ELSE reserved END,
+         reserved = CASE WHEN $2 IN ('filled', 'canceled', 'expired', 'rejected', 'denied', 'lost') THEN 0 ELSE coalesce($17, reserved) END,
          next_check_at = CASE WHEN $2 = 'lost' THEN coalesce(next_check_at, $14) END
    WHERE id = $1 RETURNING *),
-noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state, detail) SELECT id, user_id, $10, $12, state, $13 FROM changed)
+noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state, detail, epoch)
+          SELECT id, user_id, $10, $12, state, $13, $9 FROM changed)
 SELECT * FROM changed
+"""
+_STAMP: Final = """
+UPDATE orders SET reconciled_at = $2 WHERE id = ANY($1) AND (reconciled_at IS NULL OR reconciled_at < $2::timestamptz - $3::interval)
 """
 _OPEN_POSITION: Final = """
 INSERT INTO positions (id, user_id, broker_id, bot_id, symbol, base, quote, source, status, opened_at, updated_at)
@@ -96,8 +105,8 @@ async def record(desk: Desk, order_id: UUID, event: OrderEvent, *, only_from: Or
         raise Conflict("the exchange gave this order an id that another order of the account has; what it says was not applied") from error
     if after is not before:
         reach("P5")
-        if before.state is OrderState.LOST:
-            log.warning("order_appeared_late", order_id=str(order_id), state=after.state.value)
+        if before.state in NOT_AT_VENUE and isinstance(event, Reported):
+            log.warning("order_resurrected", order_id=str(order_id), was=before.state.value, state=after.state.value)
         _publish(desk, after, fresh)
     return after
 
@@ -118,6 +127,8 @@ async def _write(
             status = await _with_counted(connection, order_id, status)
         status = replace(status, average_price=_as_kept(status.average_price))
         if status == before.status and not fresh:
+            if isinstance(event, Reported):
+                await connection.execute(_STAMP, [order_id], now, STAMP_EVERY)
             return before, before, ()
         if fresh:
             await _fold(desk, connection, before, fresh, now)
@@ -136,14 +147,54 @@ async def _write(
                 desk.lease.epoch,
                 now,
                 acknowledged,
-                APPEARED_LATE if before.state is OrderState.LOST else type(event).__name__,
+                _kind(before, event),
                 _told(event, fresh),
                 now + FIRST_LOOK_AFTER_LOSS,
                 status.is_working,
                 status.is_overfilled,
+                _reserved_again(before, status),
             )
         )
+        await _notify(connection, before, after, now)
     return before, after, fresh
+
+
+def _kind(before: OrderRecord, event: OrderEvent) -> str:
+    return RESURRECTED if before.state in NOT_AT_VENUE and isinstance(event, Reported) else type(event).__name__
+
+
+def _reserved_again(before: OrderRecord, status: OrderStatus) -> Decimal | None:
+    """What an order that is back at the venue may still take: its reservation had been let go."""
+    if before.state not in NOT_AT_VENUE or status.state in TERMINAL:
+        return None
+    left = max(status.quantity - status.filled_quantity, Decimal(0))
+    if before.side is Side.SELL:
+        return left
+    if before.notional is not None:
+        return before.notional
+    price = before.price or before.trigger_price
+    return None if price is None else _UP.multiply(left, price)
+
+
+async def _notify(connection: Any, before: OrderRecord, after: OrderRecord, now: datetime) -> None:
+    """Tell the trader what no trader may miss, committed with the change itself."""
+    if after.is_overfilled and not before.is_overfilled:
+        kind, text = NoticeKind.ORDER_OVERFILLED, f"The exchange filled more of {after.symbol} than was ordered: {plain(after.quantity)}."
+    elif after.state is OrderState.LOST:
+        kind, text = NoticeKind.ORDER_LOST, f"Checked until {now:%H:%M:%S} UTC: the order for {after.symbol} never arrived. No money moved."
+    elif before.state in NOT_AT_VENUE and after.state in SHOWN:
+        what = "part of your position" if after.filled_quantity else "open there"
+        kind, text = NoticeKind.ORDER_RESURRECTED, f"The order for {after.symbol} has appeared late at the exchange and is now {what}."
+    else:
+        return
+    await put(connection, kind, text, user_id=after.user_id, broker_id=after.broker_id, at=now, order_id=str(after.id))
+
+
+async def stamp(desk: Desk, order_ids: Sequence[UUID]) -> None:
+    """Write down that the venue was asked about these orders and had nothing new to say, unless that was written a moment ago."""
+    if order_ids:
+        async with desk.database.connection() as connection:
+            await connection.execute(_STAMP, list(order_ids), desk.clock.now(), STAMP_EVERY)
 
 
 async def _lock(desk: Desk, connection: Any, order_id: UUID) -> OrderRecord:

@@ -24,7 +24,7 @@ class Border:
         try:
             yield
         except Exception as error:  # an exchange's odd answer can break anything, and must break nobody else's work
-            if _concerns_all(error):
+            if concerns_all(error):
                 raise
             self._tell(what, subject, error, shown)
         else:
@@ -47,7 +47,8 @@ class Border:
             log.error(what, code=name, reason=reason, exc_info=error, **shown)
 
 
-def _concerns_all(error: BaseException) -> bool:
+def concerns_all(error: BaseException) -> bool:
+    """Whether an error is about this whole process: the role has moved, or the database is away."""
     if isinstance(error, BaseExceptionGroup):
-        return any(_concerns_all(part) for part in error.exceptions)
+        return any(concerns_all(part) for part in error.exceptions)
     return isinstance(error, Fenced) or is_database_gone(error)

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import structlog
 
-from app.domain.enums import Execution, OrderState, Role
+from app.domain.enums import OrderState, Role
 from app.domain.orders import TERMINAL, Denied
 from app.errors import ExchangeError, Fenced, OrderNotCancellable, OrderNotFound, OutcomeUnknown
 from app.exchanges.port import ExchangeClient
@@ -111,7 +111,7 @@ async def cancel_at_venue(desk: Desk, order: OrderRecord, client: ExchangeClient
         Fenced: the engine role has moved; the new owner finds what became of it.
     """
     client = client or await desk.connections.client(order.broker_id)
-    kind = order.type if order.execution is Execution.NATIVE else order.type.once_triggered
+    kind = order.venue_type
     try:
         report = await client.cancel_order(
             order.symbol, client_order_id=order.client_order_id, venue_order_id=order.venue_order_id, type=kind

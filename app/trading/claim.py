@@ -23,7 +23,7 @@ claimed AS (
      AND orders.cancel_requested_at IS NULL AND (orders.execution = 'native' OR orders.triggered_at IS NOT NULL)
      AND EXISTS (SELECT 1 FROM brokers WHERE id = orders.broker_id AND is_active AND paused_reason IS NULL)
      AND NOT EXISTS (SELECT 1 FROM restraint) RETURNING orders.*),
-noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state) SELECT id, user_id, $5, 'Claimed', state FROM claimed)
+noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state, epoch) SELECT id, user_id, $5, 'Claimed', state, $4 FROM claimed)
 SELECT claimed.*, restraint.state AS restraint, restraint.reason FROM (SELECT 1) AS one
   LEFT JOIN claimed ON true LEFT JOIN restraint ON true
 """  # noqa: S608  # constants

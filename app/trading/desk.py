@@ -70,6 +70,8 @@ class Desk:
     readings: BalanceReadings = field(default_factory=BalanceReadings)
     #: Orders this process is sending right now; reconcile leaves them alone.
     in_flight: set[UUID] = field(default_factory=set)
+    #: Accounts that are being compared with their venue for the first time since this process took the role.
+    awaited: set[UUID] = field(default_factory=set)
     #: Set when an order is in doubt, so that reconcile asks at once instead of at its next round.
     doubt: asyncio.Event = field(default_factory=asyncio.Event)
     #: One lock for each protection, so that no two looks at it act at once.

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.models import Base, Identified, Owned, one_of
 from app.domain.enums import Execution, Liquidity, OrderState, OrderType, Role, Side, Source, TimeInForce
+from app.trading import account_tables as account_tables  # so that whoever loads this package's tables has those too
 from app.trading import risk_tables as risk_tables  # so that whoever loads this package's tables has those too
 
 #: A supervised order waits here, unsent, until its trigger is reached.
@@ -125,6 +126,8 @@ class OrderEventRow(Owned, Base):
     kind: Mapped[str]
     state: Mapped[str]
     detail: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'::jsonb"))
+    #: Under which epoch of the engine role it was written; empty for what needs none, such as a wish to cancel.
+    epoch: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class FillRow(Owned, Base):

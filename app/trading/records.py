@@ -59,6 +59,7 @@ class OrderRecord:
     sent_at: datetime | None
     acknowledged_at: datetime | None
     cancel_requested_at: datetime | None
+    reconciled_at: datetime | None
     created_at: datetime
     updated_at: datetime
 
@@ -81,6 +82,11 @@ class OrderRecord:
     def is_held(self) -> bool:
         """Whether it waits here for its trigger: it must not be sent yet."""
         return self.state is OrderState.INTENT and self.execution is Execution.SUPERVISED and self.triggered_at is None
+
+    @property
+    def venue_type(self) -> OrderType:
+        """What the venue has of it: of a supervised order only what it became once its trigger was reached here."""
+        return self.type if self.execution is Execution.NATIVE else self.type.once_triggered
 
     @property
     def leaves_quantity(self) -> Decimal:
@@ -110,7 +116,7 @@ class OrderRecord:
             client_order_id=self.client_order_id,
             symbol=self.symbol,
             side=self.side,
-            type=self.type if is_native else self.type.once_triggered,
+            type=self.venue_type,
             quantity=self.quantity,
             notional=self.notional,
             price=self.price,

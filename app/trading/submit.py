@@ -22,6 +22,7 @@ from app.trading.account import Account, check_account, find_account
 from app.trading.balances import fetch, store_balances, with_fresh_balance
 from app.trading.desk import Desk
 from app.trading.events import announce
+from app.trading.gates import wait_while_compared
 from app.trading.place import Market, existing, store
 from app.trading.records import OrderRecord
 from app.trading.send import send, send_claimed
@@ -65,6 +66,7 @@ async def submit(
     """
     broker = account or await find_account(desk, user_id, broker_id)
     check_account(broker)
+    await wait_while_compared(desk, broker.id, intent)
     client = desk.connections.ready(broker.id) or await desk.connections.client(broker.id)
     instrument = await find_instrument(desk, broker.exchange, intent.symbol)
     if account is None and (earlier := await existing(desk, broker.id, intent)) is not None:
@@ -89,9 +91,7 @@ async def submit(
             await _distrust(desk, user_id, instrument, denial)
         raise
     if order is None:
-        earlier = await existing(desk, broker.id, intent)
-        assert earlier is not None  # noqa: S101  # it is what stood in the way
-        return Submission(order=earlier, is_new=False)
+        return Submission(order=await _that_stood_in_the_way(desk, broker.id, intent), is_new=False)
     announce(desk.bus, order)
     return Submission(order=await _sent(desk, order, client), is_new=True)
 
@@ -103,6 +103,12 @@ async def _sent(desk: Desk, order: OrderRecord, client: ExchangeClient) -> Order
         finally:
             desk.in_flight.discard(order.id)
     return order if order.is_held or not desk.lease.is_held else await send(desk, order, client)
+
+
+async def _that_stood_in_the_way(desk: Desk, broker_id: UUID, intent: OrderIntent) -> OrderRecord:
+    earlier = await existing(desk, broker_id, intent)
+    assert earlier is not None  # noqa: S101  # the insert found it
+    return earlier
 
 
 async def _distrust(desk: Desk, user_id: UUID, instrument: Instrument, denial: OrderDenied) -> None:

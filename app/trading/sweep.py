@@ -49,7 +49,9 @@ async def look_for_lost(desk: Desk, order: OrderRecord) -> None:
     try:
         client = await desk.connections.client(order.broker_id)
         await desk.instruments.all(client.exchange)
-        report = await client.fetch_order(order.symbol, client_order_id=order.client_order_id, venue_order_id=order.venue_order_id)
+        report = await client.fetch_order(
+            order.symbol, client_order_id=order.client_order_id, venue_order_id=order.venue_order_id, type=order.venue_type
+        )
         if report is not None:
             await record(desk, order.id, report)
         following = _next_look(order.updated_at, now)

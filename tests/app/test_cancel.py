@@ -32,6 +32,10 @@ async def nothing(*_: Any, **__: Any) -> None:
     return None
 
 
+async def none_open(*_: Any, **__: Any) -> list[Any]:
+    return []
+
+
 async def kinds(pieces: Pieces) -> list[str]:
     return [row["kind"] for row in await pieces.rows("SELECT kind FROM order_events ORDER BY id")]
 
@@ -94,7 +98,7 @@ async def test_lost_order_that_appears_late_is_counted_and_says_so(pieces: Piece
     await Reconciler(pieces.desk, interval_s=1).once()
     found = await pieces.order(order.id)
     assert (found.state, found.fills_quantity) == (OrderState.FILLED, order.quantity)
-    assert (await kinds(pieces))[-1] == "AppearedLate"
+    assert (await kinds(pieces))[-1] == "Resurrected"
     assert len(await pieces.rows("SELECT 1 FROM positions WHERE status = 'open'")) == 1
     assert len(await pieces.rows("SELECT 1 FROM orders WHERE next_check_at IS NULL")) == 1
 
@@ -123,7 +127,7 @@ async def test_open_order_the_venue_has_forgotten_is_pointed_out_once_and_does_n
     pieces: Pieces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await pieces.submit(pieces.limit("50000.00"))
-    desk, _ = await scripted(pieces.desk, pieces.broker_id, fetch_order=nothing)
+    desk, _ = await scripted(pieces.desk, pieces.broker_id, fetch_order=nothing, fetch_open_orders=none_open)
     reconciler = Reconciler(desk, interval_s=1)
     for _ in range(6):
         await reconciler.once()
@@ -148,7 +152,7 @@ async def test_resting_orders_of_a_paused_account_are_asked_about_seldom(pieces:
     reconciler = Reconciler(desk, interval_s=1)
     for _ in range(3):
         await reconciler.once()
-    assert client.asked.count("fetch_order") == 1
+    assert client.asked.count("fetch_open_orders") == 1
 
 
 async def test_keys_that_another_process_changed_are_used(pieces: Pieces) -> None:

@@ -164,7 +164,15 @@ async def test_every_route_with_an_id_hides_other_peoples_rows(site: Site) -> No
 
 async def test_lists_and_bodies_do_not_reach_other_peoples_rows_either(site: Site) -> None:
     broker_id = site.ada.ids["broker_id"]
-    for path in ("/api/orders", "/api/brokers", "/api/webhooks", "/api/webhooks/deliveries", "/api/fills", "/api/positions"):
+    for path in (
+        "/api/orders",
+        "/api/orders/external",
+        "/api/brokers",
+        "/api/webhooks",
+        "/api/webhooks/deliveries",
+        "/api/fills",
+        "/api/positions",
+    ):
         assert (await site.eve.call("GET", path)).json()["items"] == [], path
     assert (await site.eve.call("GET", "/api/portfolio", params={"broker_id": broker_id})).json()["balances"] == []
     order = {"symbol": "BTCUSDT", "side": "buy", "quantity": "0.01", "broker_id": broker_id}

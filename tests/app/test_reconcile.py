@@ -261,20 +261,14 @@ async def test_slow_account_holds_up_nobody_elses_doubt(pieces: Pieces) -> None:
         assert supervisor.health["reconcile"].restarts == 0
 
 
-async def test_slow_resting_orders_hold_up_no_doubt_of_their_own_account(pieces: Pieces) -> None:
+async def test_slow_list_of_open_orders_holds_up_no_doubt_of_its_own_account(pieces: Pieces) -> None:
     order = await pieces.filled()
-    resting = (await pieces.submit(pieces.limit("50000.00"))).order
-    real = await pieces.connections.client(pieces.broker_id)
-
-    async def answer(symbol: str, *, client_order_id: str, **fields: Any) -> Any:
-        await asyncio.sleep(30 if client_order_id == resting.client_order_id else 0)
-        return await real.fetch_order(symbol, client_order_id=client_order_id, **fields)
-
-    desk, client = await scripted(pieces.desk, pieces.broker_id, fetch_order=answer)
+    await pieces.submit(pieces.limit("50000.00"))
+    desk, client = await scripted(pieces.desk, pieces.broker_id, fetch_open_orders=hang)
     async with Supervisor(on_fatal=lambda: None) as supervisor:
         supervisor.start("reconcile", Reconciler(desk, interval_s=0.1).run)
         async with asyncio.timeout(10):
-            while not client.asked.count("fetch_order"):  # noqa: ASYNC110  # asked by another task
+            while not client.asked.count("fetch_open_orders"):  # noqa: ASYNC110  # asked by another task
                 await asyncio.sleep(0.02)
             await leave_submitting(pieces, order.id)
             while (await pieces.order(order.id)).state is not OrderState.FILLED:  # noqa: ASYNC110  # another task's row

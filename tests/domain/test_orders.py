@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from app.domain.enums import Liquidity, OrderState
 from app.domain.orders import (
+    NOT_AT_VENUE,
     TERMINAL,
     TRANSITIONS,
     UNSETTLED,
@@ -79,10 +80,10 @@ def test_step_that_is_not_in_the_table_is_refused(before: OrderState, event: Ord
             apply(order(before), event)
 
 
-@pytest.mark.parametrize("state", [S.INTENT, S.DENIED])
-def test_report_on_an_order_that_never_left_is_refused(state: OrderState) -> None:
-    with pytest.raises(InvalidTransition, match="never sent"):
-        apply(order(state), report(S.OPEN))
+@pytest.mark.parametrize("state", sorted(NOT_AT_VENUE))
+@pytest.mark.parametrize("shown", sorted(REPORTABLE))
+def test_order_that_is_not_at_the_venue_by_our_books_is_believed_when_the_venue_shows_it(state: OrderState, shown: OrderState) -> None:
+    assert apply(order(state), report(shown)).state is shown
 
 
 def test_states_are_either_finished_or_unsettled_or_not_yet_sent() -> None:

@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from app.core.database_url import DatabaseUrls
-from tests.emulator_process import EmulatorProcess, steps, write_candles
+from tests.emulator_process import WITHOUT_LIMITS, EmulatorProcess, steps, write_candles
 from tests.journeys.trader import Trader
 from tests.postgres import PostgresForTests
 from tests.server_process import ServerProcess
@@ -26,6 +26,7 @@ def settings_for(emulator: EmulatorProcess, urls: DatabaseUrls, **settings: obje
         "heartbeat_symbols": "BTC/USDT",
         "heartbeat_history_minutes": 30,
         "reconcile_interval_s": 1,
+        "reconcile_settle_s": 0.2,
         "equity_interval_s": 2,
     } | settings
 
@@ -39,7 +40,9 @@ def end(server: ServerProcess) -> None:
 @pytest.fixture(scope="session")
 def market() -> Iterator[EmulatorProcess]:
     """An exchange with a made-up market, twenty minutes a minute. Tests keep to accounts of their own."""
-    with EmulatorProcess("--generate", "BTCUSDT:60000", "--generate", "ETHUSDT:3000", "--speed", "20", "--history", "600") as process:
+    with EmulatorProcess(
+        "--generate", "BTCUSDT:60000", "--generate", "ETHUSDT:3000", "--speed", "20", "--history", "600", *WITHOUT_LIMITS
+    ) as process:
         yield process
 
 
