@@ -21,6 +21,7 @@ from app.marketdata.status import FeedStatus
 from app.trading import queries as trading
 from app.trading.desk import Desk
 from app.trading.portfolio import start_of_day
+from app.ui.trading_state import trading_view
 from app.ui.views import (
     BalanceRow,
     Balances,
@@ -39,6 +40,7 @@ from app.ui.views import (
     Region,
     StatusItems,
     TestResult,
+    TradingView,
 )
 from app.webhooks import queries as webhooks
 
@@ -68,6 +70,7 @@ class Regions:
 
     app: FastAPI
     user_id: UUID
+    is_admin: bool = False
 
     @property
     def _database(self) -> Database:
@@ -98,6 +101,10 @@ class Regions:
             brokers=tuple(_status(account) for account in accounts),
             day_pnl=kpis.day_change,
         )
+
+    async def trading(self) -> TradingView:
+        """What restrains trading, and how far the kill switch is."""
+        return await trading_view(self._desk, self.user_id, await self._broker_names(), is_admin=self.is_admin)
 
     async def kpis(self) -> Kpis:
         """The dashboard's headline figures."""

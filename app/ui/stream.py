@@ -20,7 +20,7 @@ from app.core.i18n import use_language
 from app.domain.candles import Candle, to_milliseconds
 from app.domain.instruments import plain
 from app.marketdata.events import CandleChanged, CandleClosed, HeartbeatChanged, TickerChanged
-from app.trading.events import FillRecorded, OrderChanged, PortfolioChanged
+from app.trading.events import FillRecorded, KillSwitchChanged, OrderChanged, PortfolioChanged, TradingStateChanged
 from app.ui.regions import Regions
 from app.ui.surroundings import reader_of, regions_of, templating_of
 from app.ui.templating import Templating
@@ -38,6 +38,7 @@ _REPEATED: Final = ((frozenset({"positions", "kpis"}), 2.0), (frozenset({"status
 _LOG_ROWS: Final = 100
 _EVENTS: Final = (
     OrderChanged, FillRecorded, PortfolioChanged, DeliveryChanged, TickerChanged, CandleChanged, CandleClosed, HeartbeatChanged,
+    TradingStateChanged, KillSwitchChanged,
 )  # fmt: skip
 #: Which regions an event makes out of date.
 _TOUCHES: Final[dict[type, frozenset[str]]] = {
@@ -46,10 +47,15 @@ _TOUCHES: Final[dict[type, frozenset[str]]] = {
     PortfolioChanged: frozenset({"balances", "equity", "kpis", "status"}),
     DeliveryChanged: frozenset({"deliveries", "log", "hooks"}),
     HeartbeatChanged: frozenset({"status"}),
+    TradingStateChanged: frozenset({"trading"}),
+    KillSwitchChanged: frozenset({"trading"}),
 }
-_TARGETS: Final = {"status": "status-items", "log": "deliveries"}
+#: Without a user, these concern everybody; the others nobody.
+_FOR_ALL: Final = (TradingStateChanged, KillSwitchChanged)
+_TARGETS: Final = {"status": "status-items", "trading": "trading-state", "log": "deliveries"}
 _TEMPLATES: Final = {
     "status": "fragments/shell/_status_items.html",
+    "trading": "fragments/shell/_trading_state.html",
     "kpis": "fragments/dashboard/_kpis.html",
     "positions": "fragments/trading/_positions.html",
     "orders": "fragments/trading/_orders.html",
@@ -101,6 +107,7 @@ class PageStream:
         self._next_at: dict[frozenset[str], float] = {}
         self._builders: dict[str, Callable[[], Awaitable[object]]] = {
             "status": regions.status,
+            "trading": regions.trading,
             "kpis": regions.kpis,
             "positions": regions.positions,
             "orders": regions.orders,
@@ -142,7 +149,8 @@ class PageStream:
         return True
 
     def _is_mine(self, event: object) -> bool:
-        return getattr(event, "user_id", self._principal.user_id) == self._principal.user_id
+        owner = getattr(event, "user_id", self._principal.user_id)
+        return owner == self._principal.user_id or (owner is None and isinstance(event, _FOR_ALL))
 
     async def _region(self, name: str) -> bytes:
         if name == "equity":

@@ -10,14 +10,14 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from app.accounts.service import Principal
 from app.brokers.models import Broker
 from app.brokers.service import list_brokers
-from app.core.i18n import resolve_language
+from app.core.i18n import gettext, resolve_language, use_language
 from app.core.security import csrf_token
 from app.ui.formatters import timezone
 from app.ui.regions import Regions
 from app.ui.templating import PageView, Templating, ToastLevel, triggers
-from app.ui.views import Environment, Reader, Shell, StatusItems
+from app.ui.views import Choice, Environment, Reader, Shell, StatusItems
 
-_SHELL_TOPICS: Final = ("status",)
+_SHELL_TOPICS: Final = ("status", "trading")
 #: A path of this site: browsers drop control characters and read a backslash as a slash, and two slashes begin another host.
 _OWN_PATH: Final = re.compile(r"/(?![/\\])[^\x00-\x20\\]*")
 
@@ -30,7 +30,7 @@ def templating_of(request: Request) -> Templating:
 
 def regions_of(request: Request, principal: Principal) -> Regions:
     """Return the builder of this user's regions."""
-    return Regions(request.app, principal.user_id)
+    return Regions(request.app, principal.user_id, is_admin=principal.is_admin)
 
 
 def reader_of(request: Request, principal: Principal | None) -> Reader:
@@ -64,7 +64,10 @@ async def shell_of(request: Request, principal: Principal | None, *, page: str, 
         )
     async with state.database.transaction() as session:
         accounts = await list_brokers(session, principal.user_id)
-    status: StatusItems = await regions_of(request, principal).status()
+    regions = regions_of(request, principal)
+    status: StatusItems = await regions.status()
+    with use_language(reader.language):
+        trading, kill_scopes = await regions.trading(), kill_scopes_of(principal, accounts)
     return Shell(
         csrf_token=csrf_token(state.jwt_secret, principal.session_id),
         clock=state.clock.now(),
@@ -77,8 +80,18 @@ async def shell_of(request: Request, principal: Principal | None, *, page: str, 
         env=_environment(request, accounts),
         status=status,
         topics=_SHELL_TOPICS + topics,
+        trading=trading,
+        kill_scopes=kill_scopes,
         is_debug=state.settings.debug_aristobot,
     )
+
+
+def kill_scopes_of(principal: Principal, accounts: list[Broker]) -> tuple[Choice, ...]:
+    """Return what a person may stop: everything of theirs, each account, and for an administrator the platform."""
+    found = [Choice(value="user", label=gettext("All my accounts"))]
+    found += [Choice(value=f"broker:{account.id}", label=account.name) for account in accounts] if len(accounts) > 1 else []
+    found += [Choice(value="platform", label=gettext("The whole platform, for everybody"))] if principal.is_admin else []
+    return tuple(found)
 
 
 def _environment(request: Request, accounts: list[Broker]) -> Environment:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 
@@ -145,4 +146,28 @@ async def test_an_administrator_stops_and_resumes_everybody(site: Site) -> None:
     hers = (await site.eve.call("GET", "/api/kill-switch")).json()
     assert (hers["state"], [found["id"] for found in hers["commands"]]) == ("halted", [command["id"]])
     await admin.call("POST", "/api/kill-switch/rearm", json={"scope": "platform"})
+    assert (await site.ada.call("POST", "/api/orders", json=ORDER)).status_code == 201
+
+
+async def test_the_page_stops_and_resumes_and_closes_only_what_was_typed_out(site: Site) -> None:
+    async def post(path: str, **fields: str) -> httpx.Response:
+        return await site.ada.browse("POST", path, data=fields, headers={"X-CSRF-Token": site.ada.csrf})
+
+    unsaid = await post("/trading/kill", action="flatten", typed="close")
+    assert unsaid.status_code == 422
+    assert "the word was not typed" in unsaid.headers["hx-trigger"]
+    for where in ("broker:" + str(new_id()), "platform", "nonsense"):
+        assert (await post("/trading/kill", action="stop", where=where)).status_code == 422
+    assert (await site.ada.call("GET", "/api/risk/states")).json()["state"] == "active"
+    assert (await site.ada.browse("POST", "/trading/kill", data={"action": "stop"})).status_code == 403, "without the page's token"
+
+    stopped = await post("/trading/kill", action="stop", where=f"broker:{site.ada.ids['broker_id']}")
+    assert stopped.status_code == 200
+    assert "Trading is halted" in stopped.text
+    assert "Main" in stopped.text
+    assert "Resume trading" in (await site.ada.browse("GET", "/webhooks")).text
+    assert "Trading is halted" not in (await site.eve.browse("GET", "/webhooks")).text
+    assert (await post("/trading/resume", scope="broker", key=str(new_id()))).status_code == 422
+    resumed = await post("/trading/resume", scope="broker", key=site.ada.ids["broker_id"])
+    assert "Trading is halted" not in resumed.text
     assert (await site.ada.call("POST", "/api/orders", json=ORDER)).status_code == 201

@@ -8,6 +8,7 @@ from app.domain.candles import Timeframe
 from app.domain.enums import OrderState, OrderType, Side, Source
 from app.ui import views
 from app.ui.templating import PageView
+from tests.ui.sample_states import trading_state
 
 NOW = datetime(2026, 11, 21, 14, 4, 58, tzinfo=UTC)
 CENT = Decimal("0.01")
@@ -33,6 +34,12 @@ def shell(*, page: str = "dashboard", user_name: str | None = "dominique", langu
             day_pnl=Decimal("126.40"),
         ),
         topics=("bar", "orders", "positions", "candle:BTC/USDT") if user_name else (),
+        trading=trading_state() if page == "brokers" else views.TradingView(),
+        kill_scopes=(
+            views.Choice(value="user", label="All my accounts"),
+            views.Choice(value="broker:b1", label="Demo · main <b>with a long name</b>"),
+            views.Choice(value="platform", label="The whole platform, for everybody"),
+        ),
     )
 
 
@@ -356,6 +363,8 @@ def fragments() -> dict[str, object]:
     return {
         "fragments/shell/_status_items.html": shell().status,
         "fragments/shell/_account_menu.html": shell(),
+        "fragments/shell/_kill_switch.html": shell(),
+        "fragments/shell/_trading_state.html": trading_state(),
         "fragments/shell/_language.html": shell(),
         "fragments/shell/_theme.html": shell(),
         "fragments/dashboard/_kpis.html": view.kpis,

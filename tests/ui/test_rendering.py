@@ -20,7 +20,12 @@ INCLUDED = {
         "fragments/trading/_orders.html",
         "fragments/webhooks/_deliveries.html",
     ),
-    "brokers": ("fragments/brokers/_brokers.html", "fragments/brokers/_broker_card.html"),
+    "brokers": (
+        "fragments/brokers/_brokers.html",
+        "fragments/brokers/_broker_card.html",
+        "fragments/shell/_trading_state.html",
+        "fragments/shell/_kill_switch.html",
+    ),
     "webhooks": ("fragments/webhooks/_hooks.html", "fragments/webhooks/_hook_form.html"),
 }
 

@@ -36,6 +36,7 @@ from app.ui.views.shell import (
     Theme,
     UpDown,
 )
+from app.ui.views.trading_state import KillProgress, RestraintRow, TradingView
 from app.ui.views.webhooks import Decision, DeliveryRow, HookCreated, HookForm, HookRow, WebhooksView
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "HookCreated",
     "HookForm",
     "HookRow",
+    "KillProgress",
     "Kpis",
     "LoginView",
     "NavItem",
@@ -76,10 +78,12 @@ __all__ = [
     "Region",
     "RegionState",
     "RegisterView",
+    "RestraintRow",
     "Shell",
     "StatusItems",
     "TestResult",
     "Theme",
+    "TradingView",
     "UpDown",
     "WebhooksView",
 ]

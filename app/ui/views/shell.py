@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Generic, Literal, TypeVar
 
 from app.core.i18n import N_
+from app.ui.views.trading_state import TradingView
 
 Row = TypeVar("Row")
 
@@ -102,6 +103,7 @@ class Shell:
     """What every page needs around itself. `user_name` is None before login: then there is no bar, no rail and no stream.
 
     `path` is the page's own address, where a preference form returns to. `topics` are the stream's topics; empty means no stream.
+    `kill_scopes` is what the person may stop.
     """
 
     csrf_token: str
@@ -117,6 +119,8 @@ class Shell:
     status: StatusItems = field(default_factory=StatusItems)
     nav: tuple[NavItem, ...] = NAVIGATION
     topics: tuple[str, ...] = ()
+    trading: TradingView = field(default_factory=TradingView)
+    kill_scopes: tuple["Choice", ...] = ()
     is_debug: bool = False
 
     @property

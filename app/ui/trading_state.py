@@ -1,0 +1,61 @@
+"""What restrains a user's trading, as the banner on every page shows it."""
+
+from typing import Final, Literal
+from uuid import UUID
+
+from app.core.i18n import gettext
+from app.domain.enums import TradingState
+from app.domain.risk import KillAction, ScopeKind
+from app.trading import kill_switch, states
+from app.trading.desk import Desk
+from app.trading.kill_switch import Command
+from app.trading.states import Restraint
+from app.ui.views import KillProgress, RestraintRow, TradingView
+
+_SHOWN: Final = 3
+_SERVER: Final = "server"
+_STATES: Final[dict[TradingState, Literal["reducing", "reconciling", "halted"]]] = {
+    TradingState.REDUCING: "reducing",
+    TradingState.RECONCILING: "reconciling",
+    TradingState.HALTED: "halted",
+}
+
+
+async def trading_view(desk: Desk, user_id: UUID, broker_names: dict[UUID, str], *, is_admin: bool) -> TradingView:
+    """Return the banner's rows; nothing while trading is free and no kill switch is at work."""
+    found = await states.list_for(desk, user_id)
+    if not found:
+        # Every kill switch that is at work has halted something.
+        return TradingView()
+    names = {str(broker_id): name for broker_id, name in broker_names.items()}
+    commands = await kill_switch.list_commands(desk, user_id)
+    return TradingView(
+        restraints=tuple(_row(item, names, is_admin=is_admin) for item in found[:_SHOWN]),
+        more=max(len(found) - _SHOWN, 0),
+        progress=tuple(_progress(command) for command in commands if command.is_running),
+    )
+
+
+def _row(item: Restraint, names: dict[str, str], *, is_admin: bool) -> RestraintRow:
+    kind = item.scope.kind
+    where = {ScopeKind.PLATFORM: gettext("the whole platform"), ScopeKind.USER: gettext("all your accounts")}.get(kind, item.scope.name)
+    return RestraintRow(
+        scope=kind.value,
+        key="" if kind in (ScopeKind.PLATFORM, ScopeKind.USER) else item.scope.name,
+        where=names.get(item.scope.key, where),
+        state=_STATES[item.state],
+        reason=item.reason,
+        since=item.set_at,
+        by=gettext("by this server") if item.set_by == _SERVER else gettext("by %(name)s") % {"name": item.set_by},
+        can_resume=item.needs_rearm and (is_admin or kind is not ScopeKind.PLATFORM),
+    )
+
+
+def _progress(command: Command) -> KillProgress:
+    plan, progress = command.plan, command.progress
+    return KillProgress(
+        action="flatten" if command.action is KillAction.FLATTEN else "cancel",
+        orders_left=progress.get("orders_left", len(plan["orders"])),
+        positions_left=progress.get("positions_left", len(plan["positions"])),
+        obstacles=tuple((note["symbol"], note["reason"]) for note in progress.get("obstacles", ())),
+    )
