@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from app.domain.matching import Depth, Level
+from app.emulator import rendering
 from app.emulator.control_http import guarded, read_amount, read_document, reply
 from app.emulator.filters import eight
 from app.emulator.market import SymbolMarket
@@ -21,6 +22,7 @@ def add_market_control_routes(router: web.UrlDispatcher, venue: Venue) -> None:
     control = _MarketControl(venue)
     router.add_post("/_price", guarded(control.price))
     router.add_post("/_depth", guarded(control.depth))
+    router.add_post("/_fill", guarded(control.fill))
 
 
 class _MarketControl:
@@ -51,6 +53,18 @@ class _MarketControl:
             market.forced_depth = forced
         self._venue.feed.nudge()
         return reply({"symbol": market.rules.symbol, "is_forced": market.forced_depth is not None})
+
+    async def fill(self, request: web.Request) -> web.Response:
+        """Report a fill of an order that has ended: `order_id`, `quantity` (base units), `price` (the order's or the last if not given)."""
+        document = await read_document(request)
+        exchange = self._venue.exchange
+        order = exchange.orders.get(document["order_id"]) if isinstance(document.get("order_id"), int) else None
+        if order is None:
+            raise NotFound(f"there is no order {document.get('order_id')!r}")
+        quantity = _positive(document, "quantity")
+        price = _positive(document, "price") if "price" in document else order.price or exchange.markets[order.symbol].last_price
+        exchange.fill_ended(order, price=price, quantity=quantity)
+        return reply(rendering.order_query(order))
 
 
 def find_market(venue: Venue, document: dict[str, Any]) -> SymbolMarket:

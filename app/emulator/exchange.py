@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 
+from app.domain.enums import Side
 from app.domain.fees import FeeRates
 from app.domain.matching import TapePrint
 from app.emulator.admission import check_filters, check_matching
@@ -19,6 +20,7 @@ from app.emulator.order_lists import OrderLists
 from app.emulator.replace import amend
 from app.emulator.settlement import Settlement
 from app.emulator.state import ExchangeState
+from app.errors import Conflict
 
 
 class Exchange(ExchangeState):
@@ -177,6 +179,22 @@ class Exchange(ExchangeState):
             outcome = engine.trade(TapePrint(price=trade.price, quantity=trade.quantity), self.markets[symbol].depth())
             self._settlement.apply(outcome, time=time)
             self._conclude(time=time)
+
+    def fill_ended(self, order: OrderRecord, *, price: Decimal, quantity: Decimal) -> None:
+        """Report a fill (quote per base, base units) of an order that has ended, as real venues now and then do.
+
+        Raises:
+            Conflict: the order is open, or its account cannot pay for it.
+        """
+        if order.is_open:
+            raise Conflict(f"order {order.order_id} is open; move the price and it fills by itself")
+        rules = self.markets[order.symbol].rules
+        asset, needed = (rules.quote, price * quantity) if order.side is Side.BUY else (rules.base, quantity)
+        free = self.accounts[order.api_key].balance(asset).free
+        if free < needed:
+            raise Conflict(f"the account has {free} {asset} free, and that fill takes {needed}")
+        self._settlement.fill_ended(order, price=price, quantity=quantity, time=self.wall_ms())
+        self._conclude(time=order.update_time)
 
     def _conclude(self, *, time: int) -> None:
         self._lists.advance()

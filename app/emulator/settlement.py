@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from app.domain.enums import Liquidity, Side
 from app.domain.fees import received_amount
-from app.domain.matching import BookFill, Outcome
+from app.domain.matching import NOTHING, BookFill, Outcome
 from app.emulator.changes import ExecutionType
 from app.emulator.commission import commission_of
 from app.emulator.ledger import ZERO, Account, Execution, NewOrder, OrderRecord, book_order, unit_reserve
@@ -105,6 +105,14 @@ class Settlement:
         original_id = order.client_order_id if request_id else ""
         self._state.publisher.order(order, ending, time=time, request_id=request_id, original_id=original_id)
 
+    def fill_ended(self, order: OrderRecord, *, price: Decimal, quantity: Decimal, time: int) -> None:
+        """Settle a fill (quote per base, base units) of an order that has ended: one that comes late, or more than was ordered.
+
+        The order stays what it was unless that completes it.
+        """
+        fill = BookFill(order_id=str(order.order_id), price=price, quantity=quantity, liquidity=Liquidity.MAKER)
+        self._fill(fill, NOTHING, time=time)
+
     def reduce(self, order: OrderRecord, quantity: Decimal, *, time: int) -> None:
         """Lower the whole quantity of an open order to `quantity` (base units), which keeps its place in the book."""
         order.quantity, order.update_time = quantity, time
@@ -138,7 +146,8 @@ class Settlement:
 
     def _fill(self, fill: BookFill, outcome: Outcome, *, time: int) -> None:
         order = self._state.orders[int(fill.order_id)]
-        if order.notional and order.executed == ZERO:
+        has_ended = not order.is_open
+        if order.notional and order.executed == ZERO and not has_ended:
             # What a notional order buys is known only now; the venue then reports it as the order's quantity.
             order.quantity = sum((each.quantity for each in outcome.fills if each.order_id == fill.order_id), ZERO)
         is_last = order.remaining == fill.quantity and fill.order_id not in outcome.expired
@@ -161,10 +170,13 @@ class Settlement:
         account.balance(fee_asset).free -= commission
         order.executed += fill.quantity
         order.executed_quote += cost
-        order.status = "FILLED" if is_last else "PARTIALLY_FILLED"
+        if has_ended:
+            order.status = "FILLED" if order.executed >= order.quantity else order.status
+        else:
+            order.status = "FILLED" if is_last else "PARTIALLY_FILLED"
         account.update_time = order.update_time = time
         self._hold(order)
-        if is_last:
+        if is_last and not has_ended:
             self._end(order)
         execution = self._execution(order, fill, commission=commission, commission_asset=fee_asset, time=time)
         self._state.publisher.touch(order.api_key, paid, received, fee_asset)

@@ -41,7 +41,8 @@ class Snapshots:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._finished: dict[int, bytes] = {}
+        self._finished: dict[int, tuple[int, bytes]] = {}
+        """Finished orders, as they were with so many executions: a late one changes them."""
 
     def encode(self, exchange: Exchange, mark: MarketMark) -> bytes:
         """Return the document. Runs on the loop, so that it shows one moment."""
@@ -99,8 +100,8 @@ class Snapshots:
         }
 
     def _order(self, order: OrderRecord) -> bytes:
-        known = self._finished.get(order.order_id)
-        if known is None:
+        executions, known = self._finished.get(order.order_id, (-1, b""))
+        if executions != len(order.executions):
             known = orjson.dumps(
                 {
                     **{name: getattr(order, name) for name in (*_PLAIN_FIELDS, *_NEWER_FIELDS)},
@@ -112,7 +113,7 @@ class Snapshots:
                 }
             )
             if not order.is_open:
-                self._finished[order.order_id] = known
+                self._finished[order.order_id] = len(order.executions), known
         return known
 
 
