@@ -4,6 +4,7 @@ It holds the API secrets of simulated accounts, so it is readable by its owner o
 """
 
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from decimal import Decimal
@@ -36,17 +37,29 @@ class MarketMark:
     """Where a virtual wall stood."""
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One moment, encoded; a later one has a higher number."""
+
+    number: int
+    document: bytes
+
+
 class Snapshots:
     """Writes and reads one state file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._writing = threading.Lock()
+        self._last_encoded = 0
+        self._last_written = 0
         self._finished: dict[int, tuple[int, bytes]] = {}
         """Finished orders, as they were with so many executions: a late one changes them."""
 
-    def encode(self, exchange: Exchange, mark: MarketMark) -> bytes:
-        """Return the document. Runs on the loop, so that it shows one moment."""
-        return orjson.dumps(
+    def encode(self, exchange: Exchange, mark: MarketMark) -> Snapshot:
+        """Return the present. Runs on the loop, so that it shows one moment."""
+        self._last_encoded += 1
+        document = orjson.dumps(
             {
                 "version": VERSION,
                 "market": asdict(mark),
@@ -61,16 +74,25 @@ class Snapshots:
                 "accounts": [self._account(account) for account in exchange.accounts.values()],
             }
         )
+        return Snapshot(self._last_encoded, document)
 
-    def write(self, document: bytes) -> None:
-        """Replace the file as a whole: a reader or a crash sees the old document or the new one. Blocks; run it in a thread."""
-        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(document)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
+    def write(self, snapshot: Snapshot) -> None:
+        """Replace the file as a whole: a reader or a crash sees the old document or the new one. Blocks; run it in a thread.
+
+        A thread goes on when who awaited it is cancelled, so the last write may meet one that is under way: they wait for each other, and
+        an older snapshot never replaces a newer one.
+        """
+        with self._writing:
+            if snapshot.number <= self._last_written:
+                return
+            temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(snapshot.document)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self._path)
+            self._last_written = snapshot.number
 
     def read(self) -> Mapping[str, Any] | None:
         """Return the document, or None when there is no file yet.

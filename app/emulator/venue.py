@@ -18,7 +18,7 @@ from app.emulator.journal import Journal
 from app.emulator.limits import Limits
 from app.emulator.market import SymbolMarket
 from app.emulator.market_setup import continue_clock, list_symbols, start_clock
-from app.emulator.snapshot import Snapshots, accounts_of, current_mark, market_mark, rule_changes_of, watermarks_of
+from app.emulator.snapshot import Snapshot, Snapshots, accounts_of, current_mark, market_mark, rule_changes_of, watermarks_of
 from app.emulator.sockets import Sockets
 from app.emulator.stream_faults import StreamFaults
 from app.emulator.streams import StreamHub
@@ -125,10 +125,10 @@ async def keep_state(venue: Venue) -> None:
             continue
         written = venue.exchange.changes
         started = time.perf_counter()
-        document = _document(venue)
+        snapshot = _snapshot(venue, venue.snapshots)
         cost_s = time.perf_counter() - started
         try:
-            await asyncio.to_thread(venue.snapshots.write, document)
+            await asyncio.to_thread(venue.snapshots.write, snapshot)
         except OSError as error:
             written = -1
             log.warning("the state file cannot be written; trying again", path=str(venue.config.state_file), error=str(error))
@@ -138,12 +138,12 @@ async def keep_state(venue: Venue) -> None:
 def save_state(venue: Venue) -> None:
     """Write the state file now; for the stop."""
     if venue.snapshots is not None:
-        venue.snapshots.write(_document(venue))
+        venue.snapshots.write(_snapshot(venue, venue.snapshots))
 
 
-def _document(venue: Venue) -> bytes:
+def _snapshot(venue: Venue, snapshots: Snapshots) -> Snapshot:
     mark = current_mark(venue.clock, shift_ms=venue.shift_ms, seed=venue.seed, matched_to_ms=venue.feed.matched_to_ms)
-    return venue.snapshots.encode(venue.exchange, mark) if venue.snapshots is not None else b""
+    return snapshots.encode(venue.exchange, mark)
 
 
 def _populate(config: EmulatorConfig, exchange: Exchange, faults: Faults) -> None:
