@@ -38,6 +38,7 @@ from app.exchanges.registry import Registry, RegistryConfig
 from app.marketdata.heartbeat import Heartbeat, HeartbeatConfig
 from app.marketdata.instruments import InstrumentBook
 from app.marketdata.quotes import Quotes
+from app.trading.audit import Audit
 from app.trading.desk import ENGINE_ROLE, Desk
 from app.trading.gates import close_all
 from app.trading.guardian import Guardian
@@ -50,6 +51,7 @@ from app.trading.start_over import start_over
 from app.trading.trips import TripWatch
 from app.trading.user_stream import UserStreams
 from app.trading.watch import TriggerWatch
+from app.webhooks.audit import RULES as AUDIT_OF_ALERTS
 from app.webhooks.inbox import Inbox
 from app.webhooks.receive import Door
 
@@ -228,6 +230,7 @@ async def _start_loops(app: FastAPI, ground: Ground, supervisor: Supervisor) -> 
         )
         supervisor.start("reconcile", Reconciler(desk, pace=pace).run, limit_s=60)
         supervisor.start("outbox", Outbox(desk).run, limit_s=60)
+        supervisor.start("audit", Audit(desk, interval_s=settings.audit_interval_s, extra=AUDIT_OF_ALERTS).run, limit_s=300)
         supervisor.start("guardian", Guardian(desk).run, limit_s=60)
         supervisor.start("triggers", TriggerWatch(desk).run, limit_s=60)
         supervisor.start("userstream", UserStreams(desk).run, limit_s=60)

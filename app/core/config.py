@@ -68,6 +68,7 @@ class Settings(BaseSettings):
     reconcile_interval_s: float = Field(5.0, gt=0)
     reconcile_full_interval_s: float = Field(900.0, gt=0)
     reconcile_settle_s: float = Field(10.0, ge=0)
+    audit_interval_s: float = Field(900.0, gt=0)
     equity_interval_s: float = Field(60.0, gt=0)
     roles: Annotated[tuple[str, ...], NoDecode] = ("web", "heartbeat", "engine")
     log_level: str = "INFO"
