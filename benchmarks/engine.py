@@ -4,6 +4,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -24,10 +25,12 @@ from app.exchanges.registry import Registry, RegistryConfig
 from app.marketdata.instruments import InstrumentBook
 from app.marketdata.quotes import Quotes
 from app.trading.desk import ENGINE_ROLE, Desk
+from app.trading.gates import close_all
 from app.trading.guardian import Guardian
+from app.trading.outbox import Outbox
 from app.trading.portfolio import PortfolioLoop
 from app.trading.prices import FeedPrices
-from app.trading.reconcile import Reconciler
+from app.trading.reconcile import Pace, Reconciler
 from app.trading.user_stream import UserStreams
 from app.trading.watch import TriggerWatch
 
@@ -85,13 +88,16 @@ async def running_engine(
             lease=LeaseHolder(database, ENGINE_ROLE),
             clock=clock,
         )
-        reconciler, portfolio = Reconciler(desk, interval_s=reconcile_s), PortfolioLoop(desk, interval_s=60.0)
+        reconciler = Reconciler(desk, pace=Pace(interval_s=reconcile_s, settle_s=1.0))
+        portfolio = PortfolioLoop(desk, interval_s=60.0)
         supervisor = await stack.enter_async_context(Supervisor(is_outage=is_database_gone, on_fatal=lambda: None))
+        desk.lease.on_taken = partial(close_all, desk)
         await desk.lease.renew()
         supervisor.start("lease", desk.lease.run)
         supervisor.start("reconcile", reconciler.run, limit_s=60)
         if follows:
             supervisor.start("userstream", UserStreams(desk).run, limit_s=60)
+        supervisor.start("outbox", Outbox(desk).run, limit_s=60)
         supervisor.start("guardian", Guardian(desk).run, limit_s=60)
         supervisor.start("triggers", TriggerWatch(desk).run, limit_s=60)
         supervisor.start("portfolio", portfolio.run, limit_s=120)
