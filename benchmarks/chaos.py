@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import ccxt.async_support  # noqa: F401  # before the forks, so that each engine finds it loaded
 
 from benchmarks.chaos_lane import Lane, work
-from tests.emulator_process import EmulatorProcess
+from tests.emulator_process import WITHOUT_LIMITS, EmulatorProcess
 from tests.postgres import PostgresForTests
 
 
@@ -37,7 +37,7 @@ async def _databases(server: PostgresForTests, count: int) -> list[Any]:
 def run(*, runs: int, lanes: int, seed: int) -> dict[str, Any]:
     """Do the runs and return the sum of all lanes."""
     server = PostgresForTests()
-    with EmulatorProcess("--generate", "BTCUSDT:60000", "--paused") as emulator:
+    with EmulatorProcess("--generate", "BTCUSDT:60000", "--paused", *WITHOUT_LIMITS) as emulator:
         try:
             urls = asyncio.run(_databases(server, lanes))
             shares = [runs // lanes + (number < runs % lanes) for number in range(lanes)]
