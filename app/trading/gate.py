@@ -25,36 +25,42 @@ from app.trading.states import restraining
 _UP: Final = Context(prec=60, rounding=ROUND_CEILING)
 _NOBODY: Final = UUID(int=0)
 _LIVE: Final = "('intent', 'submitting', 'unknown', 'open', 'partial')"
+#: Its last column keeps the planner from planning what follows in this transaction anew each time, which costs more than it can save.
 _ENTER: Final = """
 INSERT INTO account_activity AS a (broker_id, user_id, minute, minute_orders, day, day_orders)
 VALUES ($1, $2, date_trunc('minute', $3::timestamptz), 1, ($3::timestamptz AT TIME ZONE 'UTC')::date, 1)
 ON CONFLICT (broker_id) DO UPDATE
    SET minute_orders = CASE WHEN a.minute = excluded.minute THEN a.minute_orders + 1 ELSE 1 END, minute = excluded.minute,
        day_orders = CASE WHEN a.day = excluded.day THEN a.day_orders + 1 ELSE 1 END, day = excluded.day
-RETURNING minute, minute_orders, day, day_orders
+RETURNING minute, minute_orders, day, day_orders, set_config('plan_cache_mode', 'force_generic_plan', true)
 """
 #: Live orders and what they keep back. A leg that waits here has locked nothing yet; of a pair the stop alone counts; and the legs of a
-#: position's protection step aside for whatever else sells it.
+#: position's protection step aside for whatever else sells it. The moment of the balance is asked for by itself where it is to bound an
+#: index; joined, it would not.
 _ORDERS: Final = f"""
 o AS (SELECT $6::uuid AS id, $1::uuid AS user_id, $2::uuid AS broker_id, NULL::uuid AS bot_id, $3::text AS symbol, $4::text AS side,
              $7::text AS role, $5::numeric AS quantity),
 told AS (SELECT coalesce(l.updated_at, b.last_balance_update) AS at, coalesce(l.free, 0) AS free
            FROM brokers b LEFT JOIN balances l ON l.broker_id = b.id AND l.asset = $8 WHERE b.id = $2),
 unsettled AS MATERIALIZED (
-  SELECT u.*, u.state = 'intent' AND u.execution = 'supervised' AND u.triggered_at IS NULL AS is_held,
+  SELECT u.symbol, u.side, u.type, u.role, u.quantity, u.filled_quantity, u.fills_quantity, u.reserved, u.reserved_asset, u.group_id, u.leg,
+         u.state = 'intent' AND u.execution = 'supervised' AND u.triggered_at IS NULL AS is_held,
          u.role IN ('stop', 'target') AS is_leg,
          u.state IN {_LIVE} AS is_live,
-         u.acknowledged_at IS NULL OR u.acknowledged_at > told.at AS is_news
-    FROM orders u, told WHERE u.user_id = $1 AND u.broker_id = $2 AND u.id <> $6
+         u.acknowledged_at IS NULL OR u.acknowledged_at > (SELECT at FROM told) AS is_news
+    FROM orders u WHERE u.user_id = $1 AND u.broker_id = $2 AND u.id <> $6
      AND (u.state IN {_LIVE} OR u.fills_quantity <> u.filled_quantity)),
 keeping AS (
-  SELECT u.*, $7 <> 'entry' AND u.is_leg AND u.symbol = $3 AS steps_aside FROM unsettled u
+  SELECT u.quantity, u.filled_quantity, u.reserved, u.is_news, $7 <> 'entry' AND u.is_leg AND u.symbol = $3 AS steps_aside FROM unsettled u
    WHERE u.is_live AND u.reserved_asset = $8 AND NOT (u.is_held AND u.is_leg) AND NOT (u.role = 'target' AND EXISTS (
          SELECT 1 FROM unsettled s
           WHERE s.group_id = u.group_id AND s.role = 'stop' AND s.leg = u.leg - 1 AND s.is_live AND NOT s.is_held))),
 ended AS MATERIALIZED (
-  SELECT e.*, e.acknowledged_at > told.at AS is_news FROM orders e, told
-   WHERE e.broker_id = $2 AND e.updated_at > told.at AND e.state IN ('filled', 'canceled', 'expired') AND e.id <> $6)"""  # noqa: S608  # constants
+  SELECT e.symbol, e.side, e.state, e.quantity, e.filled_quantity, e.average_price, e.price, e.group_id, e.reserved_asset,
+         e.acknowledged_at > (SELECT at FROM told) AS is_news
+    FROM orders e
+   WHERE e.broker_id = $2 AND e.updated_at > (SELECT at FROM told) AND e.state IN ('filled', 'canceled', 'expired')
+     AND e.id <> $6)"""  # noqa: S608  # constants
 _MONEY: Final = """
 money AS (
   SELECT coalesce(sum(reserved) FILTER (WHERE is_news AND NOT steps_aside), 0) AS kept,
@@ -70,7 +76,7 @@ past AS (
 gained AS (
   SELECT coalesce(sum(CASE WHEN f.side = 'buy' THEN f.quantity ELSE f.quantity * f.price END
                       - CASE WHEN f.fee_asset = $8 THEN f.fee ELSE 0 END), 0) AS amount
-    FROM fills f, told WHERE f.user_id = $1 AND f.broker_id = $2 AND f.executed_at > told.at - interval '1 second'
+    FROM fills f WHERE f.user_id = $1 AND f.broker_id = $2 AND f.executed_at > (SELECT at FROM told) - interval '1 second'
      AND split_part(f.symbol, '/', CASE WHEN f.side = 'buy' THEN 1 ELSE 2 END) = $8)"""
 _COUNTS: Final = """
 counts AS (

@@ -57,7 +57,8 @@ def _passes(order: str) -> str:
     lowers = f"""coalesce({order}.quantity + (
       SELECT coalesce(sum(CASE WHEN u.state IN ('intent', 'submitting', 'unknown', 'open', 'partial')
                                THEN u.quantity ELSE u.filled_quantity END - u.fills_quantity), 0)
-        FROM orders u WHERE u.broker_id = {order}.broker_id AND u.symbol = {order}.symbol AND u.side = {order}.side
+        FROM orders u
+       WHERE u.user_id = {order}.user_id AND u.broker_id = {order}.broker_id AND u.symbol = {order}.symbol AND u.side = {order}.side
          AND u.id <> {order}.id AND u.role NOT IN ('stop', 'target')
          AND (u.state IN ('intent', 'submitting', 'unknown', 'open', 'partial') OR u.fills_quantity <> u.filled_quantity))
       <= (SELECT abs(p.quantity) FROM positions p
