@@ -15,6 +15,7 @@ from app.trading.reconcile import Reconciler
 from tests.app.conftest import Pieces, make_broker
 from tests.app.scripted_client import scripted
 from tests.app.strangers import ORPHAN_ID, placed_elsewhere, requests_of
+from tests.fault_matrix import row
 
 OPEN_ORDERS, ORDER = ("GET", "/api/v3/openOrders"), ("GET", "/api/v3/order")
 
@@ -83,6 +84,7 @@ async def test_one_round_asks_about_ten_single_orders_at_most_and_the_next_about
     assert len(set(asked[:12])) == 12, "those that waited longest come first"
 
 
+@row(7)
 @pytest.mark.asyncio
 async def test_lost_order_is_found_by_the_list_before_its_next_look_is_due(pieces: Pieces) -> None:
     order = (await pieces.submit(pieces.limit("50000.00"))).order
@@ -98,6 +100,7 @@ async def test_lost_order_is_found_by_the_list_before_its_next_look_is_due(piece
     assert [row["kind"] for row in notice] == ["order_resurrected"]
 
 
+@row(35)
 @pytest.mark.parametrize("state", ["intent", "denied"])
 @pytest.mark.asyncio
 async def test_order_whose_claim_was_lost_with_a_database_is_believed_and_not_sent_again(pieces: Pieces, state: str) -> None:
@@ -117,6 +120,7 @@ async def test_order_whose_claim_was_lost_with_a_database_is_believed_and_not_se
     assert len(pieces.placed()) == 1
 
 
+@row(35)
 @pytest.mark.asyncio
 async def test_orphan_is_adopted_counted_and_told_and_turns_entries_off(pieces: Pieces) -> None:
     placed_elsewhere(pieces, client_order_id=ORPHAN_ID)
@@ -135,6 +139,7 @@ async def test_orphan_is_adopted_counted_and_told_and_turns_entries_off(pieces: 
     assert len(await pieces.rows("SELECT 1 FROM outbox")) == 1, "told once"
 
 
+@row(35)
 @pytest.mark.asyncio
 async def test_orphan_that_has_filled_meanwhile_is_found_by_its_trades_and_becomes_a_position(pieces: Pieces) -> None:
     await pieces.filled(quantity="0.01")

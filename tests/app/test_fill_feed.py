@@ -16,6 +16,7 @@ from app.trading.fill_feed import Place, read_trades, search_orders
 from tests.app.conftest import SYMBOL, Pieces
 from tests.app.scripted_client import scripted
 from tests.app.strangers import ORPHAN_ID, placed_elsewhere, requests_of
+from tests.fault_matrix import row
 
 pytestmark = pytest.mark.asyncio
 
@@ -45,6 +46,7 @@ async def forget_fills(pieces: Pieces, order_id: UUID) -> None:
     )
 
 
+@row(12)
 async def test_fill_that_nothing_reported_is_counted_once(pieces: Pieces) -> None:
     order = await pieces.filled()
     await forget_fills(pieces, order.id)
@@ -74,6 +76,7 @@ async def test_second_reading_begins_behind_the_last_trade(pieces: Pieces) -> No
     assert len(requests_of(pieces, *TRADES)) - asked == 2
 
 
+@row(12, 34)
 async def test_no_trade_is_missed_between_the_pages(pieces: Pieces) -> None:
     orders = [await pieces.filled(quantity="0.001") for _ in range(7)]
     for order in orders:

@@ -21,6 +21,7 @@ from tests.app.conftest import Pieces, make_broker, open_account
 from tests.app.scripted_client import scripted
 from tests.app.stored import stored
 from tests.app.strangers import placed_elsewhere
+from tests.fault_matrix import row
 
 pytestmark = pytest.mark.asyncio
 
@@ -112,6 +113,7 @@ async def test_traders_own_open_orders_do_not_keep_the_gate_closed(pieces: Piece
     assert not await is_gated(pieces)
 
 
+@row(9)
 async def test_account_that_cannot_be_compared_stays_gated_and_says_why(pieces: Pieces) -> None:
     clock = ManualClock(pieces.desk.clock.now())
     desk, client = await scripted(pieces.with_clock(clock), pieces.broker_id, fetch_open_orders=silence)
@@ -132,6 +134,7 @@ async def test_account_that_cannot_be_compared_stays_gated_and_says_why(pieces: 
     assert await restraints(pieces) == []
 
 
+@row(10)
 async def test_outage_closes_the_gate_and_its_end_opens_it_after_a_full_comparison(pieces: Pieces) -> None:
     await pieces.submit(pieces.limit("50000.00"))
     clock = ManualClock(pieces.desk.clock.now())
@@ -165,10 +168,10 @@ async def test_one_venues_silence_keeps_no_other_accounts_gate_closed(pieces: Pi
         await asyncio.Event().wait()
 
     desk = pieces.desk
-    for row in await pieces.rows("SELECT id FROM brokers WHERE exchange = 'kraken'"):
-        await pieces.rows("UPDATE brokers SET exchange = 'binance' WHERE id = $1", row["id"])
-        desk, _ = await scripted(desk, row["id"], fetch_open_orders=hang)
-        await pieces.rows("UPDATE brokers SET exchange = 'kraken' WHERE id = $1", row["id"])
+    for silent in await pieces.rows("SELECT id FROM brokers WHERE exchange = 'kraken'"):
+        await pieces.rows("UPDATE brokers SET exchange = 'binance' WHERE id = $1", silent["id"])
+        desk, _ = await scripted(desk, silent["id"], fetch_open_orders=hang)
+        await pieces.rows("UPDATE brokers SET exchange = 'kraken' WHERE id = $1", silent["id"])
     async with Supervisor(on_fatal=lambda: None) as supervisor:
         supervisor.start("reconcile", Reconciler(desk, pace=Pace(interval_s=0.1, settle_s=0)).run)
         async with asyncio.timeout(10):

@@ -16,6 +16,7 @@ from app.domain.orders import Fill, InDoubt, NotFoundAfterWindow, OrderEvent, Re
 from app.trading.apply import record
 from tests.app.conftest import Pieces
 from tests.conftest import Size
+from tests.fault_matrix import row
 
 pytestmark = pytest.mark.asyncio
 
@@ -109,6 +110,7 @@ async def live_through(pieces: Pieces, model: UUID, *, seed: int) -> None:
     assert await pieces.rows("SELECT count(*) FROM order_events WHERE order_id = $1", order_id) == events_before, f"seed {seed}"
 
 
+@row(12, 15, 16)
 async def test_fills_are_counted_once_and_the_position_is_their_sum_whatever_reached_us(pieces: Pieces, size: Size) -> None:
     model = await pieces.filled()
     for seed in range(size(60, full=5_000)):

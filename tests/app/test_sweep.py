@@ -15,6 +15,7 @@ from app.trading.reconcile import Reconciler
 from app.trading.records import OrderRecord
 from tests.app.conftest import Pieces
 from tests.app.scripted_client import ScriptedClient, scripted
+from tests.fault_matrix import row
 
 pytestmark = pytest.mark.asyncio
 
@@ -41,6 +42,7 @@ async def given_up(pieces: Pieces) -> tuple[Desk, ManualClock, ScriptedClient, O
     return desk, clock, client, order
 
 
+@row(7)
 async def test_lost_order_is_looked_for_at_six_moments_of_a_day_and_then_no_more(pieces: Pieces) -> None:
     desk, clock, client, order = await given_up(pieces)
     reconciler = Reconciler(desk)
@@ -59,6 +61,7 @@ async def test_lost_order_is_looked_for_at_six_moments_of_a_day_and_then_no_more
     assert looked == LOOKS
 
 
+@row(3, 7)
 async def test_order_that_appears_after_six_hours_is_resurrected_counted_and_told_once(pieces: Pieces) -> None:
     """§5 rows 3 and 7: the venue hides an order for longer than anybody waits."""
     desk, clock, client, order = await given_up(pieces)
@@ -85,6 +88,7 @@ async def test_order_that_appears_after_six_hours_is_resurrected_counted_and_tol
     assert len(pieces.placed()) == 1
 
 
+@row(21)
 async def test_notice_is_handed_on_once_and_again_only_if_the_process_died_before_it_was_done(pieces: Pieces) -> None:
     desk, clock, _, _ = await given_up(pieces)
     clock.advance(timedelta(seconds=21))

@@ -8,6 +8,7 @@ from app.domain.enums import OrderState
 from app.domain.orders import TRANSITIONS, InDoubt, NotFoundAfterWindow, OrderEvent, OrderStatus, Reported, apply
 from tests.conftest import Size
 from tests.domain.order_histories import History, random_history
+from tests.fault_matrix import row
 
 Merge = Callable[[OrderStatus, OrderEvent], OrderStatus]
 
@@ -53,6 +54,7 @@ def ends_of(count: int, merge: Merge) -> set[OrderState]:
     return seen
 
 
+@row(12, 15)
 def test_every_history_ends_where_the_venue_stands_after_one_answer(size: Size) -> None:
     """reliability.md §1.2: drops, duplicates, reordering, torn reports, wrong refusals and orders given up too early."""
     ends = ends_of(size(5_000, full=200_000), apply)

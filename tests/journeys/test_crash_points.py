@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from app.core.crash_points import POINTS, VARIABLE
 from app.core.database_url import DatabaseUrls
-from tests.emulator_process import EmulatorProcess
+from tests.emulator_process import WITHOUT_LIMITS, EmulatorProcess
 from tests.fault_matrix import row
 from tests.journeys.conftest import MakeTrader, end, settings_for
 from tests.journeys.eventually import eventually
@@ -55,7 +55,7 @@ class MortalServer(ServerProcess):
 @pytest.fixture(scope="module")
 def venue() -> Iterator[EmulatorProcess]:
     """An exchange for the orders of this file."""
-    with EmulatorProcess("--generate", "BTCUSDT:60000", "--history", "60") as process:
+    with EmulatorProcess("--generate", "BTCUSDT:60000", "--history", "60", *WITHOUT_LIMITS) as process:
         yield process
 
 

@@ -15,7 +15,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from app.core.database_url import DatabaseUrls
-from tests.emulator_process import EmulatorProcess
+from tests.emulator_process import WITHOUT_LIMITS, EmulatorProcess
 from tests.fault_matrix import row
 from tests.journeys.conftest import MakeTrader, StartServer, end, settings_for
 from tests.journeys.eventually import eventually
@@ -41,7 +41,7 @@ class Onlooker(ServerProcess):
 @pytest.fixture
 def venue() -> Iterator[EmulatorProcess]:
     """An exchange of the test's own, for its faults are everybody's."""
-    with EmulatorProcess("--generate", "BTCUSDT:60000", "--history", "60") as process:
+    with EmulatorProcess("--generate", "BTCUSDT:60000", "--history", "60", *WITHOUT_LIMITS) as process:
         yield process
 
 

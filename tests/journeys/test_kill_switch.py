@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.emulator_process import EmulatorProcess
+from tests.emulator_process import WITHOUT_LIMITS, EmulatorProcess
 from tests.journeys.conftest import MakeTrader, StartServer
 from tests.journeys.eventually import eventually
 from tests.journeys.trader import Trader
@@ -20,7 +20,7 @@ ORDER_REQUEST = {"method": "POST", "path": "/api/v3/order"}
 @pytest.fixture
 def venue() -> Iterator[EmulatorProcess]:
     """An exchange of the test's own, for its faults are everybody's."""
-    with EmulatorProcess("--generate", "BTCUSDT:60000", "--history", "60") as process:
+    with EmulatorProcess("--generate", "BTCUSDT:60000", "--history", "60", *WITHOUT_LIMITS) as process:
         yield process
 
 
