@@ -87,7 +87,7 @@ def test_order_without_an_id_shows_everything_else(client: SignedClient) -> None
 async def test_late_order_is_executed_after_its_client_has_given_up(exchange: Any, client: SignedClient) -> None:
     await exchange.load_markets()
     exchange.timeout = 100
-    client.emulator.fault("delay_before", method="POST", path=PATH, delay_ms=400)
+    client.emulator.fault("delay_before", method="POST", path=PATH, delay_ms=1000)
     with pytest.raises(ccxt.RequestTimeout):
         await place(exchange, "q-late")
     assert client.placed() == []

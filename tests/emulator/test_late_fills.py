@@ -1,4 +1,5 @@
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -69,15 +70,15 @@ def test_open_order_unknown_order_and_fill_beyond_the_purse_are_refused(client: 
 
 
 def test_late_fill_survives_a_restart(start_emulator: StartEmulator, script: Path, tmp_path: Path) -> None:
-    arguments = ("--replay", str(script), "--history", str(NOW_MINUTE), "--paused", "--state", str(tmp_path / "state.json"))
+    state = tmp_path / "state.json"
+    arguments = ("--replay", str(script), "--history", str(NOW_MINUTE), "--paused", "--state", str(state))
     first = start_emulator(*arguments)
     client = account_on(first)
     order = canceled(client)
-    first.stop()
-    second = start_emulator(*arguments)
-    client = SignedClient(emulator=second, api_key=client.api_key, api_secret=SECRET)
+    deadline = time.monotonic() + 10
+    while not state.exists() or b"CANCELED" not in state.read_bytes():
+        assert time.monotonic() < deadline
     fill(client, order, "0.1")
-    second.stop()
-    third = start_emulator(*arguments)
-    shown = found(SignedClient(emulator=third, api_key=client.api_key, api_secret=SECRET), order)
+    first.stop()
+    shown = found(SignedClient(emulator=start_emulator(*arguments), api_key=client.api_key, api_secret=SECRET), order)
     assert (shown["status"], D(shown["executedQty"])) == ("CANCELED", D("0.1"))
