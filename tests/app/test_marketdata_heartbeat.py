@@ -21,6 +21,7 @@ from app.marketdata.heartbeat import Heartbeat, HeartbeatConfig
 from app.marketdata.models import GapOutcome
 from app.marketdata.quotes import Quotes
 from tests.emulator_process import EmulatorProcess
+from tests.fault_matrix import row
 
 MINUTE = timedelta(minutes=1)
 DEADLINE_S = 30.0
@@ -162,6 +163,7 @@ async def test_live_candles_are_stored_then_told_in_order(feed: Feed) -> None:
     assert {event.source for event in feed.closed()} == {"stream"}
 
 
+@row(14)
 @pytest.mark.asyncio
 async def test_a_dropped_connection_leaves_no_hole(feed: Feed) -> None:
     async with running(feed):
@@ -181,6 +183,7 @@ async def test_a_dropped_connection_leaves_no_hole(feed: Feed) -> None:
     assert len(await feed.heartbeat.gaps.of("BTC/USDT")) >= 1
 
 
+@row(11)
 @pytest.mark.asyncio
 async def test_a_silent_stream_is_dropped_and_nothing_is_missed(emulator: EmulatorProcess, database: Database) -> None:
     async with feed_at(emulator, database, silence_s=1.0) as feed, running(feed):
@@ -321,6 +324,7 @@ class _NoPool:
         return None
 
 
+@row(11, 13)
 @pytest.mark.asyncio
 async def test_a_candle_newer_than_expected_waits_until_the_missing_ones_are_released(feed: Feed) -> None:
     async with running(feed):

@@ -17,6 +17,7 @@ from app.marketdata.bulk import CANDLE_DTYPE, decode
 from app.marketdata.models import CandleSource
 from app.marketdata.queries import read_chart
 from app.marketdata.store import CandleStore, Close
+from tests.fault_matrix import row
 from tests.recorded import candle_rows
 
 START = datetime(2026, 1, 31, 23, 58, tzinfo=UTC)
@@ -66,6 +67,7 @@ async def test_the_same_candle_again_changes_nothing(store: CandleStore) -> None
     assert second == set()
 
 
+@row(13)
 @pytest.mark.asyncio
 async def test_a_later_version_of_a_candle_replaces_the_earlier_one_and_says_so(store: CandleStore) -> None:
     await put(store, candle(0, close=100.0))

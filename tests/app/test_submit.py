@@ -68,6 +68,7 @@ async def test_lost_reply_leaves_the_order_unknown_until_reconcile_finds_it_fill
     assert len(pieces.placed()) == 1
 
 
+@row(10)
 async def test_reply_slower_than_our_patience_is_a_doubt_not_a_failure(pieces: Pieces, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(venue_class, "WRITE_TIMEOUT_MS", 300)
     await pieces.connections.client(pieces.broker_id)

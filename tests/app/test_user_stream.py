@@ -158,6 +158,7 @@ async def test_events_twice_swapped_or_missing_end_in_the_exchanges_truth(moving
     await assert_books_are_the_venues(moving)
 
 
+@row(14)
 async def test_killed_connection_is_made_again_and_what_it_missed_is_asked_for(moving: Pieces) -> None:
     order = (await moving.submit(moving.limit(BELOW))).order
     # Reconcile's own round comes long after the test: it asks because the account was subscribed again.

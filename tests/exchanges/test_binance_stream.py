@@ -8,6 +8,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from app.exchanges.binance_messages import BookTicker
 from app.exchanges.binance_stream import BinanceStream, Connected, Disconnected, StreamEvent
+from tests.fault_matrix import row
 
 BOOK = orjson.dumps({"u": 1, "s": "BTCUSDT", "b": "1", "B": "1", "a": "2", "A": "1"}).decode()
 SHUTDOWN = '{"stream":"x","data":{"e":"serverShutdown","E":1}}'
@@ -25,6 +26,7 @@ async def take(events: AsyncGenerator[StreamEvent, None], count: int) -> list[St
         return [await anext(events) for _ in range(count)]
 
 
+@row(11, 14)
 @pytest.mark.asyncio
 @pytest.mark.parametrize(
     ("last_words", "reason"),

@@ -24,6 +24,7 @@ from app.exchanges.user_stream_access import Signer
 from app.exchanges.user_stream_pace import UserStreamConfig
 from tests.exchanges.fake_ws_api import FakeWsApi, fake_ws_api
 from tests.exchanges.test_binance_user_messages import TRADE
+from tests.fault_matrix import row
 
 pytestmark = pytest.mark.asyncio
 
@@ -109,6 +110,7 @@ async def test_frame_that_cannot_be_read_makes_a_new_connection() -> None:
         assert (await reader.next(AccountSubscribed)).account == ada
 
 
+@row(14)
 async def test_killed_connection_is_made_again_and_signed_anew() -> None:
     async with reading() as (api, reader):
         accounts = await reader.subscribed("ada", "bob")
@@ -122,6 +124,7 @@ async def test_killed_connection_is_made_again_and_signed_anew() -> None:
         assert len({request["signature"] for line in api.lines for request in line.asked("userDataStream.subscribe.signature")}) == 4
 
 
+@row(37)
 async def test_venue_whose_clock_differs_takes_our_requests() -> None:
     async with reading() as (api, reader):
         api.skew_ms = -7000
@@ -129,6 +132,7 @@ async def test_venue_whose_clock_differs_takes_our_requests() -> None:
         assert len(api.last.asked("userDataStream.subscribe.signature")) == 1
 
 
+@row(37)
 async def test_venue_whose_clock_jumps_is_asked_for_the_time_again() -> None:
     async with reading() as (api, reader):
         await reader.subscribed("ada")
@@ -137,6 +141,7 @@ async def test_venue_whose_clock_jumps_is_asked_for_the_time_again() -> None:
         assert len(api.last.asked("time")) == 2
 
 
+@row(10)
 async def test_idle_connection_that_answers_is_kept_and_one_that_does_not_is_left() -> None:
     async with reading(replace(QUICK, probe_every_s=0.05, answer_timeout_s=0.4)) as (api, reader):
         (ada,) = await reader.subscribed("ada")
@@ -245,6 +250,7 @@ async def test_two_of_our_accounts_that_are_one_at_the_venue_get_a_connection_ea
         assert sorted(sorted(line.subscriptions.values()) for line in api.open_lines) == [["ada", "bob"], ["ada-too"]]
 
 
+@row(14)
 async def test_old_connection_is_left_only_when_its_successor_has_every_account() -> None:
     async with reading() as (api, reader):
         ada, bob = await reader.subscribed("ada", "bob")
@@ -273,6 +279,7 @@ async def test_successor_that_fails_leaves_the_old_connection_at_work() -> None:
         assert reader.passed == []
 
 
+@row(14)
 async def test_old_age_brings_a_successor() -> None:
     async with reading(replace(QUICK, rotate_after_s=0.2)) as (api, reader):
         (ada,) = await reader.subscribed("ada")

@@ -32,6 +32,7 @@ from tests.exchanges.scripted_venue import (
     scripted_venue,
     waits,
 )
+from tests.fault_matrix import row
 
 KEYS = Credentials(api_key="the-key", api_secret="the-secret")
 RESTING = FILLED_ORDER | {"status": "NEW", "executedQty": "0.0", "cummulativeQuoteQty": "0.0", "type": "LIMIT", "fills": []}
@@ -243,6 +244,7 @@ async def test_a_venue_that_is_not_there_never_got_the_order(registry: Registry,
     await dead.close()
 
 
+@row(37)
 @pytest.mark.asyncio
 async def test_a_refused_clock_is_read_again_for_the_next_order(venue: ScriptedVenue, client: CcxtClient) -> None:
     await client.instruments()

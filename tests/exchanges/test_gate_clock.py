@@ -101,7 +101,7 @@ async def test_the_loop_reads_the_clock_of_venues_with_accounts_each_minute_and_
     assert gate.clock.offset_ms == pytest.approx(-600, abs=100)
 
 
-@row(24)
+@row(24, 37)
 @pytest.mark.asyncio
 async def test_a_refused_time_is_read_again_once_and_nothing_is_repeated(venue: ScriptedVenue, client: CcxtClient) -> None:
     gate_of(client).clock._tried_at = 0.0

@@ -79,7 +79,7 @@ async def test_a_venue_that_speaks_no_tls_never_got_the_order(venue: ScriptedVen
         await place(client)
 
 
-@row(10)
+@row(9, 10)
 @pytest.mark.asyncio
 async def test_a_host_that_takes_no_connection_is_given_up_sooner_than_one_that_does_not_answer(
     client: CcxtClient, monkeypatch: pytest.MonkeyPatch

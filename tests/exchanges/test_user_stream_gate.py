@@ -11,6 +11,7 @@ from app.exchanges.circuit import CircuitState, Reason
 from app.exchanges.gate import VenueGate
 from app.exchanges.user_stream_gate import GateTurnstile
 from app.exchanges.user_stream_pace import WEIGHT, Pace
+from tests.fault_matrix import row
 
 pytestmark = pytest.mark.asyncio
 
@@ -43,6 +44,7 @@ async def test_subscription_waits_when_the_limit_is_used_up() -> None:
     assert time.monotonic() - started >= 0.5
 
 
+@row(6)
 @pytest.mark.parametrize("is_banned", [True, False])
 async def test_refusal_on_the_stream_keeps_everybody_away_until_the_venue_is_well(is_banned: bool) -> None:  # noqa: FBT001
     gate = made()
