@@ -24,22 +24,23 @@ from tests.fault_matrix import row
 
 pytestmark = pytest.mark.asyncio
 
-MARKET = ("--generate", "BTCUSDT:60000", "--history", str(HISTORY * 2), "--seed", "11")
+MARKET = ("--generate", "BTCUSDT:60000", "--history", str(HISTORY * 2), "--seed", "11", "--clock", "virtual")
 KLINES = "btcusdt@kline_1m"
 
 
 @pytest.fixture(scope="module")
 def standing_market() -> Iterator[EmulatorProcess]:
     with EmulatorProcess(*MARKET) as process:
-        process.control("POST", "/_pause")
         yield process
 
 
 @pytest.fixture
 def market(standing_market: EmulatorProcess) -> Iterator[EmulatorProcess]:
-    """A market that moves when a test says so, whole again afterwards."""
+    """A market whose time moves when a test says so, at the beginning of a minute; whole again afterwards."""
+    standing_market.advance_ms(60_000 - standing_market.state()["server_time"] % 60_000)
     yield standing_market
     standing_market.control("DELETE", "/_fault")
+    standing_market.control("POST", "/_limits", {"connection_lifetime_s": 86_400})
 
 
 @dataclass
@@ -83,7 +84,7 @@ def reasons(feed: Feed) -> str:
 @pytest.mark.parametrize(
     ("fault", "sent", "comes_from"),
     [
-        ({"do": "late_close", "delay_ms": 300}, 4, {"rest", "stream"}),
+        ({"do": "late_close", "delay_ms": 90_000}, 4, {"rest", "stream"}),
         ({"do": "duplicate_close"}, 5, {"stream"}),
         ({"do": "missing_close"}, 3, {"rest", "stream"}),
     ],
@@ -95,8 +96,9 @@ async def test_a_candle_whose_close_is_garbled_is_told_once(
     async with feed_at(market, database) as feed, running(feed), watched(market) as witness:
         await feed.until_fresh()
         market.fault(**fault, stream=KLINES, times=1)
-        for _ in range(3):
-            market.advance(1)
+        market.advance(2)
+        await feed.until_closed(2)
+        market.advance(1)
         await feed.until_closed(3)
         # What was sent before this one was read before it.
         await witness.until_sent(sent - 1)
@@ -115,10 +117,11 @@ async def test_a_candle_that_is_revised_is_told_once_and_kept_and_noted_as_revis
     with capture_logs() as lines:
         async with feed_at(market, database) as feed, running(feed), watched(market) as witness:
             await feed.until_fresh()
-            market.fault("revised_close", stream=KLINES, times=1, delay_ms=200)
+            market.fault("revised_close", stream=KLINES, times=1, delay_ms=30_000)
             market.advance(1)
-            await witness.until_sent(2)
+            await feed.until_closed(1)
             market.advance(1)
+            await witness.until_sent(3)
             await feed.until_closed(2)
             first, second = told(feed)
             await until(lambda: "candle_revised" in [line["event"] for line in lines])
@@ -138,7 +141,7 @@ async def test_a_candle_that_is_revised_is_told_once_and_kept_and_noted_as_revis
     [
         ({"do": "ws_close"}, "no close frame"),
         ({"do": "close_code", "code": 1008}, "1008"),
-        ({"do": "shutdown", "delay_ms": 5000}, "shutting down"),
+        ({"do": "shutdown", "delay_ms": 60_000}, "shutting down"),
     ],
     ids=["1006", "1008", "shutdown"],
 )
@@ -163,18 +166,17 @@ async def test_a_connection_that_the_exchange_ends_costs_no_candle(
 
 
 @row(14)
-async def test_connections_that_are_cut_for_their_age_over_and_over_cost_no_candle(database: Database) -> None:
-    with EmulatorProcess(*MARKET, "--connection-lifetime", "0.7") as market:
-        market.control("POST", "/_pause")
-        async with feed_at(market, database) as feed, running(feed):
-            await feed.until_fresh()
-            count = 0
-            while feed.heartbeat.status.connections < 3:
-                market.advance(1)
-                count += 1
-                await feed.until_closed(count)
-                await asyncio.sleep(0.05)
-            await feed.assert_complete()
+async def test_connections_that_are_cut_for_their_age_over_and_over_cost_no_candle(market: EmulatorProcess, database: Database) -> None:
+    async with feed_at(market, database) as feed, running(feed):
+        await feed.until_fresh()
+        market.control("POST", "/_limits", {"connection_lifetime_s": 90})
+        market.fault("ws_close")
+        count = 0
+        while feed.heartbeat.status.connections < 4:
+            market.advance(1)
+            count += 1
+            await feed.until_closed(count)
+        await feed.assert_complete()
 
     assert len(told(feed)) == count
 
@@ -185,7 +187,7 @@ async def test_silence_is_noticed_by_the_age_of_data_while_pings_are_answered(ma
         await feed.until_fresh()
         market.advance(1)
         await feed.until_closed(1)
-        market.fault("ws_silent", for_ms=60_000)
+        market.fault("ws_silent", for_ms=3_600_000)
         began = time.monotonic()
         market.advance(3)
         await until(lambda: "no data for 0.5 s" in reasons(feed))

@@ -14,6 +14,7 @@ from app.brokers.service import change_broker
 from app.core.db import Database
 from app.core.supervisor import Supervisor
 from app.domain.enums import OrderState, Side
+from app.exchanges.user_stream_pace import UserStreamConfig
 from app.trading.desk import Desk
 from app.trading.events import BalanceHeard
 from app.trading.reconcile import Reconciler
@@ -34,10 +35,14 @@ Said = Callable[[], str]
 
 @asynccontextmanager
 async def following(
-    pieces: Pieces, *accounts: UUID, reconcile_every_s: float | None = None, desk: Desk | None = None
+    pieces: Pieces,
+    *accounts: UUID,
+    reconcile_every_s: float | None = None,
+    desk: Desk | None = None,
+    config: UserStreamConfig | None = None,
 ) -> AsyncIterator[UserStreams]:
     """The loop at work and its accounts subscribed; without `reconcile_every_s` nobody else asks the exchange about orders."""
-    streams = UserStreams(desk or pieces.desk)
+    streams = UserStreams(desk or pieces.desk, config=config)
     async with Supervisor(on_fatal=lambda: None) as supervisor:
         supervisor.start("userstream", streams.run)
         if reconcile_every_s is not None:
