@@ -38,7 +38,8 @@ from app.exchanges.registry import Registry, RegistryConfig
 from app.marketdata.heartbeat import Heartbeat, HeartbeatConfig
 from app.marketdata.instruments import InstrumentBook
 from app.marketdata.quotes import Quotes
-from app.trading.audit import Audit
+from app.trading.audit import Audit, Finding, ask_rules
+from app.trading.audit_rules import RULES as AUDIT_RULES
 from app.trading.desk import ENGINE_ROLE, Desk
 from app.trading.gates import close_all
 from app.trading.guardian import Guardian
@@ -90,6 +91,21 @@ async def open_database(settings: Settings, stack: AsyncExitStack) -> tuple[Data
         stack.push_async_callback(embedded.stop)
     await upgrade(urls.owner, app_role=urls.app_role)
     return urls, embedded
+
+
+async def inspect(settings: Settings) -> list[Finding]:
+    """Return what of the audit's invariants does not hold in the database now. No row is changed, and no server need run.
+
+    Raises:
+        ConfigError: the database that the settings name cannot be used.
+    """
+    async with AsyncExitStack() as stack:
+        urls, _ = await open_database(settings, stack)
+        database = Database(urls.app)
+        await database.open()
+        stack.push_async_callback(database.close)
+        async with database.connection() as connection:
+            return await ask_rules(connection, (*AUDIT_RULES, *AUDIT_OF_ALERTS), now=SystemClock().now(), is_full=True)
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """The `aristobot` command."""
 
+import asyncio
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from cryptography.fernet import Fernet
 from pydantic import ValidationError
 
 from app import __version__
+from app.bootstrap import inspect
 from app.core.config import LogFormat, Settings
 from app.core.logging import configure_logging
 from app.demo import DemoOptions, free_port, run_demo
@@ -68,6 +70,16 @@ def demo(
 def emulator(context: typer.Context) -> None:
     """Run an emulated exchange alone; `aristobot emulator --help` lists its options."""
     raise typer.Exit(run_emulator(context.args))
+
+
+@cli.command()
+def audit() -> None:
+    """Print what must always hold in the database and does not; nothing is changed. Ends with 1 when there is any."""
+    found = asyncio.run(inspect(Settings()))
+    for finding in found:
+        typer.echo(str(finding))
+    typer.echo(f"{len(found)} findings" if found else "All that must hold does.")
+    raise typer.Exit(1 if found else 0)
 
 
 @keys.command("new")

@@ -24,7 +24,7 @@ from app.trading.balances import with_fresh_balance
 from app.trading.cancel import cancel_at_venue
 from app.trading.desk import Desk
 from app.trading.events import announce
-from app.trading.gate import Reservation, admit
+from app.trading.gate import Reservation, admit, reservation_of
 from app.trading.pairs import send_replacement
 from app.trading.place import SEND_WITHIN, Draft, insert
 from app.trading.records import OrderRecord
@@ -33,7 +33,7 @@ from app.trading.send import send
 _RESTING: Final = frozenset({OrderState.OPEN, OrderState.PARTIAL})
 _CHANGE_HERE: Final = """
 WITH changed AS (
-  UPDATE orders SET quantity = $2, price = $3, trigger_price = $4, trailing_delta = $5, watermark = NULL, updated_at = $6
+  UPDATE orders SET quantity = $2, price = $3, trigger_price = $4, trailing_delta = $5, watermark = NULL, updated_at = $6, reserved = $7
    WHERE id = $1 AND state = 'intent' AND execution = 'supervised' AND triggered_at IS NULL AND cancel_requested_at IS NULL RETURNING *),
 noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state) SELECT id, user_id, $6, 'Amended', state FROM changed)
 SELECT * FROM changed
@@ -76,7 +76,7 @@ async def amend(desk: Desk, user_id: UUID, order_id: UUID, change: Amendment) ->
     instrument = instruments[order.symbol]
     wanted = _wanted(desk, order, change, instrument, client.exchange)
     if order.is_held:
-        return await _change_here(desk, order, wanted)
+        return await _change_here(desk, order, wanted, instrument)
     if order.state not in _RESTING:
         raise Conflict("the order is on its way to the exchange; try again in a moment")
     return await _replace(desk, order, wanted, instrument=instrument, client=client)
@@ -116,8 +116,9 @@ def _wanted(desk: Desk, order: OrderRecord, change: Amendment, instrument: Instr
     return sized
 
 
-async def _change_here(desk: Desk, order: OrderRecord, wanted: SizedOrder) -> OrderRecord:
-    values = (wanted.quantity, wanted.price, wanted.trigger_price, wanted.trailing_delta, desk.clock.now())
+async def _change_here(desk: Desk, order: OrderRecord, wanted: SizedOrder, instrument: Instrument) -> OrderRecord:
+    reserved = reservation_of(wanted, instrument, reference_price=None).amount
+    values = (wanted.quantity, wanted.price, wanted.trigger_price, wanted.trailing_delta, desk.clock.now(), reserved)
     async with desk.database.connection() as connection:
         row = await connection.fetchrow(_CHANGE_HERE, order.id, *values)
     if row is None:

@@ -1,7 +1,8 @@
 """The invariants that the audit asks the database about, each one statement that returns the accounts for which it does not hold.
 
-Every statement takes the present moment as $1 and returns `broker_id, user_id, subject, detail`; `detail` is a sentence for the trader.
-Nothing is judged that may still be on its way: young rows are left for the next run.
+Every statement may use $1, the present moment, and $2, from when on changes are looked at (the beginning of time in a full run). It returns
+`broker_id, user_id, subject, detail`; `detail` is a sentence for the trader. Nothing is judged that may still be on its way: young rows are
+left for the next run, and an account whose gate is closed says by that what is wrong with it.
 """
 
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Final
 
 _UNSETTLED: Final = "('intent', 'submitting', 'unknown', 'open', 'partial')"
 _USABLE: Final = "b.removed_at IS NULL AND b.is_active AND b.paused_reason IS NULL"
+_OPEN_GATE: Final = "NOT EXISTS (SELECT 1 FROM trading_states s WHERE s.key = b.id::text AND s.code = 'RECONCILING')"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +30,12 @@ SELECT o.broker_id, o.user_id, o.id::text AS subject,
               o.symbol, trim_scale(f.quantity), trim_scale(o.filled_quantity))
          AS detail
   FROM orders o CROSS JOIN LATERAL (SELECT coalesce(sum(quantity), 0) AS quantity FROM fills WHERE order_id = o.id) f
- WHERE o.updated_at > $1::timestamptz - interval '30 days'
+ WHERE o.updated_at > greatest($2::timestamptz - interval '15 minutes', $1::timestamptz - interval '30 days')
    AND (f.quantity <> o.fills_quantity
         OR (f.quantity <> o.filled_quantity AND o.state NOT IN {_UNSETTLED} AND o.updated_at < $1::timestamptz - interval '15 minutes'))
 """,  # noqa: S608  # constants
 )
-#: No order at the venue has gone unasked for a quarter of an hour.
+#: No order at the venue has gone unasked for a quarter of an hour, and none waits for its sender so long.
 UNASKED: Final = Rule(
     code="AUDIT_UNASKED",
     sql=f"""
@@ -41,8 +43,10 @@ SELECT o.broker_id, o.user_id, o.id::text AS subject,
        format('an order in %s has not been compared with the exchange since %s', o.symbol,
               to_char(coalesce(o.reconciled_at, o.created_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')) AS detail
   FROM orders o JOIN brokers b ON b.id = o.broker_id
- WHERE o.state IN ('unknown', 'open', 'partial') AND {_USABLE}
-   AND coalesce(o.reconciled_at, o.created_at) < $1::timestamptz - interval '15 minutes'
+ WHERE (o.state IN ('unknown', 'open', 'partial')
+        OR (o.state = 'intent' AND (o.execution = 'native' OR o.triggered_at IS NOT NULL) AND o.replaces_id IS NULL))
+   AND {_USABLE} AND {_OPEN_GATE}
+   AND greatest(o.reconciled_at, o.created_at, o.triggered_at) < $1::timestamptz - interval '15 minutes'
 """,  # noqa: S608  # constants
 )
 #: No order stands between claim and answer for longer than a request can take.
@@ -53,37 +57,65 @@ SELECT broker_id, user_id, id::text AS subject, format('an order in %s was being
   FROM orders WHERE state = 'submitting' AND sent_at < $1::timestamptz - interval '25 seconds'
 """,
 )
-#: A symbol's positions are what its fills bought and sold, less fees in base. An account that was begun anew has no such sum.
+#: A symbol's positions are what its fills bought and sold, less fees in base; what a closed one left as dust stays on its row.
 POSITIONS: Final = Rule(
     code="AUDIT_POSITION",
     sql="""
 SELECT p.broker_id, p.user_id, p.symbol AS subject,
-       format('the position in %s is %s, its fills say %s', p.symbol, trim_scale(p.quantity), trim_scale(f.quantity)) AS detail
+       format('the position in %s is %s, its fills say %s', p.symbol, trim_scale(p.quantity), trim_scale(coalesce(f.quantity, 0)))
+         AS detail
   FROM (SELECT broker_id, user_id, symbol, sum(quantity) AS quantity, max(updated_at) AS updated_at FROM positions
          GROUP BY broker_id, user_id, symbol) p
-  JOIN (SELECT broker_id, symbol, sum(CASE WHEN side = 'buy' THEN quantity ELSE -quantity END
-                                      - CASE WHEN fee_asset = split_part(symbol, '/', 1) THEN fee ELSE 0 END) AS quantity
-          FROM fills GROUP BY broker_id, symbol) f ON f.broker_id = p.broker_id AND f.symbol = p.symbol
-  JOIN brokers b ON b.id = p.broker_id AND b.exchange <> 'paper'
- WHERE abs(p.quantity - f.quantity) > 1e-12
+  CROSS JOIN LATERAL (
+    SELECT sum(CASE WHEN side = 'buy' THEN quantity ELSE -quantity END
+               - CASE WHEN fee_asset = split_part(symbol, '/', 1) THEN fee ELSE 0 END) AS quantity
+      FROM fills WHERE broker_id = p.broker_id AND symbol = p.symbol) f
+ WHERE p.updated_at > $2 AND p.quantity <> coalesce(f.quantity, 0)
+UNION ALL
+SELECT DISTINCT f.broker_id, f.user_id, f.symbol, format('there are fills in %s and no position', f.symbol)
+  FROM fills f
+ WHERE $2::timestamptz < '1000-01-01' AND NOT EXISTS (SELECT 1 FROM positions WHERE broker_id = f.broker_id AND symbol = f.symbol)
 """,
 )
-#: What is reserved is reserved for something that can still fill.
+#: What is reserved is reserved for something that can still fill, and covers what it may take.
 RESERVATIONS: Final = Rule(
     code="AUDIT_RESERVATION",
     sql=f"""
 SELECT broker_id, user_id, id::text AS subject,
        format('a finished order in %s still keeps back %s %s', symbol, trim_scale(reserved), reserved_asset) AS detail
-  FROM orders WHERE reserved <> 0 AND state NOT IN {_UNSETTLED}
+  FROM orders WHERE reserved <> 0 AND state NOT IN {_UNSETTLED} AND updated_at > $2
+UNION ALL
+SELECT broker_id, user_id, id::text,
+       format('an open order in %s keeps back %s %s and may take %s', symbol, trim_scale(reserved), reserved_asset, trim_scale(needed))
+  FROM (SELECT o.*, CASE WHEN side = 'sell' THEN quantity - filled_quantity
+                         WHEN notional IS NOT NULL THEN notional - filled_quantity * coalesce(average_price, 0)
+                         ELSE (quantity - filled_quantity) * coalesce(price, trigger_price, 0) END AS needed
+          FROM orders o WHERE state IN {_UNSETTLED}) live
+ WHERE reserved < needed
 """,  # noqa: S608  # constants
 )
-#: Every position that wants a stop has one that is live, at the venue or here.
+#: Every position that wants a stop has one that is live, at the venue or here; and no stop outlives its position.
 UNPROTECTED: Final = Rule(
     code="AUDIT_UNPROTECTED",
     sql=f"""
 SELECT p.broker_id, p.user_id, p.symbol AS subject, format('the position in %s has had no stop for more than 30 s', p.symbol) AS detail
   FROM protections p JOIN brokers b ON b.id = p.broker_id
- WHERE p.status = 'active' AND p.unprotected_since < $1::timestamptz - interval '30 seconds' AND {_USABLE}
+  JOIN positions s ON s.broker_id = p.broker_id AND s.symbol = p.symbol AND s.status <> 'closed' AND s.bot_id IS NULL
+  LEFT JOIN instruments i ON i.exchange = b.exchange AND i.symbol = p.symbol AND i.type = 'spot'
+ WHERE p.status = 'active' AND {_USABLE}
+   AND (p.unprotected_since < $1::timestamptz - interval '30 seconds'
+        OR (p.unprotected_since IS NULL AND (p.plan ->> 'stop_price' IS NOT NULL OR p.plan ->> 'trailing_delta' IS NOT NULL)
+            AND greatest(p.updated_at, s.updated_at, p.yield_until) < $1::timestamptz - interval '30 seconds'
+            AND s.quantity >= coalesce(i.min_quantity, 0) AND s.quantity * s.average_price >= coalesce(i.min_notional, 0)
+            AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.group_id = p.id AND o.role = 'stop' AND o.state IN {_UNSETTLED})))
+UNION ALL
+SELECT o.broker_id, o.user_id, o.symbol, format('an order that guarded a position in %s has outlived it', o.symbol)
+  FROM orders o JOIN protections p ON p.id = o.group_id JOIN brokers b ON b.id = o.broker_id
+ WHERE o.state IN ('open', 'partial') AND o.role IN ('stop', 'target') AND {_USABLE} AND {_OPEN_GATE}
+   AND greatest(o.updated_at, p.updated_at) < $1::timestamptz - interval '1 minute'
+   AND NOT EXISTS (SELECT 1 FROM positions s
+                    WHERE s.broker_id = o.broker_id AND s.symbol = o.symbol
+                      AND (s.status <> 'closed' OR s.updated_at > $1::timestamptz - interval '1 minute'))
 """,  # noqa: S608  # constants
 )
 #: One order of the venue is one order here.
@@ -91,22 +123,35 @@ TWINS: Final = Rule(
     code="AUDIT_TWINS",
     sql="""
 SELECT broker_id, user_id, min(id::text) AS subject, format('two orders in %s claim to be the same one at the exchange', symbol) AS detail
-  FROM orders WHERE venue_order_id IS NOT NULL GROUP BY broker_id, user_id, symbol, venue_order_id HAVING count(*) > 1
+  FROM orders WHERE venue_order_id IS NOT NULL AND updated_at > $2
+ GROUP BY broker_id, user_id, symbol, venue_order_id HAVING count(*) > 1
 UNION ALL
 SELECT broker_id, user_id, min(id::text), format('two orders carry the id %s', client_order_id)
-  FROM orders GROUP BY broker_id, user_id, client_order_id HAVING count(*) > 1
+  FROM orders WHERE updated_at > $2 GROUP BY broker_id, user_id, client_order_id HAVING count(*) > 1
 """,
 )
-#: Every account is compared with its venue in full, so that no order of ours there is unknown here.
+#: Every account that may trade is compared with its venue in full; and what the venue has under an id of ours is here.
 UNCOMPARED: Final = Rule(
     code="AUDIT_UNCOMPARED",
     sql=f"""
 SELECT b.id AS broker_id, b.user_id, b.id::text AS subject,
        format('the account has not been compared with its exchange since %s',
               coalesce(to_char(c.checked_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), 'it was made')) AS detail
-  FROM brokers b JOIN account_checks c ON c.broker_id = b.id
- WHERE {_USABLE} AND c.failed_since < $1::timestamptz - interval '15 minutes'
+  FROM brokers b LEFT JOIN account_checks c ON c.broker_id = b.id
+ WHERE {_USABLE} AND {_OPEN_GATE}
+   AND (c.failed_since < $1::timestamptz - interval '15 minutes'
+        OR greatest(c.checked_at, b.created_at) < $1::timestamptz - interval '24 hours')
 """,  # noqa: S608  # constants
+)
+ORPHANS: Final = Rule(
+    code="AUDIT_ORPHAN",
+    sql="""
+SELECT e.broker_id, e.user_id, e.venue_order_id AS subject,
+       format('the exchange has an order of ours in %s that this server does not know (%s)', e.symbol, e.client_order_id) AS detail
+  FROM external_orders e
+ WHERE e.client_order_id ~ '^q[0-9a-hjkmnp-tv-z]{17}$' AND e.last_seen_at > $1::timestamptz - interval '24 hours'
+   AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.client_order_id = e.client_order_id)
+""",
 )
 #: What people are to be told is told.
 UNTOLD: Final = Rule(
@@ -116,13 +161,20 @@ SELECT broker_id, user_id, id::text AS subject, 'a notice has waited for more th
   FROM outbox WHERE done_at IS NULL AND created_at < $1::timestamptz - interval '5 minutes'
 """,
 )
-#: Nobody has written under a lease that was not given yet.
+#: Nobody has written under a lease that was not given yet, nor under one that had been taken away. Whoever writes under a lease keeps it
+#: from moving until the commit, so events carry their epochs in order; a day's are looked at.
 EPOCHS: Final = Rule(
     code="AUDIT_EPOCH",
     sql="""
 SELECT o.broker_id, o.user_id, o.id::text AS subject,
        format('an order in %s was written by epoch %s, and the role is at %s', o.symbol, o.epoch, l.epoch) AS detail
-  FROM orders o JOIN leases l ON l.role = 'engine' WHERE o.epoch > l.epoch
+  FROM orders o JOIN leases l ON l.role = 'engine' WHERE o.epoch > l.epoch AND o.updated_at > $2
+UNION ALL
+SELECT o.broker_id, o.user_id, o.id::text,
+       format('an order in %s was written by epoch %s after epoch %s had begun', o.symbol, e.epoch, e.before)
+  FROM (SELECT order_id, epoch, max(epoch) OVER (ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+          FROM order_events WHERE epoch IS NOT NULL AND id > (SELECT coalesce(max(id), 0) - 100000 FROM order_events)) e
+  JOIN orders o ON o.id = e.order_id WHERE e.epoch < e.before
 """,
 )
 #: What a position holds is in the account: else its stop could not sell it. Only balances that are younger than the position are believed.
@@ -141,35 +193,4 @@ SELECT p.broker_id, p.user_id, p.symbol AS subject,
 """,  # noqa: S608  # constants
 )
 
-RULES: Final = (FILLS, UNASKED, STUCK, POSITIONS, RESERVATIONS, UNPROTECTED, TWINS, UNCOMPARED, UNTOLD, EPOCHS, UNSELLABLE)
-
-#: The ledger: what the exchange says an account holds, against what it began with and every trade since. The difference came or went
-#: without a trade: a deposit, a withdrawal, a conversion. It is kept and shown.
-LEDGER_BEGIN: Final = """
-INSERT INTO ledger_baselines (broker_id, asset, user_id, amount, at)
-SELECT broker_id, asset, user_id, free + locked, updated_at FROM balances
-ON CONFLICT (broker_id, asset) DO NOTHING
-"""
-LEDGER_COMPARE: Final = """
-WITH trades AS (
-  SELECT broker_id, symbol, side, price, quantity, fee, fee_asset, executed_at FROM fills
-  UNION ALL
-  SELECT broker_id, symbol, side, price, quantity, fee, fee_asset, executed_at FROM external_trades),
-moves AS (
-  SELECT broker_id, split_part(symbol, '/', 1) AS asset, CASE WHEN side = 'buy' THEN quantity ELSE -quantity END AS amount, executed_at
-    FROM trades
-  UNION ALL
-  SELECT broker_id, split_part(symbol, '/', 2), CASE WHEN side = 'buy' THEN -1 ELSE 1 END * quantity * price, executed_at
-    FROM trades
-  UNION ALL
-  SELECT broker_id, fee_asset, -fee, executed_at FROM trades),
-sums AS (
-  SELECT g.broker_id, g.asset, coalesce(sum(m.amount), 0) AS traded
-    FROM ledger_baselines g JOIN balances l ON l.broker_id = g.broker_id AND l.asset = g.asset
-    LEFT JOIN moves m ON m.broker_id = g.broker_id AND m.asset = g.asset AND m.executed_at > g.at AND m.executed_at <= l.updated_at
-   GROUP BY g.broker_id, g.asset)
-UPDATE ledger_baselines g SET unexplained = l.free + l.locked - g.amount - s.traded
-  FROM sums s, balances l
- WHERE s.broker_id = g.broker_id AND s.asset = g.asset AND l.broker_id = g.broker_id AND l.asset = g.asset
-   AND g.unexplained IS DISTINCT FROM l.free + l.locked - g.amount - s.traded
-"""
+RULES: Final = (FILLS, UNASKED, STUCK, POSITIONS, RESERVATIONS, UNPROTECTED, TWINS, UNCOMPARED, ORPHANS, UNTOLD, EPOCHS, UNSELLABLE)

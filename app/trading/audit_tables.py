@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Integer, text
+from sqlalchemy import Boolean, ForeignKey, Index, Integer, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -21,6 +21,8 @@ class AuditRun(Identified, Base):
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime]
     findings: Mapped[int] = mapped_column(Integer)
+    #: Whether everything was looked at, or only what is unsettled or had changed lately.
+    is_full: Mapped[bool] = mapped_column(Boolean, server_default=text("true"))
 
 
 class AuditFinding(Identified, Base):
