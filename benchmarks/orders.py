@@ -35,7 +35,7 @@ from tests.emulator_process import WITHOUT_LIMITS, EmulatorProcess
 
 KEY, SECRET = "benchmark-key", "benchmark-secret"
 SENDERS = 32
-QUANTITY, LIMIT = Decimal("0.001"), Decimal(50000)
+QUANTITY, LIMIT, MARKET = Decimal("0.001"), Decimal(50000), Decimal(60000)
 _numbers = itertools.count()
 Order = Callable[[], Awaitable[None]]
 
@@ -54,6 +54,8 @@ def ours(engine: Engine, kind: OrderType) -> Order:
 
     async def order() -> None:
         number = next(_numbers)
+        # The market's feed has a price at hand, as it has in the server.
+        engine.quotes.put("BTC/USDT", at=engine.desk.clock.now(), bid=MARKET, ask=MARKET, last=MARKET)
         price = LIMIT if kind is OrderType.LIMIT else None
         intent = OrderIntent(
             symbol="BTC/USDT", side=Side.BUY, source=Source.MANUAL, key=f"bench:{number}", type=kind, quantity=QUANTITY, price=price

@@ -321,5 +321,6 @@ def _publish(desk: Desk, order: OrderRecord, fresh: Sequence[Fill]) -> None:
                 price=fill.price,
                 quantity=fill.quantity,
                 executed_at=fill.executed_at,
+                is_guarded=order.protection is not None,
             )
         )

@@ -34,6 +34,8 @@ class FillRecorded:
     price: Decimal
     quantity: Decimal
     executed_at: datetime
+    #: Whether its order says how the position is to be guarded.
+    is_guarded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -168,7 +168,9 @@ class Guardian:
 
     async def _wait(self, changes: Any) -> None:
         try:
-            event = await asyncio.wait_for(changes.get(), _WAKE_S)
+            # Not `wait_for`: before Python 3.12 it loses a cancellation that comes together with an event.
+            async with asyncio.timeout(_WAKE_S):
+                event = await changes.get()
         except TimeoutError:
             return
         while event is not None:
@@ -177,7 +179,7 @@ class Guardian:
                 event = changes.get_nowait()
                 continue
             self._again.update(self._places.get((event.user_id, event.symbol), ()))
-            if isinstance(event, FillRecorded):
+            if isinstance(event, FillRecorded) and event.is_guarded:
                 # It may have opened a position whose protection is not known here yet.
                 self._next_round_at = 0.0
             event = changes.get_nowait()

@@ -62,10 +62,9 @@ _BETWEEN_STRANGERS_S: Final = 10.0
 _AFTER_REFUSAL_S: Final = 60.0
 _OUR_PREFIX: Final = "q"
 _ACTIVE: Final = "SELECT id FROM brokers WHERE removed_at IS NULL AND is_active AND paused_reason IS NULL ORDER BY id"
-_FIND: Final = """
-SELECT * FROM orders WHERE broker_id = $1 AND replace(symbol, '/', '') = $2 AND (client_order_id = $3 OR venue_order_id = $4)
- ORDER BY client_order_id = $3 DESC LIMIT 1
-"""
+_FIND: Final = "SELECT * FROM orders WHERE broker_id = $1 AND client_order_id = $2"
+#: A venue counts its orders for each symbol by itself.
+_FIND_BY_VENUE_ID: Final = "SELECT * FROM orders WHERE broker_id = $1 AND replace(symbol, '/', '') = $2 AND venue_order_id = $3"
 
 
 @dataclass(slots=True)
@@ -242,7 +241,9 @@ class UserStreams:
 
     async def _find(self, update: OrderUpdate) -> OrderRecord | None:
         async with self._desk.database.connection() as connection:
-            row = await connection.fetchrow(_FIND, update.account, update.market, update.client_order_id, update.venue_order_id)
+            row = await connection.fetchrow(_FIND, update.account, update.client_order_id)
+            if row is None:
+                row = await connection.fetchrow(_FIND_BY_VENUE_ID, update.account, update.market, update.venue_order_id)
         return None if row is None else OrderRecord.of(row)
 
     async def _record(self, order: OrderRecord, update: OrderUpdate) -> OrderRecord:

@@ -15,7 +15,7 @@ import structlog
 from app.core.leases import HOLD
 from app.core.supervisor import Beat
 from app.domain.book import BookOrder, Depth, TapePrint
-from app.domain.enums import Role
+from app.domain.enums import OrderState, Role
 from app.domain.matching import MatchingEngine
 from app.domain.orders import Denied
 from app.errors import ExchangeError
@@ -96,7 +96,9 @@ class TriggerWatch:
 
     async def _next(self, events: Any) -> Any:
         try:
-            return await asyncio.wait_for(events.get(), _WAKE_S)
+            # Not `wait_for`: before Python 3.12 it loses a cancellation that comes together with an event.
+            async with asyncio.timeout(_WAKE_S):
+                return await events.get()
         except TimeoutError:
             return None
 
@@ -104,7 +106,8 @@ class TriggerWatch:
         """All that has been said so far; each price counts, so none is skipped."""
         while event is not None:
             if isinstance(event, OrderChanged):
-                self._read_at = float("-inf")
+                if event.state is OrderState.INTENT or event.order_id in self._orders:
+                    self._read_at = float("-inf")
             elif event.last is not None:
                 if self._read_at == float("-inf"):
                     await self._read(group)  # an order that came before this price must see it
