@@ -1,15 +1,17 @@
 from collections.abc import AsyncIterator, Generator
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import pytest
 import pytest_asyncio
 
 from app.core.database_url import DatabaseUrls
 from tests.fault_matrix import Results, write
+from tests.leaks import found_in_databases, leaks_in_files
 from tests.postgres import PostgresForTests
 
 RESULTS: Final = pytest.StashKey[Results]()
+LEAKS: Final = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -20,28 +22,60 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note what the tests of the fault matrix come to."""
+    """Note which rows of the fault matrix a test shows; the note travels with its report, from another process too."""
     report = yield
-    marks = list(item.iter_markers("fault"))
-    if marks and (report.when == "call" or report.outcome != "passed"):
-        name = getattr(item, "originalname", item.name)
-        item.config.stash[RESULTS].add(tuple(number for mark in marks for number in mark.args), name, report.outcome)
+    numbers = [number for mark in item.iter_markers("fault") for number in mark.args]
+    if numbers and (report.when == "call" or report.outcome != "passed"):
+        report.user_properties.append(("fault", [getattr(item, "originalname", item.name), numbers]))
     return report
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What looks back at the whole run comes last."""
-    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[RESULTS] = Results()
+    config.stash[LEAKS] = []
+    config.pluginmanager.register(_Collector(config), "what the whole run came to")
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    page = session.config.getoption("--fault-matrix")
-    if page:
-        write(Path(page), session.config.stash[RESULTS])
+class _Collector:
+    """Sums up what the tests of all processes came to: rows of the fault matrix, and secrets that were written down somewhere."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for name, value in report.user_properties:
+            if name == "fault" and isinstance(value, list):
+                self._config.stash[RESULTS].add(tuple(value[1]), value[0], report.outcome)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        """One of several processes has ended: take over what it found."""
+        del error
+        self._config.stash[LEAKS].extend(getattr(node, "workeroutput", {}).get("leaks", []))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Look through the logs and databases of this process; the one that leads fails the run when anybody found something."""
+        config = self._config
+        folders = getattr(config, "_tmp_path_factory", None)
+        found = [*found_in_databases, *(f"{path.name}: {leak}" for path, leak in leaks_in_files(folders.getbasetemp()))] if folders else []
+        output = getattr(config, "workeroutput", None)
+        if output is not None:
+            output["leaks"] = found
+            return
+        config.stash[LEAKS].extend(found)
+        if config.stash[LEAKS]:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        page = config.getoption("--fault-matrix")
+        if page:
+            write(Path(page), config.stash[RESULTS])
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        leaks = self._config.stash[LEAKS]
+        for leak in sorted(set(leaks)):
+            terminalreporter.write_line(f"a secret was written down: {leak}", red=True)
+        if not leaks:
+            terminalreporter.write_line("no key, signature or secret stands in the logs and databases of this run")
 
 
 class Size(Protocol):
