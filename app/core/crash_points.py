@@ -11,6 +11,8 @@ from typing import Final
 #: Before the inbox row is committed, and after, before the answer · before an intent's commit, and after · after the claim · after the
 #: exchange's reply · after its commit, before anybody is told.
 POINTS: Final = ("P_INBOX_BEFORE", "P_INBOX_AFTER", "P0", "P1", "P2", "P4", "P5")
+#: After a notice was handed on, before that is written down.
+NOTICE_POINT: Final = "P6"
 VARIABLE: Final = "ARISTOBOT_CRASH"
 
 _armed: str | None = os.environ.get(VARIABLE)

@@ -239,8 +239,19 @@ class CcxtClient:
             return reports.account_trades(trades, quote=symbol.partition("/")[2])
 
     def _listed(self, orders: Any) -> list[VenueOrder]:
+        """One order of a kind that we cannot read, the trader's own perhaps, must not hide all others; a list of nothing else is none."""
+        found: list[VenueOrder] = []
+        unreadable = 0
         with _reading("orders"):
-            return [reports.venue_order(self.exchange, order) for order in orders]
+            for order in orders:
+                try:
+                    found.append(reports.venue_order(self.exchange, order))
+                except (*UNREADABLE, OutcomeUnknown) as error:
+                    unreadable += 1
+                    log.warning("listed_order_unreadable", exchange=self.exchange, reason=f"{type(error).__name__}: {error}"[:200])
+        if unreadable and not found:
+            raise ExchangeUnavailable("the exchange's answer cannot be read (orders)")
+        return found
 
     async def fetch_balances(self) -> dict[str, Balance]:
         """Return the account's assets that are not zero, by asset."""

@@ -76,6 +76,8 @@ class Desk:
     doubt: asyncio.Event = field(default_factory=asyncio.Event)
     #: One lock for each protection, so that no two looks at it act at once.
     guarding: defaultdict[UUID, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+    #: Accounts whose events come as they happen: less need be asked.
+    live: set[UUID] = field(default_factory=set)
     #: Accounts of which something was heard, or missed, that only asking can settle. Reconcile takes them out as it asks.
     suspects: set[UUID] = field(default_factory=set)
 

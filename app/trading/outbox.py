@@ -12,6 +12,7 @@ from uuid import UUID
 
 import structlog
 
+from app.core.crash_points import NOTICE_POINT, reach
 from app.core.supervisor import Beat
 from app.trading.desk import Desk
 
@@ -90,6 +91,7 @@ class Outbox:
             )
             log.warning("notice", notice=notice.kind.value, notice_id=notice.id, user_id=str(notice.user_id), text=notice.text)
             self._desk.bus.publish(notice)
+            reach(NOTICE_POINT)
             async with self._desk.database.connection() as connection:
                 await connection.execute(_DONE, notice.id, self._desk.clock.now())
         return len(rows)

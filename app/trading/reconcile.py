@@ -32,6 +32,8 @@ _FIRST_DELAY_S: Final = 0.25
 _LONGEST_DELAY_S: Final = 8.0
 #: How often the resting orders of an account that is switched off are compared: nothing new can come of ours.
 _SWITCHED_OFF_S: Final = 600.0
+#: An account whose events come as they happen is compared in one of so many rounds.
+_WITH_STREAM: Final = 6
 _KEYS_EVERY_S: Final = 5.0
 _Work = Callable[[], Awaitable[None]]
 _DOUBTS: Final = """
@@ -43,7 +45,8 @@ SELECT * FROM orders
 #: Accounts with open orders, and with finished ones whose fills are not all here.
 _RESTING: Final = """
 SELECT b.id, b.user_id, b.removed_at IS NOT NULL OR NOT b.is_active OR b.paused_reason IS NOT NULL AS is_switched_off,
-       array_agg(DISTINCT o.symbol ORDER BY o.symbol) AS symbols, count(*) AS orders
+       array_agg(DISTINCT o.symbol ORDER BY o.symbol) AS symbols, count(*) AS orders,
+       bool_or(o.fills_quantity <> o.filled_quantity) AS lacks_fills
   FROM orders o JOIN brokers b ON b.id = o.broker_id
  WHERE ((o.state IN ('open', 'partial') AND o.cancel_requested_at IS NULL)
         OR (o.fills_quantity <> o.filled_quantity AND o.state NOT IN ('intent', 'submitting', 'unknown', 'open', 'partial')))
@@ -87,7 +90,7 @@ class Reconciler:
         self._due: dict[UUID, _Due] = {}
         #: By order while one is in doubt, by account while it is compared.
         self._working: dict[UUID, asyncio.Task[None]] = {}
-        self._resting_after: dict[UUID, float] = {}
+        self._rested_at: dict[UUID, float] = {}
         self._next_round_at = 0.0
         self._next_keys_at = 0.0
 
@@ -168,12 +171,19 @@ class Reconciler:
             rows: list[Any] = await connection.fetch(_RESTING, list(self._desk.in_flight))
         now = asyncio.get_running_loop().time()
         for row in rows:
-            if row["is_switched_off"] and now < self._resting_after.get(row["id"], 0.0):
+            if now < self._rested_at.get(row["id"], float("-inf")) + self._rest_s(row):
                 continue
-            self._resting_after[row["id"]] = now + _SWITCHED_OFF_S
+            self._rested_at[row["id"]] = now
             account = ComparedAccount(id=row["id"], user_id=row["user_id"], symbols=tuple(row["symbols"]))
             self._begin(group, account.id, partial(self._resting, account))
         return sum(row["orders"] for row in rows)
+
+    def _rest_s(self, row: Any) -> float:
+        """How long an account's open orders are left alone: a list costs an exchange's limits, and a stream tells most of it."""
+        if row["is_switched_off"]:
+            return _SWITCHED_OFF_S
+        is_told = row["id"] in self._desk.live and not row["lacks_fills"]
+        return self._pace.interval_s * _WITH_STREAM if is_told else 0.0
 
     async def _start_suspects(self, group: asyncio.TaskGroup, suspects: set[UUID]) -> None:
         """Compare accounts of which something was heard or missed: in full, or only what they use when that was done a moment ago."""

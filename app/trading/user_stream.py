@@ -81,7 +81,7 @@ class UserStreams:
 
     def __init__(self, desk: Desk, *, config: UserStreamConfig | None = None) -> None:
         #: The accounts whose events come now.
-        self.live: set[UUID] = set()
+        self.live: set[UUID] = desk.live
         self._desk = desk
         self._config = config or UserStreamConfig()
         self._border = Border()

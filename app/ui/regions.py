@@ -18,6 +18,7 @@ from app.domain.instruments import Instrument
 from app.errors import ExchangeError
 from app.exchanges.catalogue import venue_of
 from app.marketdata.status import FeedStatus
+from app.trading import external
 from app.trading import queries as trading
 from app.trading.desk import Desk
 from app.trading.portfolio import start_of_day
@@ -45,6 +46,8 @@ from app.ui.views import (
 from app.webhooks import queries as webhooks
 
 _ROWS: Final = 12
+#: Of orders that were placed elsewhere so many are shown.
+_ELSEWHERE: Final = 6
 _FILLS: Final = 200
 _EQUITY_POINTS: Final = 1440
 _REFUSED: Final = (OrderState.DENIED, OrderState.REJECTED, OrderState.LOST, OrderState.UNKNOWN)
@@ -168,11 +171,32 @@ class Regions:
             }
 
     async def orders(self) -> Region[OrderRow]:
-        """The last orders, refused ones too."""
+        """Open orders that were placed elsewhere, then our last ones, refused ones too."""
         rows, _ = await trading.list_orders(self._database, self.user_id, limit=_ROWS)
+        elsewhere = (await external.list_open(self._database, self.user_id))[:_ELSEWHERE]
         names = await self._broker_names()
         exchanges = await self._broker_exchanges()
-        return Region(rows=tuple([await self._order(row, names, exchanges) for row in rows]))
+        shown = [await self._external(row, names, exchanges) for row in elsewhere]
+        return Region(rows=tuple(shown + [await self._order(row, names, exchanges) for row in rows]))
+
+    async def _external(self, row: Any, names: dict[UUID, str], exchanges: dict[UUID, str]) -> OrderRow:
+        rules = (await self._rules(exchanges[row["broker_id"]])).get(row["symbol"])
+        return OrderRow(
+            id=str(row["id"]),
+            created_at=row["placed_at"] or row["first_seen_at"],
+            symbol=row["symbol"],
+            side=Side(row["side"]),
+            type=OrderType(row["type"] or OrderType.LIMIT),
+            state=OrderState.PARTIAL if row["filled_quantity"] else OrderState.OPEN,
+            quantity=row["quantity"],
+            source=Source.MANUAL,
+            filled_quantity=row["filled_quantity"],
+            price=row["price"] or row["trigger_price"],
+            broker=names.get(row["broker_id"], ""),
+            tick=rules.tick_size if rules else None,
+            step=rules.step_size if rules else None,
+            is_external=True,
+        )
 
     async def _broker_exchanges(self) -> dict[UUID, str]:
         async with self._database.connection() as connection:

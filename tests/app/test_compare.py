@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.domain.enums import OrderState, Side, TradingState
-from app.errors import OrderDenied
+from app.errors import ExchangeUnavailable, OrderDenied
 from app.trading import external, states
 from app.trading.cancel import cancel_all
 from app.trading.orphans import ORPHAN_FOUND, is_ours
@@ -203,6 +203,51 @@ async def test_nothing_ever_touches_an_order_that_is_not_ours(pieces: Pieces) ->
     for path in ("/api/v3/openOrders", "/api/v3/order/cancelReplace", "/api/v3/orderList"):
         for method in ("DELETE", "POST"):
             assert requests_of(pieces, method, path) == []
+
+
+@pytest.mark.asyncio
+async def test_account_whose_events_come_as_they_happen_is_asked_about_less_often_unless_fills_are_missing(pieces: Pieces) -> None:
+    await pieces.submit(pieces.limit("50000.00"))
+    desk, client = await scripted(pieces.desk, pieces.broker_id)
+    desk.live.add(pieces.broker_id)
+    reconciler = Reconciler(desk, interval_s=60)
+
+    async def lists() -> int:
+        before = client.asked.count("fetch_open_orders")
+        await reconciler.once()
+        return client.asked.count("fetch_open_orders") - before
+
+    assert [await lists(), await lists()] == [1, 0]
+    filled = await pieces.filled()
+    await pieces.rows("DELETE FROM fills WHERE order_id = $1", filled.id)
+    await pieces.rows("UPDATE orders SET fills_quantity = 0 WHERE id = $1", filled.id)
+    assert await lists() == 1
+    desk.live.clear()
+    assert [await lists(), await lists()] == [1, 1]
+
+
+@pytest.mark.asyncio
+async def test_one_order_that_cannot_be_read_hides_no_other(pieces: Pieces) -> None:
+    mine = placed_elsewhere(pieces)
+    await pieces.submit(pieces.limit("50000.00"))
+    client: Any = await pieces.connections.client(pieces.broker_id)
+    orders = client._orders
+    real = orders.open
+
+    async def with_a_riddle(symbol: str | None) -> list[dict[str, Any]]:
+        listed = list(await real(symbol))
+        return [{**listed[0], "status": "a status nobody knows"}, {}, *listed[1:]]
+
+    orders.open = with_a_riddle
+    assert [order.report.venue_order_id for order in await client.fetch_open_orders()] != [str(mine["orderId"])]
+    assert await Reconciler(pieces.desk).once() == 1
+
+    async def only_a_riddle(_symbol: str | None) -> list[dict[str, Any]]:
+        return [{}]
+
+    orders.open = only_a_riddle
+    with pytest.raises(ExchangeUnavailable):
+        await client.fetch_open_orders()
 
 
 @pytest.mark.asyncio

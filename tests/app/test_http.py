@@ -180,6 +180,23 @@ async def test_lists_and_bodies_do_not_reach_other_peoples_rows_either(site: Sit
     assert is_problem(await site.eve.call("POST", "/api/webhooks", json={"name": "Mine", "broker_id": broker_id}), 404)
 
 
+async def test_order_that_was_placed_elsewhere_is_shown_as_such_to_its_owner_alone(site: Site) -> None:
+    async with site.app.state.database.connection() as connection:
+        await connection.execute(
+            "INSERT INTO external_orders (id, user_id, broker_id, symbol, venue_order_id, side, type, state, quantity, filled_quantity,"
+            " price, first_seen_at, last_seen_at)"
+            " SELECT gen_random_uuid(), user_id, id, 'BTC/USDT', '4711', 'buy', 'limit', 'open', 0.02, 0, 12345.67, now(), now()"
+            " FROM brokers WHERE id = $1",
+            UUID(site.ada.ids["broker_id"]),
+        )
+    (listed,) = (await site.ada.call("GET", "/api/orders/external")).json()["items"]
+    assert (listed["venue_order_id"], listed["price"]) == ("4711", "12345.67")
+    page = (await site.ada.browse("GET", "/")).text
+    assert ("Placed elsewhere" in page, "12,345.67" in page) == (True, True)
+    assert (await site.eve.call("GET", "/api/orders/external")).json()["items"] == []
+    assert "Placed elsewhere" not in (await site.eve.browse("GET", "/")).text
+
+
 async def test_every_route_wants_to_know_who_asks_except_the_open_doors(site: Site) -> None:
     free = {"/login", "/register", "/api/auth/login", "/api/auth/register", "/hooks/{secret}", "/healthz", "/readyz"}
     for method, route in routes(site.app):

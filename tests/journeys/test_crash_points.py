@@ -14,7 +14,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from app.core.crash_points import POINTS, VARIABLE
+from app.core.crash_points import NOTICE_POINT, POINTS, VARIABLE
 from app.core.database_url import DatabaseUrls
 from tests.emulator_process import WITHOUT_LIMITS, EmulatorProcess
 from tests.fault_matrix import row
@@ -153,6 +153,31 @@ async def let_the_window_pass(urls: DatabaseUrls) -> None:
         await owner.execute(
             f"UPDATE orders SET created_at = created_at - {minute}, sent_at = sent_at - {minute} WHERE state IN ('submitting', 'unknown')"
         )
+
+
+@row(21)
+def test_a_notice_handed_on_by_a_server_that_died_is_handed_on_again_by_its_successor(server: MortalServer, urls: DatabaseUrls) -> None:
+    server.start_mortal(NOTICE_POINT)
+    asyncio.run(wish_to_tell(urls))
+    assert server.died_by() == signal.SIGKILL
+    server.start_again()
+    eventually(lambda: server.log_path.read_text().count("a word to the trader") == 2, "it is told again", within_s=PATIENCE_S)
+    eventually(lambda: asyncio.run(untold(urls)) == 0, "and that is written down", within_s=PATIENCE_S)
+
+
+async def wish_to_tell(urls: DatabaseUrls) -> None:
+    """A notice as it is committed with what it is about."""
+    async with connected(urls.owner) as owner:
+        await owner.execute(
+            "INSERT INTO outbox (user_id, kind, body, created_at)"
+            " SELECT id, 'order_lost', '{\"text\": \"a word to the trader\"}', now() FROM users LIMIT 1"
+        )
+
+
+async def untold(urls: DatabaseUrls) -> int:
+    """How many notices wait to be handed on."""
+    async with connected(urls.owner) as owner:
+        return int(await owner.fetchval("SELECT count(*) FROM outbox WHERE done_at IS NULL"))
 
 
 @row(22, 27)

@@ -122,6 +122,7 @@ def orders() -> views.Region[views.OrderRow]:
                 reason=reason,
                 tick=CENT,
                 step=STEP,
+                is_external=index == 2,
             )
             for index, (state, side, quantity, filled, reason) in enumerate(facts)
         )

@@ -71,7 +71,10 @@ class PositionRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderRow:
-    """One order. `price` is None for a market order; `reason` says why it was denied or rejected."""
+    """One order. `price` is None for a market order; `reason` says why it was denied or rejected.
+
+    One that `is_external` was placed elsewhere with the same account: it is shown, and nobody here may touch it.
+    """
 
     id: str
     created_at: datetime
@@ -88,6 +91,7 @@ class OrderRow:
     broker: str = ""
     tick: Decimal | None = None
     step: Decimal | None = None
+    is_external: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
