@@ -21,12 +21,14 @@ from app.core.ids import new_id
 from app.core.leases import LeaseHolder
 from app.core.outage import is_database_gone
 from app.core.supervisor import Supervisor
+from app.domain.limits import RiskLimits
 from app.exchanges.registry import Registry, RegistryConfig
 from app.marketdata.instruments import InstrumentBook
 from app.marketdata.quotes import Quotes
 from app.trading.desk import ENGINE_ROLE, Desk
 from app.trading.gates import close_all
 from app.trading.guardian import Guardian
+from app.trading.limits import put_limits
 from app.trading.outbox import Outbox
 from app.trading.portfolio import PortfolioLoop
 from app.trading.prices import FeedPrices
@@ -88,6 +90,9 @@ async def running_engine(
             lease=LeaseHolder(database, ENGINE_ROLE),
             clock=clock,
         )
+        # A benchmark sends more in a minute than a trader's default allows.
+        limits = RiskLimits(orders_per_minute=1_000_000, max_daily_orders=1_000_000)
+        await put_limits(desk, user_id, limits, broker_id=broker_id)
         reconciler = Reconciler(desk, pace=Pace(interval_s=reconcile_s, settle_s=1.0))
         portfolio = PortfolioLoop(desk, interval_s=60.0)
         supervisor = await stack.enter_async_context(Supervisor(is_outage=is_database_gone, on_fatal=lambda: None))
