@@ -151,14 +151,14 @@ def check_balance(needed: Decimal, money: Money, *, role: Role) -> None:
     raise OrderDenied(DenialReason.INSUFFICIENT_BALANCE, f"{told}.", field="quantity")
 
 
-def check_limits(ask: Ask, standing: Standing, limits: RiskLimits, *, whose: str = "this account") -> None:
+def check_limits(ask: Ask, standing: Standing, limits: RiskLimits, *, whose: str = "on this account") -> None:
     """Refuse an order that breaks one of `limits`.
 
     Args:
         ask: The order.
         standing: How what the limits are about stands.
         limits: The limits.
-        whose: What they are about, for the sentence: `this account`, or `all your accounts`.
+        whose: What they are about, for the sentence: `on this account`, or `on all your accounts`.
 
     Raises:
         OrderDenied: with the rule's code and a sentence that names the limit and the value.
@@ -180,19 +180,19 @@ def _counts(ask: Ask, standing: Standing, limits: RiskLimits, whose: str) -> _Fi
     if limits.orders_per_minute is not None and standing.orders_this_minute > limits.orders_per_minute:
         yield (
             DenialReason.ORDER_RATE,
-            f"{whose} has sent {standing.orders_this_minute - 1} orders in this minute, which is the limit of {limits.orders_per_minute}",
+            f"{standing.orders_this_minute - 1} orders were sent {whose} in this minute, the limit is {limits.orders_per_minute}",
         )
     if limits.max_daily_orders is not None and standing.orders_today > limits.max_daily_orders:
         yield (
             DenialReason.MAX_DAILY_ORDERS,
-            f"{whose} has sent {standing.orders_today - 1} orders today (UTC), which is the limit of {limits.max_daily_orders}",
+            f"{standing.orders_today - 1} orders were sent {whose} today (UTC), the limit is {limits.max_daily_orders}",
         )
     if ask.type is OrderType.MARKET:
         return
     if limits.max_open_orders is not None and standing.open_orders >= limits.max_open_orders:
         yield (
             DenialReason.MAX_OPEN_ORDERS,
-            f"{whose} has {standing.open_orders} open orders already, the limit is {limits.max_open_orders}; cancel one first",
+            f"{standing.open_orders} orders are open {whose} already, the limit is {limits.max_open_orders}; cancel one first",
         )
     if standing.open_in_symbol >= VENUE_OPEN_ORDERS:
         yield (
@@ -241,11 +241,11 @@ def _amounts(ask: Ask, standing: Standing, limits: RiskLimits, whose: str) -> _F
 
 def _daily_loss(standing: Standing, limit: Decimal, whose: str) -> _Findings:
     if standing.lost_today is None:
-        yield DenialReason.VALUE_UNKNOWN, f"today's result of {whose} has no price in USDT, so the daily loss limit cannot be checked"
+        yield DenialReason.VALUE_UNKNOWN, f"today's result {whose} has no price in USDT, so the daily loss limit cannot be checked"
     elif standing.lost_today >= limit:
         yield (
             DenialReason.MAX_DAILY_LOSS,
-            f"{whose} has lost {plain(standing.lost_today)} USDT today (UTC), the limit is {plain(limit)} USDT; "
+            f"{plain(standing.lost_today)} USDT were lost {whose} today (UTC), the limit is {plain(limit)} USDT; "
             "positions can still be closed",
         )
 

@@ -198,7 +198,7 @@ async def admit(
     check_limits(ask, own, _limits(found, "b").over(DEFAULTS))
     if found["has_user_limits"]:
         together = _standing(desk, found, "u", exchange, minute=found["u_minute_orders"], day=found["u_day_orders"])
-        check_limits(ask, together, _limits(found, "u"), whose="all your accounts together")
+        check_limits(ask, together, _limits(found, "u"), whose="on all your accounts together")
     _check_money(found, reservation, role)
     return reservation
 

@@ -240,7 +240,7 @@ async def test_the_limits_of_all_accounts_count_all_accounts(pieces: Pieces) -> 
     await pieces.submit(pieces.limit("50000"), broker_id=other)
     with pytest.raises(OrderDenied) as caught:
         await pieces.submit(pieces.limit("50000"), broker_id=other)
-    assert caught.value.message == "all your accounts together has 2 open orders already, the limit is 2; cancel one first"
+    assert caught.value.message == "2 orders are open on all your accounts together already, the limit is 2; cancel one first"
     await pieces.submit(broker_id=other)
     assert (await denied(pieces, pieces.intent())).reason in (DenialReason.ORDER_RATE,)
 
@@ -258,7 +258,7 @@ async def test_orders_of_a_minute_are_counted_and_the_next_minute_begins_anew(pi
     for _ in range(2):
         await pieces.submit(pieces.limit("50000"))
     assert (await denied(pieces, pieces.limit("50000"))).reason is DenialReason.ORDER_RATE
-    assert (await denied(pieces, pieces.limit("50000"))).message.endswith("has sent 2 orders in this minute, which is the limit of 2")
+    assert (await denied(pieces, pieces.limit("50000"))).message == "2 orders were sent on this account in this minute, the limit is 2"
     await pieces.rows("UPDATE account_activity SET minute = minute - interval '1 minute'")
     await pieces.submit(pieces.limit("50000"))
 
@@ -268,7 +268,7 @@ async def test_a_days_realised_loss_is_counted_with_its_fills_and_stops_entries(
     await pieces.filled(quantity="0.02")
     # The fees of a purchase alone, 0.1 % of 1200: more than the limit.
     error = await denied(pieces, pieces.intent())
-    assert error.message == "this account has lost 1.2 USDT today (UTC), the limit is 1 USDT; positions can still be closed"
+    assert error.message == "1.2 USDT were lost on this account today (UTC), the limit is 1 USDT; positions can still be closed"
     await pieces.submit(pieces.intent(Side.SELL, "0.0199"))
     (row,) = await pieces.rows("SELECT sum(realized) AS realized FROM daily_results")
     (position,) = await pieces.rows("SELECT realized_pnl FROM positions")

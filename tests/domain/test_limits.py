@@ -101,7 +101,7 @@ def test_a_daily_loss_that_is_reached_stops_entries_and_says_that_closing_goes_o
     passes(ask(), limits, lost_today=Decimal(-500))
     assert refused(ask(), limits, lost_today=Decimal("100.5")) == (
         DenialReason.MAX_DAILY_LOSS,
-        "this account has lost 100.5 USDT today (UTC), the limit is 100 USDT; positions can still be closed",
+        "100.5 USDT were lost on this account today (UTC), the limit is 100 USDT; positions can still be closed",
     )
     assert refused(ask(), limits, lost_today=None)[0] is DenialReason.VALUE_UNKNOWN
 
@@ -117,7 +117,7 @@ def test_open_orders_are_counted_but_a_market_order_does_not_rest() -> None:
     passes(limit("59000"), limits, open_orders=2)
     assert refused(limit("59000"), limits, open_orders=3) == (
         DenialReason.MAX_OPEN_ORDERS,
-        "this account has 3 open orders already, the limit is 3; cancel one first",
+        "3 orders are open on this account already, the limit is 3; cancel one first",
     )
     passes(ask(), limits, open_orders=3)
 
@@ -133,7 +133,7 @@ def test_orders_of_a_minute_and_of_a_day_are_counted_with_the_one_that_asks() ->
     passes(ask(), RiskLimits(orders_per_minute=10), orders_this_minute=10)
     assert refused(ask(), RiskLimits(orders_per_minute=10), orders_this_minute=11) == (
         DenialReason.ORDER_RATE,
-        "this account has sent 10 orders in this minute, which is the limit of 10",
+        "10 orders were sent on this account in this minute, the limit is 10",
     )
     passes(ask(), RiskLimits(max_daily_orders=10), orders_today=10)
     assert refused(ask(), RiskLimits(max_daily_orders=10), orders_today=11)[0] is DenialReason.MAX_DAILY_ORDERS
