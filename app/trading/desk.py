@@ -81,7 +81,12 @@ class Desk:
     #: Accounts of which something was heard, or missed, that only asking can settle. Reconcile takes them out as it asks.
     suspects: set[UUID] = field(default_factory=set)
 
-    def suspect(self, broker_id: UUID) -> None:
-        """Let reconcile ask about an account at once."""
+    #: Suspects of which all is to be asked, not only about the symbols in use.
+    strange: set[UUID] = field(default_factory=set)
+
+    def suspect(self, broker_id: UUID, *, is_strange: bool = False) -> None:
+        """Let reconcile ask about an account at once; of one that `is_strange`, everything."""
         self.suspects.add(broker_id)
+        if is_strange:
+            self.strange.add(broker_id)
         self.doubt.set()

@@ -188,7 +188,9 @@ class Reconciler:
     async def _start_suspects(self, group: asyncio.TaskGroup, suspects: set[UUID]) -> None:
         """Compare accounts of which something was heard or missed: in full, or only what they use when that was done a moment ago."""
         for account in await self._checks.suspected(suspects):
-            self._begin(group, account.id, partial(self._check if account.is_full else self._catch_up, account))
+            is_full = account.is_full or account.id in self._desk.strange
+            self._desk.strange.discard(account.id)
+            self._begin(group, account.id, partial(self._check if is_full else self._catch_up, account))
 
     async def _start_checks(self, group: asyncio.TaskGroup) -> None:
         for account in await self._checks.due(self._working.keys()):

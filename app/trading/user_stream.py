@@ -268,7 +268,7 @@ class UserStreams:
         is_ours = update.client_order_id.startswith(_OUR_PREFIX)
         if is_ours or now >= self._strangers_at.get(update.account, 0.0):
             self._strangers_at[update.account] = now + _BETWEEN_STRANGERS_S
-            self._desk.suspect(update.account)
+            self._desk.suspect(update.account, is_strange=is_ours)
 
     def _tell_balances(self, readings: Subscription[object], now: float) -> None:
         """Have balances read of which there is news, unless they were read since: a fill has that done by itself."""

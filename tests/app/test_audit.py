@@ -186,6 +186,15 @@ async def test_an_alert_that_nobody_decides_is_found_for_its_user(pieces: Pieces
     assert (found.code, found.broker_id, found.user_id) == ("AUDIT_UNDECIDED", None, pieces.user_id)
 
 
+async def test_account_that_was_begun_anew_still_adds_up(pieces: Pieces) -> None:
+    """What `start_over` does to a paper account: its position ends without a fill."""
+    await pieces.filled()
+    await pieces.rows("UPDATE positions SET status = 'closed', closed_at = now()")
+    await pieces.filled()
+    assert [row["status"] for row in await pieces.rows("SELECT status FROM positions ORDER BY opened_at")] == ["closed", "open"]
+    assert await audited(pieces) == []
+
+
 async def unexplained(pieces: Pieces) -> dict[str, Decimal]:
     """What the latest audit shows of balances that no trade explains, after reading them anew."""
     await PortfolioLoop(pieces.desk, interval_s=60).refresh(None)

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from app.domain.enums import OrderState, Side, TradingState
+from app.domain.risk import KillAction, Scope
 from app.errors import ExchangeUnavailable, OrderDenied
-from app.trading import external, states
+from app.trading import external, kill_switch, states
 from app.trading.cancel import cancel_all
+from app.trading.kill_loop import KillLoop
 from app.trading.orphans import ORPHAN_FOUND, is_ours
 from app.trading.reconcile import Reconciler
 from tests.app.conftest import Pieces, make_broker
@@ -152,6 +154,19 @@ async def test_orphan_that_has_filled_meanwhile_is_found_by_its_trades_and_becom
 
 
 @pytest.mark.asyncio
+async def test_order_of_ours_that_a_stream_tells_of_and_nobody_knows_is_looked_for_everywhere(pieces: Pieces) -> None:
+    await check(pieces)
+    placed_elsewhere(pieces, client_order_id=ORPHAN_ID)
+    reconciler = Reconciler(pieces.desk)
+    pieces.desk.suspect(pieces.broker_id)
+    await reconciler.once()
+    assert await pieces.rows("SELECT 1 FROM orders") == [], "no symbol is in use, and all were listed a moment ago"
+    pieces.desk.suspect(pieces.broker_id, is_strange=True)
+    await reconciler.once()
+    assert (await orphan(pieces))["source"] == "recovered"
+
+
+@pytest.mark.asyncio
 async def test_order_of_another_account_with_the_same_keys_is_no_orphan(pieces: Pieces) -> None:
     order = (await pieces.submit(pieces.limit("50000.00"))).order
     other = await make_broker(pieces.database, pieces.vault, pieces.user_id, api_key=pieces.api_key, name="Twice")
@@ -182,24 +197,30 @@ async def test_traders_own_order_is_shown_followed_and_gone_when_the_venue_no_lo
 
 @pytest.mark.asyncio
 async def test_nothing_ever_touches_an_order_that_is_not_ours(pieces: Pieces) -> None:
-    """Cancel all, closing everything, reconciling: no request names it, and it stands as it stood."""
+    """Cancel all, close, reconcile, and the kill switch that flattens everything: no request names it, and it stands as it stood."""
     stranger = placed_elsewhere(pieces)
-    await pieces.filled()
+    await pieces.filled(quantity="0.02")
     await pieces.submit(pieces.limit("50000.00"))
     await check(pieces)
     await cancel_all(pieces.desk, pieces.user_id)
-    await pieces.submit(pieces.intent(Side.SELL, None, close_position=True))
-    await Reconciler(pieces.desk).once()
+    await pieces.submit(pieces.intent(Side.SELL, "0.01", close_position=False))
+    await pieces.submit(pieces.limit("50001.00"))
+    command = await kill_switch.pull(
+        pieces.desk, pieces.user_id, Scope.user(pieces.user_id), action=KillAction.FLATTEN, by="ada", idempotency_key=None
+    )
+    for _ in range(6):
+        await KillLoop(pieces.desk).once()
+        await Reconciler(pieces.desk).once()
+    assert not (await kill_switch.get_command(pieces.desk, pieces.user_id, command.id)).is_running
     await check(pieces)
 
     (still,) = [order for order in pieces.placed() if order["orderId"] == stranger["orderId"]]
     assert still["status"] == "NEW"
-    writes = [entry for method in ("POST", "PUT", "DELETE") for entry in pieces.emulator.log(method, "/api/v3/order")]
-    mine = [entry for entry in writes if entry["api_key"] == pieces.api_key]
-    assert len([entry for entry in mine if entry["method"] == "DELETE"]) == 1
-    ours = {row["client_order_id"] for row in await pieces.rows("SELECT client_order_id FROM orders")}
-    assert {entry["client_order_id"] for entry in mine} - {None} <= ours | {"of-my-own"}
-    assert [entry["method"] for entry in mine if entry["client_order_id"] == "of-my-own"] == ["POST"], "the trader's own request"
+    writes = [entry for method in ("POST", "PUT", "DELETE") for entry in requests_of(pieces, method, "/api/v3/order")]
+    ours = {row["client_order_id"]: row["state"] for row in await pieces.rows("SELECT client_order_id, state FROM orders")}
+    assert {entry["client_order_id"] for entry in writes} - {None} <= ours.keys() | {"of-my-own"}
+    assert [entry["method"] for entry in writes if entry["client_order_id"] == "of-my-own"] == ["POST"], "the trader's own request"
+    assert [entry["status"] for entry in writes if entry["method"] == "DELETE"] == [200] * list(ours.values()).count("canceled")
     for path in ("/api/v3/openOrders", "/api/v3/order/cancelReplace", "/api/v3/orderList"):
         for method in ("DELETE", "POST"):
             assert requests_of(pieces, method, path) == []
