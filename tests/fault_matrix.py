@@ -1,6 +1,6 @@
 """The fault matrix: what can go wrong, how the tests make it go wrong, and what must come of it. One table for tests and documentation.
 
-A test that shows a row carries `@row(7)`, once or for several rows. `uv run pytest -m fault --fault-matrix docs/reliability.md` runs them
+A test that shows a row carries `@row(7)`, once or for several rows. `uv run pytest -m fault --fault-matrix=docs/reliability.md` runs them
 all and writes the table into that page, between its two marks.
 """
 
@@ -14,7 +14,7 @@ import pytest
 
 from tests.fault_rows import ROWS
 
-BEGIN: Final = "<!-- fault matrix: written by `uv run pytest -m fault --fault-matrix docs/reliability.md` -->"
+BEGIN: Final = "<!-- fault matrix: written by `uv run pytest -m fault --fault-matrix=docs/reliability.md` -->"
 END: Final = "<!-- end of the fault matrix -->"
 
 

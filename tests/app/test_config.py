@@ -57,7 +57,11 @@ def test_weak_signing_secret_is_refused(tmp_path: Path, secret: str) -> None:
         load_secrets(settings(data_dir=tmp_path, jwt_secret=secret, fernet_key=Fernet.generate_key().decode()))
 
 
-@pytest.mark.parametrize("key", ["x", "é" * 44, "A" * 44, ",", Fernet.generate_key().decode() + ",x"])
+@pytest.mark.parametrize(
+    "key",
+    ["x", "é" * 44, "A" * 44, ",", Fernet.generate_key().decode() + ",x"],
+    ids=["short", "not ASCII", "no padding", "comma", "second short"],
+)
 def test_malformed_encryption_key_is_refused(tmp_path: Path, key: str) -> None:
     with pytest.raises(ConfigError, match="FERNET_KEY"):
         load_secrets(settings(data_dir=tmp_path, jwt_secret=STRONG, fernet_key=key))

@@ -161,6 +161,7 @@ async def test_role_of_a_killed_process_is_taken_over_at_once(database: Database
         ":1:1:abcd",
         "a:b:c:d:e:f",
     ],
+    ids=["nothing", "a word", "another boot", "no boot", "too many parts"],
 )
 async def test_process_of_which_nothing_is_known_is_not_called_dead(owner: str) -> None:
     assert not is_dead(owner)
