@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from tests.fault_matrix import BEGIN, END, ROWS, Results, declared
+from tests.fault_matrix import BEGIN, END, Results, declared
+from tests.fault_rows import ROWS
 
 ROOT = Path(__file__).resolve().parent
 
