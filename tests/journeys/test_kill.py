@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
@@ -200,6 +201,23 @@ def executed(trader: Trader, *delivery_ids: str) -> None:
     assert len(trader.orders()) == len(trader.placed())
 
 
+def the_same_alert_to_both_is_traded_once(trader: Trader, *servers: ServerProcess) -> None:
+    """Send one message to each server at the same moment, as a sender does whose proxy repeats it."""
+    before = len(trader.placed())
+    body = '{"ticker": "BTCUSDT", "action": "buy", "quantity": "0.001", "client_intent_id": "to both"}'
+    together = threading.Barrier(len(servers))
+
+    def knock(server: ServerProcess) -> httpx.Response:
+        together.wait()
+        return httpx.post(server.url + trader.hook_paths[0], content=body, timeout=20, trust_env=False)
+
+    with ThreadPoolExecutor() as pool:
+        answers = list(pool.map(knock, servers))
+    assert sorted(answer.status_code for answer in answers) == [200, 202]
+    executed(trader, *(answer.json()["delivery_id"] for answer in answers if answer.status_code == 202))
+    assert len(trader.placed()) == before + 1
+
+
 @row(23, 25, 26)
 def test_the_engine_role_moves_from_a_frozen_server_and_back_from_a_killed_one(
     venue: EmulatorProcess, two_servers: tuple[ServerProcess, ServerProcess], make_trader: MakeTrader
@@ -212,6 +230,7 @@ def test_the_engine_role_moves_from_a_frozen_server_and_back_from_a_killed_one(
     by_first = trader.alert(quantity="0.001", note="to the first")
     trader.server = second
     executed(trader, by_first, trader.alert(quantity="0.001", note="to the second"))
+    the_same_alert_to_both_is_traded_once(trader, first, second)
 
     os.kill(first.pid, signal.SIGSTOP)
     try:
@@ -229,7 +248,7 @@ def test_the_engine_role_moves_from_a_frozen_server_and_back_from_a_killed_one(
     # Killed with one order on its way and one alert behind it.
     venue.fault("delay", **ORDER_REQUEST, delay_ms=8000)
     on_its_way = trader.alert(quantity="0.001", note="on its way")
-    eventually(lambda: len(trader.placed()) == 5, "the exchange has the fifth order")
+    eventually(lambda: len(trader.placed()) == 6, "the exchange has the sixth order")
     behind = trader.alert(quantity="0.001", note="behind it")
     second.kill()
     killed = time.monotonic()
@@ -237,4 +256,4 @@ def test_the_engine_role_moves_from_a_frozen_server_and_back_from_a_killed_one(
     eventually(lambda: is_engine(first), "the role has moved from the dead server", within_s=12)
     print(f"taken over {time.monotonic() - killed:.1f} s after the kill")
     executed(trader, on_its_way, behind, afterwards)
-    assert len(trader.placed()) == 7
+    assert len(trader.placed()) == 8
