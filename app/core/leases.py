@@ -77,6 +77,15 @@ class LeaseHolder:
         """Stop acting at once: the database says that the role has moved. The next renewal may bring it back."""
         self._epoch = None
 
+    async def ask_whether_held(self, connection: Any) -> bool:
+        """Ask the database whether the role is still ours; if it is not, stop acting at once."""
+        epoch = self._epoch
+        query = HOLD.format(role="$1", owner="$2", epoch="$3")
+        is_held = epoch is not None and await connection.fetchval(query, self.role, self.owner, epoch) is not None
+        if not is_held and self._epoch == epoch:
+            self.lose()
+        return is_held
+
     async def wait_until_held(self) -> None:
         """Wait until the role is ours."""
         while not self.is_held:

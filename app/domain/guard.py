@@ -2,7 +2,8 @@
 
 The guardian asks again after every change, so each answer is only the next step, and a crash between two steps loses nothing. The rules:
 
-1. The orders that lock base units at the venue never add up to more than the position: a step first makes room, then uses it.
+1. The orders that lock base units at the venue never add up to more than what of the position nobody has sold or is selling: a step first
+   makes room, then uses it. While an order that closes the position is under way, its units are not guarded.
 2. The stop comes first. A larger position gets a further stop for what came in; the one that is there stays.
 3. In mode PAIRS each target's part has its own pair of target and stop at the venue, the rest a stop. In STOP_AT_VENUE one stop for all
    lies at the venue and the targets are watched here: one that is reached makes the stop step aside, sells, and the stop comes back for
@@ -108,11 +109,11 @@ Action = Cancel | PlaceStop | PlaceTarget | PlacePair | MoveStop | SendTriggered
 
 def decide(guarded: Guarded) -> list[Action]:
     """Return the next steps, none when all is as it should be or an answer of the venue is awaited."""
-    if guarded.plan.is_empty or guarded.held <= 0:
-        live = [leg for leg in guarded.legs if leg.is_live]
+    live = [leg for leg in guarded.legs if leg.is_live]
+    if guarded.plan.is_empty or guarded.is_closed:
         return _cancel(live, "the position is closed") if live else [Finish()]
-    if guarded.is_yielding:
-        return _cancel([leg for leg in guarded.legs if leg.is_live], "another order sells the position")
+    if guarded.held <= 0:
+        return _cancel(live, "another order sells the position")
     even = _break_even(guarded)
     if even is not None:
         return [ChangePlan(plan=even)]
@@ -140,7 +141,7 @@ def slices(guarded: Guarded) -> list[tuple[int, Decimal]]:
     parts: list[tuple[int, Decimal]] = []
     left = guarded.held
     for index, target in enumerate(guarded.plan.targets):
-        sold = sum((leg.filled for leg in guarded.legs if leg.role is Role.TARGET and leg.slice == index), ZERO)
+        sold = sum((leg.filled for leg in guarded.legs if leg.role is Role.TARGET and leg.slice == index and leg.is_of_plan), ZERO)
         whole = guarded.instrument.floor_quantity(guarded.base_quantity * target.fraction)
         wanted = min(max(whole - sold, ZERO), left)
         if wanted < whole and not guarded.is_tradable(wanted):
@@ -195,6 +196,8 @@ def _stop_and_watched_targets(guarded: Guarded) -> list[Action]:
     # A move that was refused is not asked for again: the old stop is taken back, and a new one put.
     movable = [] if _last_refusals(guarded) else [leg for leg in misfits if _can_move(guarded, leg)]
     if movable:
+        if any(leg.is_on_its_way and leg.slice == WHOLE for leg in guarded.legs):
+            return []  # a stop that may have taken the old one's place: its answer tells
         return [MoveStop(order_id=leg.order_id, slice=WHOLE, quantity=leg.leaves) for leg in movable if not leg.is_cancel_requested]
     if misfits:
         return _cancel(misfits, "the plan or the position has changed")
@@ -276,11 +279,18 @@ def _pair_quantity(guarded: Guarded, index: int) -> Decimal:
 
 
 def _fits(guarded: Guarded, leg: Leg) -> bool:
-    """Whether a live leg has the plan's prices. A triggered or filling one is past changing."""
+    """Whether a live leg has the plan's prices. A triggered or filling one is past changing.
+
+    A target of an earlier plan does not fit at any price: what it has sold is not the present plan's.
+    """
     if leg.type is OrderType.MARKET or leg.is_triggered:
         return True
     if leg.role is Role.TARGET:
-        return leg.slice < len(guarded.plan.targets) and guarded.plan.targets[leg.slice].price in (leg.price, leg.trigger_price)
+        return (
+            leg.is_of_plan
+            and leg.slice < len(guarded.plan.targets)
+            and guarded.plan.targets[leg.slice].price in (leg.price, leg.trigger_price)
+        )
     if guarded.plan.trailing_delta is not None:
         return leg.trailing_delta == guarded.plan.trailing_delta
     return leg.trigger_price == guarded.plan.stop_price and leg.price == guarded.plan.stop_limit_price
@@ -309,7 +319,8 @@ def _break_even(guarded: Guarded) -> ProtectionPlan | None:
     plan = guarded.plan
     if plan.break_even_after is None or guarded.average_price is None:
         return None
-    done = {leg.slice for leg in guarded.legs if leg.role is Role.TARGET and leg.filled > 0 and not leg.is_live}
+    sold = [leg for leg in guarded.legs if leg.role is Role.TARGET and leg.is_of_plan and leg.filled > 0]
+    done = {leg.slice for leg in sold if not leg.is_live}
     if len(done) < plan.break_even_after:
         return None
     entry = guarded.instrument.round_price(Side.SELL, guarded.average_price)

@@ -15,6 +15,7 @@ ZERO: Final = Decimal(0)
 REST: Final = 90
 WHOLE: Final = 91
 _ROLES: Final = (Role.STOP, Role.TARGET)
+_AT_VENUE: Final = frozenset({OrderState.OPEN, OrderState.PARTIAL})
 
 
 class Mode(StrEnum):
@@ -34,7 +35,8 @@ class Mode(StrEnum):
 class Leg:
     """One order of a protection, finished ones too. Quantities in base units, prices in quote per base, ages in seconds.
 
-    `is_held` waits here for its trigger; `is_triggered` has reached it and is not sent yet. `age_s` counts from its last change.
+    `filled` is what the venue has told, counted into the position or not. `is_held` waits here for its trigger; `is_triggered` has reached
+    it and is not sent yet. `is_of_plan` was made under the present plan. `age_s` counts from its last change.
     """
 
     order_id: str
@@ -51,6 +53,7 @@ class Leg:
     is_triggered: bool = False
     is_working: bool = True
     is_cancel_requested: bool = False
+    is_of_plan: bool = True
     age_s: float = 0.0
 
     @property
@@ -68,10 +71,24 @@ class Leg:
         """Whether it locks base units at the venue, or may do so any moment."""
         return self.is_live and not self.is_held and not self.is_triggered
 
+    @property
+    def is_on_its_way(self) -> bool:
+        """Whether nobody knows yet if the venue has it."""
+        return self.is_sent and self.state not in _AT_VENUE
+
+    @property
+    def is_cover(self) -> bool:
+        """Whether it is a stop that would sell now if its price came: known at the venue, or watched here."""
+        return self.role is Role.STOP and (self.is_held or self.state in _AT_VENUE)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guarded:
-    """A position and all that is known of its protection. `quantity` is what is held, `base_quantity` what the fractions are of."""
+    """A position and all that is known of its protection, in base units.
+
+    `quantity` is the position as counted, `uncounted` what was sold of it by fills that are not counted yet, and `leaving` what orders that
+    close it may still sell. `base_quantity` is what the fractions are of.
+    """
 
     plan: ProtectionPlan
     mode: Mode
@@ -81,25 +98,44 @@ class Guarded:
     average_price: Decimal | None
     last_price: Decimal | None
     legs: tuple[Leg, ...] = ()
-    #: Something else sells now: the legs step aside and stay away.
-    is_yielding: bool = False
+    uncounted: Decimal = ZERO
+    leaving: Decimal = ZERO
     #: Since when the mode is this one, in seconds; what was refused before does not speak against it.
     mode_age_s: float = float("inf")
 
     @property
+    def is_closed(self) -> bool:
+        """Whether nothing that could be sold is left of the position, all fills counted."""
+        return self.instrument.floor_quantity(max(self.quantity, ZERO)) <= 0
+
+    @property
+    def exposed(self) -> Decimal:
+        """What of the position the market can still hurt: whole steps of what is not sold."""
+        return self.instrument.floor_quantity(max(self.quantity - self.uncounted, ZERO))
+
+    @property
     def held(self) -> Decimal:
-        """What of the position can be sold: whole steps."""
-        return self.instrument.floor_quantity(max(self.quantity, ZERO))
+        """What of the position the legs may sell: whole steps of what nobody has sold or is selling. No unit is sold twice."""
+        return self.instrument.floor_quantity(max(self.quantity - self.uncounted - self.leaving, ZERO))
 
     @property
     def free(self) -> Decimal:
-        """What of it no leg at the venue locks. The two legs of a pair lock the same units."""
-        sent = [leg for leg in self.legs if leg.is_sent]
+        """What of it no leg at the venue locks."""
+        return max(self.held - self._locked_by([leg for leg in self.legs if leg.is_sent]), ZERO)
+
+    @property
+    def in_the_way(self) -> list[Leg]:
+        """The legs that lock, or are about to lock, what an order that closes the position is to sell; none when there is room."""
+        legs = [leg for leg in self.legs if leg.is_sent or leg.is_triggered]
+        return legs if self._locked_by(legs) > self.held else []
+
+    def _locked_by(self, legs: list[Leg]) -> Decimal:
+        """The two legs of a pair lock the same units."""
         locked = ZERO
-        for index in {leg.slice for leg in sent}:
-            stops, targets = (sum((leg.leaves for leg in sent if leg.slice == index and leg.role is role), ZERO) for role in _ROLES)
+        for index in {leg.slice for leg in legs}:
+            stops, targets = (sum((leg.leaves for leg in legs if leg.slice == index and leg.role is role), ZERO) for role in _ROLES)
             locked += max(stops, targets) if index < REST else stops + targets
-        return max(self.held - locked, ZERO)
+        return locked
 
     def is_tradable(self, quantity: Decimal) -> bool:
         """Whether an order of that size, at the plan's lowest price, is one that the exchange takes."""
@@ -121,6 +157,6 @@ class Guarded:
 
     @property
     def covered(self) -> Decimal:
-        """What of the position a live stop covers, at the venue or here."""
-        stops = sum((leg.leaves for leg in self.legs if leg.role is Role.STOP and leg.is_live), ZERO)
-        return min(stops, self.held)
+        """What of the position a stop covers, at the venue or here. One that is in doubt covers nothing."""
+        stops = sum((leg.leaves for leg in self.legs if leg.is_cover), ZERO)
+        return min(stops, self.exposed)

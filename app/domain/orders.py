@@ -153,6 +153,7 @@ class Reported:
     filled_quantity: Decimal
     average_price: Decimal | None
     fills: tuple[Fill, ...] = ()
+    code: str | None = None
     detail: str | None = None
     is_working: bool = True
 
@@ -197,7 +198,7 @@ def _merge(order: OrderStatus, report: Reported) -> OrderStatus:
         average_price=average,
         venue_order_id=order.venue_order_id or report.venue_order_id,
         detail=report.detail if state is not order.state else order.detail,
-        code=order.code if state is order.state else None,
+        code=report.code if state is not order.state else order.code,
         # A triggered stop never sleeps again: an older report may still say so.
         is_working=report.is_working or (order.is_working and order.state in (S.OPEN, S.PARTIAL)) or filled > 0,
         is_overfilled=order.is_overfilled or (not order.is_by_notional and filled > order.quantity),

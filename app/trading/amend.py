@@ -43,7 +43,10 @@ UPDATE orders SET cancel_requested_at = coalesce(cancel_requested_at, $2), updat
 RETURNING *
 """
 _ATTEMPTS: Final = "SELECT max(attempt) FROM orders WHERE broker_id = $1 AND key = $2 AND leg = $3"
-_LESS: Final = "UPDATE orders SET quantity = $2 WHERE id = $1 AND state = 'intent'"
+#: What was subtracted is written down with it: after a crash it is not subtracted again.
+_LESS: Final = """
+UPDATE orders SET quantity = $2, replaces_filled = $3 WHERE id = $1 AND state = 'intent' AND replaces_filled IS NOT DISTINCT FROM $4
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,5 +221,5 @@ async def continue_replacement(desk: Desk, new: OrderRecord, client: ExchangeCli
         gone = Denied(code="REPLACED_FILLED", detail="the order filled before it could be changed")
         return await record(desk, new.id, gone, only_from=OrderState.INTENT)
     async with desk.database.connection() as connection:
-        await connection.execute(_LESS, new.id, wanted_now)
+        await connection.execute(_LESS, new.id, wanted_now, old.filled_quantity, new.replaces_filled)
     return await send(desk, new, client)

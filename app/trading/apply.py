@@ -272,7 +272,7 @@ async def _fold(desk: Desk, connection: Any, order: OrderRecord, fills: Sequence
         "closed" if is_flat else "open",
         fills[-1].executed_at if is_flat else None,
     )
-    await open_protection(connection, order, quantity=position.quantity, now=now)
+    await open_protection(connection, order, position_id=row["id"], quantity=position.quantity, now=now)
 
 
 async def _lock_position(connection: Any, order: OrderRecord, *, opened_at: datetime) -> Any:

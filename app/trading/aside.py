@@ -1,65 +1,117 @@
 """Let a protection's legs step aside for an order that sells the position: at the venue they lock what is to be sold.
 
-While the order is on its way the protection yields, for a bounded time, so that a crash in between leaves the position without its stop
-for that time at most; then the guardian guards what is left.
+An order that closes a position, once stored, takes its units away from the guardian (`domain.guarded`), which takes back the legs that are
+too much. So nothing has to be remembered for them to come back: what is left of the position when the order has ended is guarded again.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Final
+from decimal import Decimal
+from typing import Any, Final
 
 import structlog
 
-from app.domain.enums import Role, Side
-from app.domain.orders import TERMINAL
+from app.domain.enums import OrderType, Side
+from app.domain.guarded import Leg
+from app.domain.instruments import plain
+from app.domain.orders import Denied
+from app.exchanges.port import ExchangeClient
+from app.trading.claim import claim_one
 from app.trading.desk import Desk
 from app.trading.events import GuardWanted
+from app.trading.protections import CLOSES, LIVE, Protection, active_protection, read
 from app.trading.records import OrderRecord
 
 log = structlog.get_logger(__name__)
 
-_YIELD: Final = timedelta(seconds=15)
-_LONGEST_WAIT_S: Final = 5.0
+#: So long an order waits for legs that only rest at the venue. Then it goes out beside them: they keep their units locked there, and the
+#: venue decides; a trader who wants out must not be held by an order that nobody can take back.
+_PATIENCE: Final = timedelta(seconds=5)
 _LOOK_EVERY_S: Final = 0.02
-_ASIDE: Final = """
-UPDATE protections SET yield_until = $3, updated_at = $4 WHERE broker_id = $1 AND symbol = $2 AND status = 'active' RETURNING id
+_LOCK_ORDER: Final = "SELECT id FROM orders WHERE id = $1 AND state = 'intent' FOR UPDATE"
+_LOCK_POSITION: Final = """
+SELECT quantity FROM positions WHERE broker_id = $1 AND symbol = $2 AND status <> 'closed' AND bot_id IS NULL FOR UPDATE
 """
-_IN_THE_WAY: Final = "SELECT count(*) FROM orders WHERE group_id = $1 AND state <> ALL($2) AND sent_at IS NOT NULL"
-_BACK: Final = "UPDATE protections SET yield_until = NULL, updated_at = $2 WHERE id = $1"
-_MAKES_WAY_FOR: Final = frozenset({Role.EXIT, Role.FLATTEN})
+#: What others may still sell, and what was sold and is not counted yet, the legs' fills too.
+_GONE: Final = f"""
+SELECT coalesce(sum(CASE WHEN state IN {LIVE} AND role NOT IN ('stop', 'target') AND id <> $4 THEN quantity ELSE filled_quantity END
+                    - fills_quantity), 0)
+  FROM orders WHERE user_id = $1 AND broker_id = $2 AND symbol = $3 AND side = 'sell'
+   AND (state IN {LIVE} OR fills_quantity <> filled_quantity)
+"""  # noqa: S608  # a constant
+_LESS: Final = "UPDATE orders SET quantity = $2, reserved = $2 WHERE id = $1"
 
 
-@asynccontextmanager
-async def room_for(desk: Desk, order: OrderRecord) -> AsyncIterator[None]:
-    """While the context lasts, no leg of the position's protection stands in the way of `order`, if it is one that closes."""
-    if order.role not in _MAKES_WAY_FOR or order.side is not Side.SELL or order.group_id is not None:
-        yield
-        return
-    now = desk.clock.now()
+def closes_position(order: OrderRecord) -> bool:
+    """Whether the order sells a position that legs may guard. The two halves of a trader's own pair do not: they rest beside the legs."""
+    return order.role in CLOSES and order.side is Side.SELL and order.group_id is None
+
+
+async def make_room(desk: Desk, order: OrderRecord, client: ExchangeClient, *, is_patient: bool) -> bool:
+    """Let the legs step aside for `order`; whether it may be sent now.
+
+    Args:
+        desk: What trading works with.
+        order: An order that closes a position, stored.
+        client: Its account's.
+        is_patient: Whether to wait for the legs; else only look.
+
+    Returns:
+        False while a leg is on its way or sells at the market: the same units would be sold twice. The order stays an intent then, the
+        legs stay away from it, and reconcile asks again.
+    """
     async with desk.database.connection() as connection:
-        protection_id = await connection.fetchval(_ASIDE, order.broker_id, order.symbol, now + _YIELD, now)
+        protection_id = await active_protection(connection, order.broker_id, order.symbol)
     if protection_id is None:
-        yield
-        return
+        return True
     desk.bus.publish(GuardWanted(protection_id=protection_id))
-    try:
-        until = time.monotonic() + _LONGEST_WAIT_S
-        while await _in_the_way(desk, protection_id):
-            if time.monotonic() > until:
-                log.warning("legs_in_the_way", order_id=str(order.id), protection_id=str(protection_id))
-                break
-            await asyncio.sleep(_LOOK_EVERY_S)
-        yield
-    finally:
-        async with desk.database.connection() as connection:
-            await connection.execute(_BACK, protection_id, desk.clock.now())
-        desk.bus.publish(GuardWanted(protection_id=protection_id))
+    until = time.monotonic() + _PATIENCE.total_seconds()
+    while True:
+        in_the_way = await _in_the_way(desk, await read(desk, protection_id), client)
+        if not in_the_way:
+            return True
+        if not is_patient or time.monotonic() > until:
+            break
+        await asyncio.sleep(_LOOK_EVERY_S)
+    log.warning("legs_in_the_way", order_id=str(order.id), protection_id=str(protection_id), legs=len(in_the_way))
+    has_waited = desk.clock.now() - order.created_at >= _PATIENCE
+    return has_waited and all(_rests(leg) for leg in in_the_way)
 
 
-async def _in_the_way(desk: Desk, protection_id: object) -> bool:
-    async with desk.database.connection() as connection:
-        found: int = await connection.fetchval(_IN_THE_WAY, protection_id, list(TERMINAL))
-    return found > 0
+async def _in_the_way(desk: Desk, protection: Protection, client: ExchangeClient) -> list[Leg]:
+    instrument = (await desk.instruments.all(client.exchange))[protection.symbol]
+    look = protection.guarded(instrument, client.capabilities, last_price=None, now=desk.clock.now())
+    return look.in_the_way
+
+
+def _rests(leg: Leg) -> bool:
+    return leg.is_sent and not leg.is_on_its_way and leg.type is not OrderType.MARKET
+
+
+async def claim_close(desk: Desk, order: OrderRecord, client: ExchangeClient) -> OrderRecord | Denied | None:
+    """Claim an order that closes a position, for what is left of it: a leg may have sold some since the order was sized.
+
+    Returns what `claim_one` does.
+
+    Raises:
+        Fenced: this process does not own the engine role.
+    """
+    instrument = (await desk.instruments.all(client.exchange))[order.symbol]
+    async with desk.database.raw_transaction() as connection:
+        # The order before the position, as whoever counts a fill does.
+        if await connection.fetchval(_LOCK_ORDER, order.id) is None:
+            return None
+        left = instrument.floor_quantity(max(await _left(connection, order), Decimal(0)))
+        if left <= 0:
+            return Denied(code="NO_POSITION", detail=f"the position in {order.symbol} was sold before this order could be sent")
+        if left < order.quantity:
+            log.info("close_made_smaller", order_id=str(order.id), was=plain(order.quantity), now=plain(left))
+            await connection.execute(_LESS, order.id, left)
+        return await claim_one(desk, connection, order.id)
+
+
+async def _left(connection: Any, order: OrderRecord) -> Decimal:
+    position: Decimal = await connection.fetchval(_LOCK_POSITION, order.broker_id, order.symbol) or Decimal(0)
+    gone: Decimal = await connection.fetchval(_GONE, order.user_id, order.broker_id, order.symbol, order.id)
+    return position - gone

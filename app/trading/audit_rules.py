@@ -94,18 +94,21 @@ SELECT broker_id, user_id, id::text,
  WHERE reserved < needed
 """,  # noqa: S608  # constants
 )
-#: Every position that wants a stop has one that is live, at the venue or here; and no stop outlives its position.
+#: Every position that wants a stop has one that is live, at the venue or here, unless the trader's own order to close it waits there; and
+#: no stop outlives its position.
 UNPROTECTED: Final = Rule(
     code="AUDIT_UNPROTECTED",
     sql=f"""
 SELECT p.broker_id, p.user_id, p.symbol AS subject, format('the position in %s has had no stop for more than 30 s', p.symbol) AS detail
   FROM protections p JOIN brokers b ON b.id = p.broker_id
-  JOIN positions s ON s.broker_id = p.broker_id AND s.symbol = p.symbol AND s.status <> 'closed' AND s.bot_id IS NULL
+  JOIN positions s ON s.id = p.position_id AND s.status <> 'closed'
   LEFT JOIN instruments i ON i.exchange = b.exchange AND i.symbol = p.symbol AND i.type = 'spot'
  WHERE p.status = 'active' AND {_USABLE}
+   AND NOT EXISTS (SELECT 1 FROM orders c WHERE c.broker_id = p.broker_id AND c.symbol = p.symbol AND c.side = 'sell'
+                      AND c.role IN ('exit', 'flatten') AND c.state IN ('open', 'partial'))
    AND (p.unprotected_since < $1::timestamptz - interval '30 seconds'
         OR (p.unprotected_since IS NULL AND (p.plan ->> 'stop_price' IS NOT NULL OR p.plan ->> 'trailing_delta' IS NOT NULL)
-            AND greatest(p.updated_at, s.updated_at, p.yield_until) < $1::timestamptz - interval '30 seconds'
+            AND greatest(p.updated_at, s.updated_at) < $1::timestamptz - interval '30 seconds'
             AND s.quantity >= coalesce(i.min_quantity, 0) AND s.quantity * s.average_price >= coalesce(i.min_notional, 0)
             AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.group_id = p.id AND o.role = 'stop' AND o.state IN {_UNSETTLED})))
 UNION ALL

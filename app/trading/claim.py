@@ -29,17 +29,20 @@ SELECT claimed.*, restraint.state AS restraint, restraint.reason FROM (SELECT 1)
 """  # noqa: S608  # constants
 
 
-async def claim(desk: Desk, *order_ids: UUID) -> list[OrderRecord] | Denied:
-    """Make these intents ours to send, all of them or none.
+async def claim_alone(desk: Desk, order_id: UUID) -> OrderRecord | Denied | None:
+    """Claim one intent in a transaction of its own; see `claim_one`."""
+    async with desk.database.connection() as connection:
+        return await claim_one(desk, connection, order_id)
+
+
+async def claim_pair(desk: Desk, *order_ids: UUID) -> list[OrderRecord] | Denied:
+    """Make both intents ours to send, or neither.
 
     Returns:
         The claimed orders; an empty list when one of them was not there to be claimed; or why a trading state, as of the very same moment,
         forbids one of them.
     """
     async with desk.database.connection() as connection:
-        if len(order_ids) == 1:
-            found = await claim_one(desk, connection, order_ids[0])
-            return found if isinstance(found, Denied) else [found] if found is not None else []
         try:
             async with connection.transaction():
                 return [_claimed_or_none(await claim_one(desk, connection, order_id)) for order_id in order_ids]

@@ -1,16 +1,17 @@
 """Close or turn an open position, and change how it is guarded."""
 
+from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
 from app.domain.enums import OrderType, Side, Source
 from app.domain.intents import OrderIntent
 from app.domain.protection import ProtectionPlan, fitted_plan
-from app.errors import DenialReason, NotFound, OrderDenied
+from app.errors import Conflict, DenialReason, NotFound, OrderDenied
 from app.trading.desk import Desk
 from app.trading.events import GuardWanted, ProtectionChanged
 from app.trading.guardian import last_price
-from app.trading.protections import active_protection, change_plan, guard_position, read
+from app.trading.protections import StaleLookError, active_protection, change_plan, guard_position, read_on
 from app.trading.submit import Submission, submit
 
 _POSITION: Final = "SELECT * FROM positions WHERE id = $1 AND user_id = $2 AND status <> 'closed'"
@@ -61,7 +62,7 @@ async def protect_position(desk: Desk, user_id: UUID, position_id: UUID, plan: P
     price = await last_price(desk, client, row["symbol"])
     fitted = fitted_plan(plan, instrument, side=Side.BUY, entry_price=price, quantity=row["quantity"], against="market")
     async with desk.database.raw_transaction() as connection:
-        protection_id = await guard_position(connection, row, fitted, now=desk.clock.now())
+        protection_id = await guard_position(connection, row["id"], fitted, now=desk.clock.now())
     return await _wake(desk, protection_id)
 
 
@@ -81,14 +82,22 @@ async def break_even(desk: Desk, user_id: UUID, position_id: UUID) -> Any:
         raise OrderDenied(
             DenialReason.PLAN_INVALID, f"the market is at {price:f}, not above the entry of {entry:f}: a stop there would sell at once"
         )
+    protection_id = await _move_stop(desk, row, entry)
+    return await _wake(desk, protection_id)
+
+
+async def _move_stop(desk: Desk, position: Any, price: Decimal) -> UUID:
     async with desk.database.raw_transaction() as connection:
-        protection_id = await active_protection(connection, row["broker_id"], row["symbol"])
+        protection_id = await active_protection(connection, position["broker_id"], position["symbol"])
         if protection_id is None:
             raise NotFound("nothing guards this position; give it a stop first")
-        protection = await read(connection, protection_id)
-        moved = ProtectionPlan(stop_price=entry, targets=protection.plan.targets)
-        await change_plan(connection, protection, moved, now=desk.clock.now(), is_fresh=False)
-    return await _wake(desk, protection_id)
+        protection = await read_on(connection, protection_id)
+        moved = ProtectionPlan(stop_price=price, targets=protection.plan.targets)
+        try:
+            await change_plan(connection, protection, moved, now=desk.clock.now())
+        except StaleLookError as error:
+            raise Conflict("the position or its protection has changed this very moment; look again, then repeat") from error
+    return protection_id
 
 
 async def list_protections(desk: Desk, user_id: UUID) -> list[Any]:

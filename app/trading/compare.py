@@ -11,17 +11,22 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+import structlog
+
 from app.domain.enums import OrderState
 from app.domain.orders import NOT_AT_VENUE
 from app.exchanges.port import ExchangeClient, VenueOrder
 from app.trading.apply import stamp
 from app.trading.border import Border
+from app.trading.cancel import cancel_at_venue
 from app.trading.desk import Desk
 from app.trading.doubts import RESTING, settle
 from app.trading.external import note_orders
 from app.trading.orphans import adopt_orphans
 from app.trading.records import OrderRecord
-from app.trading.sweep import MissingOrders
+from app.trading.sweep import FORGOTTEN, MissingOrders
+
+log = structlog.get_logger(__name__)
 
 #: Single orders that one comparison asks about at most, and so many of them at once.
 MOST_ASKED: Final = 10
@@ -86,9 +91,17 @@ class Comparison:
         await stamp(self._desk, [order.id for order in same])
         for order in same:
             await self._missing.seen(order)
+            if order.code == FORGOTTEN:
+                await self._take_back(account, order, client)
         differing = [order for found, order in matched if order is not None and _is_news(order, found)]
         await self._ask_about(account, client, [*differing, *await self._unlisted(account, symbols, same, differing, asked_at)])
         return len(same) + len(differing)
+
+    async def _take_back(self, account: ComparedAccount, order: OrderRecord, client: ExchangeClient) -> None:
+        """A leg that was given up is there again: the one that took its place guards the position, so it must not sell too."""
+        with self._border.around("forgotten_leg_not_taken_back", order.id, order_id=str(order.id), broker_id=str(account.id)):
+            log.warning("forgotten_leg_is_back", order_id=str(order.id), symbol=order.symbol)
+            await cancel_at_venue(self._desk, order, client)
 
     async def _known(self, broker_id: UUID, listed: Sequence[VenueOrder]) -> "_Known":
         client_ids = [order.client_order_id for order in listed if order.client_order_id is not None]

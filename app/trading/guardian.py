@@ -6,6 +6,7 @@ between looks but what the tables hold, so a restart goes on where it was.
 
 import asyncio
 from collections import defaultdict
+from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -22,7 +23,7 @@ from app.trading.border import Border
 from app.trading.desk import Desk
 from app.trading.events import FillRecorded, GuardWanted, OrderChanged, ProtectionChanged
 from app.trading.legs import carry_out
-from app.trading.protections import Protection, change_plan, read
+from app.trading.protections import Protection, StaleLookError, change_plan, confirm, read
 
 log = structlog.get_logger(__name__)
 
@@ -35,12 +36,14 @@ _AFTER_TROUBLE_S: Final = 1.0
 ALERT_AFTER: Final = timedelta(seconds=5)
 UNPROTECTED: Final = "UNPROTECTED"
 _ACTIVE: Final = "SELECT id, user_id, broker_id, symbol FROM protections WHERE status = 'active'"
-_FINISH: Final = (
-    "UPDATE protections SET status = 'done', updated_at = $2, unprotected_since = NULL, code = NULL, detail = NULL WHERE id = $1"
-)
-_MODE: Final = "UPDATE protections SET mode = $2, mode_since = $3, updated_at = $3 WHERE id = $1"
+_FINISH: Final = """
+UPDATE protections SET status = 'done', updated_at = $2, unprotected_since = NULL, code = NULL, detail = NULL, revision = revision + 1
+ WHERE id = $1
+"""
+_MODE: Final = "UPDATE protections SET mode = $2, mode_since = $3, updated_at = $3, revision = revision + 1 WHERE id = $1"
 _COVERAGE: Final = """
-UPDATE protections SET unprotected_since = $2, alerted_at = $3, code = $4, detail = $5, updated_at = $6 WHERE id = $1
+UPDATE protections SET unprotected_since = $2, alerted_at = $3, code = $4, detail = $5, updated_at = $6
+ WHERE id = $1 AND revision = $7 AND status = 'active'
 """
 
 
@@ -56,7 +59,7 @@ async def guard(desk: Desk, protection_id: UUID) -> float | None:
     """
     async with desk.guarding[protection_id]:
         for _ in range(_MOST_STEPS):
-            protection = await _read(desk, protection_id)
+            protection = await read(desk, protection_id)
             if not protection.is_active:
                 desk.guarding.pop(protection_id, None)
                 return None
@@ -67,15 +70,11 @@ async def guard(desk: Desk, protection_id: UUID) -> float | None:
             actions = decide(look)
             if not actions:
                 return pause_s(look) or None
-            for action in actions:
-                await _step(desk, protection, action, look=look, client=client)
+            with suppress(StaleLookError):
+                for action in actions:
+                    await _step(desk, protection, action, look=look, client=client)
         log.error("guard_never_rests", protection_id=str(protection_id))
         return _ROUND_S
-
-
-async def _read(desk: Desk, protection_id: UUID) -> Protection:
-    async with desk.database.connection() as connection:
-        return await read(connection, protection_id)
 
 
 async def _look(desk: Desk, protection: Protection, client: ExchangeClient, now: datetime) -> Guarded:
@@ -96,43 +95,50 @@ async def last_price(desk: Desk, client: ExchangeClient, symbol: str) -> Decimal
 
 
 async def _step(desk: Desk, protection: Protection, action: Action, *, look: Guarded, client: ExchangeClient) -> None:
+    if isinstance(action, Finish | ChangeMode | ChangePlan):
+        async with desk.database.raw_transaction() as connection:
+            await _write(desk, connection, protection, action)
+        desk.bus.publish(ProtectionChanged(user_id=protection.user_id, broker_id=protection.broker_id, symbol=protection.symbol))
+    else:
+        await carry_out(desk, protection, action, instrument=look.instrument, client=client)
+
+
+async def _write(desk: Desk, connection: Any, protection: Protection, action: Finish | ChangeMode | ChangePlan) -> None:
     now = desk.clock.now()
-    match action:
-        case Finish():
-            async with desk.database.connection() as connection:
-                await connection.execute(_FINISH, protection.id, now)
-        case ChangeMode(mode=mode):
-            log.warning("protection_mode_changed", protection_id=str(protection.id), mode=mode.value)
-            async with desk.database.connection() as connection:
-                await connection.execute(_MODE, protection.id, mode.value, now)
-        case ChangePlan(plan=plan):
-            async with desk.database.raw_transaction() as connection:
-                await change_plan(connection, protection, plan, now=now, is_fresh=False)
-        case _:
-            await carry_out(desk, protection, action, instrument=look.instrument, client=client)
-            return
-    desk.bus.publish(ProtectionChanged(user_id=protection.user_id, broker_id=protection.broker_id, symbol=protection.symbol))
+    if isinstance(action, ChangePlan):
+        # It locks the position before the protection, so the check that locks the protection comes after.
+        await change_plan(connection, protection, action.plan, now=now)
+        return
+    await confirm(desk, connection, protection)
+    if isinstance(action, Finish):
+        await connection.execute(_FINISH, protection.id, now)
+    else:
+        log.warning("protection_mode_changed", protection_id=str(protection.id), mode=action.mode.value)
+        await connection.execute(_MODE, protection.id, action.mode.value, now)
 
 
 async def _note_coverage(desk: Desk, protection: Protection, look: Guarded, now: datetime) -> None:
     """Since when the stop does not cover the position, and what the owner is told about it."""
-    missing = look.held - look.covered
-    is_covered = not look.has_stop or not look.is_tradable(missing) or look.is_yielding
+    is_covered = not look.has_stop or not look.is_tradable(look.exposed - look.covered)
     since = None if is_covered else protection.unprotected_since or now
     is_alarming = since is not None and now - since > ALERT_AFTER
     code = UNPROTECTED if is_alarming else None
     alerted_at = protection.alerted_at if protection.code == UNPROTECTED and is_alarming else (now if is_alarming else None)
     if (since, code, alerted_at) == (protection.unprotected_since, protection.code, protection.alerted_at):
         return
-    detail = _in_words(protection) if is_alarming else None
+    detail = _in_words(protection, look) if is_alarming else None
     if is_alarming and protection.code != UNPROTECTED:
         log.error("position_unprotected", protection_id=str(protection.id), symbol=protection.symbol, since=since)
     async with desk.database.connection() as connection:
-        await connection.execute(_COVERAGE, protection.id, since, alerted_at, code, detail, now)
+        await connection.execute(_COVERAGE, protection.id, since, alerted_at, code, detail, now, protection.revision)
     desk.bus.publish(ProtectionChanged(user_id=protection.user_id, broker_id=protection.broker_id, symbol=protection.symbol))
 
 
-def _in_words(protection: Protection) -> str:
+def _in_words(protection: Protection, look: Guarded) -> str:
+    if look.leaving > 0:
+        return (
+            f"Position {protection.symbol} has no stop while an order that closes it is open: the exchange keeps its units for one of them."
+        )
     refused = [leg for leg in protection.legs if leg.detail and leg.code]
     reason = f" ({refused[-1].detail})" if refused else ""
     return f"Position {protection.symbol} has no stop at the exchange{reason}. Retrying; you can close it now."

@@ -20,7 +20,7 @@ from app.trading.events import announce
 from app.trading.gate import reservation_of
 from app.trading.pairs import send_pair, send_replacement
 from app.trading.place import SEND_WITHIN, Draft, insert
-from app.trading.protections import Protection, stop_type
+from app.trading.protections import Protection, confirm, stop_type
 from app.trading.records import OrderRecord
 from app.trading.send import send
 
@@ -39,6 +39,7 @@ async def carry_out(desk: Desk, protection: Protection, action: Action, *, instr
     """Do one step. What the venue answers is written down; the next look at the protection sees it.
 
     Raises:
+        StaleLookError: what the step rests on has changed; nothing was done.
         ExchangeError: a cancellation was refused or the venue cannot be reached; the wish stays.
         Fenced: this process does not own the engine role any more.
     """
@@ -68,6 +69,7 @@ class _Legs:
         self._client = client
 
     async def cancel(self, order_id: UUID, why: str) -> None:
+        _ = self._desk.lease.epoch  # a cancellation is not claimed: who is fenced must not even ask for one
         async with self._desk.database.connection() as connection:
             row = await connection.fetchrow(_ASK_CANCEL, order_id, self._desk.clock.now(), list(TERMINAL), why)
         if row is None:
@@ -114,6 +116,7 @@ class _Legs:
         target = self._sized(OrderType.LIMIT, action.quantity, price=action.price)
         stop = self._sized(stop_type(plan), action.quantity, price=plan.stop_limit_price, trigger=plan.stop_price)
         async with self._desk.database.raw_transaction() as connection:
+            await confirm(self._desk, connection, self._protection)
             drafts = [self._draft(target, Role.TARGET, action.slice), self._draft(stop, Role.STOP, action.slice)]
             stored = [await insert(self._desk, connection, draft) for draft in drafts]
         first, second = stored
@@ -138,8 +141,9 @@ class _Legs:
 
     async def send_triggered(self, order_id: UUID, quantity: Decimal) -> None:
         leg = next(leg for leg in self._protection.legs if leg.id == order_id)
-        async with self._desk.database.connection() as connection:
+        async with self._desk.database.raw_transaction() as connection:
             await connection.execute(_SHRINK, order_id, quantity)
+            await confirm(self._desk, connection, self._protection)
         await send(self._desk, leg, self._client)
 
     def _sized(
@@ -193,6 +197,7 @@ class _Legs:
         self, order: SizedOrder, role: Role, slice_: int, *, is_held: bool, replaces_id: UUID | None = None
     ) -> OrderRecord | None:
         async with self._desk.database.raw_transaction() as connection:
+            await confirm(self._desk, connection, self._protection)
             stored = await insert(self._desk, connection, self._draft(order, role, slice_, is_held=is_held, replaces_id=replaces_id))
         if stored is not None:
             announce(self._desk.bus, stored)

@@ -233,8 +233,12 @@ class ProtectionRow(Identified, Owned, Base):
     base_quantity: Mapped[Decimal]
     entry_order_id: Mapped[UUID | None]
     mode_since: Mapped[datetime] = mapped_column(server_default=text("now()"))
-    #: Until when the legs stay away, because another order sells the position.
-    yield_until: Mapped[datetime | None]
+    #: The position it guards; a later one in the same symbol is not its.
+    position_id: Mapped[UUID | None]
+    #: Changes with everything that a decision of the guardian rests on, but for the legs themselves.
+    revision: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    #: Since when the plan holds: what targets sold before is not the plan's.
+    plan_since: Mapped[datetime] = mapped_column(server_default=text("now()"))
     #: Since when no stop of it is live, at the venue or here.
     unprotected_since: Mapped[datetime | None]
     alerted_at: Mapped[datetime | None]

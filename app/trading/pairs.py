@@ -10,7 +10,7 @@ from app.domain.orders import Denied, InDoubt, OrderEvent, Rejected
 from app.errors import Conflict
 from app.exchanges.port import ExchangeClient, OcoReport, OcoRequest, ReplaceOutcome
 from app.trading.apply import record
-from app.trading.claim import claim
+from app.trading.claim import claim_alone, claim_pair
 from app.trading.desk import Desk
 from app.trading.records import OrderRecord
 from app.trading.send import as_it_is, hear
@@ -28,11 +28,11 @@ async def send_pair(desk: Desk, target: OrderRecord, stop: OrderRecord, client: 
         return target, stop
     desk.in_flight.update((target.id, stop.id))
     try:
-        claimed = await claim(desk, target.id, stop.id)
+        claimed = await claim_pair(desk, target.id, stop.id)
         if isinstance(claimed, Denied):
             return await _deny(desk, target, claimed), await _deny(desk, stop, claimed)
         if not claimed:
-            return await as_it_is(desk, target), await as_it_is(desk, stop)
+            return await _without_other_half(desk, target), await _without_other_half(desk, stop)
         target, stop = claimed
         assert target.sent_at is not None  # noqa: S101  # the claim sets it
         reach("P2")
@@ -60,12 +60,12 @@ async def send_replacement(desk: Desk, old: OrderRecord, new: OrderRecord, clien
         return old, new
     desk.in_flight.add(new.id)
     try:
-        claimed = await claim(desk, new.id)
+        claimed = await claim_alone(desk, new.id)
         if isinstance(claimed, Denied):
             return old, await _deny(desk, new, claimed)
-        if not claimed:
+        if claimed is None:
             return old, await as_it_is(desk, new)
-        (new,) = claimed
+        new = claimed
         assert new.sent_at is not None  # noqa: S101  # the claim sets it
         request = new.request(new.sent_at)
         answer = await hear(
@@ -84,6 +84,14 @@ async def send_replacement(desk: Desk, old: OrderRecord, new: OrderRecord, clien
         return old, await _record(desk, new, answer.created or refused)
     finally:
         desk.in_flight.discard(new.id)
+
+
+async def _without_other_half(desk: Desk, half: OrderRecord) -> OrderRecord:
+    """Neither half was claimed, because one of them could not be: the one that could have been goes nowhere alone."""
+    found = await as_it_is(desk, half)
+    if found.state is not OrderState.INTENT or not desk.lease.is_held:
+        return found
+    return await _deny(desk, half, Denied(code="OTHER_HALF_GONE", detail="the other order of the pair could not be sent any more"))
 
 
 async def _deny(desk: Desk, order: OrderRecord, refusal: Denied) -> OrderRecord:

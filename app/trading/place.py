@@ -20,6 +20,7 @@ from app.trading.claim import claim_one
 from app.trading.desk import Desk
 from app.trading.fit import fit
 from app.trading.gate import Reservation, admit
+from app.trading.protections import CLOSES, disturb
 from app.trading.records import OrderRecord
 
 #: An order that could not be sent within this time is about a market that is gone, also when nobody set a deadline: a process that died
@@ -114,6 +115,8 @@ async def store(
                 delivery_id=delivery_id,
             )
             stored = await insert(desk, connection, replace(draft, order_id=order_id))
+            if stored is not None and stored.role in CLOSES:
+                await disturb(connection, account.id, stored.symbol)
             if stored is not None and draft.execution is Execution.NATIVE and stored.role is Role.ENTRY and desk.lease.is_held:
                 claimed = await claim_one(desk, connection, order_id)
                 stored = claimed if isinstance(claimed, OrderRecord) else stored

@@ -11,45 +11,77 @@ from typing import Any, Final
 from uuid import UUID
 
 from app.core.ids import new_id
+from app.core.leases import HOLD
 from app.domain.enums import OrderState, OrderType, Role, Source
 from app.domain.guarded import Guarded, Leg, Mode
 from app.domain.instruments import Instrument
 from app.domain.protection import ProtectionPlan, dump_plan, load_plan
-from app.errors import NotFound
+from app.errors import Fenced, NotFound
 from app.exchanges.capabilities import Capabilities
+from app.trading.desk import Desk
 from app.trading.fit import is_native_trail
 from app.trading.records import OrderRecord
 
-#: The newest entry's plan holds for the whole position.
-_OPEN: Final = """
-INSERT INTO protections (id, user_id, broker_id, symbol, status, mode, plan, base_quantity, entry_order_id, created_at, updated_at,
-                         mode_since, unprotected_since)
-VALUES ($1, $2, $3, $4, 'active', 'pairs', $5, $6, $7, $8, $8, $8, $8)
+#: The purposes of orders that close a position.
+CLOSES: Final = frozenset({Role.EXIT, Role.FLATTEN})
+LIVE: Final = "('intent', 'submitting', 'unknown', 'open', 'partial')"
+#: The newest entry's plan holds for the whole position; the fractions of its targets are of all that was held and sold under it.
+_IS_NEW: Final = """(protections.entry_order_id IS DISTINCT FROM excluded.entry_order_id OR excluded.entry_order_id IS NULL
+                     OR protections.position_id IS DISTINCT FROM excluded.position_id)"""
+_OPEN: Final = f"""
+INSERT INTO protections (id, user_id, broker_id, symbol, status, mode, plan, base_quantity, entry_order_id, position_id, created_at,
+                         updated_at, mode_since, plan_since, unprotected_since)
+VALUES ($1, $2, $3, $4, 'active', 'pairs', $5, $6, $7, $8, $9, $9, $9, $9, $9)
 ON CONFLICT (broker_id, symbol) WHERE status = 'active' DO UPDATE
-   SET base_quantity = excluded.base_quantity, updated_at = excluded.updated_at,
-       plan = CASE WHEN protections.entry_order_id IS DISTINCT FROM excluded.entry_order_id THEN excluded.plan ELSE protections.plan END,
-       mode = CASE WHEN protections.entry_order_id IS DISTINCT FROM excluded.entry_order_id THEN 'pairs' ELSE protections.mode END,
-       mode_since = CASE WHEN protections.entry_order_id IS DISTINCT FROM excluded.entry_order_id THEN $8 ELSE protections.mode_since END,
-       entry_order_id = excluded.entry_order_id
+   SET updated_at = excluded.updated_at, revision = protections.revision + 1, entry_order_id = excluded.entry_order_id,
+       position_id = excluded.position_id,
+       base_quantity = excluded.base_quantity + CASE WHEN {_IS_NEW} THEN 0 ELSE (
+         SELECT coalesce(sum(fills_quantity), 0) FROM orders
+          WHERE group_id = protections.id AND created_at >= protections.plan_since) END,
+       plan = CASE WHEN {_IS_NEW} THEN excluded.plan ELSE protections.plan END,
+       plan_since = CASE WHEN {_IS_NEW} THEN excluded.plan_since ELSE protections.plan_since END,
+       mode = CASE WHEN {_IS_NEW} THEN 'pairs' ELSE protections.mode END,
+       mode_since = CASE WHEN {_IS_NEW} THEN excluded.mode_since ELSE protections.mode_since END
 RETURNING id
-"""
-_SHOW: Final = """
-UPDATE positions SET stop_loss = $3, take_profit = $4, updated_at = $5
- WHERE broker_id = $1 AND symbol = $2 AND status <> 'closed' AND bot_id IS NULL
-"""
-_PROTECTION: Final = """
-SELECT p.*, b.exchange, coalesce(s.quantity, 0) AS quantity, s.average_price, coalesce(s.source, 'manual') AS source
+"""  # noqa: S608  # a constant
+_SHOW: Final = "UPDATE positions SET stop_loss = $2, take_profit = $3, updated_at = $4 WHERE id = $1"
+#: What was sold and is not counted, by whatever order; and what orders that close the position may still sell. Of an order and the one
+#: that takes its place, one counts; one that waits here for its trigger has not begun.
+_PROTECTION: Final = f"""
+SELECT p.*, b.exchange, coalesce(s.quantity, 0) AS quantity, s.average_price, coalesce(s.source, 'manual') AS source, u.uncounted, u.leaving
   FROM protections p JOIN brokers b ON b.id = p.broker_id
-  LEFT JOIN positions s ON s.broker_id = p.broker_id AND s.symbol = p.symbol AND s.status <> 'closed' AND s.bot_id IS NULL
+  LEFT JOIN positions s ON s.id = p.position_id AND s.status <> 'closed'
+  CROSS JOIN LATERAL (
+    SELECT coalesce(sum(o.filled_quantity - o.fills_quantity), 0) AS uncounted,
+           coalesce(sum(o.quantity - o.filled_quantity) FILTER (
+             WHERE o.state IN {LIVE} AND o.role IN ('exit', 'flatten') AND o.group_id IS NULL
+               AND NOT (o.state = 'intent' AND o.execution = 'supervised' AND o.triggered_at IS NULL)
+               AND NOT EXISTS (SELECT 1 FROM orders r WHERE r.id = o.replaces_id AND r.state IN {LIVE})), 0) AS leaving
+      FROM orders o
+     WHERE o.user_id = p.user_id AND o.broker_id = p.broker_id AND o.symbol = p.symbol AND o.side = 'sell'
+       AND (o.state IN {LIVE} OR o.fills_quantity <> o.filled_quantity)) u
  WHERE p.id = $1
-"""
+"""  # noqa: S608  # constants
 _LEGS: Final = "SELECT * FROM orders WHERE group_id = $1 ORDER BY created_at, id"
 _ACTIVE: Final = "SELECT id FROM protections WHERE broker_id = $1 AND symbol = $2 AND status = 'active'"
 _NEW_PLAN: Final = """
-UPDATE protections SET plan = $2, updated_at = $3, mode = CASE WHEN $4 THEN 'pairs' ELSE mode END,
-       mode_since = CASE WHEN $4 THEN $3 ELSE mode_since END
- WHERE id = $1
+UPDATE protections SET plan = $2, updated_at = $3, revision = revision + 1
+ WHERE id = $1 AND status = 'active' AND revision = $4 RETURNING id
 """
+_LOCK_POSITION: Final = "SELECT * FROM positions WHERE id = $1 AND status <> 'closed' FOR UPDATE"
+#: A look at a protection is acted upon only while it is the present: the same row, the same position, and the role still ours. Whoever
+#: stores an order that closes the position changes the revision.
+_STILL: Final = f"""
+WITH held AS ({HOLD.format(role="$4", owner="$5", epoch="$6")})
+SELECT p.id FROM protections p, held
+ WHERE p.id = $1 AND p.status = 'active' AND p.revision = $2
+   AND coalesce((SELECT s.quantity FROM positions s WHERE s.id = p.position_id AND s.status <> 'closed'), 0) = $3 FOR UPDATE OF p
+"""  # noqa: S608  # constants
+_DISTURB: Final = "UPDATE protections SET revision = revision + 1 WHERE broker_id = $1 AND symbol = $2 AND status = 'active'"
+
+
+class StaleLookError(Exception):
+    """The protection, its position or the orders that close it have changed since it was looked at: look again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +94,18 @@ class Protection:
     exchange: str
     symbol: str
     is_active: bool
+    #: Changes with everything that a decision about the protection rests on, but for its own legs.
+    revision: int
+    position_id: UUID | None
     source: Source
     mode: Mode
     plan: ProtectionPlan
     base_quantity: Decimal
     quantity: Decimal
+    uncounted: Decimal
+    leaving: Decimal
     average_price: Decimal | None
-    yield_until: datetime | None
+    plan_since: datetime
     mode_since: datetime
     unprotected_since: datetime | None
     alerted_at: datetime | None
@@ -85,8 +122,9 @@ class Protection:
             base_quantity=self.base_quantity,
             average_price=self.average_price,
             last_price=last_price,
-            legs=tuple(_leg(order, now) for order in self.legs),
-            is_yielding=self.yield_until is not None and self.yield_until > now,
+            uncounted=self.uncounted,
+            leaving=self.leaving,
+            legs=tuple(_leg(order, now, plan_since=self.plan_since) for order in self.legs),
             mode_age_s=(now - self.mode_since).total_seconds(),
         )
 
@@ -106,7 +144,7 @@ def stop_type(plan: ProtectionPlan) -> OrderType:
     return OrderType.STOP_LIMIT if plan.stop_limit_price is not None else OrderType.STOP_MARKET
 
 
-def _leg(order: OrderRecord, now: datetime) -> Leg:
+def _leg(order: OrderRecord, now: datetime, *, plan_since: datetime) -> Leg:
     is_waiting = order.is_held
     is_sent = order.sent_at is not None
     return Leg(
@@ -116,7 +154,7 @@ def _leg(order: OrderRecord, now: datetime) -> Leg:
         type=order.type,
         state=order.state,
         quantity=order.quantity,
-        filled=order.fills_quantity,
+        filled=order.filled_quantity,
         price=order.price,
         trigger_price=order.trigger_price,
         trailing_delta=order.trailing_delta,
@@ -124,53 +162,71 @@ def _leg(order: OrderRecord, now: datetime) -> Leg:
         is_triggered=order.triggered_at is not None and not is_sent and order.state is OrderState.INTENT,
         is_working=order.is_working,
         is_cancel_requested=order.cancel_requested_at is not None,
+        is_of_plan=order.created_at >= plan_since,
         age_s=max((now - order.updated_at).total_seconds(), 0.0),
     )
 
 
-async def open_protection(connection: Any, order: OrderRecord, *, quantity: Decimal, now: datetime) -> UUID | None:
-    """Write down, in the transaction that counts an entry's fill, how the position is to be guarded; None when the order has no plan."""
+async def open_protection(connection: Any, order: OrderRecord, *, position_id: UUID, quantity: Decimal, now: datetime) -> UUID | None:
+    """Write down, in the transaction that counts an entry's fill, how the position is to be guarded; None when the order has no plan.
+
+    The position's row is locked already.
+    """
     if order.protection is None or quantity <= 0 or order.role is not Role.ENTRY:
         return None
     plan = order.protection
-    found: UUID = await connection.fetchval(_OPEN, new_id(), order.user_id, order.broker_id, order.symbol, plan, quantity, order.id, now)
-    await _show(connection, order.broker_id, order.symbol, load_plan(plan), now)
+    values = (order.user_id, order.broker_id, order.symbol, plan, quantity, order.id, position_id, now)
+    found: UUID = await connection.fetchval(_OPEN, new_id(), *values)
+    await _show(connection, position_id, load_plan(plan), now)
     return found
 
 
-async def _show(connection: Any, broker_id: UUID, symbol: str, plan: ProtectionPlan, now: datetime) -> None:
+async def _show(connection: Any, position_id: UUID | None, plan: ProtectionPlan, now: datetime) -> None:
     target = plan.targets[0].price if plan.targets else None
-    await connection.execute(_SHOW, broker_id, symbol, plan.stop_price, target, now)
+    await connection.execute(_SHOW, position_id, plan.stop_price, target, now)
 
 
-async def read(connection: Any, protection_id: UUID) -> Protection:
-    """Return one protection.
+async def read(desk: Desk, protection_id: UUID) -> Protection:
+    """Return one protection, its position, its legs and what else sells, all as of one moment.
 
     Raises:
         NotFound: there is none of that id.
     """
+    async with desk.database.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        return await read_on(connection, protection_id)
+
+
+async def read_on(connection: Any, protection_id: UUID) -> Protection:
+    """Do what `read` does, inside the caller's transaction."""
     row = await connection.fetchrow(_PROTECTION, protection_id)
     if row is None:
         raise NotFound
     legs = tuple(OrderRecord.of(leg) for leg in await connection.fetch(_LEGS, protection_id))
+    as_they_are = (
+        "id",
+        "user_id",
+        "broker_id",
+        "exchange",
+        "symbol",
+        "revision",
+        "position_id",
+        "base_quantity",
+        "quantity",
+        "uncounted",
+        "leaving",
+        "average_price",
+        "plan_since",
+        "mode_since",
+        "unprotected_since",
+        "alerted_at",
+        "code",
+    )
     return Protection(
-        id=row["id"],
-        user_id=row["user_id"],
-        broker_id=row["broker_id"],
-        exchange=row["exchange"],
-        symbol=row["symbol"],
+        **{name: row[name] for name in as_they_are},
         is_active=row["status"] == "active",
         source=Source(row["source"]),
         mode=Mode(row["mode"]),
         plan=load_plan(row["plan"]),
-        base_quantity=row["base_quantity"],
-        quantity=row["quantity"],
-        average_price=row["average_price"],
-        yield_until=row["yield_until"],
-        mode_since=row["mode_since"],
-        unprotected_since=row["unprotected_since"],
-        alerted_at=row["alerted_at"],
-        code=row["code"],
         legs=legs,
     )
 
@@ -181,16 +237,49 @@ async def active_protection(connection: Any, broker_id: UUID, symbol: str) -> UU
     return found
 
 
-async def change_plan(connection: Any, protection: Protection, plan: ProtectionPlan, *, now: datetime, is_fresh: bool) -> None:
-    """Let the position be guarded by another plan; with `is_fresh` the venue's best mode is tried again."""
-    await connection.execute(_NEW_PLAN, protection.id, dump_plan(plan), now, is_fresh)
-    await _show(connection, protection.broker_id, protection.symbol, plan, now)
+async def confirm(desk: Desk, connection: Any, protection: Protection) -> None:
+    """Make sure that what was looked at is still so, and keep it so until the caller's transaction ends.
+
+    Raises:
+        StaleLookError: it is not; nothing may be written because of it.
+        Fenced: this process does not own the engine role.
+    """
+    lease = desk.lease
+    values = (protection.id, protection.revision, protection.quantity, lease.role, lease.owner, lease.epoch)
+    if await connection.fetchval(_STILL, *values) is not None:
+        return
+    if not await lease.ask_whether_held(connection):
+        raise Fenced(f"another process has taken over the role {lease.role}")
+    raise StaleLookError
 
 
-async def guard_position(connection: Any, position: Any, plan: ProtectionPlan, *, now: datetime) -> UUID:
-    """Guard an open position that was not guarded, or guard it otherwise; `position` is its row."""
-    values = (position["user_id"], position["broker_id"], position["symbol"], dump_plan(plan), position["quantity"])
-    found: UUID = await connection.fetchval(_OPEN, new_id(), *values, None, now)
-    protection = await read(connection, found)
-    await change_plan(connection, protection, plan, now=now, is_fresh=True)
+async def disturb(connection: Any, broker_id: UUID, symbol: str) -> None:
+    """Let every look at the position's protection that was taken before this transaction commits be stale."""
+    await connection.execute(_DISTURB, broker_id, symbol)
+
+
+async def change_plan(connection: Any, protection: Protection, plan: ProtectionPlan, *, now: datetime) -> None:
+    """Let the position be guarded by a plan that differs in its stop only.
+
+    Raises:
+        StaleLookError: the protection has changed since it was read; nothing may be committed.
+    """
+    # The position's row before the protection's, as whoever counts a fill does.
+    await _show(connection, protection.position_id, plan, now)
+    if await connection.fetchval(_NEW_PLAN, protection.id, dump_plan(plan), now, protection.revision) is None:
+        raise StaleLookError
+
+
+async def guard_position(connection: Any, position_id: UUID, plan: ProtectionPlan, *, now: datetime) -> UUID:
+    """Guard an open position that was not guarded, or guard it otherwise; the venue's best mode is tried again.
+
+    Raises:
+        NotFound: it has just been closed.
+    """
+    position = await connection.fetchrow(_LOCK_POSITION, position_id)
+    if position is None:
+        raise NotFound("there is no such open position")
+    values = (position["user_id"], position["broker_id"], position["symbol"], dump_plan(plan), position["quantity"], None, position_id, now)
+    found: UUID = await connection.fetchval(_OPEN, new_id(), *values)
+    await _show(connection, position_id, plan, now)
     return found

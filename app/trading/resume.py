@@ -38,7 +38,7 @@ async def resume(desk: Desk, order: OrderRecord, client: ExchangeClient) -> None
     elif order.group_id is not None and order.triggered_at is None:
         await _resume_pair(desk, order, client)
     else:
-        await send(desk, order, client)
+        await send(desk, order, client, is_patient=False)
 
 
 async def _resume_pair(desk: Desk, order: OrderRecord, client: ExchangeClient) -> None:

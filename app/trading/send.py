@@ -26,8 +26,8 @@ from app.errors import (
 )
 from app.exchanges.port import ExchangeClient, Guard
 from app.trading.apply import record
-from app.trading.aside import room_for
-from app.trading.claim import claim
+from app.trading.aside import claim_close, closes_position, make_room
+from app.trading.claim import claim_alone
 from app.trading.desk import Desk
 from app.trading.events import announce
 from app.trading.records import OrderRecord
@@ -40,27 +40,29 @@ T = TypeVar("T")
 _DEFINITE: Final = (OrderRejected, BadCredentials, Unsupported, ExchangeRateLimited)
 
 
-async def send(desk: Desk, order: OrderRecord, client: ExchangeClient) -> OrderRecord:
+async def send(desk: Desk, order: OrderRecord, client: ExchangeClient, *, is_patient: bool = True) -> OrderRecord:
     """Send an order that is still an intent, and write down what the venue said.
 
     Returns the order as it then stands: acknowledged, rejected, denied, or `unknown` when the venue gave no usable answer. An order
-    that somebody else claimed meanwhile comes back as it is.
+    that somebody else claimed meanwhile comes back as it is; and so does one that closes a position while a leg of its protection may be
+    selling this very moment: reconcile sends it once that is known. With `is_patient` False it is not waited for at all.
 
     Raises:
         Fenced: this process does not own the engine role; nothing was sent.
     """
     if order.id in desk.in_flight or order.is_held:
         return order
-    async with room_for(desk, order):
-        # Before the claim is visible: reconcile must never see a claimed order that nobody seems to be sending.
-        desk.in_flight.add(order.id)
-        try:
-            claimed = await claim(desk, order.id)
-            if isinstance(claimed, Denied):
-                return await record(desk, order.id, claimed, only_from=OrderState.INTENT)
-            return await send_claimed(desk, claimed[0], client) if claimed else await as_it_is(desk, order)
-        finally:
-            desk.in_flight.discard(order.id)
+    if closes_position(order) and not await make_room(desk, order, client, is_patient=is_patient):
+        return order
+    # Before the claim is visible: reconcile must never see a claimed order that nobody seems to be sending.
+    desk.in_flight.add(order.id)
+    try:
+        claimed = await (claim_close(desk, order, client) if closes_position(order) else claim_alone(desk, order.id))
+        if isinstance(claimed, Denied):
+            return await record(desk, order.id, claimed, only_from=OrderState.INTENT)
+        return await send_claimed(desk, claimed, client) if claimed is not None else await as_it_is(desk, order)
+    finally:
+        desk.in_flight.discard(order.id)
 
 
 async def send_claimed(desk: Desk, order: OrderRecord, client: ExchangeClient) -> OrderRecord:
@@ -137,7 +139,7 @@ def _in_doubt(desk: Desk, order_id: UUID, error: ExchangeError) -> InDoubt:
     return InDoubt(detail=error.message)
 
 
-async def _refusal(desk: Desk, order: OrderRecord) -> Denied | None:
+async def refusal_of(desk: Desk, order: OrderRecord) -> Denied | None:
     """Why an intent may not be sent any more; None when nothing speaks against it but the role."""
     if order.deadline is not None and order.deadline <= desk.clock.now():
         return Denied(code="DEADLINE_PASSED", detail="the order's deadline passed before it could be sent")
@@ -154,11 +156,11 @@ async def as_it_is(desk: Desk, order: OrderRecord) -> OrderRecord:
     """The claim found nothing to claim: taken by another, past its deadline, its account switched off, or the role has moved."""
     async with desk.database.connection() as connection:
         current = OrderRecord.of(await connection.fetchrow("SELECT * FROM orders WHERE id = $1", order.id))
-    if current.state is not OrderState.INTENT or current.is_held:
-        return current
-    refusal = await _refusal(desk, current)
+        if current.state is not OrderState.INTENT or current.is_held:
+            return current
+        is_ours = await desk.lease.ask_whether_held(connection)
+    refusal = await refusal_of(desk, current) if is_ours else None
     if refusal is not None:
         return await record(desk, order.id, refusal, only_from=OrderState.INTENT)
-    desk.lease.lose()
     announce(desk.bus, current)
     return current

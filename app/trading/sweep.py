@@ -1,4 +1,7 @@
-"""Orders that the venue does not show: lost ones are looked for again for a day, open ones that it has forgotten are pointed out once."""
+"""Orders that the venue does not show: lost ones are looked for again for a day, open ones that it has forgotten are pointed out once.
+
+A stop or target that the venue has forgotten would count as cover that is not there, so it is given up, and the guardian puts another.
+"""
 
 import time
 from collections.abc import Sequence
@@ -9,6 +12,8 @@ from uuid import UUID
 
 import structlog
 
+from app.domain.enums import OrderState, Role
+from app.domain.orders import Reported
 from app.trading.apply import record
 from app.trading.desk import Desk
 from app.trading.records import OrderRecord
@@ -25,6 +30,10 @@ _NEXT: Final = "UPDATE orders SET next_check_at = $2 WHERE id = $1 AND state = '
 MISSING: Final = "MissingAtVenue"
 _MISSING_LOOKS: Final = 5
 _MISSING_S: Final = 600.0
+#: The code of a leg that was given up. Should the venue show it again, it is taken back there.
+FORGOTTEN: Final = "FORGOTTEN_AT_VENUE"
+_FORGOTTEN_LOOKS: Final = 4
+_FORGOTTEN_S: Final = 20.0
 _NOTE: Final = "INSERT INTO order_events (order_id, user_id, at, kind, state) VALUES ($1, $2, $3, $4, $5)"
 _MISSING_ONES: Final = f"""
 SELECT id FROM orders o WHERE state IN ('open', 'partial')
@@ -97,14 +106,32 @@ class MissingOrders:
             await self._note(order, "FoundAtVenue")
 
     async def not_seen(self, order: OrderRecord) -> None:
-        """The venue does not know the order; it is pointed out when that has gone on for long."""
+        """The venue does not know the order; it is pointed out when that has gone on for long, and a protection's leg is given up."""
         absence = self._absent.setdefault(order.id, _Absence(time.monotonic()))
         absence.looks += 1
+        is_leg = order.group_id is not None and order.role in (Role.STOP, Role.TARGET)
+        if is_leg and absence.looks >= _FORGOTTEN_LOOKS and time.monotonic() - absence.since >= _FORGOTTEN_S:
+            self._absent.pop(order.id)
+            await self._give_up(order)
+            return
         if absence.is_noted or absence.looks < _MISSING_LOOKS or time.monotonic() - absence.since < _MISSING_S:
             return
         absence.is_noted = True
         log.error("open_order_missing_at_venue", order_id=str(order.id), symbol=order.symbol, venue_order_id=order.venue_order_id)
         await self._note(order, MISSING)
+
+    async def _give_up(self, order: OrderRecord) -> None:
+        log.error("leg_forgotten_at_venue", order_id=str(order.id), symbol=order.symbol, venue_order_id=order.venue_order_id)
+        detail = "the exchange does not know this order any more; another one takes its place"
+        forgotten = Reported(
+            state=OrderState.EXPIRED,
+            venue_order_id=order.venue_order_id or "",
+            filled_quantity=order.filled_quantity,
+            average_price=order.average_price,
+            code=FORGOTTEN,
+            detail=detail,
+        )
+        await record(self._desk, order.id, forgotten)
 
     async def _note(self, order: OrderRecord, kind: str) -> None:
         async with self._desk.database.connection() as connection:

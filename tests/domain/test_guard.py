@@ -26,7 +26,7 @@ from app.domain.instruments import Instrument
 from app.domain.protection import ProtectionPlan, Target, dump_plan, load_plan
 
 D = Decimal
-ONE, SIXTY = D(1), D(60000)
+ZERO, ONE, SIXTY = D(0), D(1), D(60000)
 BTC = Instrument(
     symbol="BTC/USDT",
     base="BTC",
@@ -185,10 +185,60 @@ def test_legs_of_a_closed_position_are_taken_back_and_the_protection_ends() -> N
     assert decide(guarded(held="0", legs=(stop_leg(state=OrderState.CANCELED),))) == [Finish()]
 
 
-def test_legs_step_aside_while_another_order_sells() -> None:
-    (cancel,) = decide(guarded(legs=(stop_leg(),), is_yielding=True))
+def test_legs_step_aside_for_as_much_as_another_order_sells() -> None:
+    (cancel,) = decide(guarded(legs=(stop_leg(),), leaving=D(1)))
     assert isinstance(cancel, Cancel)
-    assert decide(guarded(is_yielding=True)) == []
+    assert decide(guarded(leaving=D(1))) == [], "and nothing comes to an end while that order may fail"
+    assert decide(guarded(leaving=D("0.4"))) == [PlaceStop(slice=WHOLE, quantity=D("0.6"))]
+
+
+def test_what_was_sold_and_is_not_counted_yet_is_not_guarded_again() -> None:
+    sold = stop_leg(state=OrderState.FILLED, filled=D(1))
+    assert decide(guarded(legs=(sold,), uncounted=D(1))) == []
+    half = stop_leg(state=OrderState.PARTIAL, filled=D("0.5"), is_working=True)
+    assert decide(guarded(legs=(half,), uncounted=D("0.5"))) == []
+    gone = stop_leg(state=OrderState.CANCELED, filled=D("0.5"))
+    assert decide(guarded(legs=(gone,), uncounted=D("0.5"))) == [PlaceStop(slice=WHOLE, quantity=D("0.5"))]
+
+
+def test_a_leg_that_is_reached_while_the_position_is_being_closed_is_not_sent() -> None:
+    reached = target_leg(0, is_held=False, is_triggered=True)
+    (cancel,) = decide(guarded(HALVES, legs=(reached,), leaving=D(1)))
+    assert isinstance(cancel, Cancel)
+    (send,) = decide(guarded(HALVES, legs=(reached,), leaving=D("0.6")))
+    assert send == SendTriggered(order_id="t0", quantity=D("0.4"))
+
+
+def test_there_is_room_for_a_close_once_no_leg_holds_what_it_sells() -> None:
+    assert guarded(legs=(stop_leg(),), leaving=D(1)).in_the_way
+    assert guarded(legs=(stop_leg(state=OrderState.INTENT),), leaving=D(1)).in_the_way, "it may be claimed any moment"
+    assert guarded(legs=(target_leg(0, is_held=False, is_triggered=True),), leaving=D(1)).in_the_way
+    assert not guarded(legs=(target_leg(0), stop_leg(state=OrderState.CANCELED)), leaving=D(1)).in_the_way
+    assert not guarded(legs=(stop_leg(quantity=D("0.4")),), leaving=D("0.6")).in_the_way
+
+
+def test_a_stop_in_doubt_covers_nothing_and_one_that_is_known_or_watched_does() -> None:
+    assert guarded(legs=(stop_leg(state=OrderState.UNKNOWN),)).covered == 0
+    assert guarded(legs=(stop_leg(),)).covered == 1
+    assert guarded(legs=(stop_leg(state=OrderState.INTENT, is_held=True),)).covered == 1
+
+
+def test_a_stop_that_may_have_taken_the_old_ones_place_is_waited_for() -> None:
+    moved = replace(STOP, stop_price=D(59500))
+    for state in (OrderState.INTENT, OrderState.SUBMITTING, OrderState.UNKNOWN):
+        on_its_way = stop_leg(order_id="new", trigger_price=D(59500), state=state)
+        assert decide(guarded(moved, legs=(stop_leg(age_s=9.0), on_its_way))) == []
+
+
+def test_what_targets_of_an_earlier_plan_sold_does_not_count_for_this_one() -> None:
+    plan = replace(HALVES, break_even_after=1)
+    sold = target_leg(0, is_held=False, state=OrderState.FILLED, filled=D("0.5"), is_of_plan=False)
+    look = guarded(plan, legs=(stop_leg(), sold))
+    assert slices(look) == [(0, D("0.5")), (1, D("0.5"))]
+    assert not [step for step in decide(look) if isinstance(step, ChangePlan)]
+    (cancel,) = decide(guarded(HALVES, legs=(stop_leg(), target_leg(0, is_of_plan=False), target_leg(1))))
+    assert isinstance(cancel, Cancel)
+    assert cancel.order_id == "t0"
 
 
 def test_a_plan_survives_its_storage() -> None:
@@ -198,12 +248,17 @@ def test_a_plan_survives_its_storage() -> None:
 
 @dataclass
 class Venue:
-    """A toy venue in lock step: it takes, fills, cancels and refuses at random, and never lets more be locked than there is."""
+    """A toy venue in lock step: it takes, fills, cancels and refuses at random, and never lets more be locked than there is.
+
+    Some fills are counted late, and now and then an order closes a part of the position.
+    """
 
     rng: random.Random
     plan: ProtectionPlan
     mode: Mode
     held: Decimal = ONE
+    uncounted: Decimal = ZERO
+    closing: Decimal = ZERO
     price: Decimal = SIXTY
     legs: dict[str, Leg] = field(default_factory=dict)
     now: float = 0.0
@@ -213,7 +268,9 @@ class Venue:
 
     def look(self) -> Guarded:
         legs = tuple(replace(leg, age_s=self.now - self.born[name]) for name, leg in self.legs.items())
-        return guarded(self.plan, self.mode, held=f"{self.held}", legs=legs, last_price=self.price, mode_age_s=self.now - self.mode_since)
+        known: dict[str, Any] = {"uncounted": self.uncounted, "leaving": self.closing, "last_price": self.price}
+        counted = f"{self.held + self.uncounted}"
+        return guarded(self.plan, self.mode, held=counted, legs=legs, mode_age_s=self.now - self.mode_since, **known)
 
     def add(self, slice_: int, role: Role, quantity: Decimal, *, is_held: bool, **fields: Any) -> None:
         self.count += 1
@@ -281,6 +338,9 @@ class Venue:
         for name, leg in list(self.legs.items()):
             if leg.is_cancel_requested and leg.is_live:
                 self.legs[name] = replace(leg, state=OrderState.CANCELED)
+        if self.rng.random() < 0.3:
+            self.uncounted = ZERO
+        self.close_something()
         live = [(name, leg) for name, leg in self.legs.items() if leg.is_live]
         if not live or self.rng.random() < 0.3:
             self.price = D(self.rng.choice((58000, 59500, 60000, 61500, 63000)))
@@ -291,12 +351,25 @@ class Venue:
         elif not leg.is_triggered:
             self.fill(name, leg)
 
+    def close_something(self) -> None:
+        """A close begins, or sells once there is room for it, or comes to nothing."""
+        if self.closing and (self.rng.random() < 0.2 or not self.look().in_the_way):
+            sold = min(self.closing, self.held) if self.rng.random() < 0.7 else ZERO
+            if sold and not self.look().in_the_way:
+                assert self.locked() + sold <= self.held, "a close would sell what a leg holds"
+                self.held, self.uncounted = self.held - sold, self.uncounted + sold
+            self.closing = ZERO
+        elif not self.closing and self.rng.random() < 0.1:
+            self.closing = self.held if self.rng.random() < 0.5 else BTC.floor_quantity(self.held / 2)
+
     def fill(self, name: str, leg: Leg) -> None:
         quantity = leg.leaves if self.rng.random() < 0.6 else BTC.floor_quantity(leg.leaves / 2)
         if quantity <= 0:
             return
         assert quantity <= self.held, "more was sold than is held"
         self.held -= quantity
+        if self.rng.random() < 0.5:
+            self.uncounted += quantity
         filled = leg.filled + quantity
         state = OrderState.FILLED if filled == leg.quantity else OrderState.PARTIAL
         self.legs[name] = replace(leg, filled=filled, state=state, is_working=True)
@@ -329,7 +402,9 @@ def _come_to_rest(venue: Venue) -> None:
     venue.rng = random.Random(0)
     venue.rng.random = lambda: 0.5  # type: ignore[method-assign]  # neither refused nor postponed
     venue.price = D(60000)
+    venue.closing = ZERO
     for _ in range(60):
+        venue.uncounted = ZERO
         venue.now += 40
         for name, leg in list(venue.legs.items()):
             if leg.is_cancel_requested and leg.is_live:
