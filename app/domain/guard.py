@@ -330,9 +330,10 @@ def _break_even(guarded: Guarded) -> ProtectionPlan | None:
 
 
 def _last_refusals(guarded: Guarded) -> list[Leg]:
-    """The run of refused legs at the end of the history, the latest first."""
+    """The run of refused legs at the end of the history, the latest first. What we took back before it was sent is no refusal."""
     refused: list[Leg] = []
-    for leg in sorted((leg for leg in guarded.legs if not leg.is_held), key=lambda leg: leg.age_s):
+    sent = [leg for leg in guarded.legs if not leg.is_held and not (leg.state is OrderState.DENIED and leg.is_cancel_requested)]
+    for leg in sorted(sent, key=lambda leg: leg.age_s):
         if leg.state not in _REFUSED or leg.age_s >= guarded.mode_age_s:
             break
         refused.append(leg)
