@@ -221,9 +221,12 @@ async def test_a_way_out_is_denied_only_by_a_balance_that_is_certain(pieces: Pie
 
 
 async def test_a_way_out_does_not_wait_for_a_balance_that_nobody_can_tell(pieces: Pieces) -> None:
+    await pieces.filled()
+    await pieces.rows("UPDATE brokers SET last_balance_update = NULL")
+    await pieces.rows("DELETE FROM balances")
     desk, _ = await scripted(pieces.desk, pieces.broker_id, fetch_balances=unavailable)
-    order = (await replace(pieces, desk=desk).submit(pieces.intent(Side.SELL, "0.01", role=Role.EXIT))).order
-    assert order.state is OrderState.FILLED
+    order = (await replace(pieces, desk=desk).submit(pieces.intent(Side.SELL, None, close_position=True))).order
+    assert (order.role, order.state) == (Role.EXIT, OrderState.FILLED)
 
 
 async def test_the_limits_of_one_account_are_not_anothers(pieces: Pieces) -> None:
