@@ -5,7 +5,7 @@
 Each run breaks up to three things on the wire (requests and replies dropped, late, truncated, refused, hidden), and kills the engine with
 SIGKILL at a random step of the protocol or a random moment, or freezes it until another has taken its role. Then a fresh engine settles
 what was left, and every order, fill and balance is compared with the exchange's own books. A run that is repeated by its seed is the same
-plan; the moments are the machine's. Lanes work side by side, each on a database and an account of its own: an order that never arrived
+plan; the moments are the machine's. Lanes work side by side, each on a database and an exchange of its own: an order that never arrived
 takes twenty seconds to be given up.
 """
 
@@ -37,21 +37,16 @@ async def _databases(server: PostgresForTests, count: int) -> list[Any]:
 def run(*, runs: int, lanes: int, seed: int) -> dict[str, Any]:
     """Do the runs and return the sum of all lanes."""
     server = PostgresForTests()
-    with EmulatorProcess("--generate", "BTCUSDT:60000", "--paused", *WITHOUT_LIMITS) as emulator:
-        try:
-            urls = asyncio.run(_databases(server, lanes))
-            shares = [runs // lanes + (number < runs % lanes) for number in range(lanes)]
-            readers = [
-                _start(Lane(number=number, seed=seed, urls=urls[number], emulator_url=emulator.url), share)
-                for number, share in enumerate(shares)
-                if share
-            ]
-            return _sum(_watch(readers, runs))
-        finally:
-            asyncio.run(server.stop())
+    try:
+        urls = asyncio.run(_databases(server, lanes))
+        shares = [runs // lanes + (number < runs % lanes) for number in range(lanes)]
+        readers = [_start(number, seed, urls[number], share) for number, share in enumerate(shares) if share]
+        return _sum(_watch(readers, runs))
+    finally:
+        asyncio.run(server.stop())
 
 
-def _start(lane: Lane, runs: int) -> tuple[int, int]:
+def _start(number: int, seed: int, urls: Any, runs: int) -> tuple[int, int]:
     """Start a lane as a process of its own; return its id and the end of the pipe that its tallies come through."""
     reading, writing = os.pipe()
     child = os.fork()
@@ -61,7 +56,9 @@ def _start(lane: Lane, runs: int) -> tuple[int, int]:
     code = 1
     try:
         os.close(reading)
-        with os.fdopen(writing, "w", buffering=1) as out:
+        # An exchange of its own: another lane's market must not fill this one's orders while its books are compared.
+        with os.fdopen(writing, "w", buffering=1) as out, _exchange() as emulator:
+            lane = Lane(number=number, seed=seed, urls=urls, emulator_url=emulator.url)
             work(lane, runs, lambda line: print(line, file=out))
         code = 0
     except BaseException:
@@ -69,6 +66,10 @@ def _start(lane: Lane, runs: int) -> tuple[int, int]:
         raise
     finally:
         os._exit(code)
+
+
+def _exchange() -> EmulatorProcess:
+    return EmulatorProcess("--generate", "BTCUSDT:60000", "--paused", *WITHOUT_LIMITS, start_timeout_s=120.0)
 
 
 def _watch(lanes: list[tuple[int, int]], runs: int) -> list[dict[str, Any]]:

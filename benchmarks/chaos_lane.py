@@ -2,7 +2,8 @@
 
 An engine is a process of its own, forked from this one, so that it can really be killed and frozen. A run is: put faults in force, let an
 engine submit orders, kill or freeze it or let it be, start a fresh engine without faults, wait until nothing is in doubt, and compare
-what the exchange has with what the database says.
+what the exchange has with what the database says. The market jumps through stops and targets meanwhile. In every second lane nothing sells
+but closes and the legs of protections, so that whatever is sold twice leaves less than nothing.
 """
 
 import asyncio
@@ -27,12 +28,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 
 from app.core import crash_points
+from app.core.clock import SystemClock
 from app.core.database_url import DatabaseUrls
 from app.core.db import Database
 from app.domain.enums import OrderType, Side, Source
 from app.domain.intents import OrderIntent
 from app.domain.protection import ProtectionPlan, Target
 from app.errors import AppError
+from app.trading.audit import ask_rules
+from app.trading.audit_rules import RULES
 from app.trading.submit import submit
 from benchmarks.engine import Engine, make_account, running_engine
 
@@ -46,6 +50,9 @@ SELECT count(*) FROM orders
     OR (state IN ('open', 'partial') AND cancel_requested_at IS NOT NULL)
 """
 _SETTLE_S: Final = 75.0
+_CONFIRM_S: Final = 2.0
+#: In so many of the runs the market jumps.
+_JUMPS: Final = 0.4
 _HISTORY: Final = "SELECT client_order_id, state, side, filled_quantity, quantity, notional FROM orders"
 
 
@@ -75,6 +82,11 @@ class Lane:
     emulator_url: str
 
     @property
+    def only_closes(self) -> bool:
+        """Whether nothing sells here but closes and the legs of protections."""
+        return self.number % 2 == 1
+
+    @property
     def api_key(self) -> str:
         """The account's key at the exchange."""
         return f"chaos-{self.number}"
@@ -97,10 +109,12 @@ def _one_run(lane: Lane, rng: random.Random, number: int, tally: Tally) -> None:
     for fault in _faults(rng):
         tally.faults[fault["do"]] = tally.faults.get(fault["do"], 0) + 1
         numbers.append(_control(lane, "POST", "/_fault", {**fault, "api_key": lane.api_key})["id"])
-    intents = [_intent(rng, f"chaos:{lane.number}:{number}:{index}") for index in range(rng.randint(1, 4))]
+    intents = [_intent(lane, rng, f"chaos:{lane.number}:{number}:{index}") for index in range(rng.randint(1, 4))]
     ending = rng.choices(["crash", "kill", "freeze", "none"], [5, 3, 1, 3])[0]
     point = rng.choice(crash_points.POINTS) if ending == "crash" else None
     child = _fork(_submit_all(lane, intents, point))
+    if rng.random() < _JUMPS:
+        _jump(lane, rng)
     if ending == "kill":
         time.sleep(rng.uniform(0.3, 1.6))
         os.kill(child, signal.SIGKILL)
@@ -117,6 +131,14 @@ def _one_run(lane: Lane, rng: random.Random, number: int, tally: Tally) -> None:
     # Whoever sent what a dead engine never answered sends it again: the same signal must not trade twice.
     _wait(_fork(_settle(lane, again=intents if rng.random() < 0.7 else [])))
     _compare(lane, intents, tally, f"lane {lane.number} run {number}: {ending} {point or ''}")
+
+
+def _jump(lane: Lane, rng: random.Random) -> None:
+    """The market goes through every stop or every target for a moment, and comes back."""
+    time.sleep(rng.uniform(0.2, 1.0))
+    _control(lane, "POST", "/_price", {"symbol": "BTCUSDT", "price": rng.choice(["55900", "66100"]), "quantity": "100"})
+    time.sleep(rng.uniform(0.1, 0.8))
+    _control(lane, "POST", "/_price", {"symbol": "BTCUSDT", "price": "60000", "quantity": "100"})
 
 
 def _faults(rng: random.Random) -> list[dict[str, Any]]:
@@ -144,8 +166,10 @@ def _faults(rng: random.Random) -> list[dict[str, Any]]:
     ]
 
 
-def _intent(rng: random.Random, key: str) -> OrderIntent:
+def _intent(lane: Lane, rng: random.Random, key: str) -> OrderIntent:
     side = rng.choice([Side.BUY, Side.BUY, Side.SELL])
+    if lane.only_closes and side is Side.SELL:
+        return OrderIntent(symbol="BTC/USDT", side=side, source=Source.MANUAL, key=key, close_position=True)
     quantity = Decimal(rng.randint(10, 90)).scaleb(-4)
     common: dict[str, Any] = {"symbol": "BTC/USDT", "side": side, "source": Source.MANUAL, "key": key, "quantity": quantity}
     match rng.choice(["market", "market", "limit", "stop", "bracket"]):
@@ -211,7 +235,7 @@ async def _submit(engine: Engine, intent: OrderIntent) -> None:
 
 
 async def _settle(lane: Lane, *, stop_after_s: float = _SETTLE_S, again: Sequence[OrderIntent] = ()) -> None:
-    """A fresh engine, until nothing is in doubt and every position is guarded."""
+    """A fresh engine, until it has compared the account, nothing is in doubt and every position is guarded."""
     async with running_engine(lane.urls.app, lane.emulator_url, api_key=lane.api_key, api_secret=SECRET, reconcile_s=0.3) as engine:
         for intent in again:
             await _submit(engine, intent)
@@ -223,7 +247,8 @@ async def _settle(lane: Lane, *, stop_after_s: float = _SETTLE_S, again: Sequenc
                 bare = await connection.fetchval(
                     "SELECT count(*) FROM protections WHERE status = 'active' AND unprotected_since IS NOT NULL"
                 )
-            calm = calm + 1 if not unsettled + bare and engine.desk.lease.is_held else 0
+            is_compared = engine.desk.lease.is_held and not engine.desk.awaited
+            calm = calm + 1 if is_compared and not unsettled + bare else 0
         await engine.portfolio.refresh(None)
 
 
@@ -248,6 +273,8 @@ def _compare(lane: Lane, intents: list[OrderIntent], tally: Tally, label: str) -
     held = _balance(lane, "BTC") - BTC_AT_FIRST
     if held != position:
         problems.append(("lost", f"the account holds {held} BTC more than at first, the positions say {position}"))
+    if lane.only_closes and position < 0:
+        problems.append(("doubled", f"{-position} BTC more were sold than were held"))
     for kind, what in problems:
         setattr(tally, kind, getattr(tally, kind) + 1)
         tally.notes.append(f"{label}: {what}")
@@ -255,12 +282,23 @@ def _compare(lane: Lane, intents: list[OrderIntent], tally: Tally, label: str) -
 
 
 async def _read(lane: Lane) -> tuple[dict[str, Any], Decimal, list[str]]:
-    async with running_engine(lane.urls.app, lane.emulator_url, api_key=lane.api_key, api_secret=SECRET) as engine:
-        async with engine.desk.database.connection() as connection:
-            rows = await connection.fetch(_HISTORY)
-            position = await connection.fetchval("SELECT coalesce(sum(quantity), 0) FROM positions")
-        findings: list[str] = []
-    return {row["client_order_id"]: row for row in rows}, position, [str(finding) for finding in findings]
+    database = Database(lane.urls.app)
+    await database.open()
+    async with database.connection() as connection:
+        rows = await connection.fetch(_HISTORY)
+        position = await connection.fetchval("SELECT coalesce(sum(quantity), 0) FROM positions")
+        findings = await _broken(connection)
+        if findings:
+            await asyncio.sleep(_CONFIRM_S)  # what is gone by then was something on its way
+            again = await _broken(connection)
+            findings = [finding for finding in findings if finding in again]
+    await database.close()
+    return {row["client_order_id"]: row for row in rows}, position, findings
+
+
+async def _broken(connection: Any) -> list[str]:
+    """What the audit finds, as the server asks it."""
+    return [str(finding) for finding in await ask_rules(connection, RULES, now=SystemClock().now(), is_full=True)]
 
 
 def _balance(lane: Lane, asset: str) -> Decimal:
