@@ -1,7 +1,8 @@
 """Carry out what the guard decided: put the legs of a protection at the venue or on watch here, move them, take them back."""
 
+from dataclasses import replace
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from app.domain.enums import Execution, OrderType, Role, Side, TimeInForce
@@ -99,7 +100,7 @@ class _Legs:
             trail=plan.trailing_delta if kind is OrderType.TRAILING_STOP else None,
         )
         stored = await self._store(order, Role.STOP, action.slice, is_held=action.is_held)
-        if stored is not None and not action.is_held:
+        if not action.is_held:
             await send(self._desk, stored, self._client)
 
     async def place_target(self, action: PlaceTarget) -> None:
@@ -108,7 +109,7 @@ class _Legs:
         else:
             order = self._sized(OrderType.LIMIT, action.quantity, price=action.price)
         stored = await self._store(order, Role.TARGET, action.slice, is_held=action.is_held)
-        if stored is not None and not action.is_held:
+        if not action.is_held:
             await send(self._desk, stored, self._client)
 
     async def place_pair(self, action: PlacePair) -> None:
@@ -117,13 +118,11 @@ class _Legs:
         stop = self._sized(stop_type(plan), action.quantity, price=plan.stop_limit_price, trigger=plan.stop_price)
         async with self._desk.database.raw_transaction() as connection:
             await confirm(self._desk, connection, self._protection)
-            drafts = [self._draft(target, Role.TARGET, action.slice), self._draft(stop, Role.STOP, action.slice)]
-            stored = [await insert(self._desk, connection, draft) for draft in drafts]
-        first, second = stored
-        if first is not None and second is not None:
-            announce(self._desk.bus, first)
-            announce(self._desk.bus, second)
-            await send_pair(self._desk, first, second, self._client)
+            first = await self._insert(connection, self._draft(target, Role.TARGET, action.slice))
+            second = await self._insert(connection, self._draft(stop, Role.STOP, action.slice))
+        announce(self._desk.bus, first)
+        announce(self._desk.bus, second)
+        await send_pair(self._desk, first, second, self._client)
 
     async def move_stop(self, action: MoveStop) -> None:
         """In one request where the venue can; else the old one is taken back, and the next look puts the new one."""
@@ -136,8 +135,7 @@ class _Legs:
             stop_type(plan), action.quantity, price=plan.stop_limit_price, trigger=plan.stop_price, trail=plan.trailing_delta
         )
         stored = await self._store(order, Role.STOP, action.slice, is_held=False, replaces_id=old.id)
-        if stored is not None:
-            await send_replacement(self._desk, old, stored, self._client)
+        await send_replacement(self._desk, old, stored, self._client)
 
     async def send_triggered(self, order_id: UUID, quantity: Decimal) -> None:
         leg = next(leg for leg in self._protection.legs if leg.id == order_id)
@@ -193,15 +191,20 @@ class _Legs:
             replaces_id=replaces_id,
         )
 
-    async def _store(
-        self, order: SizedOrder, role: Role, slice_: int, *, is_held: bool, replaces_id: UUID | None = None
-    ) -> OrderRecord | None:
+    async def _store(self, order: SizedOrder, role: Role, slice_: int, *, is_held: bool, replaces_id: UUID | None = None) -> OrderRecord:
         async with self._desk.database.raw_transaction() as connection:
             await confirm(self._desk, connection, self._protection)
-            stored = await insert(self._desk, connection, self._draft(order, role, slice_, is_held=is_held, replaces_id=replaces_id))
-        if stored is not None:
-            announce(self._desk.bus, stored)
+            stored = await self._insert(connection, self._draft(order, role, slice_, is_held=is_held, replaces_id=replaces_id))
+        announce(self._desk.bus, stored)
         return stored
+
+    async def _insert(self, connection: Any, draft: Draft) -> OrderRecord:
+        """Under the next free id: legs that a database brought back from a copy has forgotten were taken over under the ones before."""
+        while True:
+            stored = await insert(self._desk, connection, draft)
+            if stored is not None:
+                return stored
+            draft = replace(draft, intent=replace(draft.intent, attempt=draft.intent.attempt + 1))
 
 
 async def refresh(desk: Desk, order: OrderRecord, client: ExchangeClient) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from app.core.ids import client_order_id
 from app.core.supervisor import Supervisor
 from app.domain.enums import OrderState, OrderType, Role, Side
 from app.domain.orders import Reported
@@ -287,6 +288,27 @@ async def test_a_replacement_that_a_crash_interrupted_is_not_made_smaller_twice(
     await Reconciler(moving.desk).once()
     again = await moving.order(row["id"])
     assert (again.state, again.quantity) == (OrderState.OPEN, Decimal("0.015"))
+
+
+async def test_a_leg_whose_id_a_forgotten_one_has_gets_the_next(moving: Pieces) -> None:
+    say(moving, "60000")
+    await bought(moving, STOP, "0.02")
+    await rest(moving)
+    (stop,) = await live(moving)
+    taken = client_order_id(stop.broker_id, stop.key, leg=stop.leg, attempt=1)
+    columns = (
+        "user_id, broker_id, symbol, side, type, quantity, time_in_force, post_only, source, role, leg, attempt, created_at, updated_at"
+    )
+    await moving.rows(
+        f"INSERT INTO orders (id, client_order_id, key, state, {columns})"  # constants
+        f" SELECT gen_random_uuid(), $2, 'recovered:' || $2, 'canceled', {columns} FROM orders WHERE id = $1",
+        stop.id,
+        taken,
+    )
+    await moving.rows("UPDATE orders SET state = 'canceled' WHERE id = $1", stop.id)
+    await rest(moving)
+    (again,) = await live(moving)
+    assert (again.role, again.state, again.attempt) == (Role.STOP, OrderState.OPEN, 2)
 
 
 async def test_what_targets_sold_under_an_earlier_plan_leaves_the_new_plans_targets_whole(moving: Pieces) -> None:
