@@ -9,7 +9,8 @@ The guardian asks again after every change, so each answer is only the next step
    lies at the venue and the targets are watched here: one that is reached makes the stop step aside, sells, and the stop comes back for
    what is left. In SUPERVISED all is watched here.
 4. A price at or beyond the stop while no stop covers the position is an exit at market, now.
-5. A leg that the venue refuses is tried again after a growing pause, and after two refusals in the next simpler mode.
+5. A leg that the venue refuses is tried again after a growing pause, and after two refusals in the next simpler mode. The best mode is
+   tried again after a while: what stood in its way may be gone.
 """
 
 from collections.abc import Iterator
@@ -28,6 +29,10 @@ FILLING_S: Final = 5.0
 _REFUSALS: Final = 2
 _FIRST_PAUSE_S: Final = 0.25
 _LONGEST_PAUSE_S: Final = 30.0
+#: Leaving the market is not put off for longer than that.
+_EXIT_PAUSE_S: Final = 1.0
+#: So long a simpler mode holds before a better one is tried again. While it is tried, the position is bare for a second or two.
+BETTER_AFTER_S: Final = 600.0
 _REFUSED: Final = frozenset({OrderState.REJECTED, OrderState.DENIED, OrderState.LOST})
 
 
@@ -94,7 +99,7 @@ class ChangePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeMode:
-    """The venue refused twice: guard in a simpler way."""
+    """Guard in another way: a simpler one, because the venue refused twice, or the best one again."""
 
     mode: Mode
 
@@ -119,6 +124,8 @@ def decide(guarded: Guarded) -> list[Action]:
         return [ChangePlan(plan=even)]
     if guarded.mode is not Mode.SUPERVISED and _refusals(guarded) >= _REFUSALS:
         return [ChangeMode(mode=guarded.mode.simpler)]
+    if guarded.best_mode not in (None, guarded.mode) and guarded.mode_age_s > BETTER_AFTER_S:
+        return [ChangeMode(mode=Mode.PAIRS)]
     jumped = [leg for leg in guarded.legs if _is_jumped(leg)]
     if jumped:
         return _cancel(jumped, "the market jumped over the stop's limit")
@@ -132,7 +139,8 @@ def pause_s(guarded: Guarded) -> float:
     refused = _last_refusals(guarded)
     if not refused:
         return 0.0
-    pause = min(_FIRST_PAUSE_S * 4.0 ** (len(refused) - 1), _LONGEST_PAUSE_S)
+    longest = _EXIT_PAUSE_S if guarded.is_beyond_stop else _LONGEST_PAUSE_S
+    pause = min(_FIRST_PAUSE_S * 4.0 ** (len(refused) - 1), longest)
     return max(pause - refused[0].age_s, 0.0)
 
 
@@ -192,7 +200,8 @@ def _stop_and_watched_targets(guarded: Guarded) -> list[Action]:
         return _let_through(guarded, triggered)
     parts = [(index, quantity) for index, quantity in slices(guarded) if index < REST]
     in_use = {WHOLE, *(index for index, _ in parts)}
-    misfits = [leg for leg in guarded.legs if leg.is_live and (leg.slice not in in_use or not _fits(guarded, leg))]
+    live = [leg for leg in guarded.legs if leg.is_live]
+    misfits = [leg for leg in live if leg.slice not in in_use or not _fits(guarded, leg) or _is_of_another_mode(guarded, leg)]
     # A move that was refused is not asked for again: the old stop is taken back, and a new one put.
     movable = [] if _last_refusals(guarded) else [leg for leg in misfits if _can_move(guarded, leg)]
     if movable:
@@ -304,6 +313,15 @@ def _is_alone(guarded: Guarded, leg: Leg) -> bool:
     return not any(each.is_live and each.slice == leg.slice and each.role is other for each in guarded.legs)
 
 
+def _is_of_another_mode(guarded: Guarded, leg: Leg) -> bool:
+    """Half of a pair, which locks with its other half what the whole stop is to guard; or a stop watched here that the venue may keep."""
+    if leg.type is OrderType.MARKET or leg.is_triggered:
+        return False
+    if leg.role is Role.TARGET:
+        return leg.type is OrderType.LIMIT and guarded.has_stop
+    return leg.slice < REST or (leg.is_held and guarded.mode is not Mode.SUPERVISED)
+
+
 def _can_move(guarded: Guarded, leg: Leg) -> bool:
     is_resting = leg.state is OrderState.OPEN and not leg.is_held and not leg.is_working
     is_wanted_there = guarded.mode is not Mode.SUPERVISED and guarded.has_stop and not guarded.is_beyond_stop
@@ -341,12 +359,13 @@ def _last_refusals(guarded: Guarded) -> list[Leg]:
 
 
 def _refusals(guarded: Guarded) -> int:
-    orders = {(leg.slice, leg.quantity, leg.age_s) for leg in _last_refusals(guarded) if leg.state is OrderState.REJECTED}
-    return len(orders)
+    """How often in a row; the two halves of a pair were refused at once."""
+    roles = [leg.role for leg in _last_refusals(guarded) if leg.state is OrderState.REJECTED]
+    return max(roles.count(Role.STOP), roles.count(Role.TARGET))
 
 
 def _after_pause(guarded: Guarded, actions: list[Action]) -> list[Action]:
-    """What was refused a moment ago is not tried again at once; taking back and leaving the market are never put off."""
+    """What was refused a moment ago is not tried again at once; taking back is never put off, and leaving the market not for long."""
     if pause_s(guarded) <= 0:
         return actions
     return [action for action in actions if isinstance(action, Cancel) or (isinstance(action, PlaceStop) and action.is_held)]

@@ -36,7 +36,8 @@ class Leg:
     """One order of a protection, finished ones too. Quantities in base units, prices in quote per base, ages in seconds.
 
     `filled` is what the venue has told, counted into the position or not. `is_held` waits here for its trigger; `is_triggered` has reached
-    it and is not sent yet. `is_of_plan` was made under the present plan. `age_s` counts from its last change.
+    it and is not sent yet; `is_at_market` was sent as a market order, whatever it was here. `is_of_plan` was made under the present plan.
+    `age_s` counts from its last change.
     """
 
     order_id: str
@@ -54,6 +55,7 @@ class Leg:
     is_working: bool = True
     is_cancel_requested: bool = False
     is_of_plan: bool = True
+    is_at_market: bool = False
     age_s: float = 0.0
 
     @property
@@ -102,6 +104,8 @@ class Guarded:
     leaving: Decimal = ZERO
     #: Since when the mode is this one, in seconds; what was refused before does not speak against it.
     mode_age_s: float = float("inf")
+    #: The mode that the venue could do, were nothing refused; None when that is not known.
+    best_mode: Mode | None = None
 
     @property
     def is_closed(self) -> bool:

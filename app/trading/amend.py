@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
-from app.domain.enums import Execution, OrderState, OrderType, Side
+from app.domain.enums import Execution, OrderState, Side
 from app.domain.instruments import Instrument
 from app.domain.intents import OrderIntent
 from app.domain.orders import TERMINAL, Denied
@@ -27,6 +27,7 @@ from app.trading.events import announce
 from app.trading.gate import Reservation, admit, reservation_of
 from app.trading.pairs import send_replacement
 from app.trading.place import SEND_WITHIN, Draft, insert
+from app.trading.protections import disturb
 from app.trading.records import OrderRecord
 from app.trading.send import send
 
@@ -132,7 +133,8 @@ async def _change_here(desk: Desk, order: OrderRecord, wanted: SizedOrder, instr
 
 
 async def _replace(desk: Desk, order: OrderRecord, wanted: SizedOrder, *, instrument: Instrument, client: ExchangeClient) -> OrderRecord:
-    is_atomic = client.capabilities.has_replace and order.type is not OrderType.MARKET
+    # What a working order fills while it is replaced would be wanted twice: its end is awaited. One that sleeps fills nothing.
+    is_atomic = client.capabilities.has_replace and order.type.waits and not order.is_working
     leaves = replace(wanted, quantity=wanted.quantity - order.filled_quantity)
     attempt = partial(_store, desk, order, leaves, instrument=instrument, exchange=client.exchange, is_atomic=is_atomic)
     new = await with_fresh_balance(desk, client, broker_id=order.broker_id, user_id=order.user_id, attempt=attempt)
@@ -167,6 +169,8 @@ async def _store(
         attempt = await connection.fetchval(_ATTEMPTS, order.broker_id, order.key, order.leg)
         draft = _draft(desk, order, leaves, account=account, reservation=reservation, attempt=attempt + 1)
         new = await insert(desk, connection, draft)
+        if order.side is Side.SELL:
+            await disturb(connection, order.broker_id, order.symbol)
         if not is_atomic and await connection.fetchrow(_ASK_CANCEL, order.id, desk.clock.now()) is None:
             raise OrderNotCancellable("the order has just finished")
     return new

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import structlog
 
-from app.domain.enums import OrderType, Side
+from app.domain.enums import Side
 from app.domain.guarded import Leg
 from app.domain.instruments import plain
 from app.domain.orders import Denied
@@ -20,7 +20,7 @@ from app.exchanges.port import ExchangeClient
 from app.trading.claim import claim_one
 from app.trading.desk import Desk
 from app.trading.events import GuardWanted
-from app.trading.protections import CLOSES, LIVE, Protection, active_protection, read
+from app.trading.protections import CLOSES, HELD, LIVE, REPLACING, Protection, active_protection, read
 from app.trading.records import OrderRecord
 
 log = structlog.get_logger(__name__)
@@ -28,18 +28,21 @@ log = structlog.get_logger(__name__)
 #: So long an order waits for legs that only rest at the venue. Then it goes out beside them: they keep their units locked there, and the
 #: venue decides; a trader who wants out must not be held by an order that nobody can take back.
 _PATIENCE: Final = timedelta(seconds=5)
-_LOOK_EVERY_S: Final = 0.02
+_LOOK_EVERY_S: Final = 0.05
 _LOCK_ORDER: Final = "SELECT id FROM orders WHERE id = $1 AND state = 'intent' FOR UPDATE"
 _LOCK_POSITION: Final = """
 SELECT quantity FROM positions WHERE broker_id = $1 AND symbol = $2 AND status <> 'closed' AND bot_id IS NULL FOR UPDATE
 """
-#: What others may still sell, and what was sold and is not counted yet, the legs' fills too.
+#: What others may still sell, and what was sold and is not counted yet, the legs' fills too. Of a pair one half sells.
 _GONE: Final = f"""
-SELECT coalesce(sum(CASE WHEN state IN {LIVE} AND role NOT IN ('stop', 'target') AND id <> $4 THEN quantity ELSE filled_quantity END
-                    - fills_quantity), 0)
-  FROM orders WHERE user_id = $1 AND broker_id = $2 AND symbol = $3 AND side = 'sell'
-   AND (state IN {LIVE} OR fills_quantity <> filled_quantity)
-"""  # noqa: S608  # a constant
+SELECT coalesce(sum(each.amount), 0)
+  FROM (SELECT max(CASE WHEN o.state IN {LIVE} AND o.role NOT IN ('stop', 'target') AND o.id <> $4 AND NOT {HELD} AND NOT {REPLACING}
+                        THEN o.quantity - o.filled_quantity ELSE 0 END) + sum(o.filled_quantity - o.fills_quantity) AS amount
+          FROM orders o
+         WHERE o.user_id = $1 AND o.broker_id = $2 AND o.symbol = $3 AND o.side = 'sell'
+           AND (o.state IN {LIVE} OR o.fills_quantity <> o.filled_quantity)
+         GROUP BY coalesce(o.group_id, o.id)) each
+"""  # noqa: S608  # constants
 _LESS: Final = "UPDATE orders SET quantity = $2, reserved = $2 WHERE id = $1"
 
 
@@ -86,7 +89,8 @@ async def _in_the_way(desk: Desk, protection: Protection, client: ExchangeClient
 
 
 def _rests(leg: Leg) -> bool:
-    return leg.is_sent and not leg.is_on_its_way and leg.type is not OrderType.MARKET
+    is_selling = leg.is_at_market or (leg.is_working and not leg.type.has_limit)
+    return leg.is_sent and not leg.is_on_its_way and not is_selling
 
 
 async def claim_close(desk: Desk, order: OrderRecord, client: ExchangeClient) -> OrderRecord | Denied | None:

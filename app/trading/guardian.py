@@ -7,6 +7,7 @@ between looks but what the tables hold, so a restart goes on where it was.
 import asyncio
 from collections import defaultdict
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -17,13 +18,16 @@ import structlog
 from app.core.supervisor import Beat
 from app.domain.guard import Action, ChangeMode, ChangePlan, Finish, decide, pause_s
 from app.domain.guarded import Guarded
-from app.errors import ExchangeError
+from app.domain.orders import TERMINAL
+from app.domain.protection import ProtectionPlan
+from app.errors import AppError, ExchangeError
 from app.exchanges.port import ExchangeClient
 from app.trading.border import Border
 from app.trading.desk import Desk
 from app.trading.events import FillRecorded, GuardWanted, OrderChanged, ProtectionChanged
 from app.trading.legs import carry_out
-from app.trading.protections import Protection, StaleLookError, change_plan, confirm, read
+from app.trading.outbox import NoticeKind, put
+from app.trading.protections import LIVE, Protection, StaleLookError, change_plan, confirm, read
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +39,12 @@ _AFTER_TROUBLE_S: Final = 1.0
 #: Unprotected for so long is worth a word to the owner.
 ALERT_AFTER: Final = timedelta(seconds=5)
 UNPROTECTED: Final = "UNPROTECTED"
-_ACTIVE: Final = "SELECT id, user_id, broker_id, symbol FROM protections WHERE status = 'active'"
+#: And those that are done but of which a leg is live: one that was given up for lost has appeared.
+_TO_LOOK_AT: Final = f"""
+SELECT id, user_id, broker_id, symbol FROM protections WHERE status = 'active'
+ UNION SELECT p.id, p.user_id, p.broker_id, p.symbol FROM orders o JOIN protections p ON p.id = o.group_id
+        WHERE o.state IN {LIVE} AND o.role IN ('stop', 'target')
+"""  # noqa: S608  # a constant
 _FINISH: Final = """
 UPDATE protections SET status = 'done', updated_at = $2, unprotected_since = NULL, code = NULL, detail = NULL, revision = revision + 1
  WHERE id = $1
@@ -43,7 +52,7 @@ UPDATE protections SET status = 'done', updated_at = $2, unprotected_since = NUL
 _MODE: Final = "UPDATE protections SET mode = $2, mode_since = $3, updated_at = $3, revision = revision + 1 WHERE id = $1"
 _COVERAGE: Final = """
 UPDATE protections SET unprotected_since = $2, alerted_at = $3, code = $4, detail = $5, updated_at = $6
- WHERE id = $1 AND revision = $7 AND status = 'active'
+ WHERE id = $1 AND revision = $7 AND status = 'active' RETURNING id
 """
 
 
@@ -60,13 +69,10 @@ async def guard(desk: Desk, protection_id: UUID) -> float | None:
     async with desk.guarding[protection_id]:
         for _ in range(_MOST_STEPS):
             protection = await read(desk, protection_id)
-            if not protection.is_active:
+            if not protection.is_active and not [leg for leg in protection.legs if leg.state not in TERMINAL]:
                 desk.guarding.pop(protection_id, None)
                 return None
-            client = await desk.connections.client(protection.broker_id)
-            now = desk.clock.now()
-            look = await _look(desk, protection, client, now)
-            await _note_coverage(desk, protection, look, now)
+            client, look = await _look(desk, protection)
             actions = decide(look)
             if not actions:
                 return pause_s(look) or None
@@ -77,10 +83,23 @@ async def guard(desk: Desk, protection_id: UUID) -> float | None:
         return _ROUND_S
 
 
-async def _look(desk: Desk, protection: Protection, client: ExchangeClient, now: datetime) -> Guarded:
-    instruments = await desk.instruments.all(protection.exchange)
-    price = await last_price(desk, client, protection.symbol)
-    return protection.guarded(instruments[protection.symbol], client.capabilities, last_price=price, now=now)
+async def _look(desk: Desk, protection: Protection) -> tuple[ExchangeClient, Guarded]:
+    """Look at a protection, and note whether its stop covers the position: that too when its account cannot be reached."""
+    now = desk.clock.now()
+    try:
+        client = await desk.connections.client(protection.broker_id)
+        instrument = (await desk.instruments.all(protection.exchange))[protection.symbol]
+    except AppError:
+        known = desk.instruments.cached(protection.exchange, protection.symbol)
+        if known is not None and protection.is_active:
+            await _note_coverage(desk, protection, protection.guarded(known, None, last_price=None, now=now), now)
+        raise
+    price = await last_price(desk, client, protection.symbol) if protection.is_active else None
+    look = protection.guarded(instrument, client.capabilities, last_price=price, now=now)
+    if not protection.is_active:
+        return client, replace(look, plan=ProtectionPlan())  # nothing is to be guarded any more
+    await _note_coverage(desk, protection, look, now)
+    return client, look
 
 
 async def last_price(desk: Desk, client: ExchangeClient, symbol: str) -> Decimal | None:
@@ -106,7 +125,7 @@ async def _step(desk: Desk, protection: Protection, action: Action, *, look: Gua
 async def _write(desk: Desk, connection: Any, protection: Protection, action: Finish | ChangeMode | ChangePlan) -> None:
     now = desk.clock.now()
     if isinstance(action, ChangePlan):
-        # It locks the position before the protection, so the check that locks the protection comes after.
+        # It compares the revision itself: it must lock the position before the protection.
         await change_plan(connection, protection, action.plan, now=now)
         return
     await confirm(desk, connection, protection)
@@ -129,8 +148,13 @@ async def _note_coverage(desk: Desk, protection: Protection, look: Guarded, now:
     detail = _in_words(protection, look) if is_alarming else None
     if is_alarming and protection.code != UNPROTECTED:
         log.error("position_unprotected", protection_id=str(protection.id), symbol=protection.symbol, since=since)
-    async with desk.database.connection() as connection:
-        await connection.execute(_COVERAGE, protection.id, since, alerted_at, code, detail, now, protection.revision)
+    async with desk.database.raw_transaction() as connection:
+        noted = await connection.fetchval(_COVERAGE, protection.id, since, alerted_at, code, detail, now, protection.revision)
+        if noted is not None and detail is not None and protection.code != UNPROTECTED:
+            user_id, broker_id = protection.user_id, protection.broker_id
+            await put(
+                connection, NoticeKind.POSITION_UNPROTECTED, detail, user_id=user_id, broker_id=broker_id, at=now, symbol=protection.symbol
+            )
     desk.bus.publish(ProtectionChanged(user_id=protection.user_id, broker_id=protection.broker_id, symbol=protection.symbol))
 
 
@@ -202,7 +226,7 @@ class Guardian:
     async def _round(self, group: asyncio.TaskGroup) -> None:
         self._next_round_at = asyncio.get_running_loop().time() + _ROUND_S
         async with self._desk.database.connection() as connection:
-            rows = await connection.fetch(_ACTIVE)
+            rows = await connection.fetch(_TO_LOOK_AT)
         places: dict[tuple[UUID, str], set[UUID]] = defaultdict(set)
         for row in rows:
             places[row["user_id"], row["symbol"]].add(row["id"])

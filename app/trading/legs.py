@@ -33,6 +33,7 @@ noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state, detail)
           SELECT id, user_id, $2, 'CancelRequested', state, jsonb_build_object('why', $4::text) FROM asked)
 SELECT * FROM asked
 """
+_FOLLOW_ON: Final = "UPDATE orders SET watermark = $2 WHERE id = $1"
 _SHRINK: Final = "UPDATE orders SET quantity = $2 WHERE id = $1 AND state = 'intent' AND quantity > $2"
 
 
@@ -195,8 +196,16 @@ class _Legs:
         async with self._desk.database.raw_transaction() as connection:
             await confirm(self._desk, connection, self._protection)
             stored = await self._insert(connection, self._draft(order, role, slice_, is_held=is_held, replaces_id=replaces_id))
+            if is_held and order.trailing_delta is not None:
+                await connection.execute(_FOLLOW_ON, stored.id, self._best_price(order.trailing_delta))
         announce(self._desk.bus, stored)
         return stored
+
+    def _best_price(self, trailing_delta: Decimal) -> Decimal | None:
+        """The best price that the plan's trailing stop has seen: one that stepped aside comes back at the level it had reached."""
+        protection = self._protection
+        same = [leg for leg in protection.legs if leg.trailing_delta == trailing_delta and leg.created_at >= protection.plan_since]
+        return max((leg.watermark for leg in same if leg.watermark is not None), default=None)
 
     async def _insert(self, connection: Any, draft: Draft) -> OrderRecord:
         """Under the next free id: legs that a database brought back from a copy has forgotten were taken over under the ones before."""

@@ -239,6 +239,8 @@ class ProtectionRow(Identified, Owned, Base):
     revision: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     #: Since when the plan holds: what targets sold before is not the plan's.
     plan_since: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    #: When its entry was ordered, or its owner gave it: the youngest wish holds.
+    plan_wished_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     #: Since when no stop of it is live, at the venue or here.
     unprotected_since: Mapped[datetime | None]
     alerted_at: Mapped[datetime | None]

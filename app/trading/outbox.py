@@ -35,6 +35,7 @@ class NoticeKind(StrEnum):
     ORDER_OVERFILLED = "order_overfilled"
     ORPHAN_ADOPTED = "orphan_adopted"
     AUDIT_FAILED = "audit_failed"
+    POSITION_UNPROTECTED = "position_unprotected"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from app.trading.claim import claim_one
 from app.trading.desk import Desk
 from app.trading.fit import fit
 from app.trading.gate import Reservation, admit
-from app.trading.protections import CLOSES, disturb
+from app.trading.protections import HELD, LIVE, REPLACING, disturb
 from app.trading.records import OrderRecord
 
 #: An order that could not be sent within this time is about a market that is gone, also when nobody set a deadline: a process that died
@@ -41,14 +41,19 @@ SELECT * FROM placed
 _POSITION: Final = """
 SELECT quantity FROM positions WHERE broker_id = $1 AND symbol = $2 AND status <> 'closed' AND bot_id IS NULL FOR UPDATE
 """
-#: What orders on that side may still fill, or have filled without its being counted yet. The legs of a protection are not among them: they
-#: step aside for a close.
-_UNDER_WAY: Final = """
-SELECT coalesce(sum(CASE WHEN state IN ('intent', 'submitting', 'unknown', 'open', 'partial') THEN quantity ELSE filled_quantity END
-                    - fills_quantity), 0)
-  FROM orders WHERE broker_id = $1 AND symbol = $2 AND side = $3 AND role NOT IN ('stop', 'target')
-   AND (state IN ('intent', 'submitting', 'unknown', 'open', 'partial') OR fills_quantity <> filled_quantity)
-"""
+#: What orders on that side may still fill, or have filled without its being counted yet; of a pair one half fills. One that waits here for
+#: its trigger has taken nothing yet, and the legs of a protection step aside for a close.
+_UNDER_WAY: Final = f"""
+SELECT coalesce(sum(each.amount), 0)
+  FROM (SELECT max(CASE WHEN o.state IN {LIVE} AND NOT {HELD} AND NOT {REPLACING} THEN o.quantity - o.filled_quantity ELSE 0 END)
+               + sum(o.filled_quantity - o.fills_quantity) AS amount
+          FROM orders o
+         WHERE o.user_id = $1 AND o.broker_id = $2 AND o.symbol = $3 AND o.side = $4 AND o.role NOT IN ('stop', 'target')
+           AND (o.state IN {LIVE} OR o.fills_quantity <> o.filled_quantity)
+         GROUP BY coalesce(o.group_id, o.id)) each
+"""  # noqa: S608  # constants
+#: An account's activity is locked before its positions, as whoever replaces an order does.
+_TURN: Final = "SELECT 1 FROM account_activity WHERE broker_id = $1 FOR UPDATE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +120,7 @@ async def store(
                 delivery_id=delivery_id,
             )
             stored = await insert(desk, connection, replace(draft, order_id=order_id))
-            if stored is not None and stored.role in CLOSES:
+            if stored is not None and stored.side is Side.SELL:
                 await disturb(connection, account.id, stored.symbol)
             if stored is not None and draft.execution is Execution.NATIVE and stored.role is Role.ENTRY and desk.lease.is_held:
                 claimed = await claim_one(desk, connection, order_id)
@@ -145,7 +150,7 @@ async def _draft(
 ) -> Draft:
     position = Decimal(0)
     if intent.close_position:
-        position = await closable(connection, account.id, instrument.symbol, intent.side)
+        position = await closable(connection, user_id, account.id, instrument.symbol, intent.side)
     sized = size(intent, instrument, reference_price=market.price, free=market.free, position=position)
     intent = _with_fitted_plan(intent, sized, instrument, market)
     fitted = fit(sized, instrument, capabilities, reference_price=market.price)
@@ -186,14 +191,15 @@ def deadline_of(desk: Desk, intent: OrderIntent, execution: Execution) -> dateti
     return intent.deadline or desk.clock.now() + SEND_WITHIN
 
 
-async def closable(connection: Any, broker_id: UUID, symbol: str, side: Side) -> Decimal:
+async def closable(connection: Any, user_id: UUID, broker_id: UUID, symbol: str, side: Side) -> Decimal:
     """Return what of the position no order of ours is closing already; signed like the position, whose row stays locked.
 
     Raises:
         OrderDenied: all of it is being closed.
     """
+    await connection.execute(_TURN, broker_id)
     position: Decimal = await connection.fetchval(_POSITION, broker_id, symbol) or Decimal(0)
-    under_way: Decimal = await connection.fetchval(_UNDER_WAY, broker_id, symbol, side.value)
+    under_way: Decimal = await connection.fetchval(_UNDER_WAY, user_id, broker_id, symbol, side.value)
     left = position + side.sign * under_way
     if position * side.sign < 0 and left * position <= 0:
         raise OrderDenied(DenialReason.NO_POSITION, f"the position in {symbol} is being closed already")

@@ -25,41 +25,51 @@ from app.trading.records import OrderRecord
 #: The purposes of orders that close a position.
 CLOSES: Final = frozenset({Role.EXIT, Role.FLATTEN})
 LIVE: Final = "('intent', 'submitting', 'unknown', 'open', 'partial')"
-#: The newest entry's plan holds for the whole position; the fractions of its targets are of all that was held and sold under it.
-_IS_NEW: Final = """(protections.entry_order_id IS DISTINCT FROM excluded.entry_order_id OR excluded.entry_order_id IS NULL
+#: An order that waits here for its trigger: it has not begun.
+HELD: Final = "(o.state = 'intent' AND o.execution = 'supervised' AND o.triggered_at IS NULL)"
+#: An order and the one that takes its place: as long as the old one lives, the new one has not begun.
+REPLACING: Final = f"EXISTS (SELECT 1 FROM orders r WHERE r.id = o.replaces_id AND r.state IN {LIVE})"  # noqa: S608  # a constant
+#: A plan gives way to a younger wish, and to that of another position; a fill of the entry that brought it only makes the base larger.
+_IS_NEW: Final = """(excluded.plan_wished_at > protections.plan_wished_at
                      OR protections.position_id IS DISTINCT FROM excluded.position_id)"""
 _OPEN: Final = f"""
-INSERT INTO protections (id, user_id, broker_id, symbol, status, mode, plan, base_quantity, entry_order_id, position_id, created_at,
-                         updated_at, mode_since, plan_since, unprotected_since)
-VALUES ($1, $2, $3, $4, 'active', 'pairs', $5, $6, $7, $8, $9, $9, $9, $9, $9)
+INSERT INTO protections (id, user_id, broker_id, symbol, status, mode, plan, base_quantity, entry_order_id, position_id, plan_wished_at,
+                         created_at, updated_at, mode_since, plan_since, unprotected_since)
+VALUES ($1, $2, $3, $4, 'active', 'pairs', $5, $6, $7, $8, $9, $10, $10, $10, $10, $10)
 ON CONFLICT (broker_id, symbol) WHERE status = 'active' DO UPDATE
-   SET updated_at = excluded.updated_at, revision = protections.revision + 1, entry_order_id = excluded.entry_order_id,
-       position_id = excluded.position_id,
+   SET updated_at = excluded.updated_at, revision = protections.revision + 1, position_id = excluded.position_id,
        base_quantity = excluded.base_quantity + CASE WHEN {_IS_NEW} THEN 0 ELSE (
          SELECT coalesce(sum(fills_quantity), 0) FROM orders
           WHERE group_id = protections.id AND created_at >= protections.plan_since) END,
+       entry_order_id = CASE WHEN {_IS_NEW} THEN excluded.entry_order_id ELSE protections.entry_order_id END,
        plan = CASE WHEN {_IS_NEW} THEN excluded.plan ELSE protections.plan END,
+       plan_wished_at = CASE WHEN {_IS_NEW} THEN excluded.plan_wished_at ELSE protections.plan_wished_at END,
        plan_since = CASE WHEN {_IS_NEW} THEN excluded.plan_since ELSE protections.plan_since END,
        mode = CASE WHEN {_IS_NEW} THEN 'pairs' ELSE protections.mode END,
        mode_since = CASE WHEN {_IS_NEW} THEN excluded.mode_since ELSE protections.mode_since END
-RETURNING id
+RETURNING id, plan
 """  # noqa: S608  # a constant
 _SHOW: Final = "UPDATE positions SET stop_loss = $2, take_profit = $3, updated_at = $4 WHERE id = $1"
-#: What was sold and is not counted, by whatever order; and what orders that close the position may still sell. Of an order and the one
-#: that takes its place, one counts; one that waits here for its trigger has not begun.
+#: Whether an order that is no leg takes its units from the legs: one that closes the position always; any other sell while it is selling
+#: at the market or nobody knows what became of it. One that only rests has its units locked at the venue, and may sell others.
+_LEAVES: Final = f"""o.state IN {LIVE} AND o.role NOT IN ('stop', 'target') AND NOT {HELD} AND NOT {REPLACING}
+  AND ((o.role IN ('exit', 'flatten') AND o.group_id IS NULL) OR o.type = 'market' OR o.triggered_at IS NOT NULL
+       OR (o.type = 'limit' AND o.state = 'unknown')
+       OR (o.type IN ('stop_market', 'take_profit', 'trailing_stop') AND o.state IN ('open', 'partial') AND o.is_working))"""
+#: What was sold and is not counted, by whatever order; and what orders that are no legs may still sell. Of a pair one half sells.
+_SELLING: Final = f"""
+  SELECT coalesce(sum(each.uncounted), 0) AS uncounted, coalesce(sum(each.leaving), 0) AS leaving
+    FROM (SELECT sum(o.filled_quantity - o.fills_quantity) AS uncounted,
+                 max(o.quantity - o.filled_quantity) FILTER (WHERE {_LEAVES}) AS leaving
+            FROM orders o
+           WHERE o.user_id = p.user_id AND o.broker_id = p.broker_id AND o.symbol = p.symbol AND o.side = 'sell'
+             AND (o.state IN {LIVE} OR o.fills_quantity <> o.filled_quantity)
+           GROUP BY coalesce(o.group_id, o.id)) each"""  # noqa: S608  # constants
 _PROTECTION: Final = f"""
 SELECT p.*, b.exchange, coalesce(s.quantity, 0) AS quantity, s.average_price, coalesce(s.source, 'manual') AS source, u.uncounted, u.leaving
   FROM protections p JOIN brokers b ON b.id = p.broker_id
   LEFT JOIN positions s ON s.id = p.position_id AND s.status <> 'closed'
-  CROSS JOIN LATERAL (
-    SELECT coalesce(sum(o.filled_quantity - o.fills_quantity), 0) AS uncounted,
-           coalesce(sum(o.quantity - o.filled_quantity) FILTER (
-             WHERE o.state IN {LIVE} AND o.role IN ('exit', 'flatten') AND o.group_id IS NULL
-               AND NOT (o.state = 'intent' AND o.execution = 'supervised' AND o.triggered_at IS NULL)
-               AND NOT EXISTS (SELECT 1 FROM orders r WHERE r.id = o.replaces_id AND r.state IN {LIVE})), 0) AS leaving
-      FROM orders o
-     WHERE o.user_id = p.user_id AND o.broker_id = p.broker_id AND o.symbol = p.symbol AND o.side = 'sell'
-       AND (o.state IN {LIVE} OR o.fills_quantity <> o.filled_quantity)) u
+  CROSS JOIN LATERAL ({_SELLING}) u
  WHERE p.id = $1
 """  # noqa: S608  # constants
 _LEGS: Final = "SELECT * FROM orders WHERE group_id = $1 ORDER BY created_at, id"
@@ -69,13 +79,14 @@ UPDATE protections SET plan = $2, updated_at = $3, revision = revision + 1
  WHERE id = $1 AND status = 'active' AND revision = $4 RETURNING id
 """
 _LOCK_POSITION: Final = "SELECT * FROM positions WHERE id = $1 AND status <> 'closed' FOR UPDATE"
-#: A look at a protection is acted upon only while it is the present: the same row, the same position, and the role still ours. Whoever
-#: stores an order that closes the position changes the revision.
+#: A look at a protection is acted upon only while it is the present: the same row, the same position and sales, and the role still ours.
+#: Whoever stores or triggers an order that sells the position changes the revision, so that what is not committed yet is seen too.
 _STILL: Final = f"""
-WITH held AS ({HOLD.format(role="$4", owner="$5", epoch="$6")})
+WITH held AS ({HOLD.format(role="$6", owner="$7", epoch="$8")})
 SELECT p.id FROM protections p, held
  WHERE p.id = $1 AND p.status = 'active' AND p.revision = $2
-   AND coalesce((SELECT s.quantity FROM positions s WHERE s.id = p.position_id AND s.status <> 'closed'), 0) = $3 FOR UPDATE OF p
+   AND coalesce((SELECT s.quantity FROM positions s WHERE s.id = p.position_id AND s.status <> 'closed'), 0) = $3
+   AND EXISTS (SELECT 1 FROM ({_SELLING}) u WHERE u.uncounted = $4 AND u.leaving = $5) FOR UPDATE OF p
 """  # noqa: S608  # constants
 _DISTURB: Final = "UPDATE protections SET revision = revision + 1 WHERE broker_id = $1 AND symbol = $2 AND status = 'active'"
 
@@ -112,11 +123,12 @@ class Protection:
     code: str | None
     legs: tuple[OrderRecord, ...]
 
-    def guarded(self, instrument: Instrument, capabilities: Capabilities, *, last_price: Decimal | None, now: datetime) -> Guarded:
-        """Return what the guard decides about, in the best mode that the venue can."""
+    def guarded(self, instrument: Instrument, capabilities: Capabilities | None, *, last_price: Decimal | None, now: datetime) -> Guarded:
+        """Return what the guard decides about, in the best mode that the venue can; without its capabilities, in the mode that is set."""
         return Guarded(
             plan=self.plan,
-            mode=_possible(self.mode, self.plan, capabilities),
+            mode=self.mode if capabilities is None else _possible(self.mode, self.plan, capabilities),
+            best_mode=self.mode if capabilities is None else _possible(Mode.PAIRS, self.plan, capabilities),
             instrument=instrument,
             quantity=self.quantity,
             base_quantity=self.base_quantity,
@@ -163,6 +175,7 @@ def _leg(order: OrderRecord, now: datetime, *, plan_since: datetime) -> Leg:
         is_working=order.is_working,
         is_cancel_requested=order.cancel_requested_at is not None,
         is_of_plan=order.created_at >= plan_since,
+        is_at_market=is_sent and order.venue_type is OrderType.MARKET,
         age_s=max((now - order.updated_at).total_seconds(), 0.0),
     )
 
@@ -174,10 +187,10 @@ async def open_protection(connection: Any, order: OrderRecord, *, position_id: U
     """
     if order.protection is None or quantity <= 0 or order.role is not Role.ENTRY:
         return None
-    plan = order.protection
-    values = (order.user_id, order.broker_id, order.symbol, plan, quantity, order.id, position_id, now)
-    found: UUID = await connection.fetchval(_OPEN, new_id(), *values)
-    await _show(connection, position_id, load_plan(plan), now)
+    values = (order.user_id, order.broker_id, order.symbol, order.protection, quantity, order.id, position_id, order.created_at, now)
+    row = await connection.fetchrow(_OPEN, new_id(), *values)
+    await _show(connection, position_id, load_plan(row["plan"]), now)
+    found: UUID = row["id"]
     return found
 
 
@@ -245,7 +258,8 @@ async def confirm(desk: Desk, connection: Any, protection: Protection) -> None:
         Fenced: this process does not own the engine role.
     """
     lease = desk.lease
-    values = (protection.id, protection.revision, protection.quantity, lease.role, lease.owner, lease.epoch)
+    seen = (protection.id, protection.revision, protection.quantity, protection.uncounted, protection.leaving)
+    values = (*seen, lease.role, lease.owner, lease.epoch)
     if await connection.fetchval(_STILL, *values) is not None:
         return
     if not await lease.ask_whether_held(connection):
@@ -279,7 +293,8 @@ async def guard_position(connection: Any, position_id: UUID, plan: ProtectionPla
     position = await connection.fetchrow(_LOCK_POSITION, position_id)
     if position is None:
         raise NotFound("there is no such open position")
-    values = (position["user_id"], position["broker_id"], position["symbol"], dump_plan(plan), position["quantity"], None, position_id, now)
-    found: UUID = await connection.fetchval(_OPEN, new_id(), *values)
-    await _show(connection, position_id, plan, now)
+    place = (position["user_id"], position["broker_id"], position["symbol"])
+    row = await connection.fetchrow(_OPEN, new_id(), *place, dump_plan(plan), position["quantity"], None, position_id, now, now)
+    await _show(connection, position_id, load_plan(row["plan"]), now)
+    found: UUID = row["id"]
     return found

@@ -1,6 +1,7 @@
 """Orders that the venue does not show: lost ones are looked for again for a day, open ones that it has forgotten are pointed out once.
 
-A stop or target that the venue has forgotten would count as cover that is not there, so it is given up, and the guardian puts another.
+A stop or target that the venue has forgotten would count as cover that is not there, so it is given up, and the guardian puts another. So
+is, later, an order that closes a position: as long as it counted, nothing else could close or guard what it was to sell.
 """
 
 import time
@@ -12,10 +13,11 @@ from uuid import UUID
 
 import structlog
 
-from app.domain.enums import OrderState, Role
+from app.domain.enums import OrderState, Role, Side
 from app.domain.orders import Reported
 from app.trading.apply import record
 from app.trading.desk import Desk
+from app.trading.protections import CLOSES
 from app.trading.records import OrderRecord
 
 log = structlog.get_logger(__name__)
@@ -30,7 +32,7 @@ _NEXT: Final = "UPDATE orders SET next_check_at = $2 WHERE id = $1 AND state = '
 MISSING: Final = "MissingAtVenue"
 _MISSING_LOOKS: Final = 5
 _MISSING_S: Final = 600.0
-#: The code of a leg that was given up. Should the venue show it again, it is taken back there.
+#: The code of an order that was given up. Should the venue show it again, it is taken back there.
 FORGOTTEN: Final = "FORGOTTEN_AT_VENUE"
 _FORGOTTEN_LOOKS: Final = 4
 _FORGOTTEN_S: Final = 20.0
@@ -109,20 +111,20 @@ class MissingOrders:
         """The venue does not know the order; it is pointed out when that has gone on for long, and a protection's leg is given up."""
         absence = self._absent.setdefault(order.id, _Absence(time.monotonic()))
         absence.looks += 1
-        is_leg = order.group_id is not None and order.role in (Role.STOP, Role.TARGET)
-        if is_leg and absence.looks >= _FORGOTTEN_LOOKS and time.monotonic() - absence.since >= _FORGOTTEN_S:
+        gone_s = time.monotonic() - absence.since
+        if _is_to_be_given_up(order, looks=absence.looks, gone_s=gone_s):
             self._absent.pop(order.id)
             await self._give_up(order)
             return
-        if absence.is_noted or absence.looks < _MISSING_LOOKS or time.monotonic() - absence.since < _MISSING_S:
+        if absence.is_noted or absence.looks < _MISSING_LOOKS or gone_s < _MISSING_S:
             return
         absence.is_noted = True
         log.error("open_order_missing_at_venue", order_id=str(order.id), symbol=order.symbol, venue_order_id=order.venue_order_id)
         await self._note(order, MISSING)
 
     async def _give_up(self, order: OrderRecord) -> None:
-        log.error("leg_forgotten_at_venue", order_id=str(order.id), symbol=order.symbol, venue_order_id=order.venue_order_id)
-        detail = "the exchange does not know this order any more; another one takes its place"
+        log.error("order_forgotten_at_venue", order_id=str(order.id), symbol=order.symbol, venue_order_id=order.venue_order_id)
+        detail = "the exchange does not know this order any more; should it show it again, it is taken back"
         forgotten = Reported(
             state=OrderState.EXPIRED,
             venue_order_id=order.venue_order_id or "",
@@ -136,3 +138,11 @@ class MissingOrders:
     async def _note(self, order: OrderRecord, kind: str) -> None:
         async with self._desk.database.connection() as connection:
             await connection.execute(_NOTE, order.id, order.user_id, self._desk.clock.now(), kind, order.state.value)
+
+
+def _is_to_be_given_up(order: OrderRecord, *, looks: int, gone_s: float) -> bool:
+    if order.role in (Role.STOP, Role.TARGET):
+        return order.group_id is not None and looks >= _FORGOTTEN_LOOKS and gone_s >= _FORGOTTEN_S
+    # A wish to cancel it is fulfilled, as far as anybody can tell.
+    patience_s = _FORGOTTEN_S if order.cancel_requested_at is not None else _MISSING_S
+    return order.role in CLOSES and order.side is Side.SELL and looks >= _MISSING_LOOKS and gone_s >= patience_s

@@ -15,7 +15,7 @@ import structlog
 from app.core.leases import HOLD
 from app.core.supervisor import Beat
 from app.domain.book import BookOrder, Depth, TapePrint
-from app.domain.enums import OrderState, Role
+from app.domain.enums import OrderState, Role, Side
 from app.domain.matching import MatchingEngine
 from app.domain.orders import Denied
 from app.errors import ExchangeError
@@ -24,6 +24,7 @@ from app.trading.apply import record
 from app.trading.border import Border
 from app.trading.desk import Desk
 from app.trading.events import GuardWanted, OrderChanged, announce
+from app.trading.protections import disturb
 from app.trading.records import OrderRecord
 from app.trading.send import send
 
@@ -221,6 +222,8 @@ class TriggerWatch:
                 if await connection.fetchval(_FIRED_IN_GROUP, order.group_id) is not None:
                     return None, [order.id]
             row = await connection.fetchrow(_TRIGGER, *values)
+            if row is not None and order.side is Side.SELL and order.role not in _GUARDED:
+                await disturb(connection, order.broker_id, order.symbol)
             siblings = await connection.fetch(_SIBLINGS, order.group_id, order.id) if is_pair and row is not None else []
         return (None if row is None else OrderRecord.of(row)), [sibling["id"] for sibling in siblings]
 

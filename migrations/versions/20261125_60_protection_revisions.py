@@ -17,7 +17,8 @@ def upgrade() -> None:
     op.add_column("protections", sa.Column("revision", sa.BigInteger(), server_default=sa.text("0"), nullable=False))
     op.add_column("protections", sa.Column("position_id", sa.Uuid(), nullable=True))
     op.add_column("protections", sa.Column("plan_since", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False))
-    op.execute("UPDATE protections SET plan_since = created_at")
+    op.add_column("protections", sa.Column("plan_wished_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False))
+    op.execute("UPDATE protections SET plan_since = created_at, plan_wished_at = updated_at")
     op.execute(
         "UPDATE protections p SET position_id = s.id FROM positions s WHERE p.status = 'active' AND s.broker_id = p.broker_id"
         " AND s.symbol = p.symbol AND s.status <> 'closed' AND s.bot_id IS NULL"
@@ -27,6 +28,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.add_column("protections", sa.Column("yield_until", sa.DateTime(timezone=True), nullable=True))
+    op.drop_column("protections", "plan_wished_at")
     op.drop_column("protections", "plan_since")
     op.drop_column("protections", "position_id")
     op.drop_column("protections", "revision")
