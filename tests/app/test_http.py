@@ -1,10 +1,12 @@
 """The whole application through ASGI: what every route shares. What each use case does is tested beside it."""
 
+import json
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from uuid import UUID
 
+import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
@@ -95,6 +97,32 @@ async def test_every_answer_has_the_security_headers_and_an_id(site: Site, monke
     assert "a bug of ours" not in answers[-1].text + answers[-2].text
     assert all(UUID(answer.headers["x-request-id"]) for answer in answers[:-2])
     assert (await site.ada.call("GET", "/api/orders")).headers["cache-control"] == "no-store"
+
+
+async def test_answer_of_a_server_whose_database_died_after_the_order_was_sent_does_not_say_that_nothing_was_done(
+    site: Site, standing_emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def is_gone(*_: object) -> None:
+        raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+
+    wish = {"symbol": "BTCUSDT", "side": "buy", "type": "limit", "quantity": "0.001", "price": "50000"}
+    before = len(standing_emulator.orders())
+    with monkeypatch.context() as patched, capture_logs():
+        patched.setattr("app.trading.router.queries.get_order", is_gone)
+        answer = await site.ada.call("POST", "/api/orders", json=wish)
+        patched.setattr(site.app.state.accounts, "by_cookie", is_gone)
+        headers = {"X-CSRF-Token": site.ada.csrf, "HX-Request": "true", "Accept-Language": "fr"}
+        toast = await site.ada.browse("POST", "/trading/kill", data={"action": "stop"}, headers=headers)
+        page = await site.ada.browse("GET", "/", headers={"Accept": "text/html"})
+    assert len(standing_emulator.orders()) == before + 1, "the order was sent"
+    assert is_problem(answer, 503)
+    assert answer.json()["code"] == "DATABASE_UNAVAILABLE"
+    assert "may or may not have been done" in answer.json()["detail"]
+    assert "Look at your orders before you try again" in answer.json()["detail"]
+    assert toast.status_code == 503
+    assert "peut-être été exécutée, ou pas" in json.loads(toast.headers["HX-Trigger"])["toast"]["text"]
+    assert page.status_code == 503
+    assert "The database does not answer. Try again in a moment." in page.text, "who only looked has asked for nothing"
 
 
 @pytest.mark.parametrize(
