@@ -174,18 +174,22 @@ async def test_no_change_by_cookie_is_possible_without_the_token_on_any_route(si
 
 async def test_every_route_with_an_id_hides_other_peoples_rows(site: Site) -> None:
     tried = set()
+    assert (await site.ada.call("POST", "/api/orders", json={"symbol": "BTCUSDT", "side": "buy", "quantity": "0.001"})).status_code == 201
+    (position,) = (await site.ada.call("GET", "/api/positions")).json()["items"]
+    hers = {**site.ada.ids, "position_id": position["id"]}
     for method, route in routes(site.app):
-        names = set(re.findall(r"{(\w+)", route.path)) & {"broker_id", "order_id", "webhook_id", "delivery_id"}
+        names = set(re.findall(r"{(\w+)", route.path)) & {"broker_id", "order_id", "webhook_id", "delivery_id", "position_id"}
         if not names:
             continue
-        path = route.path.format(**site.ada.ids)
+        path = route.path.format(**hers)
         answer = await site.eve.browse(method, path, json={}, headers={"X-CSRF-Token": site.eve.csrf})
         assert answer.status_code == 404, (method, path, answer.text)
-        unknown = route.path.format(**dict.fromkeys(site.ada.ids, str(new_id())))
+        unknown = route.path.format(**dict.fromkeys(hers, str(new_id())))
         same = await site.eve.browse(method, unknown, json={}, headers={"X-CSRF-Token": site.eve.csrf})
         assert same.status_code == 404, "one cannot tell whether it exists"
         tried |= {(method, route.path)}
-    assert len(tried) >= 12, sorted(tried)
+    assert len(tried) >= 24, sorted(tried)
+    assert [found["id"] for found in (await site.ada.call("GET", "/api/positions")).json()["items"]] == [position["id"]]
     assert (await site.ada.call("GET", f"/api/orders/{site.ada.ids['order_id']}")).json()["state"] == "open"
     assert (await site.ada.call("GET", f"/api/brokers/{site.ada.ids['broker_id']}")).status_code == 200
 
@@ -220,9 +224,10 @@ async def test_order_that_was_placed_elsewhere_is_shown_as_such_to_its_owner_alo
     (listed,) = (await site.ada.call("GET", "/api/orders/external")).json()["items"]
     assert (listed["venue_order_id"], listed["price"]) == ("4711", "12345.67")
     page = (await site.ada.browse("GET", "/")).text
-    assert ("Placed elsewhere" in page, "12,345.67" in page) == (True, True)
+    assert ("were not placed by Aristobot" in page, "12,345.67" in page) == (True, True)
     assert (await site.eve.call("GET", "/api/orders/external")).json()["items"] == []
-    assert "Placed elsewhere" not in (await site.eve.browse("GET", "/")).text
+    theirs = (await site.eve.browse("GET", "/")).text
+    assert ("were not placed by Aristobot" in theirs, "12,345.67" in theirs) == (False, False)
 
 
 async def test_every_route_wants_to_know_who_asks_except_the_open_doors(site: Site) -> None:
