@@ -17,10 +17,19 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from app.core import outage
+from app.core.i18n import N_
 from app.core.middleware import SECURITY_HEADERS
 from app.errors import AppError, ExchangeRateLimited, NotAuthenticated
 
 log = structlog.get_logger(__name__)
+
+#: The database may have died before anything was asked of an exchange or after: nobody can know that here.
+_DATABASE_GONE: Final = N_(
+    "The database does not answer. What you asked for may or may not have been done. Nothing is lost: when the database is back, every "
+    "order is compared with the exchange. Look at your orders before you try again."
+)
+_DATABASE_GONE_FOR_A_READER: Final = N_("The database does not answer. Try again in a moment.")
+_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 async def _session(request: Request) -> AsyncIterator[AsyncSession]:
@@ -138,7 +147,8 @@ def _from_database_error(request: Request, error: Exception) -> Failure | None:
     if not _is_gone(error):
         return None
     log.error("database_unavailable", path=request.url.path, exc_info=error)
-    return _failure(request, 503, "DATABASE_UNAVAILABLE", "The database does not answer. Nothing was changed.")
+    words = _DATABASE_GONE_FOR_A_READER if request.method in _READS else _DATABASE_GONE
+    return _failure(request, 503, "DATABASE_UNAVAILABLE", words)
 
 
 def _is_gone(error: Exception) -> bool:

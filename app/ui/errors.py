@@ -6,8 +6,9 @@ from starlette.responses import RedirectResponse, Response
 from app.accounts.dependencies import authenticate
 from app.accounts.service import Principal
 from app.core.http import Failure
+from app.core.i18n import gettext, use_language
 from app.errors import AppError
-from app.ui.surroundings import page, shell_of
+from app.ui.surroundings import page, reader_of, shell_of
 from app.ui.templating import triggers
 from app.ui.views import ErrorView
 
@@ -21,12 +22,18 @@ async def render_failure(request: Request, failure: Failure) -> Response:
         target = "/login" if path == "/" or request.method != "GET" else f"/login?next={path}"
         return Response(status_code=401, headers={"HX-Redirect": target}) if is_fragment else RedirectResponse(target, 303)
     if is_fragment:
-        return Response(
-            status_code=problem.status, headers={"HX-Trigger": triggers(toast=problem.detail, level="error"), "HX-Reswap": "none"}
-        )
+        words = _in_language(problem.detail, reader_of(request, None).language)
+        return Response(status_code=problem.status, headers={"HX-Trigger": triggers(toast=words, level="error"), "HX-Reswap": "none"})
     shell = await shell_of(request, await _known(request, problem.status), page="error")
-    view = ErrorView(shell=shell, status=problem.status, message=problem.detail, code=problem.code, correlation_id=problem.request_id or "")
+    words = _in_language(problem.detail, shell.language)
+    view = ErrorView(shell=shell, status=problem.status, message=words, code=problem.code, correlation_id=problem.request_id or "")
     return page(request, "pages/errors/error.html", view, status=problem.status)
+
+
+def _in_language(detail: str, language: str) -> str:
+    """The sentence as the catalogue has it; one with values in it is not there and stays as it is."""
+    with use_language(language):
+        return gettext(detail) if detail else detail
 
 
 async def _known(request: Request, status: int) -> Principal | None:

@@ -85,6 +85,14 @@ def pct(fraction: Decimal | None, *, decimals: int = 2, language: str) -> str:
     return f"{sign}{text}{NO_BREAK_SPACE if language == 'fr' else ''}%"
 
 
+def share(fraction: Decimal | None, *, decimals: int = 2, language: str) -> str:
+    """Return a part as a percentage without a sign, cut to so many decimals at most: 0.5 → 50%, 0.33333 → 33.33%."""
+    if fraction is None:
+        return NONE
+    percent = fraction.scaleb(2, context=_WIDE).quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_DOWN, context=_WIDE)
+    return f"{number(percent, places(percent), language=language)}{NO_BREAK_SPACE if language == 'fr' else ''}%"
+
+
 def _is_zero(value: Decimal, decimals: int) -> bool:
     return not value.quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_EVEN, context=_WIDE)
 

@@ -10,33 +10,41 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from app.brokers.models import Broker
-from app.brokers.service import list_brokers
+from app.brokers.service import get_broker, list_brokers
 from app.core.db import Database
-from app.core.i18n import N_, gettext
-from app.domain.enums import OrderState, OrderType, Side, Source
+from app.core.i18n import gettext
+from app.domain.enums import Side, Source
 from app.domain.instruments import Instrument
-from app.errors import ExchangeError
+from app.errors import ExchangeError, NotFound
 from app.exchanges.catalogue import venue_of
 from app.marketdata.status import FeedStatus
-from app.trading import external
+from app.trading import external, oversight_queries
 from app.trading import queries as trading
 from app.trading.desk import Desk
 from app.trading.portfolio import start_of_day
+from app.ui.audit import audit_view
+from app.ui.checklist import checklist_of
+from app.ui.guarding import facts, guard_row
+from app.ui.order_rows import external_row, order_row
 from app.ui.trading_state import trading_view
 from app.ui.views import (
+    AuditView,
     BalanceRow,
     Balances,
     BrokerRow,
     BrokerStatus,
     ChecklistStep,
     DeliveryRow,
+    Environment,
     EquityPoint,
     EquityView,
+    ExternalOrderRow,
     FillMark,
     HeartbeatSummary,
     HookRow,
     Kpis,
     OrderRow,
+    PositionFacts,
     PositionRow,
     Region,
     StatusItems,
@@ -46,11 +54,10 @@ from app.ui.views import (
 from app.webhooks import queries as webhooks
 
 _ROWS: Final = 12
-#: Of orders that were placed elsewhere so many are shown.
-_ELSEWHERE: Final = 6
+_OPEN_ORDERS: Final = 50
+_EXTERNAL_ORDERS: Final = 50
 _FILLS: Final = 200
 _EQUITY_POINTS: Final = 1440
-_REFUSED: Final = (OrderState.DENIED, OrderState.REJECTED, OrderState.LOST, OrderState.UNKNOWN)
 _SUMMARY_LENGTH: Final = 60
 _DAY: Final = """
 SELECT coalesce(sum(p.realized_pnl), 0) AS realised,
@@ -85,12 +92,12 @@ class Regions:
         desk: Desk = self.app.state.desk
         return desk
 
-    async def _rules(self, exchange: str) -> dict[str, Instrument]:
-        """Instruments give the decimals of prices; without them numbers are shown as they are."""
+    async def _rule(self, exchange: str, symbol: str) -> Instrument | None:
+        """An instrument gives the decimals of prices; without it numbers are shown as they are."""
         try:
-            return dict(await self.app.state.instruments.all(exchange))
+            return (await self._desk.instruments.all(exchange)).get(symbol)
         except ExchangeError:
-            return {}
+            return None
 
     async def status(self) -> StatusItems:
         """The live middle of the status bar."""
@@ -135,10 +142,12 @@ class Regions:
         """Open positions at the market's price."""
         found = await trading.list_positions(self._database, self._desk.quotes, self.user_id)
         names = await self._broker_names()
+        guards = await oversight_queries.list_guards(self._database, self.user_id)
         rows = []
         for position in found:
             row = position.row
-            rules = (await self._rules(row["exchange"])).get(row["symbol"])
+            rules = await self._rule(row["exchange"], row["symbol"])
+            guard = guards.get(row["id"])
             average = row["average_price"] or Decimal(0)
             cost = abs(row["quantity"]) * average
             pnl = position.unrealized_pnl
@@ -154,8 +163,7 @@ class Regions:
                     opened_at=row["opened_at"],
                     broker=names.get(row["broker_id"], ""),
                     mark_price=position.mark_price,
-                    stop=row["stop_loss"],
-                    target=row["take_profit"],
+                    guard=None if guard is None else guard_row(guard),
                     unrealised=pnl,
                     unrealised_pct=pnl / cost if pnl is not None and cost else None,
                     tick=rules.tick_size if rules else None,
@@ -171,58 +179,64 @@ class Regions:
             }
 
     async def orders(self) -> Region[OrderRow]:
-        """Open orders that were placed elsewhere, then our last ones, refused ones too."""
-        rows, _ = await trading.list_orders(self._database, self.user_id, limit=_ROWS)
-        elsewhere = (await external.list_open(self._database, self.user_id))[:_ELSEWHERE]
-        names = await self._broker_names()
-        exchanges = await self._broker_exchanges()
-        shown = [await self._external(row, names, exchanges) for row in elsewhere]
-        return Region(rows=tuple(shown + [await self._order(row, names, exchanges) for row in rows]))
-
-    async def _external(self, row: Any, names: dict[UUID, str], exchanges: dict[UUID, str]) -> OrderRow:
-        rules = (await self._rules(exchanges[row["broker_id"]])).get(row["symbol"])
-        return OrderRow(
-            id=str(row["id"]),
-            created_at=row["placed_at"] or row["first_seen_at"],
-            symbol=row["symbol"],
-            side=Side(row["side"]),
-            type=OrderType(row["type"] or OrderType.LIMIT),
-            state=OrderState.PARTIAL if row["filled_quantity"] else OrderState.OPEN,
-            quantity=row["quantity"],
-            source=Source.MANUAL,
-            filled_quantity=row["filled_quantity"],
-            price=row["price"] or row["trigger_price"],
-            broker=names.get(row["broker_id"], ""),
-            tick=rules.tick_size if rules else None,
-            step=rules.step_size if rules else None,
-            is_external=True,
+        """Our open orders, then our last ones, refused ones too."""
+        open_orders = await oversight_queries.list_open_orders(self._database, self.user_id, limit=_OPEN_ORDERS)
+        last, _ = await trading.list_orders(self._database, self.user_id, limit=_ROWS)
+        shown = {row["id"] for row in open_orders}
+        rows = [*open_orders, *(row for row in last if row["id"] not in shown)]
+        names, exchanges = await self._broker_names(), await self._broker_exchanges()
+        return Region(
+            rows=tuple(
+                [
+                    order_row(
+                        row, broker=names.get(row["broker_id"], ""), rules=await self._rule(exchanges[row["broker_id"]], row["symbol"])
+                    )
+                    for row in rows
+                ]
+            )
         )
+
+    async def external(self) -> Region[ExternalOrderRow]:
+        """Open orders in the accounts that were placed elsewhere, as the exchanges last told."""
+        rows = (await external.list_open(self._database, self.user_id))[:_EXTERNAL_ORDERS]
+        names, exchanges = await self._broker_names(), await self._broker_exchanges()
+        return Region(
+            rows=tuple(
+                [
+                    external_row(
+                        row, broker=names.get(row["broker_id"], ""), rules=await self._rule(exchanges[row["broker_id"]], row["symbol"])
+                    )
+                    for row in rows
+                ]
+            )
+        )
+
+    async def audit(self) -> AuditView:
+        """What the latest audit found."""
+        return await audit_view(self._desk, self.user_id, await self._broker_names())
+
+    async def position(self, position_id: UUID) -> tuple[PositionFacts, Any]:
+        """One open position for a dialog, and what guards it: a row of `list_guards`, or None.
+
+        Raises:
+            NotFound: no such open position of this user.
+        """
+        found = await trading.list_positions(self._database, self._desk.quotes, self.user_id)
+        position = next((item for item in found if item.row["id"] == position_id), None)
+        if position is None:
+            raise NotFound("there is no such open position")
+        row = position.row
+        async with self._database.transaction() as session:
+            account = await get_broker(session, self.user_id, row["broker_id"])
+        guards = await oversight_queries.list_guards(self._database, self.user_id)
+        rules = await self._rule(row["exchange"], row["symbol"])
+        about = facts(position, broker=account.name, env=self.environment(account), rules=rules)
+        return about, guards.get(row["id"])
 
     async def _broker_exchanges(self) -> dict[UUID, str]:
         async with self._database.connection() as connection:
             rows = await connection.fetch("SELECT id, exchange FROM brokers WHERE user_id = $1", self.user_id)
         return {row["id"]: row["exchange"] for row in rows}
-
-    async def _order(self, row: Any, names: dict[UUID, str], exchanges: dict[UUID, str]) -> OrderRow:
-        rules = (await self._rules(exchanges[row["broker_id"]])).get(row["symbol"])
-        state = OrderState(row["state"])
-        return OrderRow(
-            id=str(row["id"]),
-            created_at=row["created_at"],
-            symbol=row["symbol"],
-            side=Side(row["side"]),
-            type=OrderType(row["type"]),
-            state=state,
-            quantity=row["quantity"],
-            source=Source(row["source"]),
-            filled_quantity=row["filled_quantity"],
-            price=row["price"],
-            average_price=row["average_price"],
-            reason=(row["detail"] or "") if state in _REFUSED else "",
-            broker=names.get(row["broker_id"], ""),
-            tick=rules.tick_size if rules else None,
-            step=rules.step_size if rules else None,
-        )
 
     async def deliveries(self, *, limit: int = _ROWS, with_strangers: bool = False) -> Region[DeliveryRow]:
         """The last attempts to send an alert, whatever became of them."""
@@ -278,6 +292,14 @@ class Regions:
             disabled_reason=account.paused_reason or "",
         )
 
+    def environment(self, account: Broker) -> Environment:
+        """What an account trades with."""
+        if account.is_testnet:
+            return "testnet"
+        if account.is_paper:
+            return "paper"
+        return "simulated" if self.is_simulated(account) else "live"
+
     def is_simulated(self, account: Broker) -> bool:
         """Whether the account's orders go to an emulator on this machine."""
         return account.exchange == "binance" and self.app.state.settings.is_simulated
@@ -310,34 +332,7 @@ class Regions:
 
     async def checklist(self) -> tuple[ChecklistStep, ...]:
         """What a newcomer has still to do; empty once the first order came out of an alert."""
-        async with self._database.connection() as connection:
-            done = await connection.fetchrow(_CHECKLIST, self.user_id)
-        if all(done.values()):
-            return ()
-        return tuple(
-            ChecklistStep(title=gettext(title), text=gettext(words), is_done=done[name], href=href, action=gettext(action))
-            for name, title, words, href, action in _STEPS
-        )
-
-
-_CHECKLIST: Final = """
-SELECT EXISTS (SELECT 1 FROM brokers WHERE user_id = $1 AND removed_at IS NULL) AS broker,
-       EXISTS (SELECT 1 FROM brokers WHERE user_id = $1 AND removed_at IS NULL AND last_connection_success) AS tested,
-       EXISTS (SELECT 1 FROM webhooks WHERE user_id = $1 AND removed_at IS NULL) AS webhook,
-       EXISTS (SELECT 1 FROM orders WHERE user_id = $1) AS ordered
-"""
-_STEPS: Final = (
-    (
-        "broker",
-        N_("Add a broker account"),
-        N_("Your account at an exchange, with an API key that can trade but not withdraw."),
-        "/brokers",
-        N_("Add"),
-    ),
-    ("tested", N_("Test its connection"), N_("Aristobot asks for the balance with your key."), "/brokers", N_("Test")),
-    ("webhook", N_("Make a webhook"), N_("An address of your own that TradingView sends its alerts to."), "/webhooks", N_("Make")),
-    ("ordered", N_("Send a first alert"), N_("Post a message to the webhook and watch it become an order here."), "/webhooks", N_("How")),
-)
+        return await checklist_of(self._database, self.user_id)
 
 
 def _feed_state(feed: FeedStatus) -> Literal["fresh", "stale", "connecting"]:

@@ -20,7 +20,14 @@ from app.core.i18n import use_language
 from app.domain.candles import Candle, to_milliseconds
 from app.domain.instruments import plain
 from app.marketdata.events import CandleChanged, CandleClosed, HeartbeatChanged, TickerChanged
-from app.trading.events import FillRecorded, KillSwitchChanged, OrderChanged, PortfolioChanged, TradingStateChanged
+from app.trading.events import (
+    FillRecorded,
+    KillSwitchChanged,
+    OrderChanged,
+    PortfolioChanged,
+    ProtectionChanged,
+    TradingStateChanged,
+)
 from app.ui.regions import Regions
 from app.ui.surroundings import reader_of, regions_of, templating_of
 from app.ui.templating import Templating
@@ -34,11 +41,13 @@ _SHORTEST_S: Final = 0.03
 _IDLE_S: Final = 0.25
 _PING_S: Final = 5.0
 #: Marks move with the market and the feed's age with time: these are sent again though no event touched them.
-_REPEATED: Final = ((frozenset({"positions", "kpis"}), 2.0), (frozenset({"status"}), 5.0))
+_REPEATED: Final = (
+    (frozenset({"positions", "kpis"}), 2.0), (frozenset({"status"}), 5.0), (frozenset({"external"}), 5.0), (frozenset({"audit"}), 10.0)
+)  # fmt: skip
 _LOG_ROWS: Final = 100
 _EVENTS: Final = (
     OrderChanged, FillRecorded, PortfolioChanged, DeliveryChanged, TickerChanged, CandleChanged, CandleClosed, HeartbeatChanged,
-    TradingStateChanged, KillSwitchChanged,
+    TradingStateChanged, KillSwitchChanged, ProtectionChanged,
 )  # fmt: skip
 #: Which regions an event makes out of date.
 _TOUCHES: Final[dict[type, frozenset[str]]] = {
@@ -47,8 +56,9 @@ _TOUCHES: Final[dict[type, frozenset[str]]] = {
     PortfolioChanged: frozenset({"balances", "equity", "kpis", "status"}),
     DeliveryChanged: frozenset({"deliveries", "log", "hooks"}),
     HeartbeatChanged: frozenset({"status"}),
-    TradingStateChanged: frozenset({"trading"}),
+    TradingStateChanged: frozenset({"trading", "audit"}),
     KillSwitchChanged: frozenset({"trading"}),
+    ProtectionChanged: frozenset({"positions", "orders", "trading"}),
 }
 #: Without a user, these concern everybody; the others nobody.
 _FOR_ALL: Final = (TradingStateChanged, KillSwitchChanged)
@@ -59,6 +69,8 @@ _TEMPLATES: Final = {
     "kpis": "fragments/dashboard/_kpis.html",
     "positions": "fragments/trading/_positions.html",
     "orders": "fragments/trading/_orders.html",
+    "external": "fragments/trading/_external_orders.html",
+    "audit": "fragments/dashboard/_audit.html",
     "deliveries": "fragments/webhooks/_deliveries.html",
     "log": "fragments/webhooks/_deliveries.html",
     "balances": "fragments/dashboard/_balances.html",
@@ -111,6 +123,8 @@ class PageStream:
             "kpis": regions.kpis,
             "positions": regions.positions,
             "orders": regions.orders,
+            "external": regions.external,
+            "audit": regions.audit,
             "deliveries": lambda: regions.deliveries(with_strangers=principal.is_admin),
             "log": lambda: regions.deliveries(limit=_LOG_ROWS, with_strangers=principal.is_admin),
             "balances": regions.balances,

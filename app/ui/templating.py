@@ -112,6 +112,7 @@ def _filters(now: Callable[[], datetime]) -> dict[str, Callable[..., object]]:
         "money": lambda value, currency="", decimals=2: formatters.money(value, currency, decimals=decimals, language=language()),
         "signed": lambda value, currency="", decimals=2: formatters.signed(value, currency, decimals=decimals, language=language()),
         "pct": lambda value, decimals=2: formatters.pct(value, decimals=decimals, language=language()),
+        "share": lambda value, decimals=2: formatters.share(value, decimals=decimals, language=language()),
         "seconds": lambda value: formatters.seconds(value, language=language()),
         "ago": lambda moment: formatters.ago(moment, now=now(), language=language()),
         "dt": dt,

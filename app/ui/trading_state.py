@@ -1,16 +1,17 @@
 """What restrains a user's trading, as the banner on every page shows it."""
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from app.core.i18n import gettext
 from app.domain.enums import TradingState
 from app.domain.risk import KillAction, ScopeKind
-from app.trading import kill_switch, states
+from app.trading import kill_switch, oversight_queries, states
 from app.trading.desk import Desk
+from app.trading.guardian import UNPROTECTED
 from app.trading.kill_switch import Command
 from app.trading.states import Restraint
-from app.ui.views import KillProgress, RestraintRow, TradingView
+from app.ui.views import AlarmRow, KillProgress, RestraintRow, TradingView
 
 _SHOWN: Final = 3
 _SERVER: Final = "server"
@@ -22,17 +23,32 @@ _STATES: Final[dict[TradingState, Literal["reducing", "reconciling", "halted"]]]
 
 
 async def trading_view(desk: Desk, user_id: UUID, broker_names: dict[UUID, str], *, is_admin: bool) -> TradingView:
-    """Return the banner's rows; nothing while trading is free and no kill switch is at work."""
+    """Return the banner's rows; nothing while trading is free, no kill switch is at work and every position has its stop."""
     found = await states.list_for(desk, user_id)
+    unprotected = await oversight_queries.list_alarms(desk.database, user_id, UNPROTECTED)
+    alarms = tuple(_alarm(row, broker_names) for row in unprotected)
     if not found:
         # Every kill switch that is at work has halted something.
-        return TradingView()
+        return TradingView(alarms=alarms)
     names = {str(broker_id): name for broker_id, name in broker_names.items()}
     commands = await kill_switch.list_commands(desk, user_id)
     return TradingView(
+        alarms=alarms,
         restraints=tuple(_row(item, names, is_admin=is_admin) for item in found[:_SHOWN]),
         more=max(len(found) - _SHOWN, 0),
         progress=tuple(_progress(command) for command in commands if command.is_running),
+    )
+
+
+def _alarm(row: Any, broker_names: dict[UUID, str]) -> AlarmRow:
+    return AlarmRow(
+        id=str(row["id"]),
+        code=UNPROTECTED,
+        symbol=row["symbol"],
+        broker=broker_names.get(row["broker_id"], ""),
+        since=row["unprotected_since"],
+        detail=row["detail"] or "",
+        position_id=str(row["position_id"] or ""),
     )
 
 

@@ -68,6 +68,15 @@ document.addEventListener("htmx:error", (event) => {
 
 document.addEventListener("dialog-close", (event) => document.getElementById(event.detail.id)?.close());
 
+// What a dialog shows comes with the answer that opens it: it never shows, even for a moment, what was asked about something else.
+document.addEventListener("htmx:after:swap", () => {
+  for (const content of document.querySelectorAll("[data-opens]")) {
+    const dialog = document.getElementById(content.dataset.opens);
+    delete content.dataset.opens;
+    if (dialog && !dialog.open) dialog.showModal();
+  }
+});
+
 // Browsers without invoker commands.
 if (!("command" in HTMLButtonElement.prototype)) {
   document.addEventListener("click", (event) => {

@@ -8,7 +8,9 @@ const live = document.getElementById("live");
 const SILENCE_MS = 20_000;
 const RETRY_MS = 1000;
 const RETRY_AT_MOST_MS = 30_000;
-const REGIONS = ["status-items", "kpis", "positions", "orders", "deliveries", "balances", "hooks"];
+const REGIONS = [
+  "status-items", "trading-state", "kpis", "positions", "orders", "external", "audit", "deliveries", "balances", "hooks",
+];
 
 let heardAt = Date.now();
 let attempts = 0;

@@ -1,10 +1,12 @@
 """The whole application through ASGI: what every route shares. What each use case does is tested beside it."""
 
+import json
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from uuid import UUID
 
+import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
@@ -97,6 +99,32 @@ async def test_every_answer_has_the_security_headers_and_an_id(site: Site, monke
     assert (await site.ada.call("GET", "/api/orders")).headers["cache-control"] == "no-store"
 
 
+async def test_answer_of_a_server_whose_database_died_after_the_order_was_sent_does_not_say_that_nothing_was_done(
+    site: Site, standing_emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def is_gone(*_: object) -> None:
+        raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+
+    wish = {"symbol": "BTCUSDT", "side": "buy", "type": "limit", "quantity": "0.001", "price": "50000"}
+    before = len(standing_emulator.orders())
+    with monkeypatch.context() as patched, capture_logs():
+        patched.setattr("app.trading.router.queries.get_order", is_gone)
+        answer = await site.ada.call("POST", "/api/orders", json=wish)
+        patched.setattr(site.app.state.accounts, "by_cookie", is_gone)
+        headers = {"X-CSRF-Token": site.ada.csrf, "HX-Request": "true", "Accept-Language": "fr"}
+        toast = await site.ada.browse("POST", "/trading/kill", data={"action": "stop"}, headers=headers)
+        page = await site.ada.browse("GET", "/", headers={"Accept": "text/html"})
+    assert len(standing_emulator.orders()) == before + 1, "the order was sent"
+    assert is_problem(answer, 503)
+    assert answer.json()["code"] == "DATABASE_UNAVAILABLE"
+    assert "may or may not have been done" in answer.json()["detail"]
+    assert "Look at your orders before you try again" in answer.json()["detail"]
+    assert toast.status_code == 503
+    assert "peut-être été exécutée, ou pas" in json.loads(toast.headers["HX-Trigger"])["toast"]["text"]
+    assert page.status_code == 503
+    assert "The database does not answer. Try again in a moment." in page.text, "who only looked has asked for nothing"
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -146,18 +174,22 @@ async def test_no_change_by_cookie_is_possible_without_the_token_on_any_route(si
 
 async def test_every_route_with_an_id_hides_other_peoples_rows(site: Site) -> None:
     tried = set()
+    assert (await site.ada.call("POST", "/api/orders", json={"symbol": "BTCUSDT", "side": "buy", "quantity": "0.001"})).status_code == 201
+    (position,) = (await site.ada.call("GET", "/api/positions")).json()["items"]
+    hers = {**site.ada.ids, "position_id": position["id"]}
     for method, route in routes(site.app):
-        names = set(re.findall(r"{(\w+)", route.path)) & {"broker_id", "order_id", "webhook_id", "delivery_id"}
+        names = set(re.findall(r"{(\w+)", route.path)) & {"broker_id", "order_id", "webhook_id", "delivery_id", "position_id"}
         if not names:
             continue
-        path = route.path.format(**site.ada.ids)
+        path = route.path.format(**hers)
         answer = await site.eve.browse(method, path, json={}, headers={"X-CSRF-Token": site.eve.csrf})
         assert answer.status_code == 404, (method, path, answer.text)
-        unknown = route.path.format(**dict.fromkeys(site.ada.ids, str(new_id())))
+        unknown = route.path.format(**dict.fromkeys(hers, str(new_id())))
         same = await site.eve.browse(method, unknown, json={}, headers={"X-CSRF-Token": site.eve.csrf})
         assert same.status_code == 404, "one cannot tell whether it exists"
         tried |= {(method, route.path)}
-    assert len(tried) >= 12, sorted(tried)
+    assert len(tried) >= 24, sorted(tried)
+    assert [found["id"] for found in (await site.ada.call("GET", "/api/positions")).json()["items"]] == [position["id"]]
     assert (await site.ada.call("GET", f"/api/orders/{site.ada.ids['order_id']}")).json()["state"] == "open"
     assert (await site.ada.call("GET", f"/api/brokers/{site.ada.ids['broker_id']}")).status_code == 200
 
@@ -192,9 +224,10 @@ async def test_order_that_was_placed_elsewhere_is_shown_as_such_to_its_owner_alo
     (listed,) = (await site.ada.call("GET", "/api/orders/external")).json()["items"]
     assert (listed["venue_order_id"], listed["price"]) == ("4711", "12345.67")
     page = (await site.ada.browse("GET", "/")).text
-    assert ("Placed elsewhere" in page, "12,345.67" in page) == (True, True)
+    assert ("were not placed by Aristobot" in page, "12,345.67" in page) == (True, True)
     assert (await site.eve.call("GET", "/api/orders/external")).json()["items"] == []
-    assert "Placed elsewhere" not in (await site.eve.browse("GET", "/")).text
+    theirs = (await site.eve.browse("GET", "/")).text
+    assert ("were not placed by Aristobot" in theirs, "12,345.67" in theirs) == (False, False)
 
 
 async def test_every_route_wants_to_know_who_asks_except_the_open_doors(site: Site) -> None:

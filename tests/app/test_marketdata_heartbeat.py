@@ -93,11 +93,20 @@ async def database(database_urls: DatabaseUrls) -> AsyncIterator[Database]:
     await database.close()
 
 
+MARKET = ("--generate", "BTCUSDT:60000", "--generate", "ETHUSDT:3000", "--history", str(HISTORY * 2), "--seed", "11")
+
+
 @pytest.fixture
 def emulator() -> Iterator[EmulatorProcess]:
-    arguments = ("--generate", "BTCUSDT:60000", "--generate", "ETHUSDT:3000", "--history", str(HISTORY * 2), "--seed", "11")
-    with EmulatorProcess(*arguments) as process:
-        process.control("POST", "/_pause")
+    """A market that moves only when a test says so, and its clock with it: no minute turns in between."""
+    with EmulatorProcess(*MARKET, "--clock", "virtual") as process:
+        yield process
+
+
+@pytest.fixture
+def running_market() -> Iterator[EmulatorProcess]:
+    """A market that goes with the machine's clock."""
+    with EmulatorProcess(*MARKET) as process:
         yield process
 
 
@@ -185,11 +194,10 @@ async def test_a_dropped_connection_leaves_no_hole(feed: Feed) -> None:
 
 @row(11)
 @pytest.mark.asyncio
-async def test_a_silent_stream_is_dropped_and_nothing_is_missed(emulator: EmulatorProcess, database: Database) -> None:
-    async with feed_at(emulator, database, silence_s=1.0) as feed, running(feed):
+async def test_a_silent_stream_is_dropped_and_nothing_is_missed(running_market: EmulatorProcess, database: Database) -> None:
+    async with feed_at(running_market, database, silence_s=1.0) as feed, running(feed):
         await feed.until_fresh()
-        emulator.control("POST", "/_resume")
-        emulator.fault("ws_silent", for_ms=4000)
+        running_market.fault("ws_silent", for_ms=4000)
         await until(lambda: not feed.heartbeat.status.is_connected)
         await until(lambda: feed.heartbeat.status.is_fresh)
         await feed.assert_complete()
@@ -230,10 +238,9 @@ async def test_a_symbol_can_be_added_while_it_runs(feed: Feed) -> None:
 
 
 @pytest.mark.asyncio
-async def test_prices_and_the_open_candle_are_told_a_few_times_a_second(feed: Feed) -> None:
-    async with running(feed):
+async def test_prices_and_the_open_candle_are_told_a_few_times_a_second(running_market: EmulatorProcess, database: Database) -> None:
+    async with feed_at(running_market, database) as feed, running(feed):
         await feed.until_fresh()
-        feed.emulator.control("POST", "/_resume")
         await until(lambda: any(isinstance(event, TickerChanged) and event.last for event in feed.drain()))
         await until(lambda: any(isinstance(event, CandleChanged) for event in feed.drain()))
         quote = feed.quotes.latest("BTC/USDT", max_age_s=5.0)
@@ -297,8 +304,7 @@ def _file_with_a_hole(folder: Path) -> Path:
 
 @pytest.mark.asyncio
 async def test_a_hole_of_the_exchanges_own_is_written_down_and_never_filled(tmp_path: Path, database: Database) -> None:
-    with EmulatorProcess("--replay", str(_file_with_a_hole(tmp_path)), "--history", "70") as emulator:
-        emulator.control("POST", "/_pause")
+    with EmulatorProcess("--replay", str(_file_with_a_hole(tmp_path)), "--history", "70", "--clock", "virtual") as emulator:
         async with feed_at(emulator, database) as feed, running(feed):
             await feed.until_fresh()
             stored = await feed.assert_complete()
@@ -331,9 +337,9 @@ async def test_a_candle_newer_than_expected_waits_until_the_missing_ones_are_rel
         await feed.until_fresh()
         feed.emulator.advance(1)
         await feed.until_closed(1)
-        feed.emulator.fault("ws_silent", for_ms=600)
+        feed.emulator.fault("ws_silent", for_ms=600_000)
         feed.emulator.advance(5)
-        await asyncio.sleep(0.8)
+        feed.emulator.control("DELETE", "/_fault")
         feed.emulator.advance(2)
         await feed.until_closed(7)
         await feed.assert_complete()
@@ -367,8 +373,7 @@ async def test_an_emulator_started_again_behind_what_is_stored_is_followed_where
         emulator.advance(120)
         await feed.until_fresh()
         ahead = feed.heartbeat.last_closed("BTC/USDT")
-    with EmulatorProcess("--generate", "BTCUSDT:60000", "--history", str(HISTORY * 2)) as fresh:
-        fresh.control("POST", "/_pause")
+    with EmulatorProcess("--generate", "BTCUSDT:60000", "--history", str(HISTORY * 2), "--clock", "virtual") as fresh:
         async with feed_at(fresh, database) as feed, running(feed):
             await feed.until_fresh()
             behind = feed.heartbeat.last_closed("BTC/USDT")

@@ -50,14 +50,19 @@ async def test_junk_token_beyond_all_numbers_is_left_out(pieces: Pieces) -> None
 
 
 async def test_accounts_with_odd_answers_or_none_do_not_stop_the_others(pieces: Pieces, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_BUDGET_S", 0.2)
     desk = pieces.desk
     for answer in (odd, hang):
         broker_id = await make_broker(
             pieces.database, pieces.vault, pieces.user_id, api_key=open_account(pieces.emulator), name=answer.__name__
         )
         desk, _ = await scripted(desk, broker_id, fetch_balances=answer)
-    await PortfolioLoop(desk, interval_s=60).refresh(None)
+    loop = PortfolioLoop(desk, interval_s=60)
+    # The one that hangs takes all of the budget; how much the sound one needs depends on how busy this machine is.
+    for budget_s in (0.2, 1.0, 5.0, 20.0):
+        monkeypatch.setattr(module, "_BUDGET_S", budget_s)
+        await loop.refresh(None)
+        if "USDT" in await stored(pieces):
+            break
     assert "USDT" in await stored(pieces)
 
 

@@ -10,6 +10,17 @@ SINCE = datetime(2026, 11, 21, 14, 1, 58, tzinfo=UTC)
 def trading_state() -> views.TradingView:
     """A halt of all accounts while positions are being closed, one of a symbol, and an account that is being checked."""
     return views.TradingView(
+        alarms=(
+            views.AlarmRow(
+                id="a1",
+                code="UNPROTECTED",
+                symbol="BTC/USDT",
+                broker="Demo · main",
+                since=SINCE,
+                detail="Position BTC/USDT has no stop at the exchange (rejected <b>). Retrying; you can close it now.",
+                position_id="p1",
+            ),
+        ),
         restraints=(
             views.RestraintRow(
                 scope="user",

@@ -8,6 +8,7 @@ from app.domain.candles import Timeframe
 from app.domain.enums import OrderState, OrderType, Side, Source
 from app.ui import views
 from app.ui.templating import PageView
+from tests.ui.sample_guarding import audit, external_orders, guard, guard_form, position_question
 from tests.ui.sample_states import trading_state
 
 NOW = datetime(2026, 11, 21, 14, 4, 58, tzinfo=UTC)
@@ -54,8 +55,7 @@ def positions() -> views.Region[views.PositionRow]:
                 quantity=Decimal("0.06200"),
                 average_price=Decimal("57102.10"),
                 mark_price=Decimal("58720.45"),
-                stop=Decimal("56000"),
-                target=Decimal("61500"),
+                guard=guard(),
                 unrealised=Decimal("100.3377"),
                 unrealised_pct=Decimal("0.0283"),
                 quote="USDT",
@@ -89,6 +89,7 @@ def positions() -> views.Region[views.PositionRow]:
                 quote="USDT",
                 source=Source.BOT,
                 opened_at=NOW - timedelta(days=2),
+                guard=views.GuardRow(watch="here", trailing=Decimal("0.025"), since=NOW - timedelta(seconds=2)),
             ),
         )
     )
@@ -122,7 +123,7 @@ def orders() -> views.Region[views.OrderRow]:
                 reason=reason,
                 tick=CENT,
                 step=STEP,
-                is_external=index == 2,
+                is_guarding=index == 2,
             )
             for index, (state, side, quantity, filled, reason) in enumerate(facts)
         )
@@ -205,6 +206,8 @@ def dashboard(*, language: str = "en") -> views.DashboardView:
         balances=balances(),
         positions=positions(),
         orders=orders(),
+        external=external_orders(),
+        audit=audit(),
         deliveries=deliveries(),
     )
 
@@ -375,6 +378,10 @@ def fragments() -> dict[str, object]:
         "fragments/dashboard/_equity_chart.html": view.equity,
         "fragments/trading/_positions.html": view.positions,
         "fragments/trading/_orders.html": view.orders,
+        "fragments/trading/_external_orders.html": view.external,
+        "fragments/trading/_guard_form.html": guard_form(),
+        "fragments/trading/_position_question.html": position_question(),
+        "fragments/dashboard/_audit.html": view.audit,
         "fragments/webhooks/_deliveries.html": view.deliveries,
         "fragments/webhooks/_hooks.html": hook_page.hooks,
         "fragments/webhooks/_hook_form.html": hook_page.form,

@@ -96,3 +96,17 @@ def test_short_durations() -> None:
     assert formatters.seconds(0.42, language="fr") == f"0,4{HARD}s"
     assert formatters.seconds(38.4, language="en") == f"38{HARD}s"
     assert formatters.seconds(7300, language="en") == f"2{HARD}h"
+
+
+@pytest.mark.parametrize(
+    ("fraction", "decimals", "language", "text"),
+    [
+        (Decimal("0.5"), 2, "en", "50%"),
+        (Decimal("0.333333"), 2, "en", "33.33%"),
+        (Decimal("0.49995"), 4, "fr", f"49,995{HARD}%"),
+        (Decimal(1), 2, "fr", f"100{HARD}%"),
+        (None, 2, "en", "—"),
+    ],
+)
+def test_share_is_cut_and_has_no_sign(fraction: Decimal | None, decimals: int, language: str, text: str) -> None:
+    assert formatters.share(fraction, decimals=decimals, language=language) == text

@@ -18,6 +18,8 @@ INCLUDED = {
         "fragments/dashboard/_equity_chart.html",
         "fragments/trading/_positions.html",
         "fragments/trading/_orders.html",
+        "fragments/trading/_external_orders.html",
+        "fragments/dashboard/_audit.html",
         "fragments/webhooks/_deliveries.html",
     ),
     "brokers": (

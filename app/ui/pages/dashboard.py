@@ -15,7 +15,7 @@ from app.ui.views import CHART_TIMEFRAMES, ChartView, DashboardView
 
 router = APIRouter(include_in_schema=False)
 
-_TOPICS = ("kpis", "positions", "orders", "deliveries", "balances", "equity", "chart")
+_TOPICS = ("kpis", "positions", "orders", "external", "audit", "deliveries", "balances", "equity", "chart")
 
 
 @router.get("/")
@@ -31,6 +31,8 @@ async def dashboard(request: Request, principal: CurrentUser, symbol: str = "", 
             balances=await regions.balances(),
             positions=await regions.positions(),
             orders=await regions.orders(),
+            external=await regions.external(),
+            audit=await regions.audit(),
             deliveries=await regions.deliveries(with_strangers=principal.is_admin),
             checklist=await regions.checklist(),
         )

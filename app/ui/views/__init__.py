@@ -21,6 +21,8 @@ from app.ui.views.dashboard import (
     PositionRow,
 )
 from app.ui.views.docs import ApiView, FieldDoc, GroupDoc, OperationDoc
+from app.ui.views.guarding import GuardForm, GuardRow, PositionFacts, PositionQuestion, TargetField, TargetRow, Watch
+from app.ui.views.oversight import AuditView, ExternalOrderRow, FindingRow, UnexplainedRow
 from app.ui.views.shell import (
     NAVIGATION,
     BrokerStatus,
@@ -36,13 +38,15 @@ from app.ui.views.shell import (
     Theme,
     UpDown,
 )
-from app.ui.views.trading_state import KillProgress, RestraintRow, TradingView
+from app.ui.views.trading_state import AlarmRow, KillProgress, RestraintRow, TradingView
 from app.ui.views.webhooks import Decision, DeliveryRow, HookCreated, HookForm, HookRow, WebhooksView
 
 __all__ = [
     "CHART_TIMEFRAMES",
     "NAVIGATION",
+    "AlarmRow",
     "ApiView",
+    "AuditView",
     "BalanceRow",
     "Balances",
     "BrokerForm",
@@ -60,9 +64,13 @@ __all__ = [
     "EquityView",
     "ErrorView",
     "ExchangeFacts",
+    "ExternalOrderRow",
     "FieldDoc",
     "FillMark",
+    "FindingRow",
     "GroupDoc",
+    "GuardForm",
+    "GuardRow",
     "HeartbeatSummary",
     "HookCreated",
     "HookForm",
@@ -73,6 +81,8 @@ __all__ = [
     "NavItem",
     "OperationDoc",
     "OrderRow",
+    "PositionFacts",
+    "PositionQuestion",
     "PositionRow",
     "Reader",
     "Region",
@@ -81,9 +91,13 @@ __all__ = [
     "RestraintRow",
     "Shell",
     "StatusItems",
+    "TargetField",
+    "TargetRow",
     "TestResult",
     "Theme",
     "TradingView",
+    "UnexplainedRow",
     "UpDown",
+    "Watch",
     "WebhooksView",
 ]

@@ -7,6 +7,9 @@ from typing import Literal
 
 from app.domain.candles import Timeframe
 from app.domain.enums import OrderState, OrderType, Side, Source
+from app.domain.orders import TERMINAL
+from app.ui.views.guarding import GuardRow
+from app.ui.views.oversight import AuditView, ExternalOrderRow
 from app.ui.views.shell import Region, Shell
 from app.ui.views.webhooks import DeliveryRow
 
@@ -49,7 +52,10 @@ class Balances(Region[BalanceRow]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionRow:
-    """One open position. `quantity` is unsigned, `side` carries the sign; prices are quote per base, P&L in `quote`."""
+    """One open position. `quantity` is unsigned, `side` carries the sign; prices are quote per base, P&L in `quote`.
+
+    `guard` is None when nothing guards it.
+    """
 
     id: str
     symbol: str
@@ -61,8 +67,7 @@ class PositionRow:
     opened_at: datetime
     broker: str = ""
     mark_price: Decimal | None = None
-    stop: Decimal | None = None
-    target: Decimal | None = None
+    guard: GuardRow | None = None
     unrealised: Decimal | None = None
     unrealised_pct: Decimal | None = None
     tick: Decimal | None = None
@@ -73,7 +78,7 @@ class PositionRow:
 class OrderRow:
     """One order. `price` is None for a market order; `reason` says why it was denied or rejected.
 
-    One that `is_external` was placed elsewhere with the same account: it is shown, and nobody here may touch it.
+    One that `is_watched` waits for its price here, because the exchange cannot; one that `is_guarding` is a position's stop or target.
     """
 
     id: str
@@ -91,7 +96,14 @@ class OrderRow:
     broker: str = ""
     tick: Decimal | None = None
     step: Decimal | None = None
-    is_external: bool = False
+    trigger_price: Decimal | None = None
+    is_watched: bool = False
+    is_guarding: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still fill."""
+        return self.state not in TERMINAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,5 +169,7 @@ class DashboardView:
     balances: Balances = field(default_factory=Balances)
     positions: Region[PositionRow] = field(default_factory=Region)
     orders: Region[OrderRow] = field(default_factory=Region)
+    external: Region[ExternalOrderRow] = field(default_factory=Region)
+    audit: AuditView = field(default_factory=AuditView)
     deliveries: Region[DeliveryRow] = field(default_factory=Region)
     checklist: tuple[ChecklistStep, ...] = ()

@@ -33,9 +33,23 @@ class KillProgress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TradingView:
-    """Region of `fragments/shell/_trading_state.html`; empty while trading is free. `more` causes are not shown."""
+class AlarmRow:
+    """A position that has been without its stop for too long. `detail` is the server's sentence; no `position_id` means it is closed."""
 
+    id: str
+    code: str
+    symbol: str
+    broker: str
+    since: datetime
+    detail: str
+    position_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradingView:
+    """Region of `fragments/shell/_trading_state.html`; empty while trading is free and nothing alarms. `more` causes are not shown."""
+
+    alarms: tuple[AlarmRow, ...] = ()
     restraints: tuple[RestraintRow, ...] = ()
     more: int = 0
     progress: tuple[KillProgress, ...] = ()
