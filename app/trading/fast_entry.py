@@ -2,7 +2,7 @@
 
 The second statement holds only while the account's row of `account_activity` is the version that the first one saw: every order that is
 admitted writes a new one, so no two orders are admitted on the same reading. A version is told by `xmin`, the transaction that wrote it.
-Whatever is not as expected, a refusal too, stores nothing and is left to the ordinary path (`trading.place`), which decides for itself.
+Whatever is not as expected, a refusal or a repetition too, stores nothing and is left to the ordinary path (`trading.place`), which decides for itself.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,6 @@ from uuid import UUID
 import asyncpg
 
 from app.core.crash_points import reach
-from app.core.ids import client_order_id
 from app.core.leases import HOLD
 from app.domain.enums import Execution, Role, Side
 from app.domain.instruments import Instrument
@@ -113,10 +112,9 @@ class _Attempt:
         reservation = reservation_of(order, self.instrument, reference_price=price)
         now = desk.clock.now()
         minute, day = now.replace(second=0, microsecond=0), now.astimezone(UTC).date()
-        known = client_order_id(account.id, intent.key, leg=intent.leg, attempt=intent.attempt)
         async with desk.database.fast_connection() as connection:
-            found = await connection.fetchrow(LOOK, *about(self.user_id, account, order, reservation, role=role), day, minute, known)
-            if found is None or found["is_there"] or not found["is_open"] or (must_be_default and not found["is_default"]):
+            found = await connection.fetchrow(LOOK, *about(self.user_id, account, order, reservation, role=role), day, minute)
+            if found is None or not found["is_open"] or (must_be_default and not found["is_default"]):
                 return None
             counted = Counted(minute=found["minute_orders"] + 1, day=found["day_orders"] + 1, unseen=1)
             judge(desk, found, account, order, self.instrument, reservation, counted, role=role, reference_price=price)

@@ -37,7 +37,8 @@ RETURNING minute, minute_orders, day, day_orders, set_config('plan_cache_mode', 
 """
 #: Live orders and what they keep back. A leg that waits here has locked nothing yet; of a pair the stop alone counts; and the legs of a
 #: position's protection step aside for whatever else sells it. The moment of the balance is asked for by itself where it is to bound an
-#: index; joined, it would not.
+#: index; joined, it would not. No index takes IS NOT DISTINCT FROM: of the
+#: fills only those since then are to be looked at, not all of the account's.
 _ORDERS: Final = f"""
 o AS (SELECT $6::uuid AS id, $1::uuid AS user_id, $2::uuid AS broker_id, NULL::uuid AS bot_id, $3::text AS symbol, $4::text AS side,
              $7::text AS role, $5::numeric AS quantity),
@@ -77,7 +78,7 @@ past AS (
 gained AS (
   SELECT coalesce(sum(CASE WHEN f.side = 'buy' THEN f.quantity ELSE f.quantity * f.price END
                       - CASE WHEN f.fee_asset = $8 THEN f.fee ELSE 0 END), 0) AS amount
-    FROM fills f WHERE f.user_id = $1 AND f.broker_id = $2 AND f.executed_at > (SELECT at FROM told) - interval '1 second'
+    FROM fills f WHERE f.user_id = $1 AND f.broker_id IS NOT DISTINCT FROM $2 AND f.executed_at > (SELECT at FROM told) - interval '1 second'
      AND split_part(f.symbol, '/', CASE WHEN f.side = 'buy' THEN 1 ELSE 2 END) = $8)"""
 _COUNTS: Final = """
 counts AS (
@@ -121,11 +122,11 @@ _FROM: Final = f"""
   LEFT JOIN risk_limits u ON u.scope_id = $1 LEFT JOIN risk_limits b ON b.scope_id = $2"""  # constants
 _WITH: Final = f"WITH {_ORDERS}, {_MONEY}, {_COUNTS}"
 _READ: Final = f"{_WITH}{_FOUND}{_FROM}"
-#: The same without the lock: the account itself, whether the order's id ($11) is there already, and which version of the account's row of
-#: `account_activity` all of it goes with. No row when the account has never had an order.
+#: The same without the lock: the account itself, and which version of the account's row of `account_activity` all of it goes with. No row
+#: when the account has never had an order.
 LOOK: Final = f"""
 {_WITH}{_FOUND}, a.xmin AS revision, account.is_active AND account.paused_reason IS NULL AND account.removed_at IS NULL AS is_open,
-       account.is_default, EXISTS (SELECT 1 FROM orders e WHERE e.broker_id = $2 AND e.client_order_id = $11) AS is_there,
+       account.is_default,
        CASE WHEN a.minute = $10 THEN a.minute_orders ELSE 0 END AS minute_orders,
        CASE WHEN a.day = $9 THEN a.day_orders ELSE 0 END AS day_orders{_FROM}
   JOIN account_activity a ON a.broker_id = $2 JOIN brokers account ON account.id = $2 AND account.user_id = $1
