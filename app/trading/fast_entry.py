@@ -2,7 +2,8 @@
 
 The second statement holds only while the account's row of `account_activity` is the version that the first one saw: every order that is
 admitted writes a new one, so no two orders are admitted on the same reading. A version is told by `xmin`, the transaction that wrote it.
-Whatever is not as expected, a refusal or a repetition too, stores nothing and is left to the ordinary path (`trading.place`), which decides for itself.
+Whatever is not as expected, a refusal or a repetition too, stores nothing and is left to the ordinary path (`trading.place`), which
+decides for itself.
 """
 
 from dataclasses import dataclass

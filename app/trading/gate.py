@@ -37,8 +37,8 @@ RETURNING minute, minute_orders, day, day_orders, set_config('plan_cache_mode', 
 """
 #: Live orders and what they keep back. A leg that waits here has locked nothing yet; of a pair the stop alone counts; and the legs of a
 #: position's protection step aside for whatever else sells it. The moment of the balance is asked for by itself where it is to bound an
-#: index; joined, it would not. No index takes IS NOT DISTINCT FROM: of the
-#: fills only those since then are to be looked at, not all of the account's.
+#: index; joined, it would not. No index takes IS NOT DISTINCT FROM: of the fills only those since then are to be looked at, not all of the
+#: account's.
 _ORDERS: Final = f"""
 o AS (SELECT $6::uuid AS id, $1::uuid AS user_id, $2::uuid AS broker_id, NULL::uuid AS bot_id, $3::text AS symbol, $4::text AS side,
              $7::text AS role, $5::numeric AS quantity),
@@ -78,7 +78,8 @@ past AS (
 gained AS (
   SELECT coalesce(sum(CASE WHEN f.side = 'buy' THEN f.quantity ELSE f.quantity * f.price END
                       - CASE WHEN f.fee_asset = $8 THEN f.fee ELSE 0 END), 0) AS amount
-    FROM fills f WHERE f.user_id = $1 AND f.broker_id IS NOT DISTINCT FROM $2 AND f.executed_at > (SELECT at FROM told) - interval '1 second'
+    FROM fills f
+   WHERE f.user_id = $1 AND f.broker_id IS NOT DISTINCT FROM $2 AND f.executed_at > (SELECT at FROM told) - interval '1 second'
      AND split_part(f.symbol, '/', CASE WHEN f.side = 'buy' THEN 1 ELSE 2 END) = $8)"""
 _COUNTS: Final = """
 counts AS (
@@ -130,7 +131,7 @@ LOOK: Final = f"""
        CASE WHEN a.minute = $10 THEN a.minute_orders ELSE 0 END AS minute_orders,
        CASE WHEN a.day = $9 THEN a.day_orders ELSE 0 END AS day_orders{_FROM}
   JOIN account_activity a ON a.broker_id = $2 JOIN brokers account ON account.id = $2 AND account.user_id = $1
-"""  # noqa: S608  # constants
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
