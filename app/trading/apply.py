@@ -107,7 +107,7 @@ async def record(desk: Desk, order_id: UUID, event: OrderEvent, *, only_from: Or
         reach("P5")
         if before.state in NOT_AT_VENUE and isinstance(event, Reported):
             log.warning("order_resurrected", order_id=str(order_id), was=before.state.value, state=after.state.value)
-        _publish(desk, after, fresh)
+        publish(desk, after, fresh)
     return after
 
 
@@ -125,7 +125,7 @@ async def _write(
         counted = sum((fill.quantity for fill in fresh), Decimal(0))
         if before.fills_quantity + counted > status.filled_quantity:
             status = await _with_counted(connection, order_id, status)
-        status = replace(status, average_price=_as_kept(status.average_price))
+        status = replace(status, average_price=as_kept(status.average_price))
         if status == before.status and not fresh:
             if isinstance(event, Reported):
                 await connection.execute(_STAMP, [order_id], now, STAMP_EVERY)
@@ -148,7 +148,7 @@ async def _write(
                 now,
                 acknowledged,
                 _kind(before, event),
-                _told(event, fresh),
+                told_of(event, fresh),
                 now + FIRST_LOOK_AFTER_LOSS,
                 status.is_working,
                 status.is_overfilled,
@@ -207,7 +207,8 @@ async def _lock(desk: Desk, connection: Any, order_id: UUID) -> OrderRecord:
     return OrderRecord.of(row)
 
 
-def _as_kept(price: Decimal | None) -> Decimal | None:
+def as_kept(price: Decimal | None) -> Decimal | None:
+    """Return a price as the database keeps it."""
     return None if price is None else price.quantize(_KEPT, context=_ROUNDING)
 
 
@@ -295,7 +296,8 @@ async def _smallest(desk: Desk, connection: Any, order: OrderRecord) -> Decimal:
     return instrument.step_size if instrument is not None else Decimal("1e-18")
 
 
-def _told(event: OrderEvent, fresh: Sequence[Fill]) -> dict[str, Any]:
+def told_of(event: OrderEvent, fresh: Sequence[Fill]) -> dict[str, Any]:
+    """Return what the order's history keeps of an event."""
     told: dict[str, Any] = {}
     for name in ("code", "detail", "venue_order_id"):
         value = getattr(event, name, None)
@@ -308,7 +310,8 @@ def _told(event: OrderEvent, fresh: Sequence[Fill]) -> dict[str, Any]:
     return told
 
 
-def _publish(desk: Desk, order: OrderRecord, fresh: Sequence[Fill]) -> None:
+def publish(desk: Desk, order: OrderRecord, fresh: Sequence[Fill]) -> None:
+    """Tell of a committed change of an order, and of the fills that it brought."""
     announce(desk.bus, order)
     for fill in fresh:
         desk.bus.publish(

@@ -15,6 +15,7 @@ from app.core.db import Database
 from app.core.events import EventBus
 from app.core.leases import LeaseHolder
 from app.domain.instruments import Instrument
+from app.trading.hints import Hints
 
 #: The role whose holder sends orders.
 ENGINE_ROLE = "engine"
@@ -68,6 +69,8 @@ class Desk:
     clock: Clock
     #: How balances are read outside the portfolio's rounds, when an order depends on it.
     readings: BalanceReadings = field(default_factory=BalanceReadings)
+    #: What an order's fast path expects to find in the tables.
+    hints: Hints = field(default_factory=Hints)
     #: Orders this process is sending right now; reconcile leaves them alone.
     in_flight: set[UUID] = field(default_factory=set)
     #: Accounts that are being compared with their venue for the first time since this process took the role.

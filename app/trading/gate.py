@@ -2,7 +2,7 @@
 
 Two statements: the first takes the account's row of `account_activity`, so that two orders never spend the same money, and counts; the
 second reads everything the rules (`domain.limits`, `domain.risk`) ask about. The balance is what the exchange last told, less what orders
-may have taken since, plus what fills have brought in.
+may have taken since, plus what fills have brought in. `trading.fast_entry` reads the same (`LOOK`) and is judged by the same rules.
 """
 
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ from app.trading.states import restraining
 #: A reservation is rounded up: what is kept back must cover the order.
 _UP: Final = Context(prec=60, rounding=ROUND_CEILING)
 _NOBODY: Final = UUID(int=0)
+_TOGETHER: Final = "on all your accounts together"
 _LIVE: Final = "('intent', 'submitting', 'unknown', 'open', 'partial')"
 #: Its last column keeps the planner from planning what follows in this transaction anew each time, which costs more than it can save.
 _ENTER: Final = """
@@ -36,7 +37,8 @@ RETURNING minute, minute_orders, day, day_orders, set_config('plan_cache_mode', 
 """
 #: Live orders and what they keep back. A leg that waits here has locked nothing yet; of a pair the stop alone counts; and the legs of a
 #: position's protection step aside for whatever else sells it. The moment of the balance is asked for by itself where it is to bound an
-#: index; joined, it would not.
+#: index; joined, it would not. No index takes IS NOT DISTINCT FROM: of the fills only those since then are to be looked at, not all of the
+#: account's.
 _ORDERS: Final = f"""
 o AS (SELECT $6::uuid AS id, $1::uuid AS user_id, $2::uuid AS broker_id, NULL::uuid AS bot_id, $3::text AS symbol, $4::text AS side,
              $7::text AS role, $5::numeric AS quantity),
@@ -76,7 +78,8 @@ past AS (
 gained AS (
   SELECT coalesce(sum(CASE WHEN f.side = 'buy' THEN f.quantity ELSE f.quantity * f.price END
                       - CASE WHEN f.fee_asset = $8 THEN f.fee ELSE 0 END), 0) AS amount
-    FROM fills f WHERE f.user_id = $1 AND f.broker_id = $2 AND f.executed_at > (SELECT at FROM told) - interval '1 second'
+    FROM fills f
+   WHERE f.user_id = $1 AND f.broker_id IS NOT DISTINCT FROM $2 AND f.executed_at > (SELECT at FROM told) - interval '1 second'
      AND split_part(f.symbol, '/', CASE WHEN f.side = 'buy' THEN 1 ELSE 2 END) = $8)"""
 _COUNTS: Final = """
 counts AS (
@@ -92,8 +95,7 @@ def _limit_columns(alias: str) -> str:
     return ", ".join(f"{alias}.{name} AS {alias}_{name}" for name in NAMES)
 
 
-_READ: Final = f"""
-WITH {_ORDERS}, {_MONEY}, {_COUNTS}
+_FOUND: Final = f"""
 SELECT told.at AS told_at, told.free - money.kept + money.stepping_aside - past.spent + past.released + gained.amount AS free,
        money.reserved, money.reserved_by, counts.*,
        EXISTS (SELECT 1 FROM unsettled n WHERE n.symbol = $3 AND n.is_news AND n.is_live AND NOT n.is_held)
@@ -114,11 +116,22 @@ SELECT told.at AS told_at, told.free - money.kept + money.stepping_aside - past.
        CASE WHEN u.scope_id IS NOT NULL THEN (
          SELECT coalesce(sum(day_orders), 0) FROM account_activity WHERE user_id = $1 AND day = $9) END AS u_day_orders,
        u.scope_id IS NOT NULL AS has_user_limits, {_limit_columns("u")}, {_limit_columns("b")},
-       r.state AS restraint, r.reason AS restraint_reason
+       r.state AS restraint, r.reason AS restraint_reason"""  # noqa: S608  # constants
+_FROM: Final = f"""
   FROM told, money, past, gained, counts, o
   LEFT JOIN LATERAL ({restraining("o")}) r ON true
-  LEFT JOIN risk_limits u ON u.scope_id = $1 LEFT JOIN risk_limits b ON b.scope_id = $2
-"""  # noqa: S608  # constants
+  LEFT JOIN risk_limits u ON u.scope_id = $1 LEFT JOIN risk_limits b ON b.scope_id = $2"""  # constants
+_WITH: Final = f"WITH {_ORDERS}, {_MONEY}, {_COUNTS}"
+_READ: Final = f"{_WITH}{_FOUND}{_FROM}"
+#: The same without the lock: the account itself, and which version of the account's row of `account_activity` all of it goes with. No row
+#: when the account has never had an order.
+LOOK: Final = f"""
+{_WITH}{_FOUND}, a.xmin AS revision, account.is_active AND account.paused_reason IS NULL AND account.removed_at IS NULL AS is_open,
+       account.is_default,
+       CASE WHEN a.minute = $10 THEN a.minute_orders ELSE 0 END AS minute_orders,
+       CASE WHEN a.day = $9 THEN a.day_orders ELSE 0 END AS day_orders{_FROM}
+  JOIN account_activity a ON a.broker_id = $2 JOIN brokers account ON account.id = $2 AND account.user_id = $1
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,32 +188,61 @@ async def admit(
             was last told: read it again (`trading.balances`) and ask once more.
     """
     reservation = reservation_of(order, instrument, reference_price=reference_price)
-    now = desk.clock.now()
-    entered = await connection.fetchrow(_ENTER, account.id, user_id, now)
-    found = await connection.fetchrow(
-        _READ,
-        user_id,
-        account.id,
-        order.symbol,
-        order.side.value,
-        order.quantity,
-        replaces_id or _NOBODY,
-        role.value,
-        reservation.asset,
-        entered["day"],
-        entered["minute"],
-    )
+    entered = await connection.fetchrow(_ENTER, account.id, user_id, desk.clock.now())
+    asked = about(user_id, account, order, reservation, role=role, replaces_id=replaces_id)
+    found = await connection.fetchrow(_READ, *asked, entered["day"], entered["minute"])
+    counted = Counted(minute=entered["minute_orders"], day=entered["day_orders"])
+    judge(desk, found, account, order, instrument, reservation, counted, role=role, reference_price=reference_price)
+    return reservation
+
+
+def about(
+    user_id: UUID, account: Account, order: SizedOrder, reservation: Reservation, *, role: Role, replaces_id: UUID | None = None
+) -> tuple[object, ...]:
+    """Return what is asked about: the first eight parameters of the statement that reads."""
+    replaced = replaces_id or _NOBODY
+    return user_id, account.id, order.symbol, order.side.value, order.quantity, replaced, role.value, reservation.asset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """How many orders the account has stored in this minute and on this day, the one that asks included.
+
+    `unseen` is how many of them the counts of all the user's accounts together do not have.
+    """
+
+    minute: int
+    day: int
+    unseen: int = 0
+
+
+def judge(
+    desk: Desk,
+    found: Any,
+    account: Account,
+    order: SizedOrder,
+    instrument: Instrument,
+    reservation: Reservation,
+    counted: Counted,
+    *,
+    role: Role,
+    reference_price: Decimal | None,
+) -> None:
+    """Let an order pass by what was `found` in the tables.
+
+    Raises:
+        OrderDenied: as `admit`.
+    """
     if found["restraint"] is not None:
         raise OrderDenied(*refusal(TradingState(found["restraint"]), found["restraint_reason"]))
     exchange = account.exchange
     ask = _ask(desk, exchange, order, instrument, role=role, market_price=reference_price)
-    own = _standing(desk, found, "b", exchange, minute=entered["minute_orders"], day=entered["day_orders"])
+    own = _standing(desk, found, "b", exchange, minute=counted.minute, day=counted.day)
     check_limits(ask, own, _limits(found, "b").over(DEFAULTS))
     if found["has_user_limits"]:
-        together = _standing(desk, found, "u", exchange, minute=found["u_minute_orders"], day=found["u_day_orders"])
-        check_limits(ask, together, _limits(found, "u"), whose="on all your accounts together")
+        minute, day = found["u_minute_orders"] + counted.unseen, found["u_day_orders"] + counted.unseen
+        check_limits(ask, _standing(desk, found, "u", exchange, minute=minute, day=day), _limits(found, "u"), whose=_TOGETHER)
     _check_money(found, reservation, role)
-    return reservation
 
 
 def _ask(desk: Desk, exchange: str, order: SizedOrder, instrument: Instrument, *, role: Role, market_price: Decimal | None) -> Ask:

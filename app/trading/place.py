@@ -18,7 +18,7 @@ from app.exchanges.capabilities import Capabilities
 from app.trading.account import Account
 from app.trading.claim import claim_one
 from app.trading.desk import Desk
-from app.trading.fit import fit
+from app.trading.fit import Fitted, fit
 from app.trading.gate import Reservation, admit
 from app.trading.protections import HELD, LIVE, REPLACING, disturb
 from app.trading.records import OrderRecord
@@ -26,17 +26,20 @@ from app.trading.records import OrderRecord
 #: An order that could not be sent within this time is about a market that is gone, also when nobody set a deadline: a process that died
 #: before sending must not have its successor send it a day later.
 SEND_WITHIN: Final = timedelta(seconds=60)
-_INSERT: Final = """
+#: What is stored of a draft, in the order of `values_of`.
+COLUMNS: Final = """id, user_id, broker_id, client_order_id, symbol, side, type, quantity, notional, price, trigger_price, trailing_delta,
+  time_in_force, post_only, source, role, execution, group_id, replaces_id, protection, reserved, reserved_asset, key, leg, attempt,
+  delivery_id, deadline, created_at, updated_at, replaces_filled"""
+VALUES: Final = (
+    "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, "
+    "$28, $28, $29"
+)
+_INSERT: Final = f"""
 WITH placed AS (
-  INSERT INTO orders (id, user_id, broker_id, client_order_id, symbol, side, type, state, quantity, notional, price, trigger_price,
-                      trailing_delta, time_in_force, post_only, source, role, execution, group_id, replaces_id, protection, reserved,
-                      reserved_asset, key, leg, attempt, delivery_id, deadline, created_at, updated_at, replaces_filled)
-  VALUES ($1, $2, $3, $4, $5, $6, $7, 'intent', $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25,
-          $26, $27, $28, $28, $29)
-  ON CONFLICT (broker_id, client_order_id) DO NOTHING RETURNING *),
+  INSERT INTO orders ({COLUMNS}, state) VALUES ({VALUES}, 'intent') ON CONFLICT (broker_id, client_order_id) DO NOTHING RETURNING *),
 noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state) SELECT id, user_id, $28, 'Intent', state FROM placed)
 SELECT * FROM placed
-"""
+"""  # noqa: S608  # constants
 #: Locked, so that two closes of one position are sized one after the other.
 _POSITION: Final = """
 SELECT quantity FROM positions WHERE broker_id = $1 AND symbol = $2 AND status <> 'closed' AND bot_id IS NULL FOR UPDATE
@@ -151,9 +154,7 @@ async def _draft(
     position = Decimal(0)
     if intent.close_position:
         position = await closable(connection, user_id, account.id, instrument.symbol, intent.side)
-    sized = size(intent, instrument, reference_price=market.price, free=market.free, position=position)
-    intent = _with_fitted_plan(intent, sized, instrument, market)
-    fitted = fit(sized, instrument, capabilities, reference_price=market.price)
+    intent, fitted = shaped(intent, instrument, capabilities, market, position=position)
     reservation = await admit(
         desk,
         connection,
@@ -174,6 +175,18 @@ async def _draft(
         deadline=deadline_of(desk, intent, fitted.execution),
         delivery_id=delivery_id,
     )
+
+
+def shaped(
+    intent: OrderIntent, instrument: Instrument, capabilities: Capabilities, market: Market, *, position: Decimal = Decimal(0)
+) -> tuple[OrderIntent, Fitted]:
+    """Return the intent with the plan as it fits, and the order that it means at its venue.
+
+    Raises:
+        OrderDenied: the instrument's rules or the venue's kinds of order forbid it.
+    """
+    sized = size(intent, instrument, reference_price=market.price, free=market.free, position=position)
+    return _with_fitted_plan(intent, sized, instrument, market), fit(sized, instrument, capabilities, reference_price=market.price)
 
 
 def _with_fitted_plan(intent: OrderIntent, order: SizedOrder, instrument: Instrument, market: Market) -> OrderIntent:
@@ -208,9 +221,14 @@ async def closable(connection: Any, user_id: UUID, broker_id: UUID, symbol: str,
 
 async def insert(desk: Desk, connection: Any, draft: Draft) -> OrderRecord | None:
     """Insert the intent; None when its key was there before."""
+    row = await connection.fetchrow(_INSERT, *values_of(draft, desk.clock.now()))
+    return None if row is None else OrderRecord.of(row)
+
+
+def values_of(draft: Draft, now: datetime) -> tuple[object, ...]:
+    """Return what is stored of a draft at `now`: the parameters of `VALUES`."""
     intent, order = draft.intent, draft.order
-    row = await connection.fetchrow(
-        _INSERT,
+    return (
         draft.order_id,
         draft.user_id,
         draft.account.id,
@@ -238,10 +256,9 @@ async def insert(desk: Desk, connection: Any, draft: Draft) -> OrderRecord | Non
         intent.attempt,
         draft.delivery_id,
         draft.deadline,
-        desk.clock.now(),
+        now,
         draft.replaces_filled,
     )
-    return None if row is None else OrderRecord.of(row)
 
 
 async def existing(desk: Desk, broker_id: UUID, intent: OrderIntent) -> OrderRecord | None:

@@ -88,7 +88,10 @@ SELECT p.id FROM protections p, held
    AND coalesce((SELECT s.quantity FROM positions s WHERE s.id = p.position_id AND s.status <> 'closed'), 0) = $3
    AND EXISTS (SELECT 1 FROM ({_SELLING}) u WHERE u.uncounted = $4 AND u.leaving = $5) FOR UPDATE OF p
 """  # noqa: S608  # constants
-_DISTURB: Final = "UPDATE protections SET revision = revision + 1 WHERE broker_id = $1 AND symbol = $2 AND status = 'active'"
+#: Lets every look at a position's protection be stale.
+DISTURB: Final = "UPDATE protections SET revision = revision + 1"
+DISTURBED: Final = "protections.broker_id = {broker} AND protections.symbol = {symbol} AND protections.status = 'active'"
+_DISTURB: Final = f"{DISTURB} WHERE {DISTURBED.format(broker='$1', symbol='$2')}"
 
 
 class StaleLookError(Exception):

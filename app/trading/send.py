@@ -30,6 +30,7 @@ from app.trading.aside import claim_close, closes_position, make_room
 from app.trading.claim import claim_alone
 from app.trading.desk import Desk
 from app.trading.events import announce
+from app.trading.fast_answer import record_answer
 from app.trading.records import OrderRecord
 
 log = structlog.get_logger(__name__)
@@ -77,7 +78,7 @@ async def send_claimed(desk: Desk, order: OrderRecord, client: ExchangeClient) -
     event = await _speak(desk, order, client)
     reach("P4")
     try:
-        return await record(desk, order.id, event)
+        return await record_answer(desk, order, event)
     except Conflict as error:
         # The venue gave it an id that an older order has. It stays in doubt and is shown so; nothing is sent again.
         log.warning("order_unrecordable", order_id=str(order.id), code=error.code, reason=error.message)

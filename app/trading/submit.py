@@ -22,6 +22,7 @@ from app.trading.account import Account, check_account, find_account
 from app.trading.balances import fetch, store_balances, with_fresh_balance
 from app.trading.desk import Desk
 from app.trading.events import announce
+from app.trading.fast_entry import enter_at_once
 from app.trading.gates import wait_while_compared
 from app.trading.place import Market, existing, store
 from app.trading.records import OrderRecord
@@ -64,7 +65,20 @@ async def submit(
         ExchangeUnavailable: the account's exchange cannot be reached to learn its rules; nothing was stored or sent.
         Fenced: this process lost the engine role; the intent is stored and its new owner sends it.
     """
+    quick = await enter_at_once(desk, user_id, intent, broker_id=broker_id, account=account, delivery_id=delivery_id)
+    if quick is not None:
+        announce(desk.bus, quick.order)
+        return Submission(order=await _sent(desk, quick.order, quick.client), is_new=True)
+    return await _submit_step_by_step(desk, user_id, intent, broker_id=broker_id, account=account, delivery_id=delivery_id)
+
+
+async def _submit_step_by_step(
+    desk: Desk, user_id: UUID, intent: OrderIntent, *, broker_id: UUID | None, account: Account | None, delivery_id: UUID | None
+) -> Submission:
+    """The ordinary path: for every kind of intent, for the first of its account, and for each that is refused."""
     broker = account or await find_account(desk, user_id, broker_id)
+    if account is None:
+        desk.hints.accounts[user_id, broker_id] = broker
     check_account(broker)
     await wait_while_compared(desk, broker.id, intent)
     client = desk.connections.ready(broker.id) or await desk.connections.client(broker.id)

@@ -18,7 +18,7 @@ from app.trading.reconcile import Reconciler
 from app.trading.watch import TriggerWatch
 from tests.app.conftest import API_SECRET, SYMBOL, Pieces
 from tests.app.scripted_client import scripted
-from tests.app.test_guardian import STOP, bought, held, live, rest, say
+from tests.app.test_guardian import STOP, bought, held, live, protection, rest, say
 from tests.app.test_guardian_races import _WHOLE, before, close, executed, guarding, supervise
 from tests.app.test_kill_switch import carried_out, pull
 
@@ -229,3 +229,14 @@ async def test_a_close_does_not_go_out_beside_a_watched_stop_that_is_selling_at_
     assert (stop.state, stop.type, executed(moving)) == (OrderState.OPEN, OrderType.STOP_MARKET, _WHOLE)
     await close(moving)
     assert executed(moving) == _WHOLE
+
+
+@pytest.mark.parametrize("kind", ["market", "limit"])
+async def test_any_sell_makes_looks_at_the_protection_stale(moving: Pieces, kind: str) -> None:
+    say(moving, "60000")
+    await bought(moving, STOP, "0.02")
+    await moving.submit(moving.limit("50000"))  # from now on this account's orders go the short way
+    before_it = (await protection(moving))["revision"]
+    sell = moving.intent(Side.SELL, "0.001") if kind == "market" else moving.limit("62000", Side.SELL, "0.001")
+    await moving.submit(sell)
+    assert (await protection(moving))["revision"] == before_it + 1

@@ -1,0 +1,152 @@
+"""An entry's fast path: one statement reads, the rules are judged here, and one statement admits, stores and claims (steps W1 and W3).
+
+The second statement holds only while the account's row of `account_activity` is the version that the first one saw: every order that is
+admitted writes a new one, so no two orders are admitted on the same reading. A version is told by `xmin`, the transaction that wrote it.
+Whatever is not as expected, a refusal or a repetition too, stores nothing and is left to the ordinary path (`trading.place`), which
+decides for itself.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+
+from app.core.crash_points import reach
+from app.core.leases import HOLD
+from app.domain.enums import Execution, Role, Side
+from app.domain.instruments import Instrument
+from app.domain.intents import OrderIntent
+from app.domain.symbols import resolve_symbol
+from app.errors import OrderDenied
+from app.exchanges.port import ExchangeClient
+from app.trading.account import Account
+from app.trading.desk import Desk
+from app.trading.gate import LOOK, Counted, about, judge, reservation_of
+from app.trading.place import COLUMNS, VALUES, Draft, Market, deadline_of, shaped, values_of
+from app.trading.protections import DISTURB, DISTURBED
+from app.trading.records import OrderRecord
+from app.trading.states import restraining
+
+#: The conditions of `trading.claim`, and the version of the account's row. Who locks that row just now is admitting an order, or is about
+#: to fail: nobody waits for it here, so that what the statement saw of halts is never older than itself.
+_ENTER_AND_CLAIM: Final = f"""
+WITH held AS ({HOLD.format(role="$30", owner="$31", epoch="$32")}),
+o AS (SELECT $1::uuid AS id, $2::uuid AS user_id, $3::uuid AS broker_id, NULL::uuid AS bot_id, $5::text AS symbol, $6::text AS side,
+             $16::text AS role, $8::numeric AS quantity),
+seen AS (
+  SELECT a.broker_id FROM account_activity a, held
+   WHERE a.broker_id = $3 AND a.xmin = $33 AND ($27::timestamptz IS NULL OR $27 > $28::timestamptz)
+     AND EXISTS (SELECT 1 FROM brokers b WHERE b.id = $3 AND b.is_active AND b.paused_reason IS NULL AND b.removed_at IS NULL)
+     AND NOT EXISTS (SELECT 1 FROM o, LATERAL ({restraining("o")}) r)
+     FOR UPDATE OF a SKIP LOCKED),
+entered AS (
+  UPDATE account_activity a
+     SET minute_orders = CASE WHEN a.minute = $34 THEN a.minute_orders + 1 ELSE 1 END, minute = $34,
+         day_orders = CASE WHEN a.day = $35 THEN a.day_orders + 1 ELSE 1 END, day = $35
+    FROM seen WHERE a.broker_id = seen.broker_id RETURNING a.broker_id),
+placed AS (INSERT INTO orders ({COLUMNS}, state, epoch, sent_at) SELECT {VALUES}, 'submitting', $32, $28 FROM entered RETURNING *),
+disturbed AS ({DISTURB} FROM placed WHERE placed.side = 'sell' AND {DISTURBED.format(broker="placed.broker_id", symbol="placed.symbol")}),
+noted AS (
+  INSERT INTO order_events (order_id, user_id, at, kind, state, epoch)
+  SELECT placed.id, placed.user_id, $28, step.kind, step.state, step.epoch
+    FROM placed, (VALUES (1, 'Intent', 'intent', NULL), (2, 'Claimed', 'submitting', $32)) AS step (number, kind, state, epoch)
+   ORDER BY step.number)
+SELECT * FROM placed
+"""  # noqa: S608  # constants
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """An order that is stored and claimed; it stands in `desk.in_flight`, from which its caller takes it when it is sent."""
+
+    order: OrderRecord
+    client: ExchangeClient
+
+
+async def enter_at_once(
+    desk: Desk, user_id: UUID, intent: OrderIntent, *, broker_id: UUID | None, account: Account | None, delivery_id: UUID | None
+) -> Claimed | None:
+    """Admit, store and claim an entry of an account that is ready for it; None when nothing was stored and the ordinary path must decide.
+
+    Raises:
+        Fenced: this process lost the engine role a moment ago; nothing was stored.
+    """
+    expected = account or desk.hints.accounts.get((user_id, broker_id))
+    if expected is None or intent.purpose is not Role.ENTRY or intent.close_position or intent.percent is not None:
+        return None
+    client = desk.connections.ready(expected.id)
+    if client is None or expected.id in desk.awaited or not desk.lease.is_held:
+        return None
+    listed = await desk.instruments.all(expected.exchange)
+    symbol = resolve_symbol(intent.symbol, listed)
+    price = None if symbol is None else desk.quotes.reference_price(expected.exchange, symbol, is_buy=intent.side is Side.BUY)
+    if symbol is None or price is None:
+        return None
+    attempt = _Attempt(desk, user_id, expected, intent, listed[symbol], client, Market(price=price), delivery_id)
+    try:
+        async with desk.hints.entering[expected.id]:
+            order = await attempt.made(must_be_default=account is None and broker_id is None)
+    except (OrderDenied, asyncpg.UniqueViolationError):
+        return None
+    return None if order is None else Claimed(order=order, client=client)
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One intent on its way into the tables."""
+
+    desk: Desk
+    user_id: UUID
+    account: Account
+    intent: OrderIntent
+    instrument: Instrument
+    client: ExchangeClient
+    market: Market
+    delivery_id: UUID | None
+
+    async def made(self, *, must_be_default: bool) -> OrderRecord | None:
+        desk, account, role = self.desk, self.account, self.intent.purpose
+        intent, fitted = shaped(self.intent, self.instrument, self.client.capabilities, self.market)
+        if fitted.execution is not Execution.NATIVE:
+            return None
+        order, price = fitted.order, self.market.price
+        reservation = reservation_of(order, self.instrument, reference_price=price)
+        now = desk.clock.now()
+        minute, day = now.replace(second=0, microsecond=0), now.astimezone(UTC).date()
+        async with desk.database.fast_connection() as connection:
+            found = await connection.fetchrow(LOOK, *about(self.user_id, account, order, reservation, role=role), day, minute)
+            if found is None or not found["is_open"] or (must_be_default and not found["is_default"]):
+                return None
+            counted = Counted(minute=found["minute_orders"] + 1, day=found["day_orders"] + 1, unseen=1)
+            judge(desk, found, account, order, self.instrument, reservation, counted, role=role, reference_price=price)
+            draft = Draft(
+                user_id=self.user_id,
+                account=account,
+                intent=intent,
+                order=order,
+                execution=fitted.execution,
+                reservation=reservation,
+                deadline=deadline_of(desk, intent, fitted.execution),
+                delivery_id=self.delivery_id,
+            )
+            return await _stored(desk, connection, draft, found["revision"], minute, day)
+
+
+async def _stored(desk: Desk, connection: Any, draft: Draft, revision: int, *counted_in: object) -> OrderRecord | None:
+    lease = desk.lease
+    # Before the claim can be seen: reconcile must never find a claimed order that nobody seems to be sending.
+    desk.in_flight.add(draft.order_id)
+    row = None
+    try:
+        reach("P0")
+        row = await connection.fetchrow(
+            _ENTER_AND_CLAIM, *values_of(draft, desk.clock.now()), lease.role, lease.owner, lease.epoch, revision, *counted_in
+        )
+    finally:
+        # Also when the commit itself broke off: if it counted, nobody is sending this order, and reconcile must find it.
+        if row is None:
+            desk.in_flight.discard(draft.order_id)
+    reach("P1")
+    return None if row is None else OrderRecord.of(row)
