@@ -122,9 +122,10 @@ def _one_run(lane: Lane, rng: random.Random, number: int, tally: Tally) -> None:
         time.sleep(rng.uniform(0.3, 1.2))
         os.kill(child, signal.SIGSTOP)
         tally.freezes += 1
-        settler = _fork(_settle(lane, stop_after_s=rng.uniform(8, 13)))  # takes the role over from the frozen one
-        _wait(settler)
-        os.kill(child, signal.SIGCONT)
+        try:
+            _wait(_fork(_settle(lane, stop_after_s=rng.uniform(8, 13))))  # takes the role over from the frozen one
+        finally:
+            os.kill(child, signal.SIGCONT)
     _, status = os.waitpid(child, 0)
     tally.kills += os.WIFSIGNALED(status)
     _clear(lane, numbers)

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -97,7 +97,8 @@ async def running_engine(
         portfolio = PortfolioLoop(desk, interval_s=60.0)
         supervisor = await stack.enter_async_context(Supervisor(is_outage=is_database_gone, on_fatal=lambda: None))
         desk.lease.on_taken = partial(close_all, desk)
-        await desk.lease.renew()
+        with suppress(TimeoutError):  # somebody froze while writing under the lease: its loop asks again
+            await desk.lease.renew()
         supervisor.start("lease", desk.lease.run)
         supervisor.start("reconcile", reconciler.run, limit_s=60)
         if follows:
