@@ -91,7 +91,7 @@ class Database:
             is_whole = False
             try:
                 yield connection
-                is_whole = not connection.is_closed()
+                is_whole = not _is_gone(connection)
             finally:
                 if is_whole:
                     self._kept.append(connection)
@@ -101,7 +101,7 @@ class Database:
     async def _at_hand(self) -> Any:
         while self._kept:
             connection = self._kept.pop()
-            if not connection.is_closed():
+            if not _is_gone(connection):
                 return connection
             await self._fast.release(connection)
         return await self._fast.acquire()
@@ -111,6 +111,14 @@ class Database:
         """A plain asyncpg connection inside one transaction."""
         async with self._pool.acquire() as connection, connection.transaction():
             yield connection
+
+
+def _is_gone(connection: Any) -> bool:
+    """Whether a connection of the pool is closed: the pool takes one back by itself when its other end hangs up, whoever has it."""
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:
+        return True
 
 
 async def _leave_as_it_is(connection: Any) -> None:
