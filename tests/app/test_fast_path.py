@@ -388,23 +388,3 @@ async def test_while_another_transaction_admits_an_order_the_fast_way_does_not_w
         await asyncio.sleep(0.2)
         assert len(await ready.rows("SELECT 1 FROM orders")) == 1, "it waits on the ordinary way, behind the lock"
     assert submitting.result().order.state is OrderState.FILLED
-
-
-async def test_a_connection_that_the_database_ended_while_it_was_kept_is_replaced(ready: Pieces) -> None:
-    await ready.filled()
-    async with ready.database.fast_connection() as connection:
-        ended = await connection.fetchval("SELECT pg_backend_pid()")
-    await ready.rows("SELECT pg_terminate_backend($1, 5000)", ended)
-    await asyncio.sleep(0.05)
-    await ready.filled()
-    async with ready.database.fast_connection() as connection:
-        assert await connection.fetchval("SELECT pg_backend_pid()") != ended
-    await assert_books_agree(ready)
-
-
-async def test_a_connection_that_the_database_ended_while_it_was_in_use_takes_no_place(ready: Pieces) -> None:
-    for _ in range(20):
-        async with ready.database.fast_connection() as connection:
-            await ready.rows("SELECT pg_terminate_backend($1, 5000)", await connection.fetchval("SELECT pg_backend_pid()"))
-            await asyncio.sleep(0.02)
-    await ready.filled()
