@@ -50,16 +50,20 @@ class Database:
         self._pool: Any = None
         self._fast: Any = None
         self._kept: list[Any] = []
+        self._keeps = False
         self._places = asyncio.Semaphore(fast_pool_size)
 
     async def open(self) -> None:
         """Open the plain pools. The engine opens its connections as they are needed."""
         ours: dict[str, Any] = {"init": _register_codecs, "reset": _leave_as_it_is}
-        self._pool = await asyncpg.create_pool(self._url, min_size=2, max_size=self._raw_pool_size, **ours)
-        self._fast = await asyncpg.create_pool(self._url, min_size=1, max_size=self._fast_pool_size, server_settings=_PLANNED_ONCE, **ours)
+        planned_once = _SESSION | _PLANNED_ONCE
+        self._pool = await asyncpg.create_pool(self._url, min_size=2, max_size=self._raw_pool_size, server_settings=_SESSION, **ours)
+        self._fast = await asyncpg.create_pool(self._url, min_size=1, max_size=self._fast_pool_size, server_settings=planned_once, **ours)
+        self._keeps = True
 
     async def close(self) -> None:
-        """Close all pools."""
+        """Close all pools, once what is under way has ended."""
+        self._keeps = False  # what comes back from now on must go to the pool, which waits for it
         while self._kept:
             await self._fast.release(self._kept.pop())
         for pool in (self._fast, self._pool):
@@ -91,7 +95,7 @@ class Database:
             is_whole = False
             try:
                 yield connection
-                is_whole = not _is_gone(connection)
+                is_whole = self._keeps and not _is_gone(connection)
             finally:
                 if is_whole:
                     self._kept.append(connection)

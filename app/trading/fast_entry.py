@@ -14,6 +14,7 @@ from uuid import UUID
 import asyncpg
 
 from app.core.crash_points import reach
+from app.core.ids import new_id
 from app.core.leases import HOLD
 from app.domain.enums import Execution, Role, Side
 from app.domain.instruments import Instrument
@@ -37,7 +38,7 @@ o AS (SELECT $1::uuid AS id, $2::uuid AS user_id, $3::uuid AS broker_id, NULL::u
              $16::text AS role, $8::numeric AS quantity),
 seen AS (
   SELECT a.broker_id FROM account_activity a, held
-   WHERE a.broker_id = $3 AND a.xmin = $33 AND ($27::timestamptz IS NULL OR $27 > $28::timestamptz)
+   WHERE a.broker_id = $3 AND a.xmin = $33 AND a.minute <= $34 AND a.day <= $35 AND ($27::timestamptz IS NULL OR $27 > $28::timestamptz)
      AND EXISTS (SELECT 1 FROM brokers b WHERE b.id = $3 AND b.is_active AND b.paused_reason IS NULL AND b.removed_at IS NULL)
      AND NOT EXISTS (SELECT 1 FROM o, LATERAL ({restraining("o")}) r)
      FOR UPDATE OF a SKIP LOCKED),
@@ -85,11 +86,17 @@ async def enter_at_once(
     if symbol is None or price is None:
         return None
     attempt = _Attempt(desk, user_id, expected, intent, listed[symbol], client, Market(price=price), delivery_id)
+    order_id = new_id()
+    order: OrderRecord | None = None
     try:
         async with desk.hints.entering[expected.id]:
-            order = await attempt.made(must_be_default=account is None and broker_id is None)
+            order = await attempt.made(order_id, must_be_default=account is None and broker_id is None)
     except (OrderDenied, asyncpg.UniqueViolationError):
         return None
+    finally:
+        # Also when the commit itself broke off: if it counted, nobody is sending this order, and reconcile must find it.
+        if order is None:
+            desk.in_flight.discard(order_id)
     return None if order is None else Claimed(order=order, client=client)
 
 
@@ -106,7 +113,7 @@ class _Attempt:
     market: Market
     delivery_id: UUID | None
 
-    async def made(self, *, must_be_default: bool) -> OrderRecord | None:
+    async def made(self, order_id: UUID, *, must_be_default: bool) -> OrderRecord | None:
         desk, account, role = self.desk, self.account, self.intent.purpose
         intent, fitted = shaped(self.intent, self.instrument, self.client.capabilities, self.market)
         if fitted.execution is not Execution.NATIVE:
@@ -122,6 +129,7 @@ class _Attempt:
             counted = Counted(minute=found["minute_orders"] + 1, day=found["day_orders"] + 1, unseen=1)
             judge(desk, found, account, order, self.instrument, reservation, counted, role=role, reference_price=price)
             draft = Draft(
+                order_id=order_id,
                 user_id=self.user_id,
                 account=account,
                 intent=intent,
@@ -138,15 +146,9 @@ async def _stored(desk: Desk, connection: Any, draft: Draft, revision: int, *cou
     lease = desk.lease
     # Before the claim can be seen: reconcile must never find a claimed order that nobody seems to be sending.
     desk.in_flight.add(draft.order_id)
-    row = None
-    try:
-        reach("P0")
-        row = await connection.fetchrow(
-            _ENTER_AND_CLAIM, *values_of(draft, desk.clock.now()), lease.role, lease.owner, lease.epoch, revision, *counted_in
-        )
-    finally:
-        # Also when the commit itself broke off: if it counted, nobody is sending this order, and reconcile must find it.
-        if row is None:
-            desk.in_flight.discard(draft.order_id)
+    reach("P0")
+    row = await connection.fetchrow(
+        _ENTER_AND_CLAIM, *values_of(draft, desk.clock.now()), lease.role, lease.owner, lease.epoch, revision, *counted_in
+    )
     reach("P1")
     return None if row is None else OrderRecord.of(row)

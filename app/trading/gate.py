@@ -31,8 +31,9 @@ _ENTER: Final = """
 INSERT INTO account_activity AS a (broker_id, user_id, minute, minute_orders, day, day_orders)
 VALUES ($1, $2, date_trunc('minute', $3::timestamptz), 1, ($3::timestamptz AT TIME ZONE 'UTC')::date, 1)
 ON CONFLICT (broker_id) DO UPDATE
-   SET minute_orders = CASE WHEN a.minute = excluded.minute THEN a.minute_orders + 1 ELSE 1 END, minute = excluded.minute,
-       day_orders = CASE WHEN a.day = excluded.day THEN a.day_orders + 1 ELSE 1 END, day = excluded.day
+   SET minute_orders = CASE WHEN a.minute >= excluded.minute THEN a.minute_orders + 1 ELSE 1 END,
+       minute = greatest(a.minute, excluded.minute),
+       day_orders = CASE WHEN a.day >= excluded.day THEN a.day_orders + 1 ELSE 1 END, day = greatest(a.day, excluded.day)
 RETURNING minute, minute_orders, day, day_orders, set_config('plan_cache_mode', 'force_generic_plan', true)
 """
 #: Live orders and what they keep back. A leg that waits here has locked nothing yet; of a pair the stop alone counts; and the legs of a

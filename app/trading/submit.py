@@ -67,7 +67,6 @@ async def submit(
     """
     quick = await enter_at_once(desk, user_id, intent, broker_id=broker_id, account=account, delivery_id=delivery_id)
     if quick is not None:
-        announce(desk.bus, quick.order)
         return Submission(order=await _sent(desk, quick.order, quick.client), is_new=True)
     return await _submit_step_by_step(desk, user_id, intent, broker_id=broker_id, account=account, delivery_id=delivery_id)
 
@@ -106,16 +105,17 @@ async def _submit_step_by_step(
         raise
     if order is None:
         return Submission(order=await _that_stood_in_the_way(desk, broker.id, intent), is_new=False)
-    announce(desk.bus, order)
     return Submission(order=await _sent(desk, order, client), is_new=True)
 
 
 async def _sent(desk: Desk, order: OrderRecord, client: ExchangeClient) -> OrderRecord:
     if order.state is OrderState.SUBMITTING:
         try:
+            announce(desk.bus, order)
             return await send_claimed(desk, order, client)
         finally:
             desk.in_flight.discard(order.id)
+    announce(desk.bus, order)
     return order if order.is_held or not desk.lease.is_held else await send(desk, order, client)
 
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 import pytest_asyncio
 
+from app.core.db import Database
 from tests.app.conftest import SYMBOL, Pieces
 from tests.app.stored import PLENTY, PRICE, told
 
@@ -37,3 +38,23 @@ async def test_a_connection_that_the_database_ended_while_it_was_in_use_takes_no
             await ready.rows("SELECT pg_terminate_backend($1, 5000)", await connection.fetchval("SELECT pg_backend_pid()"))
             await asyncio.sleep(0.02)
     await ready.filled()
+
+
+@pytest.mark.parametrize("which", ["connection", "fast_connection", "raw_transaction"])
+async def test_a_process_that_freezes_in_a_transaction_keeps_its_locks_for_five_seconds_at_most(pieces: Pieces, which: str) -> None:
+    async with getattr(pieces.database, which)() as connection:
+        assert await connection.fetchval("SHOW idle_in_transaction_session_timeout") == "5s"
+
+
+async def test_a_database_that_is_closed_during_a_statement_waits_for_it_and_no_longer(pieces: Pieces) -> None:
+    database = Database(pieces.database._url)
+    await database.open()
+
+    async def work() -> None:
+        async with database.fast_connection() as connection:
+            await connection.execute("SELECT pg_sleep(0.3)")
+
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        group.create_task(work())
+        await asyncio.sleep(0.1)
+        await database.close()

@@ -135,9 +135,10 @@ def test_orders_that_fill_while_there_is_no_database_are_caught_up_and_nothing_n
     trader: Trader, venue: EmulatorProcess, home: Path
 ) -> None:
     trader.call("POST", "/api/orders", json={"symbol": "BTC/USDT", "side": "buy", "quantity": "0.01", "stop_loss": "59000"})
-    trader.call("POST", "/api/orders", json=RESTING)
+    # Each with its stop: whichever fill is caught up first, what is held is guarded.
+    trader.call("POST", "/api/orders", json={**RESTING, "stop_loss": "59000"})
     eventually(lambda: list(states_there(trader).values()).count("open") == 2, "a limit and a stop rest", within_s=PATIENCE_S)
-    wish = {"symbol": "BTC/USDT", "side": "buy", "quantity": "0.04"}
+    wish = {"symbol": "BTC/USDT", "side": "buy", "quantity": "0.04", "stop_loss": "59000"}
     venue.fault("delay", method="POST", path="/api/v3/order", delay_ms=2000)
     with ThreadPoolExecutor() as pool:
         in_flight = pool.submit(trader.call, "POST", "/api/orders", json=wish, headers={"Idempotency-Key": "in-flight"})
