@@ -236,6 +236,15 @@ async def _count_fills(connection: Any, order: OrderRecord, reported: Sequence[F
         order.id,
         order.user_id,
         order.side.value,
+        *columns_of(fills),
+    )
+    inserted = {row["trade_id"] for row in rows}
+    return sorted((fill for fill in fills if fill.trade_id in inserted), key=lambda fill: (fill.executed_at, fill.trade_id))
+
+
+def columns_of(fills: Sequence[Fill]) -> tuple[list[object], ...]:
+    """Return fills column by column, as the statements that count them take them."""
+    return (
         [fill.trade_id for fill in fills],
         [fill.price for fill in fills],
         [fill.quantity for fill in fills],
@@ -244,8 +253,6 @@ async def _count_fills(connection: Any, order: OrderRecord, reported: Sequence[F
         [fill.liquidity.value for fill in fills],
         [fill.executed_at for fill in fills],
     )
-    inserted = {row["trade_id"] for row in rows}
-    return sorted((fill for fill in fills if fill.trade_id in inserted), key=lambda fill: (fill.executed_at, fill.trade_id))
 
 
 async def _fold(desk: Desk, connection: Any, order: OrderRecord, fills: Sequence[Fill], now: datetime) -> None:

@@ -18,7 +18,7 @@ from app.core.leases import HOLD
 from app.domain.enums import OrderState
 from app.domain.orders import SHOWN, Fill, OrderEvent, OrderStatus, Reported, apply
 from app.domain.positions import Position
-from app.trading.apply import as_kept, publish, record, told_of
+from app.trading.apply import as_kept, columns_of, publish, record, told_of
 from app.trading.desk import Desk
 from app.trading.hints import OpenPosition
 from app.trading.records import OrderRecord
@@ -169,13 +169,7 @@ class _Answer:
             status.detail,
             told_of(self.event, fills),
             status.is_working,
-            [fill.trade_id for fill in fills],
-            [fill.price for fill in fills],
-            [fill.quantity for fill in fills],
-            [fill.fee for fill in fills],
-            [fill.fee_asset for fill in fills],
-            [fill.liquidity.value for fill in fills],
-            [fill.executed_at for fill in fills],
+            *columns_of(fills),
         )
 
 
