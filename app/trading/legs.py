@@ -16,6 +16,7 @@ from app.exchanges.port import ExchangeClient
 from app.trading.account import Account
 from app.trading.apply import record
 from app.trading.cancel import cancel_at_venue, deny_intent
+from app.trading.claim import claim_one
 from app.trading.desk import Desk
 from app.trading.events import announce
 from app.trading.gate import reservation_of
@@ -23,7 +24,7 @@ from app.trading.pairs import send_pair, send_replacement
 from app.trading.place import SEND_WITHIN, Draft, insert
 from app.trading.protections import Protection, confirm, stop_type
 from app.trading.records import OrderRecord
-from app.trading.send import send
+from app.trading.send import send_if_claimed
 
 _ASK_CANCEL: Final = """
 WITH asked AS (
@@ -100,18 +101,14 @@ class _Legs:
             trigger=plan.stop_price if kind in (OrderType.STOP_MARKET, OrderType.STOP_LIMIT) else None,
             trail=plan.trailing_delta if kind is OrderType.TRAILING_STOP else None,
         )
-        stored = await self._store(order, Role.STOP, action.slice, is_held=action.is_held)
-        if not action.is_held:
-            await send(self._desk, stored, self._client)
+        await self._place(order, Role.STOP, action.slice, is_held=action.is_held)
 
     async def place_target(self, action: PlaceTarget) -> None:
         if action.is_held:
             order = self._sized(OrderType.TAKE_PROFIT, action.quantity, trigger=action.price)
         else:
             order = self._sized(OrderType.LIMIT, action.quantity, price=action.price)
-        stored = await self._store(order, Role.TARGET, action.slice, is_held=action.is_held)
-        if not action.is_held:
-            await send(self._desk, stored, self._client)
+        await self._place(order, Role.TARGET, action.slice, is_held=action.is_held)
 
     async def place_pair(self, action: PlacePair) -> None:
         plan = self._protection.plan
@@ -140,10 +137,34 @@ class _Legs:
 
     async def send_triggered(self, order_id: UUID, quantity: Decimal) -> None:
         leg = next(leg for leg in self._protection.legs if leg.id == order_id)
-        async with self._desk.database.raw_transaction() as connection:
-            await connection.execute(_SHRINK, order_id, quantity)
-            await confirm(self._desk, connection, self._protection)
-        await send(self._desk, leg, self._client)
+        if leg.id in self._desk.in_flight:
+            return
+        self._desk.in_flight.add(leg.id)
+        try:
+            async with self._desk.database.raw_transaction() as connection:
+                await connection.execute(_SHRINK, order_id, quantity)
+                await confirm(self._desk, connection, self._protection)
+                claimed = await claim_one(self._desk, connection, order_id)
+            await send_if_claimed(self._desk, leg, claimed, self._client)
+        finally:
+            self._desk.in_flight.discard(leg.id)
+
+    async def _place(self, order: SizedOrder, role: Role, slice_: int, *, is_held: bool) -> None:
+        """Put one leg on watch here, or at the venue: stored and claimed in one transaction, so that no sale comes between."""
+        if is_held:
+            await self._store(order, role, slice_, is_held=True)
+            return
+        draft = self._draft(order, role, slice_)
+        self._desk.in_flight.add(draft.order_id)
+        try:
+            async with self._desk.database.raw_transaction() as connection:
+                await confirm(self._desk, connection, self._protection)
+                stored = await self._insert(connection, draft)
+                claimed = await claim_one(self._desk, connection, stored.id)
+            announce(self._desk.bus, stored)
+            await send_if_claimed(self._desk, stored, claimed, self._client)
+        finally:
+            self._desk.in_flight.discard(draft.order_id)
 
     def _sized(
         self,

@@ -59,11 +59,16 @@ async def send(desk: Desk, order: OrderRecord, client: ExchangeClient, *, is_pat
     desk.in_flight.add(order.id)
     try:
         claimed = await (claim_close(desk, order, client) if closes_position(order) else claim_alone(desk, order.id))
-        if isinstance(claimed, Denied):
-            return await record(desk, order.id, claimed, only_from=OrderState.INTENT)
-        return await send_claimed(desk, claimed, client) if claimed is not None else await as_it_is(desk, order)
+        return await send_if_claimed(desk, order, claimed, client)
     finally:
         desk.in_flight.discard(order.id)
+
+
+async def send_if_claimed(desk: Desk, order: OrderRecord, claimed: OrderRecord | Denied | None, client: ExchangeClient) -> OrderRecord:
+    """Go on with what a claim came to, as `send` does; the caller keeps the order in `desk.in_flight` from before the claim."""
+    if isinstance(claimed, Denied):
+        return await record(desk, order.id, claimed, only_from=OrderState.INTENT)
+    return await send_claimed(desk, claimed, client) if claimed is not None else await as_it_is(desk, order)
 
 
 async def send_claimed(desk: Desk, order: OrderRecord, client: ExchangeClient) -> OrderRecord:

@@ -175,11 +175,16 @@ class TriggerWatch:
         book = self._books.get(place)
         if book is None:
             return
-        for name in book.trade(TapePrint(price=price, quantity=Decimal(0)), Depth()).triggered:
-            known = self._orders.get(UUID(name))
-            if known is not None:
-                self._drop(known[1].id)
-                group.create_task(self._fire(known[1], price), name=f"trigger:{name}")
+        names = book.trade(TapePrint(price=price, quantity=Decimal(0)), Depth()).triggered
+        woken = [self._orders[order_id][1] for order_id in map(UUID, names) if order_id in self._orders]
+        own: list[asyncio.Task[OrderRecord | None]] = []
+        for order in woken:
+            self._drop(order.id)
+            if not _is_guarded(order):
+                own.append(group.create_task(self._write_down(order, price)))
+                group.create_task(self._go(order, own[-1]), name=f"trigger:{order.id}")
+        for leg in filter(_is_guarded, woken):
+            group.create_task(self._fire_leg(leg, price, after=own), name=f"trigger:{leg.id}")
 
     async def _ask(self, place: _Place, group: asyncio.TaskGroup) -> None:
         """A symbol that the feed does not watch: any account's client there knows its price."""
@@ -196,25 +201,37 @@ class TriggerWatch:
         finally:
             self._asking.discard(place)
 
-    async def _fire(self, order: OrderRecord, price: Decimal) -> None:
+    async def _go(self, order: OrderRecord, written: asyncio.Task[OrderRecord | None]) -> None:
+        fired = await written
+        if fired is not None:
+            with self._border.around("trigger_failed", order.id, order_id=str(order.id)):
+                await send(self._desk, fired, await self._desk.connections.client(order.broker_id))
+
+    async def _fire_leg(self, leg: OrderRecord, price: Decimal, *, after: list[asyncio.Task[OrderRecord | None]]) -> None:
+        """What the same price wakes of the trader's own orders is written down first: it sells the units, and the leg steps aside."""
+        if after:
+            await asyncio.wait(after)
+        fired = await self._write_down(leg, price)
+        if fired is not None and leg.group_id is not None:
+            self._desk.bus.publish(GuardWanted(protection_id=leg.group_id))
+
+    async def _write_down(self, order: OrderRecord, price: Decimal) -> OrderRecord | None:
+        """Make it durable that the trigger was reached; None when it was too late for that, or could not be done."""
+        fired: OrderRecord | None = None
         with self._border.around("trigger_failed", order.id, order_id=str(order.id)):
             fired, denied = await self._write(order, price)
             for sibling in denied:
                 other = Denied(code=SIBLING, detail="the other order of the pair was triggered first")
                 await record(self._desk, sibling, other)
-            if fired is None:
-                return
-            log.info("order_triggered", order_id=str(order.id), price=str(price))
-            announce(self._desk.bus, fired)
-            if order.role in _GUARDED and order.group_id is not None:
-                self._desk.bus.publish(GuardWanted(protection_id=order.group_id))
-            else:
-                await send(self._desk, fired, await self._desk.connections.client(order.broker_id))
+            if fired is not None:
+                log.info("order_triggered", order_id=str(order.id), price=str(price))
+                announce(self._desk.bus, fired)
+        return fired
 
     async def _write(self, order: OrderRecord, price: Decimal) -> tuple[OrderRecord | None, list[UUID]]:
         """Write down that the trigger was reached, and which orders can therefore never be; None when it was too late for that."""
         lease = self._desk.lease
-        is_pair = order.group_id is not None and order.role not in _GUARDED
+        is_pair = order.group_id is not None and not _is_guarded(order)
         values = (order.id, lease.role, lease.owner, lease.epoch, self._desk.clock.now(), f"{price:f}")
         async with self._desk.database.raw_transaction() as connection:
             if is_pair:
@@ -222,7 +239,7 @@ class TriggerWatch:
                 if await connection.fetchval(_FIRED_IN_GROUP, order.group_id) is not None:
                     return None, [order.id]
             row = await connection.fetchrow(_TRIGGER, *values)
-            if row is not None and order.side is Side.SELL and order.role not in _GUARDED:
+            if row is not None and order.side is Side.SELL and not _is_guarded(order):
                 await disturb(connection, order.broker_id, order.symbol)
             siblings = await connection.fetch(_SIBLINGS, order.group_id, order.id) if is_pair and row is not None else []
         return (None if row is None else OrderRecord.of(row)), [sibling["id"] for sibling in siblings]
@@ -239,6 +256,10 @@ class TriggerWatch:
             async with self._desk.database.connection() as connection:
                 await connection.execute(_KEEP, list(moved), list(moved.values()))
         self._kept = {order_id: mark for order_id, mark in {**self._kept, **moved}.items() if order_id in self._orders}
+
+
+def _is_guarded(order: OrderRecord) -> bool:
+    return order.role in _GUARDED and order.group_id is not None
 
 
 def _book_order(order: OrderRecord) -> BookOrder:

@@ -15,6 +15,7 @@ from app.trading import aside, guardian, sweep
 from app.trading.amend import Amendment, amend
 from app.trading.oco import OcoIntent, submit_oco
 from app.trading.reconcile import Reconciler
+from app.trading.records import OrderRecord
 from app.trading.watch import TriggerWatch
 from tests.app.conftest import API_SECRET, SYMBOL, Pieces
 from tests.app.scripted_client import scripted
@@ -76,6 +77,39 @@ async def test_a_pair_and_the_stop_that_fire_at_one_price_sell_once(moving: Piec
         await fired(moving, "59000")
         await asyncio.sleep(1.0)
     assert executed(moving) == _WHOLE
+
+
+async def test_what_the_trader_ordered_goes_before_the_stop_that_the_same_price_reaches(
+    moving: Pieces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long its being written down takes: else both would sell the same units."""
+    say(moving, "60000")
+    await supervise(moving)
+    await bought(moving, STOP, "0.02")
+    await rest(moving)
+    await submit_oco(moving.desk, moving.user_id, oco("0.01998"))
+    real = TriggerWatch._write
+
+    async def slowly(self: TriggerWatch, order: OrderRecord, price: Decimal) -> Any:
+        if order.role is Role.EXIT:
+            await asyncio.sleep(0.4)
+        return await real(self, order, price)
+
+    monkeypatch.setattr(TriggerWatch, "_write", slowly)
+    async with guarding(moving):
+        await fired(moving, "59000")
+        await asyncio.sleep(0.3)
+    (sold,) = [order for order in moving.placed() if order["side"] == "SELL"]
+    assert (executed(moving), sold["clientOrderId"]) == (_WHOLE, (await half(moving)).client_order_id)
+
+
+async def half(pieces: Pieces) -> OrderRecord:
+    """The half of the trader's own pair that was triggered."""
+    async with pieces.database.connection() as connection:
+        row = await connection.fetchrow(
+            "SELECT * FROM orders WHERE broker_id = $1 AND role = 'exit' AND triggered_at IS NOT NULL", pieces.broker_id
+        )
+    return OrderRecord.of(row)
 
 
 async def test_a_close_is_not_refused_because_of_the_traders_own_watched_pair_of_half(moving: Pieces) -> None:
