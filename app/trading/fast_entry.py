@@ -30,8 +30,9 @@ from app.trading.protections import DISTURB, DISTURBED
 from app.trading.records import OrderRecord
 from app.trading.states import restraining
 
-#: The conditions of `trading.claim`, and the version of the account's row. Who locks that row just now is admitting an order, or is about
-#: to fail: nobody waits for it here, so that what the statement saw of halts is never older than itself.
+#: The conditions of `trading.claim`, the version of the account's row, and that of the user's limits over all accounts where there are
+#: such. Who locks one of these rows just now is admitting an order, or is about to fail: nobody waits for it here, so that what the
+#: statement saw of halts is never older than itself.
 _ENTER_AND_CLAIM: Final = f"""
 WITH held AS ({HOLD.format(role="$30", owner="$31", epoch="$32")}),
 o AS (SELECT $1::uuid AS id, $2::uuid AS user_id, $3::uuid AS broker_id, NULL::uuid AS bot_id, $5::text AS symbol, $6::text AS side,
@@ -42,11 +43,14 @@ seen AS (
      AND EXISTS (SELECT 1 FROM brokers b WHERE b.id = $3 AND b.is_active AND b.paused_reason IS NULL AND b.removed_at IS NULL)
      AND NOT EXISTS (SELECT 1 FROM o, LATERAL ({restraining("o")}) r)
      FOR UPDATE OF a SKIP LOCKED),
+together AS (
+  SELECT u.scope_id FROM risk_limits u, seen WHERE u.scope_id = $2 AND u.xmin = $36::xid FOR UPDATE OF u SKIP LOCKED),
+turned AS (UPDATE risk_limits u SET updated_at = u.updated_at FROM together WHERE u.scope_id = together.scope_id),
 entered AS (
   UPDATE account_activity a
      SET minute_orders = CASE WHEN a.minute = $34 THEN a.minute_orders + 1 ELSE 1 END, minute = $34,
          day_orders = CASE WHEN a.day = $35 THEN a.day_orders + 1 ELSE 1 END, day = $35
-    FROM seen WHERE a.broker_id = seen.broker_id RETURNING a.broker_id),
+    FROM seen WHERE a.broker_id = seen.broker_id AND ($36::xid IS NULL OR EXISTS (SELECT 1 FROM together)) RETURNING a.broker_id),
 placed AS (INSERT INTO orders ({COLUMNS}, state, epoch, sent_at) SELECT {VALUES}, 'submitting', $32, $28 FROM entered RETURNING *),
 disturbed AS ({DISTURB} FROM placed WHERE placed.side = 'sell' AND {DISTURBED.format(broker="placed.broker_id", symbol="placed.symbol")}),
 noted AS (
@@ -139,16 +143,16 @@ class _Attempt:
                 deadline=deadline_of(desk, intent, fitted.execution),
                 delivery_id=self.delivery_id,
             )
-            return await _stored(desk, connection, draft, found["revision"], minute, day)
+            return await _stored(desk, connection, draft, found["revision"], minute, day, found["user_revision"])
 
 
-async def _stored(desk: Desk, connection: Any, draft: Draft, revision: int, *counted_in: object) -> OrderRecord | None:
+async def _stored(desk: Desk, connection: Any, draft: Draft, revision: int, *seen: object) -> OrderRecord | None:
     lease = desk.lease
     # Before the claim can be seen: reconcile must never find a claimed order that nobody seems to be sending.
     desk.in_flight.add(draft.order_id)
     reach("P0")
     row = await connection.fetchrow(
-        _ENTER_AND_CLAIM, *values_of(draft, desk.clock.now()), lease.role, lease.owner, lease.epoch, revision, *counted_in
+        _ENTER_AND_CLAIM, *values_of(draft, desk.clock.now()), lease.role, lease.owner, lease.epoch, revision, *seen
     )
     reach("P1")
     return None if row is None else OrderRecord.of(row)

@@ -1,8 +1,9 @@
 """The risk gate: whether an order may be stored and what it keeps back of the balance, decided in the transaction that stores its intent.
 
-Two statements: the first takes the account's row of `account_activity`, so that two orders never spend the same money, and counts; the
-second reads everything the rules (`domain.limits`, `domain.risk`) ask about. The balance is what the exchange last told, less what orders
-may have taken since, plus what fills have brought in. `trading.fast_entry` reads the same (`LOOK`) and is judged by the same rules.
+Two statements: the first takes the account's row of `account_activity`, so that two orders never spend the same money, and counts; and the
+user's limits over all accounts, so that no two accounts use up one of them at once. The second reads everything the rules (`domain.limits`,
+`domain.risk`) ask about. The balance is what the exchange last told, less what orders may have taken since, plus what fills have brought
+in. `trading.fast_entry` reads the same (`LOOK`) and is judged by the same rules.
 """
 
 from dataclasses import dataclass
@@ -26,8 +27,11 @@ _UP: Final = Context(prec=60, rounding=ROUND_CEILING)
 _NOBODY: Final = UUID(int=0)
 _TOGETHER: Final = "on all your accounts together"
 _LIVE: Final = "('intent', 'submitting', 'unknown', 'open', 'partial')"
-#: Its last column keeps the planner from planning what follows in this transaction anew each time, which costs more than it can save.
+#: A user's limits over all accounts are a row only where they are set: then it is the turn in which the orders of all their accounts are
+#: admitted, taken after the account's, and written as it was, for `trading.fast_entry` knows it by its version. The last column keeps the
+#: planner from planning what follows in this transaction anew each time, which costs more than it can save.
 _ENTER: Final = """
+WITH together AS (UPDATE risk_limits SET updated_at = updated_at WHERE scope_id = $2)
 INSERT INTO account_activity AS a (broker_id, user_id, minute, minute_orders, day, day_orders)
 VALUES ($1, $2, date_trunc('minute', $3::timestamptz), 1, ($3::timestamptz AT TIME ZONE 'UTC')::date, 1)
 ON CONFLICT (broker_id) DO UPDATE
@@ -116,7 +120,7 @@ SELECT told.at AS told_at, told.free - money.kept + money.stepping_aside - past.
          SELECT coalesce(sum(minute_orders), 0) FROM account_activity WHERE user_id = $1 AND minute = $10) END AS u_minute_orders,
        CASE WHEN u.scope_id IS NOT NULL THEN (
          SELECT coalesce(sum(day_orders), 0) FROM account_activity WHERE user_id = $1 AND day = $9) END AS u_day_orders,
-       u.scope_id IS NOT NULL AS has_user_limits, {_limit_columns("u")}, {_limit_columns("b")},
+       u.scope_id IS NOT NULL AS has_user_limits, u.xmin AS user_revision, {_limit_columns("u")}, {_limit_columns("b")},
        r.state AS restraint, r.reason AS restraint_reason"""  # noqa: S608  # constants
 _FROM: Final = f"""
   FROM told, money, past, gained, counts, o

@@ -66,7 +66,10 @@ class TradingStateLog(Base):
 
 
 class RiskLimitsRow(Owned, Base):
-    """What a user has set: for one account, or (`broker_id` empty) for all of them together. Empty means the default."""
+    """What a user has set: for one account, or (`broker_id` empty) for all of them together. Empty means the default.
+
+    The row for all accounts is also the turn in which their orders are admitted (`trading.gate`).
+    """
 
     __tablename__ = "risk_limits"
     __table_args__ = (Index("ix_risk_limits_user_id", "user_id"),)
