@@ -1,7 +1,9 @@
 """The pieces of the application, built as bootstrap builds them, on a real database and a real emulator process."""
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -47,8 +49,15 @@ ORDER_PATH = "/api/v3/order"
 # Flat at 60000 for an hour of history and a while beyond, down to 59000, up to 61000, flat.
 PRICES = [*([60000.0] * 70), *range(59900, 58900, -100), *range(59100, 61100, 100), *([61000.0] * 40)]
 NOW_MINUTE = 60
+OUTAGE_DEADLINE_S = 30.0
 
 _numbers = itertools.count(1)
+#: Rows of orders are committed, and then the commit waits for a second server that does not exist: who is cut off there is not told.
+_COMMIT_THAT_WAITS = """
+CREATE FUNCTION wait_for_a_standby() RETURNS trigger LANGUAGE plpgsql AS
+  'BEGIN PERFORM set_config(''synchronous_commit'', ''on'', true); RETURN NULL; END';
+CREATE TRIGGER waits AFTER INSERT ON orders EXECUTE FUNCTION wait_for_a_standby()
+"""
 _EMPTY = """
 DO $$ BEGIN EXECUTE (
   SELECT 'TRUNCATE ' || string_agg(format('%I', tablename), ', ') || ' RESTART IDENTITY CASCADE'
@@ -257,3 +266,54 @@ async def moving(database: Database, moving_emulator: EmulatorProcess) -> AsyncI
     """The pieces on an emulator whose market the test moves."""
     async for built in _pieces(database, moving_emulator):
         yield built
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """Ends connections of the application, as the superuser."""
+
+    admin: Any
+    owner: Any
+
+    async def end_the_one_that_waits(self, wait: str) -> None:
+        """Wait until a connection to our database waits for this event type, end it, and wait until it is gone."""
+        await self._until_one_waits("pg_terminate_backend(pid, 5000)", wait)
+
+    async def until_one_waits(self, wait: str = "Lock") -> None:
+        """Wait until a connection to our database waits for this event type."""
+        await self._until_one_waits("1", wait)
+
+    async def _until_one_waits(self, counted: str, wait: str) -> None:
+        query = f"""
+            SELECT count({counted}) FROM pg_stat_activity
+             WHERE datname = $1 AND pid <> $2 AND usename = 'aristobot_app' AND $3 IN (wait_event_type, wait_event)
+        """  # constants
+        name, own = await self.owner.fetchval("SELECT current_database()"), self.owner.get_server_pid()
+        async with asyncio.timeout(OUTAGE_DEADLINE_S):
+            while not await self.admin.fetchval(query, name, own, wait):  # noqa: ASYNC110  # in another process
+                await asyncio.sleep(0.01)
+
+    @asynccontextmanager
+    async def locked(self, table: str, mode: str = "SHARE") -> AsyncIterator[None]:
+        """Let everybody who writes to the table wait; everybody who reads it too under ACCESS EXCLUSIVE."""
+        async with self.owner.transaction():
+            await self.owner.execute(f"LOCK TABLE {table} IN {mode} MODE")
+            yield
+
+
+@pytest_asyncio.fixture
+async def outage(postgres: PostgresForTests, emptied_urls: DatabaseUrls) -> AsyncIterator[Outage]:
+    async with connected(postgres.admin_url) as admin, connected(emptied_urls.owner) as owner:
+        yield Outage(admin, owner)
+
+
+@pytest_asyncio.fixture
+async def waiting_commits(outage: Outage) -> AsyncIterator[None]:
+    """Commits of new orders count and never return."""
+    await outage.owner.execute(_COMMIT_THAT_WAITS)
+    await outage.admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    await outage.admin.execute("SELECT pg_reload_conf()")
+    yield
+    await outage.admin.execute("ALTER SYSTEM RESET synchronous_standby_names")
+    await outage.admin.execute("SELECT pg_reload_conf()")
+    await outage.owner.execute("DROP FUNCTION wait_for_a_standby CASCADE")

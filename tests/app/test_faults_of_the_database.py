@@ -6,8 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,53 +21,14 @@ from app.core.outage import is_database_gone
 from app.domain.enums import OrderState
 from app.domain.intents import OrderIntent
 from app.trading.reconcile import Reconciler
-from tests.app.conftest import Pieces
+from tests.app.conftest import OUTAGE_DEADLINE_S as DEADLINE_S
+from tests.app.conftest import Outage, Pieces
 from tests.app.whole_site import Site, running_site
 from tests.emulator_process import EmulatorProcess
 from tests.fault_matrix import row
 from tests.postgres import PostgresForTests, connected
 
 pytestmark = pytest.mark.asyncio
-
-DEADLINE_S = 30.0
-#: Rows of orders are committed, and then the commit waits for a second server that does not exist: who is cut off there is not told.
-_COMMIT_THAT_WAITS = """
-CREATE FUNCTION wait_for_a_standby() RETURNS trigger LANGUAGE plpgsql AS
-  'BEGIN PERFORM set_config(''synchronous_commit'', ''on'', true); RETURN NULL; END';
-CREATE TRIGGER waits AFTER INSERT ON orders EXECUTE FUNCTION wait_for_a_standby()
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Outage:
-    """Ends connections of the application, as the superuser."""
-
-    admin: Any
-    owner: Any
-
-    async def end_the_one_that_waits(self, wait: str) -> None:
-        """Wait until a connection to our database waits for this event type, and end it."""
-        query = """
-            SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-             WHERE datname = $1 AND pid <> $2 AND usename = 'aristobot_app' AND $3 IN (wait_event_type, wait_event)
-        """
-        name, own = await self.owner.fetchval("SELECT current_database()"), self.owner.get_server_pid()
-        async with asyncio.timeout(DEADLINE_S):
-            while not await self.admin.fetchval(query, name, own, wait):  # noqa: ASYNC110  # in another process
-                await asyncio.sleep(0.01)
-
-    @asynccontextmanager
-    async def locked(self, table: str) -> AsyncIterator[None]:
-        """Let everybody who writes to the table wait."""
-        async with self.owner.transaction():
-            await self.owner.execute(f"LOCK TABLE {table} IN SHARE MODE")
-            yield
-
-
-@pytest_asyncio.fixture
-async def outage(postgres: PostgresForTests, emptied_urls: DatabaseUrls) -> AsyncIterator[Outage]:
-    async with connected(postgres.admin_url) as admin, connected(emptied_urls.owner) as owner:
-        yield Outage(admin, owner)
 
 
 async def is_cut_off(pieces: Pieces, intent: OrderIntent) -> None:
@@ -105,18 +65,6 @@ async def test_a_connection_that_ends_while_an_order_is_stored_leaves_nothing_an
     assert (await settled(pieces), pieces.placed()) == ([], [])
     assert (await pieces.submit(intent)).is_new
     await is_filled_once(pieces, intent)
-
-
-@pytest_asyncio.fixture
-async def waiting_commits(outage: Outage) -> AsyncIterator[None]:
-    """Commits of new orders count and never return."""
-    await outage.owner.execute(_COMMIT_THAT_WAITS)
-    await outage.admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-    await outage.admin.execute("SELECT pg_reload_conf()")
-    yield
-    await outage.admin.execute("ALTER SYSTEM RESET synchronous_standby_names")
-    await outage.admin.execute("SELECT pg_reload_conf()")
-    await outage.owner.execute("DROP FUNCTION wait_for_a_standby CASCADE")
 
 
 @row(32)
