@@ -15,6 +15,8 @@ DATABASE_GONE: Final[tuple[type[BaseException], ...]] = (
     asyncpg.InternalClientError,
     OSError,
 )
+#: The server undid the transaction to let another one pass: certainly nothing of it was stored.
+UNDONE: Final[tuple[type[BaseException], ...]] = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
 def is_database_gone(error: BaseException | None) -> bool:

@@ -15,6 +15,7 @@ import asyncpg
 from app.core.crash_points import reach
 from app.core.ids import new_id
 from app.core.leases import HOLD
+from app.core.outage import DATABASE_GONE, UNDONE
 from app.domain.enums import OrderState
 from app.domain.orders import SHOWN, Fill, OrderEvent, OrderStatus, Reported, apply
 from app.domain.positions import Position
@@ -87,8 +88,10 @@ async def record_answer(desk: Desk, order: OrderRecord, event: OrderEvent) -> Or
     if isinstance(event, Reported) and desk.lease.is_held and (answer := _plain(desk, order, event)) is not None:
         try:
             written = await answer.written()
-        except asyncpg.UniqueViolationError:
+        except (asyncpg.UniqueViolationError, *UNDONE):
             written = None  # a fill, a position or the venue's id is there already: its reasons are found out in order
+        except DATABASE_GONE:
+            return await _recorded_after_all(desk, order, answer)
         if written is not None:
             reach("P5")
             publish(desk, written, answer.fills)
@@ -96,6 +99,16 @@ async def record_answer(desk: Desk, order: OrderRecord, event: OrderEvent) -> Or
     # What is written now, the guess does not know.
     desk.hints.positions.pop((order.broker_id, order.symbol), None)
     return await record(desk, order.id, event)
+
+
+async def _recorded_after_all(desk: Desk, order: OrderRecord, answer: "_Answer") -> OrderRecord:
+    """Write down an answer whose writing broke off. If that had counted, the rows say so, and all that is left is to tell of it."""
+    desk.hints.positions.pop((order.broker_id, order.symbol), None)
+    begun_at = desk.clock.now()
+    recorded = await record(desk, order.id, answer.event)
+    if recorded.updated_at < begun_at:
+        publish(desk, recorded, answer.fills)
+    return recorded
 
 
 @dataclass(frozen=True, slots=True)

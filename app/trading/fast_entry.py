@@ -16,11 +16,12 @@ import asyncpg
 from app.core.crash_points import reach
 from app.core.ids import new_id
 from app.core.leases import HOLD
+from app.core.outage import DATABASE_GONE, UNDONE
 from app.domain.enums import Execution, Role, Side
 from app.domain.instruments import Instrument
 from app.domain.intents import OrderIntent
 from app.domain.symbols import resolve_symbol
-from app.errors import OrderDenied
+from app.errors import Fenced, OrderDenied
 from app.exchanges.port import ExchangeClient
 from app.trading.account import Account
 from app.trading.desk import Desk
@@ -31,10 +32,11 @@ from app.trading.records import OrderRecord
 from app.trading.states import restraining
 
 #: The conditions of `trading.claim`, the version of the account's row, and that of the user's limits over all accounts where there are
-#: such. Who locks one of these rows just now is admitting an order, or is about to fail: nobody waits for it here, so that what the
-#: statement saw of halts is never older than itself.
+#: such. Who locks one of these rows just now is admitting an order, or is about to fail; who locks the lease prolongs it or takes it, and
+#: who locks the protection of what is sold is changing it. Nobody waits for any of them here, so that what the statement saw of halts is
+#: never older than itself.
 _ENTER_AND_CLAIM: Final = f"""
-WITH held AS ({HOLD.format(role="$30", owner="$31", epoch="$32")}),
+WITH held AS ({HOLD.format(role="$30", owner="$31", epoch="$32")} SKIP LOCKED),
 o AS (SELECT $1::uuid AS id, $2::uuid AS user_id, $3::uuid AS broker_id, NULL::uuid AS bot_id, $5::text AS symbol, $6::text AS side,
              $16::text AS role, $8::numeric AS quantity),
 seen AS (
@@ -45,12 +47,19 @@ seen AS (
      FOR UPDATE OF a SKIP LOCKED),
 together AS (
   SELECT u.scope_id FROM risk_limits u, seen WHERE u.scope_id = $2 AND u.xmin = $36::xid FOR UPDATE OF u SKIP LOCKED),
+guarding AS (
+  SELECT protections.id FROM protections, seen WHERE $6::text = 'sell' AND {DISTURBED.format(broker="$3", symbol="$5")}
+     FOR NO KEY UPDATE OF protections SKIP LOCKED),
 turned AS (UPDATE risk_limits u SET updated_at = u.updated_at FROM together WHERE u.scope_id = together.scope_id),
 entered AS (
   UPDATE account_activity a
      SET minute_orders = CASE WHEN a.minute = $34 THEN a.minute_orders + 1 ELSE 1 END, minute = $34,
          day_orders = CASE WHEN a.day = $35 THEN a.day_orders + 1 ELSE 1 END, day = $35
-    FROM seen WHERE a.broker_id = seen.broker_id AND ($36::xid IS NULL OR EXISTS (SELECT 1 FROM together)) RETURNING a.broker_id),
+    FROM seen
+   WHERE a.broker_id = seen.broker_id AND ($36::xid IS NULL OR EXISTS (SELECT 1 FROM together))
+     AND ($6::text <> 'sell' OR EXISTS (SELECT 1 FROM guarding)
+          OR NOT EXISTS (SELECT 1 FROM protections WHERE {DISTURBED.format(broker="$3", symbol="$5")}))
+  RETURNING a.broker_id),
 placed AS (INSERT INTO orders ({COLUMNS}, state, epoch, sent_at) SELECT {VALUES}, 'submitting', $32, $28 FROM entered RETURNING *),
 disturbed AS ({DISTURB} FROM placed WHERE placed.side = 'sell' AND {DISTURBED.format(broker="placed.broker_id", symbol="placed.symbol")}),
 noted AS (
@@ -76,7 +85,7 @@ async def enter_at_once(
     """Admit, store and claim an entry of an account that is ready for it; None when nothing was stored and the ordinary path must decide.
 
     Raises:
-        Fenced: this process lost the engine role a moment ago; nothing was stored.
+        DATABASE_GONE: the writing broke off, and nobody knows whether it counted: the intent's key tells, and reconcile asks.
     """
     expected = account or desk.hints.accounts.get((user_id, broker_id))
     if expected is None or intent.purpose is not Role.ENTRY or intent.close_position or intent.percent is not None:
@@ -95,8 +104,12 @@ async def enter_at_once(
     try:
         async with desk.hints.entering[expected.id]:
             order = await attempt.made(order_id, must_be_default=account is None and broker_id is None)
-    except (OrderDenied, asyncpg.UniqueViolationError):
+    except (OrderDenied, Fenced, asyncpg.UniqueViolationError, *UNDONE):
         return None
+    except DATABASE_GONE:
+        if order_id in desk.in_flight:
+            raise
+        return None  # it broke while reading
     finally:
         # Also when the commit itself broke off: if it counted, nobody is sending this order, and reconcile must find it.
         if order is None:

@@ -125,7 +125,9 @@ async def store(
             stored = await insert(desk, connection, replace(draft, order_id=order_id))
             if stored is not None and stored.side is Side.SELL:
                 await disturb(connection, account.id, stored.symbol)
-            if stored is not None and draft.execution is Execution.NATIVE and stored.role is Role.ENTRY and desk.lease.is_held:
+            # The lease is locked before the claim is made: who waits for it within would see the halts of the moment it began to wait.
+            is_to_go = stored is not None and draft.execution is Execution.NATIVE and stored.role is Role.ENTRY and desk.lease.is_held
+            if is_to_go and await desk.lease.ask_whether_held(connection):
                 claimed = await claim_one(desk, connection, order_id)
                 stored = claimed if isinstance(claimed, OrderRecord) else stored
             reach("P0")
