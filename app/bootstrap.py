@@ -70,7 +70,10 @@ class Ground:
 
     settings: Settings
     secrets: Secrets
+    #: For what works for all users: the engine, its loops, logging in.
     database: Database
+    #: For pages and the API: it shows the rows of who is asking.
+    tenants: Database
     bus: EventBus
     clock: Clock
 
@@ -93,6 +96,12 @@ async def open_database(settings: Settings, stack: AsyncExitStack) -> tuple[Data
     return urls, embedded
 
 
+async def _opened(database: Database, stack: AsyncExitStack) -> Database:
+    await database.open()
+    stack.push_async_callback(database.close)
+    return database
+
+
 async def inspect(settings: Settings) -> list[Finding]:
     """Return what of the audit's invariants does not hold in the database now. No row is changed, and no server need run.
 
@@ -101,9 +110,7 @@ async def inspect(settings: Settings) -> list[Finding]:
     """
     async with AsyncExitStack() as stack:
         urls, _ = await open_database(settings, stack)
-        database = Database(urls.app)
-        await database.open()
-        stack.push_async_callback(database.close)
+        database = await _opened(Database(urls.app), stack)
         async with database.connection() as connection:
             return await ask_rules(connection, (*AUDIT_RULES, *AUDIT_OF_ALERTS), now=SystemClock().now(), is_full=True)
 
@@ -119,13 +126,12 @@ async def running(app: FastAPI, settings: Settings, announce: Announce) -> Async
         if made:
             announce(f"Made {' and '.join(made)} in {settings.data_dir / 'secrets.env'} (readable by you only; keep a copy apart).")
         urls, embedded = await open_database(settings, stack)
-        database = Database(urls.app)
-        await database.open()
-        stack.push_async_callback(database.close)
+        database = await _opened(Database(urls.app, pool_size=5), stack)
         ground = Ground(
             settings=settings,
             secrets=secrets,
             database=database,
+            tenants=await _opened(Database(urls.app, is_for_tenants=True, raw_pool_size=8), stack),
             bus=EventBus(),
             clock=SystemClock(),
         )
@@ -166,7 +172,7 @@ async def _make_accounts(app: FastAPI, ground: Ground, announce: Announce) -> No
     state = app.state
     state.settings = settings
     state.jwt_secret = ground.secrets.jwt_secret
-    state.database = ground.database
+    state.database, state.platform_database = ground.tenants, ground.database
     state.bus = ground.bus
     state.clock = ground.clock
     state.accounts = accounts

@@ -238,7 +238,7 @@ async def _seed(app: FastAPI, kept: dict[str, str]) -> dict[str, Any]:
     """The demo's broker account and webhook; what is there already stays. A lost address is replaced by a new one."""
     state = app.state
     now = state.clock.now()
-    async with state.database.transaction() as session:
+    async with state.platform_database.transaction() as session:
         user = (await session.scalars(select(User).where(User.username == _USERNAME))).one()
         account = await session.scalar(owned(Broker, user.id).where(Broker.removed_at.is_(None)).order_by(Broker.created_at))
         if account is None:
@@ -258,7 +258,7 @@ async def _seed(app: FastAPI, kept: dict[str, str]) -> dict[str, Any]:
             kept.pop("webhook_secret", None)
         elif "webhook_secret" not in kept:
             secret = (await webhooks.rotate_secret(session, user.id, hook.id, now=now)).secret
-    await brokers.test_connection(state.database, state.connections, user.id, account.id, now=now)
+    await brokers.test_connection(state.platform_database, state.connections, user.id, account.id, now=now)
     return {"broker_id": str(account.id), "webhook_id": str(hook.id), "secret": secret}
 
 
@@ -279,7 +279,7 @@ async def _wait_for_feed(app: FastAPI, serving: "asyncio.Task[None]") -> None:
 
 async def _has_equity(app: FastAPI) -> bool:
     """Whether the account was valued once: today's profit is counted from there."""
-    async with app.state.database.connection() as connection:
+    async with app.state.platform_database.connection() as connection:
         return await connection.fetchval("SELECT 1 FROM equity_snapshots LIMIT 1") is not None
 
 

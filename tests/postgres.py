@@ -19,6 +19,7 @@ import asyncpg
 from sqlalchemy.engine import make_url
 
 from app.core.database_url import DatabaseUrls, normalise, with_database
+from app.core.db import FOR_THE_PLATFORM
 from app.core.embedded_postgres import EmbeddedPostgres
 from app.core.migrate import upgrade
 from app.core.postgres_roles import APP_ROLE, OWNER_ROLE, ensure_role, grant_database, grant_schema
@@ -35,8 +36,8 @@ def data_folder() -> Path:
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Any]:
-    """A plain connection that is closed at the end."""
-    connection = await asyncpg.connect(url)
+    """A plain connection that sees every tenant's rows, closed at the end."""
+    connection = await asyncpg.connect(url, server_settings=FOR_THE_PLATFORM)
     try:
         yield connection
     finally:

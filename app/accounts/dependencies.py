@@ -6,6 +6,7 @@ from fastapi import Depends, Request
 
 from app.accounts.service import Accounts, Principal
 from app.core.security import csrf_token, decode_token, same
+from app.core.tenancy import enter_tenant
 from app.errors import CsrfFailed, Forbidden, NotAuthenticated
 
 COOKIE: Final = "sid"
@@ -26,7 +27,7 @@ def cookie_name(request: Request) -> str:
 
 
 async def authenticate(request: Request) -> Principal | None:
-    """Return who is asking, or None for a stranger.
+    """Return who is asking, or None for a stranger. From then on the request works for that user (`core.tenancy`).
 
     Raises:
         NotAuthenticated: a bearer token was given and is not valid.
@@ -42,11 +43,14 @@ async def authenticate(request: Request) -> Principal | None:
         principal = await accounts.by_session(claims.session_id)
         if principal is None or principal.user_id != claims.user_id:
             raise NotAuthenticated("the session of this token is over; log in again")
+        enter_tenant(principal.user_id)
         return principal
     cookie = request.cookies.get(cookie_name(request))
     principal = await accounts.by_cookie(cookie) if cookie else None
     if principal is not None and request.method not in _SAFE:
         await _check_csrf(request, principal)
+    if principal is not None:
+        enter_tenant(principal.user_id)
     return principal
 
 

@@ -12,13 +12,15 @@ from app.accounts.schemas import LoginIn, PreferencesIn, RegisterIn, TokenOut, U
 from app.accounts.service import Login, get_user, update_preferences
 from app.core.config import Registration
 from app.core.http import SessionDep, problems
+from app.core.tenancy import enter_tenant
 from app.errors import Forbidden
 
 router = APIRouter(prefix="/api/auth", tags=["accounts"])
 
 
 async def user_out(session: AsyncSession, user: User) -> UserOut:
-    """Return a user as the API shows it."""
+    """Return a user as the API shows it; the request works for that user."""
+    enter_tenant(user.id)
     default: UUID | None = await session.scalar(
         text("SELECT id FROM brokers WHERE user_id = :user_id AND is_default"), {"user_id": user.id}
     )

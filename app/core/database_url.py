@@ -96,7 +96,13 @@ async def _prove(url: str, *, name: str) -> None:
         raise ConfigError(f"{name}: the connection failed: {e} ({shown})") from e
     try:
         version: int = await connection.fetchval("SELECT current_setting('server_version_num')::int")
+        passes: bool = await connection.fetchval("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")
     finally:
         await connection.close()
     if version < MINIMUM_SERVER_VERSION:
         raise ConfigError(f"{name}: PostgreSQL {MINIMUM_SERVER_VERSION // 10000} or newer is needed, was {version // 10000} ({shown})")
+    if passes:
+        raise ConfigError(
+            f"{name}: role {parsed.username!r} is a superuser or has BYPASSRLS, and nothing would keep one user's rows from another; "
+            f"give the role of an ordinary login ({shown})"
+        )

@@ -1,6 +1,9 @@
 """The database: SQLAlchemy sessions for ordinary work, plain asyncpg connections for the hot paths (inbox, orders, candles).
 
 A hot path step costs two milliseconds more through an ORM session, and an alert makes five of them.
+
+Every row of a tenant stands behind row-level security. A `Database` for tenants says on each connection for whom the present task works
+(`core.tenancy`); the engine's says once that it works for the whole platform.
 """
 
 import asyncio
@@ -10,9 +13,12 @@ from typing import Any, Final
 
 import asyncpg
 import orjson
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import Session
 
 from app.core.database_url import sqlalchemy_url
+from app.core.tenancy import present_tenant
 
 Connection = asyncpg.pool.PoolConnectionProxy | asyncpg.Connection
 
@@ -30,11 +36,56 @@ _SESSION: Final = {
 _PLANNED_ONCE: Final = {"plan_cache_mode": "force_generic_plan"}
 
 
-class Database:
-    """Three pools on one PostgreSQL, all as the role that cannot change the schema."""
+#: What the policies of the tables read (migration 20261125_70).
+FOR_THE_PLATFORM: Final = {"app.scope": "platform"}
 
-    def __init__(self, url: str, *, pool_size: int = 10, raw_pool_size: int = 12, fast_pool_size: int = 8) -> None:
+
+class _TenantConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
+    """Remembers for whom it was last used, so that this is said once and not with every use."""
+
+    _working_for = ""
+
+    async def work_for(self, tenant: str) -> None:
+        """Let what follows see the rows of `tenant`; of nobody when it is empty."""
+        if self._working_for != tenant:
+            # Should this fail half-way, nobody may rely on what is remembered.
+            self._working_for = "?"
+            await self.execute("SELECT set_config('app.user_id', $1, false)", tenant)
+            self._working_for = tenant
+
+
+class _TenantSession(Session):
+    """The ORM's session of a database for tenants."""
+
+
+@event.listens_for(_TenantSession, "after_begin")
+def _say_whose(session: Session, transaction: Any, connection: Any) -> None:
+    del session, transaction
+    connection.execute(text("SELECT set_config('app.user_id', :tenant, true)"), {"tenant": _tenant()})
+
+
+def _tenant() -> str:
+    present = present_tenant()
+    return "" if present is None else str(present)
+
+
+class Database:
+    """Three pools on one PostgreSQL, all as the role that cannot change the schema.
+
+    Args:
+        url: Address as that role.
+        is_for_tenants: Whether only the rows of the user for whom the present task works are to be seen, instead of all.
+        pool_size: Connections of the ORM.
+        raw_pool_size: Plain connections.
+        fast_pool_size: Plain connections for the fast path.
+    """
+
+    def __init__(
+        self, url: str, *, is_for_tenants: bool = False, pool_size: int = 10, raw_pool_size: int = 12, fast_pool_size: int = 8
+    ) -> None:
         self._url = url
+        self._is_for_tenants = is_for_tenants
+        self._settings = _SESSION if is_for_tenants else _SESSION | FOR_THE_PLATFORM
         self._raw_pool_size = raw_pool_size
         self._fast_pool_size = fast_pool_size
         self.engine: AsyncEngine = create_async_engine(
@@ -42,11 +93,12 @@ class Database:
             pool_size=pool_size,
             max_overflow=5,
             pool_pre_ping=True,
-            connect_args={"server_settings": _SESSION},
+            connect_args={"server_settings": self._settings},
             json_serializer=lambda value: orjson.dumps(value).decode(),
             json_deserializer=orjson.loads,
         )
-        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        kind = _TenantSession if is_for_tenants else Session
+        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False, sync_session_class=kind)
         self._pool: Any = None
         self._fast: Any = None
         self._kept: list[Any] = []
@@ -56,8 +108,12 @@ class Database:
     async def open(self) -> None:
         """Open the plain pools. The engine opens its connections as they are needed."""
         ours: dict[str, Any] = {"init": _register_codecs, "reset": _leave_as_it_is}
-        planned_once = _SESSION | _PLANNED_ONCE
-        self._pool = await asyncpg.create_pool(self._url, min_size=2, max_size=self._raw_pool_size, server_settings=_SESSION, **ours)
+        if self._is_for_tenants:
+            ours["connection_class"] = _TenantConnection
+        planned_once = self._settings | _PLANNED_ONCE
+        self._pool = await asyncpg.create_pool(self._url, min_size=2, max_size=self._raw_pool_size, server_settings=self._settings, **ours)
+        if self._is_for_tenants:
+            return  # whoever trades at speed trades with the platform's
         self._fast = await asyncpg.create_pool(self._url, min_size=1, max_size=self._fast_pool_size, server_settings=planned_once, **ours)
         self._keeps = True
 
@@ -81,6 +137,8 @@ class Database:
     async def connection(self) -> AsyncIterator[Any]:
         """A plain asyncpg connection in autocommit: each statement is its own transaction."""
         async with self._pool.acquire() as connection:
+            if self._is_for_tenants:
+                await connection.work_for(_tenant())
             yield connection
 
     @asynccontextmanager
@@ -113,7 +171,7 @@ class Database:
     @asynccontextmanager
     async def raw_transaction(self) -> AsyncIterator[Any]:
         """A plain asyncpg connection inside one transaction."""
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with self.connection() as connection, connection.transaction():
             yield connection
 
 

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from app.core import outage
+from app.core.db import Database
 from app.core.i18n import N_
 from app.core.middleware import SECURITY_HEADERS
 from app.errors import AppError, ExchangeRateLimited, NotAuthenticated
@@ -32,8 +33,14 @@ _DATABASE_GONE_FOR_A_READER: Final = N_("The database does not answer. Try again
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
+def database_of(request: Request) -> Database:
+    """Return the database as whoever is asking sees it: their rows, and none before it is known who they are."""
+    database: Database = request.app.state.database
+    return database
+
+
 async def _session(request: Request) -> AsyncIterator[AsyncSession]:
-    async with request.app.state.database.transaction() as session:
+    async with database_of(request).transaction() as session:
         yield session
 
 

@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.ids import new_id
+from app.core.tenancy import working_for
 
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
@@ -35,7 +36,7 @@ def _problem(status: int, code: str, detail: str) -> Response:
 
 
 class RequestShell:
-    """Gives the request an id and the answer its security headers."""
+    """Gives the request an id, nobody yet to work for, and the answer its security headers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -57,7 +58,9 @@ class RequestShell:
                     headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        # Whoever asked before on this connection must not be who this request works for.
+        with working_for(None):
+            await self._app(scope, receive, send_with_headers)
 
 
 class NoTrailingSlash:

@@ -113,6 +113,8 @@ def limit_transaction(connection: Connection) -> None:
     """Put the limits on the transaction that just began. SET LOCAL also works behind a connection pooler, and leaves nothing behind."""
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
     connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'")
+    # The owner's rows are behind their policies too: without this, a migration would change nothing and say nothing.
+    connection.exec_driver_sql("SET LOCAL app.scope = 'platform'")
 
 
 def grant_rows(connection: Connection, app_role: str) -> None:

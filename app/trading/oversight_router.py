@@ -7,10 +7,9 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from app.accounts.dependencies import CurrentUser
-from app.core.http import problems
+from app.core.http import database_of, problems
 from app.domain.enums import OrderType, Side
 from app.trading import audit, external
-from app.trading.desk import Desk
 from app.trading.schemas import MoneyOut
 
 router = APIRouter(prefix="/api", tags=["trading"])
@@ -44,8 +43,7 @@ class ExternalOrderPage(BaseModel):
 @router.get("/orders/external", summary="Open orders that were placed elsewhere", responses=problems(401))
 async def list_external_orders(request: Request, principal: CurrentUser, broker_id: UUID | None = None) -> ExternalOrderPage:
     """Return the orders in the accounts that are not this server's, as the exchanges last told."""
-    desk: Desk = request.app.state.desk
-    rows = await external.list_open(desk.database, principal.user_id, broker_id=broker_id)
+    rows = await external.list_open(database_of(request), principal.user_id, broker_id=broker_id)
     return ExternalOrderPage(items=[ExternalOrderOut(**{name: row[name] for name in ExternalOrderOut.model_fields}) for row in rows])
 
 

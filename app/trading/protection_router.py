@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from app.accounts.dependencies import CurrentUser
-from app.core.http import problems
+from app.core.http import database_of, problems
 from app.core.ids import new_id
 from app.domain.enums import OrderState
 from app.domain.protection import ProtectionPlan
@@ -40,7 +40,7 @@ async def place_oco(request: Request, principal: CurrentUser, body: OcoIn, idemp
     desk = _desk(request)
     key = _key(principal.user_id, body.client_intent_id or idempotency_key)
     made = await submit_oco(desk, principal.user_id, body.intent(key), broker_id=body.broker_id)
-    rows = [await queries.get_order(desk.database, principal.user_id, order.id) for order in made]
+    rows = [await queries.get_order(database_of(request), principal.user_id, order.id) for order in made]
     return OrderPage(items=[OrderOut.of(row) for row in rows], next=None)
 
 
@@ -49,7 +49,7 @@ async def amend_order(request: Request, principal: CurrentUser, order_id: UUID, 
     """Change price, quantity or trigger. The answer is the order that stands now: another one, where the exchange had to replace it."""
     desk = _desk(request)
     order = await amend(desk, principal.user_id, order_id, body.amendment())
-    return OrderOut.of(await queries.get_order(desk.database, principal.user_id, order.id))
+    return OrderOut.of(await queries.get_order(database_of(request), principal.user_id, order.id))
 
 
 @router.delete("/orders", summary="Cancel all open orders", responses=problems(401))
@@ -62,7 +62,7 @@ async def cancel_all_orders(
     """Cancel what is open, of one symbol or all. What guards a position stays; orders placed elsewhere are never touched."""
     desk = _desk(request)
     canceled = await cancel_all(desk, principal.user_id, broker_id=broker_id, symbol=symbol)
-    rows = [await queries.get_order(desk.database, principal.user_id, order.id) for order in canceled]
+    rows = [await queries.get_order(database_of(request), principal.user_id, order.id) for order in canceled]
     return OrderPage(items=[OrderOut.of(row) for row in rows], next=None)
 
 
@@ -87,7 +87,7 @@ async def _close(request: Request, response: Response, user_id: UUID, position_i
     made = await close_position(desk, user_id, position_id, key=_key(user_id, key), is_reversal=is_reversal)
     if made.order.state in _ON_ITS_WAY:
         response.status_code = 202
-    return OrderOut.of(await queries.get_order(desk.database, user_id, made.order.id))
+    return OrderOut.of(await queries.get_order(database_of(request), user_id, made.order.id))
 
 
 @router.put("/positions/{position_id}/protection", summary="Guard a position", responses=problems(401, 404, 422, 503))

@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from app.accounts.dependencies import CurrentUser
-from app.core.http import problems
+from app.core.http import database_of, problems
 from app.core.ids import new_id
 from app.domain.enums import OrderState
 from app.errors import DuplicateIntent
@@ -63,7 +63,7 @@ async def place_order(
         response.status_code = 202
     elif not submission.is_new:
         response.status_code = 200
-    return OrderOut.of(await queries.get_order(desk.database, principal.user_id, submission.order.id))
+    return OrderOut.of(await queries.get_order(database_of(request), principal.user_id, submission.order.id))
 
 
 def _is_same(body: OrderIn, order: OrderRecord) -> bool:
@@ -87,7 +87,7 @@ async def list_orders(
 ) -> OrderPage:
     """Return one page of orders, refused ones too."""
     rows, following = await queries.list_orders(
-        _desk(request).database, principal.user_id, limit=limit, cursor=cursor, symbol=symbol, state=None if state is None else state.value
+        database_of(request), principal.user_id, limit=limit, cursor=cursor, symbol=symbol, state=None if state is None else state.value
     )
     return OrderPage(items=[OrderOut.of(row) for row in rows], next=following)
 
@@ -95,7 +95,7 @@ async def list_orders(
 @router.get("/orders/{order_id}", summary="One order", responses=problems(401, 404))
 async def get_order(request: Request, principal: CurrentUser, order_id: UUID) -> OrderOut:
     """Return one order."""
-    return OrderOut.of(await queries.get_order(_desk(request).database, principal.user_id, order_id))
+    return OrderOut.of(await queries.get_order(database_of(request), principal.user_id, order_id))
 
 
 @router.delete("/orders/{order_id}", summary="Cancel an order", responses=problems(401, 404, 409, 503))
@@ -103,7 +103,7 @@ async def cancel_order(request: Request, principal: CurrentUser, order_id: UUID)
     """Cancel what is left of an order, and return it as it then stands."""
     desk = _desk(request)
     await cancel(desk, principal.user_id, order_id)
-    return OrderOut.of(await queries.get_order(desk.database, principal.user_id, order_id))
+    return OrderOut.of(await queries.get_order(database_of(request), principal.user_id, order_id))
 
 
 @router.get("/fills", summary="Executions, newest first", responses=problems(401, 422))
@@ -111,7 +111,7 @@ async def list_fills(
     request: Request, principal: CurrentUser, limit: Limit = 50, cursor: str | None = None, symbol: str | None = None
 ) -> FillPage:
     """Return one page of fills."""
-    rows, following = await queries.page_of_fills(_desk(request).database, principal.user_id, limit=limit, cursor=cursor, symbol=symbol)
+    rows, following = await queries.page_of_fills(database_of(request), principal.user_id, limit=limit, cursor=cursor, symbol=symbol)
     return FillPage(items=[FillOut(**{name: row[name] for name in FillOut.model_fields}) for row in rows], next=following)
 
 
@@ -119,7 +119,7 @@ async def list_fills(
 async def list_positions(request: Request, principal: CurrentUser, broker_id: UUID | None = None) -> PositionPage:
     """Return open positions at the market's price."""
     desk = _desk(request)
-    found = await queries.list_positions(desk.database, desk.quotes, principal.user_id, broker_id=broker_id)
+    found = await queries.list_positions(database_of(request), desk.quotes, principal.user_id, broker_id=broker_id)
     return PositionPage(items=[_position(position) for position in found])
 
 
@@ -138,9 +138,9 @@ def _position(position: MarkedPosition) -> PositionOut:
 async def portfolio(request: Request, principal: CurrentUser, broker_id: UUID | None = None) -> PortfolioOut:
     """Return what the user has, as the exchanges last told. No exchange is asked now, so the answer is quick."""
     desk = _desk(request)
-    balances = await queries.list_balances(desk.database, principal.user_id, broker_id=broker_id)
-    positions = await queries.list_positions(desk.database, desk.quotes, principal.user_id, broker_id=broker_id)
-    realized = await queries.realized_pnl(desk.database, principal.user_id, broker_id=broker_id)
+    balances = await queries.list_balances(database_of(request), principal.user_id, broker_id=broker_id)
+    positions = await queries.list_positions(database_of(request), desk.quotes, principal.user_id, broker_id=broker_id)
+    realized = await queries.realized_pnl(database_of(request), principal.user_id, broker_id=broker_id)
     names = ("broker_id", "asset", "free", "locked", "value_usdt")
     return PortfolioOut(
         user=principal.username,

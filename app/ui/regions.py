@@ -240,7 +240,9 @@ class Regions:
 
     async def deliveries(self, *, limit: int = _ROWS, with_strangers: bool = False) -> Region[DeliveryRow]:
         """The last attempts to send an alert, whatever became of them."""
-        rows, _ = await webhooks.list_deliveries(self._database, self.user_id, limit=limit, with_strangers=with_strangers)
+        # What nobody's address received is no tenant's.
+        database = self.app.state.platform_database if with_strangers else self._database
+        rows, _ = await webhooks.list_deliveries(database, self.user_id, limit=limit, with_strangers=with_strangers)
         return Region(rows=tuple(_delivery(row) for row in rows))
 
     async def balances(self) -> Balances:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Response
 from fastapi import Request as HttpRequest
 
 from app.accounts.dependencies import CurrentUser
-from app.core.http import SessionDep, problems
+from app.core.http import SessionDep, database_of, problems
 from app.webhooks import queries, service
 from app.webhooks.models import Decision
 from app.webhooks.receive import LARGEST_BODY, Door, Request
@@ -112,8 +112,9 @@ async def list_deliveries(
     decision: Decision | None = None,
 ) -> DeliveryPage:
     """Return one page of attempts. Administrators also see those on addresses that nobody has."""
+    state = request.app.state
     rows, following = await queries.list_deliveries(
-        request.app.state.database,
+        state.platform_database if principal.is_admin else state.database,  # what nobody's address received is no tenant's
         principal.user_id,
         limit=limit,
         cursor=cursor,
@@ -127,7 +128,7 @@ async def list_deliveries(
 @router.get("/deliveries/{delivery_id}", summary="One attempt", responses=problems(401, 404))
 async def get_delivery(request: HttpRequest, principal: CurrentUser, delivery_id: UUID) -> DeliveryOut:
     """Return one attempt."""
-    return DeliveryOut.of(await queries.get_delivery(request.app.state.database, principal.user_id, delivery_id))
+    return DeliveryOut.of(await queries.get_delivery(database_of(request), principal.user_id, delivery_id))
 
 
 @router.get("/{webhook_id}", summary="One webhook", responses=problems(401, 404))

@@ -172,7 +172,7 @@ def _give_to_owner_of(folder: Path, data: str) -> None:
 
 async def ids_here(site: Site) -> dict[str, str]:
     """The states of all orders, by client order id."""
-    async with site.app.state.database.connection() as connection:
+    async with site.app.state.platform_database.connection() as connection:
         return {row["client_order_id"]: row["state"] for row in await connection.fetch("SELECT client_order_id, state FROM orders")}
 
 

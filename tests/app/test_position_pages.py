@@ -88,7 +88,7 @@ async def until_page(site: Site, words: str) -> str:
 
 
 async def execute(site: Site, statement: str, *values: object) -> None:
-    async with site.app.state.database.connection() as connection:
+    async with site.app.state.platform_database.connection() as connection:
         await connection.execute(statement, *values)
 
 

@@ -4,21 +4,18 @@ import asyncio
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import asyncpg
 import httpx
 
 from app.core.database_url import DatabaseUrls
 from tests.emulator_process import EmulatorProcess
 from tests.journeys.conftest import MakeTrader, StartServer
 from tests.leaks import SECRETS, dump
+from tests.postgres import connected
 
 
 async def _dump(url: str) -> str:
-    connection = await asyncpg.connect(url)
-    try:
+    async with connected(url) as connection:
         return await dump(connection)
-    finally:
-        await connection.close()
 
 
 def test_no_key_secret_or_token_is_in_logs_pages_answers_or_the_database(

@@ -1,0 +1,210 @@
+"""Two tenants on one server: neither sees, changes or can tell of anything of the other's, by any route and with any id."""
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+import pytest_asyncio
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from sqlalchemy import select, text
+
+from app.accounts.dependencies import CurrentUser
+from app.brokers.models import Broker
+from app.core.http import SessionDep
+from app.core.ids import new_id
+from tests.app.whole_site import Site, routes, running_site
+from tests.emulator_process import EmulatorProcess
+from tests.postgres import PostgresForTests
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+#: Parameters of paths that name what belongs to everybody.
+_SHARED = {"exchange", "exchange_id", "symbol", "path", "section"}
+#: The secret of a webhook is itself the right to use it.
+_RIGHTS = {"secret"}
+#: For every body that names something by its id: what else it needs.
+_BODIES: dict[str, dict[str, object]] = {
+    "OrderIn": {"symbol": "BTCUSDT", "side": "buy", "quantity": "0.01"},
+    "OcoIn": {"symbol": "BTCUSDT", "side": "sell", "quantity": "0.01", "price": "70000", "trigger_price": "50000"},
+    "LimitsIn": {"max_open_orders": 3},
+    "WebhookIn": {"name": "Mine"},
+}
+#: Ids that whoever asks makes up.
+_OWN = {"client_intent_id"}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(
+    postgres: PostgresForTests, standing_emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Site]:
+    async with running_site(postgres, standing_emulator, tmp_path_factory.mktemp("site")) as running:
+        running.app.include_router(_FORGETFUL)
+        yield running
+
+
+_FORGETFUL = APIRouter()
+
+
+class _Names(BaseModel):
+    names: list[str]
+
+
+@_FORGETFUL.get("/api/forgetful")
+async def forgetful(session: SessionDep, principal: CurrentUser) -> _Names:
+    """What a route does that was written in a hurry: it asks for all accounts and forgets whose."""
+    del principal
+    return _Names(names=list(await session.scalars(select(Broker.name))))
+
+
+@_FORGETFUL.get("/api/forgetful-stranger")
+async def forgetful_stranger(session: SessionDep) -> _Names:
+    """The same, and it forgets to ask who is there."""
+    return _Names(names=list(await session.scalars(select(Broker.name))))
+
+
+@_FORGETFUL.post("/api/forgetful")
+async def forgetful_change(session: SessionDep, principal: CurrentUser) -> int:
+    """The same with a change."""
+    del principal
+    return (await session.execute(text("UPDATE brokers SET name = 'Stolen'"))).rowcount  # type: ignore[attr-defined,no-any-return]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def hers(site: Site) -> dict[str, str]:
+    """One id of each kind, all of them Ada's."""
+    bought = await site.ada.call("POST", "/api/orders", json={"symbol": "BTCUSDT", "side": "buy", "quantity": "0.001"})
+    (position,) = (await site.ada.call("GET", "/api/positions")).json()["items"]
+    halt = await site.ada.call("POST", "/api/kill-switch", json={"scope": "user", "action": "stop", "confirm": True})
+    assert (bought.status_code, halt.status_code) == (201, 202), (bought.text, halt.text)
+    return {**site.ada.ids, "position_id": position["id"], "command_id": halt.json()["id"]}
+
+
+def paths(site: Site) -> Iterator[tuple[str, APIRoute, set[str]]]:
+    """Every method of every route that names somebody's own by an id in its path."""
+    for method, route in routes(site.app):
+        names = set(re.findall(r"{(\w+)", route.path)) - _SHARED - _RIGHTS
+        if names:
+            yield method, route, names
+
+
+def queries(site: Site) -> Iterator[tuple[str, APIRoute, str]]:
+    for method, route in routes(site.app):
+        for field in route.dependant.query_params:
+            if field.name.endswith("_id") and field.name not in _SHARED:
+                yield method, route, field.name
+
+
+def bodies(site: Site) -> Iterator[tuple[str, APIRoute, str, str]]:
+    for method, route in routes(site.app):
+        for field in route.dependant.body_params:
+            kind = field.field_info.annotation
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from ((method, route, kind.__name__, name) for name in kind.model_fields if name.endswith("_id") and name not in _OWN)
+
+
+async def ask(site: Site, method: str, path: str, **options: Any) -> httpx.Response:
+    return await site.eve.browse(method, path, headers={"X-CSRF-Token": site.eve.csrf}, **options)
+
+
+def told(answer: httpx.Response) -> tuple[int, str]:
+    """What an answer gives away: all of it but the id of the request and times."""
+    return answer.status_code, re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d\d-\d\dT[0-9:.+Z]+", "", answer.text)
+
+
+async def test_an_id_of_another_tenant_in_a_path_is_not_found_and_cannot_be_told_from_none(site: Site, hers: dict[str, str]) -> None:
+    tried = 0
+    for method, route, names in paths(site):
+        assert names <= hers.keys(), f"{route.path}: this test knows no such id yet"
+        answer = await ask(site, method, route.path.format(**hers), json={})
+        assert answer.status_code == 404, (method, route.path, answer.text)
+        unknown = await ask(site, method, route.path.format(**dict.fromkeys(names, str(new_id()))), json={})
+        assert told(unknown) == told(answer), (method, route.path)
+        tried += len(names)
+    print(f"{tried} ids in paths")
+    assert tried >= 25
+
+
+async def test_an_id_of_another_tenant_in_a_query_or_a_body_finds_nothing(site: Site, hers: dict[str, str]) -> None:
+    tried = 0
+    for method, route, name in queries(site):
+        answers = [await ask(site, method, route.path, params={name: value}) for value in (hers[name], str(new_id()))]
+        assert told(answers[0]) == told(answers[1]), (method, route.path, name)
+        assert hers[name] not in answers[0].text or answers[0].status_code >= 400
+        tried += 1
+    for method, route, kind, name in bodies(site):
+        path = route.path.format(**dict.fromkeys(re.findall(r"{(\w+)", route.path), str(new_id())))
+        answers = [await ask(site, method, path, json={**_BODIES[kind], name: value}) for value in (hers[name], str(new_id()))]
+        assert {answer.status_code for answer in answers} == {404}, (method, path, kind, answers[0].text)
+        tried += 1
+    print(f"{tried} ids in queries and bodies")
+    assert tried >= 7
+
+
+async def test_nothing_of_another_tenant_is_in_any_list_or_page(site: Site, hers: dict[str, str]) -> None:
+    for method, route in routes(site.app):
+        if method != "GET" or "{" in route.path or route.path.startswith(("/events", "/docs", "/openapi")):
+            continue
+        answer = await ask(site, "GET", route.path)
+        assert answer.status_code < 500, (route.path, answer.text)
+        assert not [name for name, value in hers.items() if value in answer.text], route.path
+
+
+async def test_all_of_it_is_still_there_for_its_owner(site: Site, hers: dict[str, str]) -> None:
+    assert [found["id"] for found in (await site.ada.call("GET", "/api/positions")).json()["items"]] == [hers["position_id"]]
+    assert (await site.ada.call("GET", f"/api/orders/{hers['order_id']}")).json()["state"] == "open"
+    assert (await site.ada.call("GET", f"/api/brokers/{hers['broker_id']}")).json()["name"] == "Main"
+    assert (await site.ada.call("GET", f"/api/kill-switch/{hers['command_id']}")).status_code == 200
+
+
+async def test_a_query_that_forgets_whose_rows_it_wants_gets_its_own_users_only(site: Site) -> None:
+    assert (await site.ada.call("GET", "/api/forgetful")).json() == {"names": ["Main"]}
+    assert (await site.eve.call("GET", "/api/forgetful")).json() == {"names": []}
+    assert (await site.http.get("/api/forgetful-stranger")).json() == {"names": []}
+    assert (await site.eve.call("POST", "/api/forgetful")).json() == 0
+    assert (await site.ada.call("GET", "/api/forgetful")).json() == {"names": ["Main"]}
+
+
+async def test_users_at_the_same_moment_on_the_same_connections_see_their_own(site: Site) -> None:
+    for _ in range(30):
+        for person, names in ((site.ada, ["Main"]), (site.eve, [])):
+            assert (await person.call("GET", "/api/forgetful")).json() == {"names": names}
+            assert len((await person.call("GET", "/api/positions")).json()["items"]) == len(names)
+
+
+async def test_every_table_with_a_tenant_has_a_policy_that_its_owner_obeys_too(site: Site) -> None:
+    async with site.app.state.platform_database.connection() as connection:
+        rows = await connection.fetch(
+            """
+            SELECT c.relname, c.relrowsecurity AND c.relforcerowsecurity AS is_forced,
+                   (SELECT count(*) FROM pg_policy p WHERE p.polrelid = c.oid AND p.polwithcheck IS NOT NULL) AS policies
+              FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'user_id' AND NOT a.attisdropped
+             WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+            """
+        )
+        us = await connection.fetchrow(
+            "SELECT rolsuper OR rolbypassrls AS passes, pg_has_role(current_user, (SELECT relowner FROM pg_class WHERE relname = 'orders'),"
+            " 'USAGE') AS owns FROM pg_roles WHERE rolname = current_user"
+        )
+    assert len(rows) >= 28
+    assert [row["relname"] for row in rows if not row["is_forced"] or row["policies"] != 1] == []
+    assert (us["passes"], us["owns"]) == (False, False)
+
+
+async def test_who_works_for_nobody_sees_nothing_and_nobody_writes_for_another(site: Site, hers: dict[str, str]) -> None:
+    eve = (await site.eve.call("GET", "/api/auth/current")).json()["id"]
+    ada = (await site.ada.call("GET", "/api/auth/current")).json()["id"]
+    async with site.app.state.database.connection() as connection:
+        for table in ("orders", "brokers", "users", "user_sessions", "positions", "webhooks"):
+            assert await connection.fetchval(f"SELECT count(*) FROM {table}") == 0, table  # constants
+        await connection.work_for(eve)
+        assert await connection.fetchval("SELECT count(*) FROM users") == 1
+        put = "INSERT INTO risk_limits (scope_id, user_id, updated_at) VALUES ($1, $1, now())"
+        with pytest.raises(Exception, match="row-level security"):
+            await connection.execute(put, UUID(ada))
+        moved = await connection.execute("UPDATE positions SET user_id = $1 WHERE id = $2", UUID(eve), UUID(hers["position_id"]))
+        assert moved == "UPDATE 0"
