@@ -5,6 +5,7 @@ an id of ours that we do not know are adopted; all others are the trader's own: 
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +14,7 @@ from uuid import UUID
 
 import structlog
 
-from app.domain.enums import OrderState
+from app.domain.enums import OrderState, OrderType, Side
 from app.domain.orders import NOT_AT_VENUE
 from app.exchanges.port import ExchangeClient, VenueOrder
 from app.trading.apply import stamp
@@ -129,18 +130,21 @@ class Comparison:
         return [order for order in orders if order.updated_at <= asked_at]
 
     async def _ask_about(self, account: ComparedAccount, client: ExchangeClient, orders: Sequence[OrderRecord]) -> None:
-        """The ones that waited longest first."""
+        """The ones that waited longest first; those of one symbol one after the other, as they will have traded."""
         waiting = sorted(
             (order for order in orders if order.id not in self._desk.in_flight), key=lambda order: self._asked_at.get(order.id, 0.0)
         )
-        chosen = iter(waiting[:MOST_ASKED])
+        lines: dict[str, list[OrderRecord]] = defaultdict(list)
+        for order in waiting[:MOST_ASKED]:
+            lines[order.symbol].append(order)
+        following = iter(lines.values())
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(_AT_ONCE, len(waiting))):
-                group.create_task(self._ask(chosen, client), name=f"reconcile:{account.id}:single")
+            for _ in range(min(_AT_ONCE, len(lines))):
+                group.create_task(self._ask(following, client), name=f"reconcile:{account.id}:single")
         self._forget(account, waiting)
 
-    async def _ask(self, orders: Iterator[OrderRecord], client: ExchangeClient) -> None:
-        for order in orders:
+    async def _ask(self, lines: Iterator[list[OrderRecord]], client: ExchangeClient) -> None:
+        for order in (order for line in lines for order in sorted(line, key=_as_traded)):
             if not self._desk.lease.is_held:
                 return
             self._asked_at[order.id] = asyncio.get_running_loop().time()
@@ -165,6 +169,16 @@ class _Known:
     def of(self, found: VenueOrder) -> OrderRecord | None:
         order = self.by_client_id.get(found.client_order_id) if found.client_order_id is not None else None
         return order or self.by_venue_id.get((found.symbol, found.report.venue_order_id))
+
+
+def _as_traded(order: OrderRecord) -> tuple[bool, datetime]:
+    """The order in which orders of one symbol are caught up: as they were sent, but sells that rested last.
+
+    When a resting order traded only its fills tell, and they are not here yet. Were a stop's sale written down before a buy that came
+    earlier, the position would close with its protection, and what the buy brought would be a new one that nothing guards.
+    """
+    rested = order.side is Side.SELL and order.type is not OrderType.MARKET
+    return rested, order.sent_at or order.created_at
 
 
 def _covered(account: ComparedAccount, client: ExchangeClient) -> list[str] | None:

@@ -24,7 +24,7 @@ from app.trading.reconcile import Reconciler
 from app.trading.watch import TriggerWatch
 from tests.app.conftest import API_SECRET, SYMBOL, Pieces
 from tests.app.scripted_client import scripted
-from tests.app.test_guardian import HALVES, STOP, bought, legs, live, protection, rest, say
+from tests.app.test_guardian import HALVES, STOP, bought, held, legs, live, protection, rest, say
 from tests.app.test_guardian_races import _WHOLE, close, executed, guarding, supervise
 
 pytestmark = pytest.mark.asyncio
@@ -234,3 +234,22 @@ async def test_a_position_shows_the_stop_that_guards_it_also_after_the_entrys_ne
     plan = (await protection(moving))["plan"]
     (position,) = await moving.rows("SELECT stop_loss FROM positions")
     assert position["stop_loss"] == Decimal(plan["stop_price"])
+
+
+async def test_a_buy_that_filled_before_the_stop_is_counted_before_it_after_an_outage(moving: Pieces) -> None:
+    """Nobody heard of either. Were the stop's sale counted first, the position would close, and the buy's coins be guarded by nothing."""
+    say(moving, "60000")
+    await bought(moving, STOP, "0.02")
+    await rest(moving)
+    for _ in range(4):
+        await moving.submit(moving.limit("59800", quantity="0.005"))
+    for price in ("59790", "59400"):
+        moving.emulator.control("POST", "/_price", {"symbol": "BTCUSDT", "price": price, "quantity": "1"})
+    guarded = await protection(moving)
+    say(moving, "59400")
+    await Reconciler(moving.desk).once()
+    assert (await protection(moving))["id"] == guarded["id"]
+    assert ((await protection(moving))["status"], await held(moving) > 0) == ("active", True)
+    await rest(moving)
+    await rest(moving)
+    assert await held(moving) == 0, "the stop holds for all of it, and its price has passed"
