@@ -18,7 +18,7 @@ from app.accounts.router import router as accounts_router
 from app.bootstrap import Announce, running
 from app.brokers.router import router as brokers_router
 from app.core.config import Settings
-from app.core.http import install_error_handlers
+from app.core.http import describe_problems, install_error_handlers
 from app.core.middleware import BodyLimit, NoTrailingSlash, OriginGuard, RequestShell
 from app.errors import ConfigError
 from app.marketdata.router import router as marketdata_router
@@ -175,6 +175,7 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
     app.include_router(health)
     mount_pages(app)
     install_error_handlers(app, render_failure)
+    describe_problems(app)
     # The last one added is the outermost.
     app.add_middleware(BodyLimit)
     app.add_middleware(OriginGuard)

@@ -68,11 +68,43 @@ class Problem(BaseModel):
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI `responses` of a route that may answer with these problem statuses."""
-    return {
-        status: {"model": Problem, "description": HTTPStatus(status).phrase, "content": {"application/problem+json": {}}}
-        for status in statuses
-    }
+    """Return the OpenAPI `responses` of a route that may answer with these problem statuses (`describe_problems` says how)."""
+    return {status: {"description": HTTPStatus(status).phrase} for status in statuses}
+
+
+#: What any route of the API may answer, whatever else it may.
+_ANYWHERE: Final = (401, 403, 413, 422, 429, 503)
+
+
+def describe_problems(app: FastAPI) -> None:
+    """Let `/openapi.json` say of every refusal of the API that it is a `Problem`, and name the refusals that any route may answer."""
+    generate = app.openapi
+
+    def described() -> dict[str, Any]:
+        document = app.openapi_schema
+        if document is None:
+            document = generate()
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            schemas.update(_schemas_of_problems())
+            for path, operations in document["paths"].items():
+                for operation in operations.values():
+                    _describe(operation["responses"], _ANYWHERE if path.startswith("/api") else ())
+        return document
+
+    app.openapi = described  # type: ignore[method-assign]  # as FastAPI's documentation has it
+
+
+def _schemas_of_problems() -> dict[str, Any]:
+    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    return {**schema.pop("$defs", {}), "Problem": schema}
+
+
+def _describe(responses: dict[str, Any], anywhere: tuple[int, ...]) -> None:
+    for status in anywhere:
+        responses.setdefault(str(status), {"description": HTTPStatus(status).phrase})
+    for code, response in responses.items():
+        if code[0] in "45":
+            response["content"] = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +150,9 @@ def install_error_handlers(app: FastAPI, page: PageRenderer) -> None:
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101  # registered for it only
+        if error.status_code == HTTPStatus.BAD_REQUEST:
+            # FastAPI's own, for a body that is no text or no form. What is wrong with a body is always said with the same status.
+            return await answer(request, _failure(request, 422, "INVALID_INPUT", "The body cannot be read: it is not what its type says."))
         detail = _HTTP_DETAILS.get(error.status_code, str(error.detail))
         code = HTTPStatus(error.status_code).name
         return await answer(request, _failure(request, error.status_code, code, detail, headers=error.headers or {}))
