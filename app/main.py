@@ -19,7 +19,7 @@ from app.bootstrap import Announce, running
 from app.brokers.router import router as brokers_router
 from app.core.config import Settings
 from app.core.http import describe_problems, install_error_handlers
-from app.core.middleware import BodyLimit, NoTrailingSlash, OriginGuard, RequestShell
+from app.core.middleware import BodyLimit, HostGuard, NoTrailingSlash, OriginGuard, RequestShell
 from app.errors import ConfigError
 from app.marketdata.router import router as marketdata_router
 from app.trading.kill_router import router as kill_router
@@ -180,5 +180,6 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
     app.add_middleware(BodyLimit)
     app.add_middleware(OriginGuard)
     app.add_middleware(NoTrailingSlash)
+    app.add_middleware(HostGuard, named=chosen.own_names)
     app.add_middleware(RequestShell)
     return app

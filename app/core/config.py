@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     public_url: str | None = None
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
     access_token_minutes: int = Field(10, ge=1, le=24 * 60)
     session_idle_minutes: int = Field(30, ge=1)
@@ -75,7 +76,7 @@ class Settings(BaseSettings):
     log_format: LogFormat = LogFormat.CONSOLE
     log_file: Path | None = None
 
-    @field_validator("heartbeat_symbols", "roles", "trusted_proxies", mode="before")
+    @field_validator("heartbeat_symbols", "roles", "allowed_hosts", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -89,6 +90,12 @@ class Settings(BaseSettings):
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the server."""
         return _is_loopback(self.host)
+
+    @property
+    def own_names(self) -> frozenset[str]:
+        """The names that this server is known by, beside addresses and local names."""
+        public = urlsplit(self.public_url).hostname if self.public_url else None
+        return frozenset(name.lower() for name in (*self.allowed_hosts, public, self.host) if name)
 
     @property
     def is_simulated(self) -> bool:

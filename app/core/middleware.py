@@ -1,4 +1,4 @@
-"""What every request passes through: an id, a size limit, the origin check, paths without a trailing slash, security headers.
+"""What every request passes through: an id, a size limit, the checks of host and origin, paths without a trailing slash, security headers.
 
 Plain ASGI, since Starlette's BaseHTTPMiddleware breaks streaming and costs a task per request.
 """
@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.core.hosts import is_known, name_of
 from app.core.ids import new_id
 from app.core.tenancy import working_for
 
@@ -54,6 +55,8 @@ class RequestShell:
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
                 headers["X-Request-Id"] = request_id
+                if scope["scheme"] == "https":
+                    headers.setdefault("Strict-Transport-Security", "max-age=31536000")
                 if scope["path"].startswith("/api"):
                     headers.setdefault("Cache-Control", "no-store")
             await send(message)
@@ -77,6 +80,24 @@ class NoTrailingSlash:
             target = "/" + path.strip("/") + (f"?{query}" if query else "")
             await RedirectResponse(target, 308)(scope, receive, send)
             return
+        await self._app(scope, receive, send)
+
+
+class HostGuard:
+    """Refuses requests to a name that is not ours (`core.hosts`). Alerts may come by any name: their address is their right."""
+
+    def __init__(self, app: ASGIApp, named: frozenset[str]) -> None:
+        self._app = app
+        self._named = named
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not scope["path"].startswith(("/hooks/", "/healthz", "/readyz")):
+            host = Headers(scope=scope).get("host", "")
+            if not is_known(host, self._named):
+                shown = name_of(host)[:100] or "none"
+                words = f"This server does not know itself by the name {shown}. If it is its own, put it into PUBLIC_URL or ALLOWED_HOSTS."
+                await _problem(421, "HOST_UNKNOWN", words)(scope, receive, send)
+                return
         await self._app(scope, receive, send)
 
 

@@ -12,6 +12,8 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
+from app.core.config import Settings
+from app.core.hosts import is_known
 from app.core.ids import new_id
 from app.core.middleware import CONTENT_SECURITY_POLICY
 from app.exchanges.circuit import Reason
@@ -141,6 +143,30 @@ async def test_change_that_another_site_asks_for_is_refused(site: Site, headers:
         answer = await site.ada.browse("POST", path, headers={**headers, "X-CSRF-Token": site.ada.csrf})
         assert is_problem(answer, 403), path
     assert (await site.ada.browse("GET", "/api/auth/current")).status_code == 200, "nothing was ended"
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.evil.example", "a.b c", "", "x:y:z", "[evil.example"]
+)
+async def test_request_to_a_name_that_is_not_ours_is_refused_in_words(site: Site, host: str) -> None:
+    for path in ("/login", "/api/orders", "/"):
+        answer = await site.http.get(path, headers={"Host": host})
+        assert (answer.status_code, answer.json()["code"]) == (421, "HOST_UNKNOWN")
+    assert (
+        await site.http.post(f"/hooks/{site.ada.ids['secret']}", content=b"ping", headers={"Host": "tunnel.example"})
+    ).status_code in (200, 202)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "[::1]:8000", "192.168.1.20", "localhost", "nas", "nas.local:8000", "nas.home.arpa."])
+async def test_addresses_and_names_of_local_networks_are_ours(site: Site, host: str) -> None:
+    assert (await site.http.get("/login", headers={"Host": host})).status_code == 200
+
+
+async def test_the_names_that_the_administrator_gave_are_ours_in_any_case() -> None:
+    named = Settings(_env_file=None, public_url="https://Trade.Example.com/x", allowed_hosts="bot.example, other.example").own_names
+    for host in ("trade.example.com", "TRADE.example.com:443", "bot.example", "Other.Example."):
+        assert is_known(host, named)
+    assert not is_known("example.com", named)
 
 
 async def test_alert_may_come_from_anywhere(site: Site) -> None:
