@@ -164,7 +164,14 @@ async def _make_accounts(app: FastAPI, ground: Ground, announce: Announce) -> No
         idle=timedelta(minutes=settings.session_idle_minutes),
         absolute=timedelta(hours=settings.session_hours),
     )
-    accounts = Accounts(ground.database, ground.clock, hasher=PasswordHasher(), policy=policy, jwt_secret=ground.secrets.jwt_secret)
+    accounts = Accounts(
+        ground.database,
+        ground.clock,
+        hasher=PasswordHasher(),
+        policy=policy,
+        jwt_secret=ground.secrets.jwt_secret,
+        vault=Vault(ground.secrets.fernet_keys),
+    )
     given = settings.admin_password.get_secret_value() if settings.admin_password else None
     made = await accounts.ensure_admin(settings.admin_user, given)
     if made is not None:
@@ -238,6 +245,7 @@ async def _start_loops(app: FastAPI, ground: Ground, supervisor: Supervisor) -> 
     desk: Desk = state.desk
     state.loop_lag = LoopLag()
     supervisor.start("loop_lag", state.loop_lag.run)
+    supervisor.start("accounts", state.accounts.run)
     supervisor.start("exchanges", state.registry.run, limit_s=60)
     supervisor.start("connections", state.connections.run, limit_s=60)
     if "engine" in settings.roles:

@@ -5,7 +5,9 @@ AppError 500 (never raised bare)
 ├─ Conflict 409          DuplicateIntent · InvalidTransition · OrderNotCancellable · NameTaken · BrokerInUse
 ├─ InvalidInput 422      a field that cannot be what was given
 ├─ OrderDenied 422       code = DenialReason; ours, before anything is sent
-├─ NotAuthenticated 401 · Forbidden 403 · CsrfFailed 403 · RateLimited 429 · BodyTooLarge 413
+├─ NotAuthenticated 401  SecondFactorNeeded
+├─ Forbidden 403         CsrfFailed
+├─ RateLimited 429       TooManyAttempts · BodyTooLarge 413
 ├─ WebhookError          BadToken 404 · BadPayload 422
 ├─ ExchangeError 502     OrderRejected 409 · InsufficientFunds 409 · BadCredentials 409 · Unsupported 422
 │  ├─ RetryableError 503 ExchangeUnavailable · ExchangeRateLimited · NotSent      (reads, and writes proved unsent)
@@ -16,6 +18,7 @@ AppError 500 (never raised bare)
 A class's docstring is its default message. Messages say what, which, why, and what the value was.
 """
 
+from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar
 
@@ -197,6 +200,31 @@ class RateLimited(AppError):
 
     status = 429
     default_code = "RATE_LIMITED"
+
+
+class TooManyAttempts(RateLimited):
+    """Too many attempts went wrong. Wait a little and try again."""
+
+    default_code = "TOO_MANY_ATTEMPTS"
+
+    def __init__(self, message: str | None = None, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+    @classmethod
+    def until(cls, until: datetime, *, now: datetime) -> "TooManyAttempts":
+        """Return the refusal that says when the next attempt is taken."""
+        return cls(retry_after_s=max((until - now).total_seconds(), 1.0))
+
+
+class SecondFactorNeeded(NotAuthenticated):
+    """Enter the code of your second factor too."""
+
+    default_code = "OTP_REQUIRED"
+
+    def __init__(self, challenge: str) -> None:
+        super().__init__()
+        self.challenge = challenge
 
 
 class BodyTooLarge(AppError):

@@ -15,6 +15,7 @@ from fastapi.security import HTTPBearer
 from app import __version__
 from app.accounts.dependencies import current_user
 from app.accounts.router import router as accounts_router
+from app.accounts.security_router import router as security_router
 from app.bootstrap import Announce, running
 from app.brokers.router import router as brokers_router
 from app.core.config import Settings
@@ -162,6 +163,7 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
     app.include_router(door)  # first: routes are tried in order, and alerts are in a hurry
     for router in (
         accounts_router,
+        security_router,
         brokers_router,
         oversight_router,
         trading_router,

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import Boolean, ForeignKey, Index, LargeBinary, func, text
+from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, Integer, LargeBinary, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.models import Base, Encrypted, Identified, Owned, one_of
@@ -82,3 +82,36 @@ class UserSession(Identified, Owned, Base):
     ended_at: Mapped[datetime | None]
     ip_address: Mapped[str | None]
     user_agent: Mapped[str | None]
+
+
+class LoginAttempts(Base):
+    """How many attempts went wrong, by the digest of a name or an address; `accounts.throttle` counts. Nobody's own."""
+
+    __tablename__ = "login_attempts"
+
+    key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    failures: Mapped[int] = mapped_column(Integer)
+    last_at: Mapped[datetime]
+    blocked_until: Mapped[datetime]
+
+
+class SecondFactor(Owned, Base):
+    """A user's second factor; it counts once it is confirmed. `last_step` is the latest half minute whose code was used."""
+
+    __tablename__ = "second_factors"
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    secret: Mapped[bytes] = mapped_column(Encrypted)
+    created_at: Mapped[datetime]
+    confirmed_at: Mapped[datetime | None]
+    last_step: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class RecoveryCode(Identified, Owned, Base):
+    """A code that stands in for the second factor once."""
+
+    __tablename__ = "recovery_codes"
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    code_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    used_at: Mapped[datetime | None]

@@ -30,10 +30,11 @@ async def user_out(session: AsyncSession, user: User) -> UserOut:
 
 @router.post("/login", summary="Log in for a bearer token", responses=problems(401, 422, 429))
 async def log_in(request: Request, body: LoginIn, session: SessionDep) -> TokenOut:
-    """Return a bearer token; wrong names and wrong passwords get the same answer after the same time."""
+    """Return a bearer token; wrong names and wrong passwords get the same answer after the same time. OTP_REQUIRED asks for `otp`."""
     login = await accounts_of(request).log_in(
         body.username,
         body.password,
+        otp=body.otp,
         ip_address=request.client.host if request.client else None,
         user_agent=request.headers.get("user-agent"),
     )

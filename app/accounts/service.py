@@ -1,5 +1,6 @@
 """Logging in and out, and making accounts. Knows no HTTP."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -11,17 +12,28 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.models import Language, Theme, User, UserSession
+from app.accounts.passwords import check_new_password
+from app.accounts.second_factor import SecondFactors
+from app.accounts.sessions import end_other_sessions
+from app.accounts.throttle import Throttle
 from app.core.clock import Clock
+from app.core.crypto import Vault
 from app.core.db import Database
 from app.core.i18n import N_
 from app.core.ids import new_id
-from app.core.security import PasswordHasher, encode_token, fingerprint, new_secret
-from app.errors import InvalidInput, NameTaken, NotAuthenticated
+from app.core.security import PasswordHasher, decode_challenge, encode_challenge, encode_token, fingerprint, new_secret
+from app.core.supervisor import Beat
+from app.errors import InvalidInput, NameTaken, NotAuthenticated, SecondFactorNeeded
 
 log = structlog.get_logger(__name__)
 
 #: The same answer whether the name or the password is wrong.
 WRONG_LOGIN: Final = N_("The name or the password is wrong.")
+WRONG_PASSWORD: Final = N_("That is not your present password.")
+#: How long the second factor may take after the password.
+_CHALLENGE_LASTS: Final = timedelta(minutes=5)
+_FORGET_EVERY_S: Final = 3600
+_CHANGE_PASSWORD: Final = "UPDATE users SET password_hash = $2 WHERE id = $1 AND password_hash = $3 RETURNING id"  # noqa: S105  # a statement
 _SHORTEST_NAME: Final = 2
 _LONGEST_NAME: Final = 60
 _SEEN_EVERY: Final = timedelta(minutes=1)
@@ -62,30 +74,138 @@ class Principal:
 class Accounts:
     """Users and their sessions."""
 
-    def __init__(self, database: Database, clock: Clock, *, hasher: PasswordHasher, policy: SessionPolicy, jwt_secret: str) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, *, hasher: PasswordHasher, policy: SessionPolicy, jwt_secret: str, vault: Vault
+    ) -> None:
         self._database = database
         self._clock = clock
         self._hasher = hasher
         self.policy = policy
         self._jwt_secret = jwt_secret
+        self._throttle = Throttle(database, clock)
+        self.factors = SecondFactors(database, vault, clock)
 
-    async def log_in(self, username: str, password: str, *, ip_address: str | None = None, user_agent: str | None = None) -> Login:
-        """Check name and password and open a session.
+    async def log_in(
+        self, username: str, password: str, *, otp: str | None = None, ip_address: str | None = None, user_agent: str | None = None
+    ) -> Login:
+        """Check name and password, and the second factor where there is one, and open a session.
 
         Raises:
-            NotAuthenticated: wrong name or wrong password, after the same time and with the same words.
+            TooManyAttempts: too many went wrong; nothing was checked.
+            NotAuthenticated: wrong name or wrong password, after the same time and with the same words; or a wrong code.
+            SecondFactorNeeded: they are right, and `otp` was not given.
         """
-        user: User | None = None
-        if username.isprintable():  # the database has no words for some of the rest, and nobody's name is among it
-            async with self._database.transaction() as session:
-                user = await session.scalar(select(User).where(func.lower(User.username) == username.strip().lower()))
-        usable = user is not None and user.is_active
+        attempt = await self._throttle.begin(username, ip_address)
+        user = await self._find(username)
         # The slow check runs outside any transaction, and also when there is no such user.
-        matches = await self._hasher.verify(password, user.password_hash if user is not None and usable else None)
+        matches = await self._hasher.verify(password, user.password_hash if user is not None else None)
         if user is None or not matches:
             log.info("login_refused", ip_address=ip_address)
             raise NotAuthenticated(WRONG_LOGIN, code="WRONG_LOGIN")
+        await self._throttle.succeeded(attempt)
+        if (await self.factors.state(user.id)).is_on:
+            if not otp:
+                now = self._clock.now()
+                raise SecondFactorNeeded(encode_challenge(self._jwt_secret, user_id=user.id, now=now, lifetime=_CHALLENGE_LASTS))
+            await self.check_code(user.id, otp)
         return await self._open_session(user, ip_address=ip_address, user_agent=user_agent)
+
+    async def finish_login(self, challenge: str, code: str, *, ip_address: str | None = None, user_agent: str | None = None) -> Login:
+        """Open the session of somebody whose password was right and who gives the second factor now.
+
+        Raises:
+            TooManyAttempts: too many codes were wrong.
+            NotAuthenticated: the code is wrong, or it took too long.
+        """
+        user_id = decode_challenge(self._jwt_secret, challenge, now=self._clock.now())
+        await self.check_code(user_id, code)
+        async with self._database.transaction() as session:
+            user = await session.get(User, user_id)
+        if user is None or not user.is_active:
+            raise NotAuthenticated(WRONG_LOGIN, code="WRONG_LOGIN")
+        return await self._open_session(user, ip_address=ip_address, user_agent=user_agent)
+
+    async def check_code(self, user_id: UUID, code: str) -> None:
+        """Use up a code of the second factor. Raises as `finish_login`."""
+        attempt = await self._throttle.begin_code(str(user_id))
+        await self.factors.check(user_id, code)
+        await self._throttle.succeeded(attempt)
+
+    async def switch_on(self, user_id: UUID, session_id: UUID, code: str) -> list[str]:
+        """Switch the second factor on by its first code, end all other logins, and return the recovery codes.
+
+        Raises:
+            TooManyAttempts, NotAuthenticated: as `finish_login`.
+            Conflict: nothing was begun.
+        """
+        attempt = await self._throttle.begin_code(str(user_id))
+        codes = await self.factors.confirm(user_id, code)
+        await self._throttle.succeeded(attempt)
+        log.info("second_factor_on", user_id=str(user_id))
+        await end_other_sessions(self._database, user_id, session_id, now=self._clock.now())
+        return codes
+
+    async def renew_codes(self, user_id: UUID, code: str) -> list[str]:
+        """Replace the recovery codes. Raises as `finish_login`."""
+        attempt = await self._throttle.begin_code(str(user_id))
+        codes = await self.factors.renew_codes(user_id, code)
+        await self._throttle.succeeded(attempt)
+        return codes
+
+    async def switch_off(self, user_id: UUID, session_id: UUID, code: str) -> int:
+        """Forget the second factor, end all other logins and return how many those were. Raises as `finish_login`."""
+        await self.check_code(user_id, code)
+        await self.factors.switch_off(user_id)
+        log.info("second_factor_off", user_id=str(user_id))
+        return await end_other_sessions(self._database, user_id, session_id, now=self._clock.now())
+
+    async def check_password(self, user_id: UUID, password: str, *, ip_address: str | None) -> User:
+        """Make sure that who is logged in knows the password, before something that a stranger at an open page must not do.
+
+        Raises:
+            TooManyAttempts: too many were wrong.
+            InvalidInput: it is wrong.
+        """
+        async with self._database.transaction() as session:
+            user = await get_user(session, user_id)
+        attempt = await self._throttle.begin(user.username, ip_address)
+        if not await self._hasher.verify(password, user.password_hash):
+            raise InvalidInput(WRONG_PASSWORD, field="current_password")
+        await self._throttle.succeeded(attempt)
+        return user
+
+    async def change_password(self, user_id: UUID, session_id: UUID, *, current: str, new: str, ip_address: str | None = None) -> int:
+        """Set a new password and end all other sessions; return how many those were.
+
+        Raises:
+            TooManyAttempts: too many tries of the present password were wrong.
+            InvalidInput: the present password is wrong, or the new one is too short, too long or a common one.
+        """
+        user = await self.check_password(user_id, current, ip_address=ip_address)
+        check_new_password(new, username=user.username)
+        hashed = await self._hasher.hash(new)
+        async with self._database.connection() as connection:
+            # Only if it is still the one that was checked: of two changes at once the second has to know the first one's password.
+            changed = await connection.fetchval(_CHANGE_PASSWORD, user_id, hashed, user.password_hash)
+        if changed is None:
+            raise InvalidInput(WRONG_PASSWORD, field="current_password")
+        log.info("password_changed", user_id=str(user_id))
+        return await end_other_sessions(self._database, user_id, session_id, now=self._clock.now())
+
+    async def _find(self, username: str) -> User | None:
+        if not username.isprintable():
+            return None  # the database has no words for some of the rest, and nobody's name is among it
+        async with self._database.transaction() as session:
+            user: User | None = await session.scalar(select(User).where(func.lower(User.username) == username.strip().lower()))
+        return user if user is not None and user.is_active else None
+
+    async def run(self, beat: Beat) -> None:
+        """Forget old attempts once in a while."""
+        while True:
+            await self._throttle.forget_old()
+            for _ in range(_FORGET_EVERY_S):
+                beat()
+                await asyncio.sleep(1)
 
     async def _open_session(self, user: User, *, ip_address: str | None, user_agent: str | None) -> Login:
         now = self._clock.now()
@@ -161,6 +281,7 @@ class Accounts:
         name = username.strip()
         if not _SHORTEST_NAME <= len(name) <= _LONGEST_NAME or not (name + (email or "")).isprintable():
             raise InvalidInput(f"a name needs {_SHORTEST_NAME} to {_LONGEST_NAME} letters, digits or signs", field="username")
+        check_new_password(password, username=name)
         user = User(id=new_id(), username=name, email=email, password_hash=await self._hasher.hash(password), is_admin=is_admin)
         try:
             async with self._database.transaction() as session:

@@ -20,7 +20,7 @@ from app.core import outage
 from app.core.db import Database
 from app.core.i18n import N_
 from app.core.middleware import SECURITY_HEADERS
-from app.errors import AppError, ExchangeRateLimited, NotAuthenticated
+from app.errors import AppError, ExchangeRateLimited, NotAuthenticated, TooManyAttempts
 
 log = structlog.get_logger(__name__)
 
@@ -235,7 +235,7 @@ def _from_app_error(request: Request, error: AppError) -> Failure:
     headers: dict[str, str] = {}
     if isinstance(error, NotAuthenticated):
         headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, ExchangeRateLimited) and error.retry_after_s:
+    if isinstance(error, ExchangeRateLimited | TooManyAttempts) and error.retry_after_s:
         headers["Retry-After"] = str(int(error.retry_after_s) + 1)
     errors = [FieldProblem(field=error.field, message=error.message)] if error.field else []
     if error.status >= 500:

@@ -12,12 +12,15 @@ from uuid import UUID
 import bcrypt
 from jose import JWTError, jwt
 
+from app.core.i18n import N_
 from app.core.ids import new_id
 from app.errors import InvalidInput, NotAuthenticated
 
 ALGORITHM: Final = "HS256"
 _ISSUER: Final = "aristobot"
 _AUDIENCE: Final = "aristobot-api"
+_CHALLENGE: Final = "aristobot-second-factor"
+TOOK_TOO_LONG: Final = N_("That took too long. Log in again.")
 _LONGEST_PASSWORD_BYTES: Final = 72
 _SHORTEST_PASSWORD: Final = 10
 _COST: Final = 12
@@ -108,6 +111,29 @@ def decode_token(secret: str, token: str) -> AccessToken:
         return AccessToken(user_id=UUID(claims["sub"]), session_id=UUID(claims["sid"]), expires_at=int(claims["exp"]))
     except (JWTError, KeyError, ValueError, TypeError) as error:
         raise NotAuthenticated("the bearer token is not valid or has expired; log in again") from error
+
+
+def encode_challenge(secret: str, *, user_id: UUID, now: datetime, lifetime: timedelta) -> str:
+    """Return a signed word that this user has given the right password a moment ago; it is no bearer token."""
+    claims = {"sub": str(user_id), "aud": _CHALLENGE, "iss": _ISSUER, "exp": int((now + lifetime).timestamp())}
+    token: str = jwt.encode(claims, secret, algorithm=ALGORITHM)
+    return token
+
+
+def decode_challenge(secret: str, token: str, *, now: datetime) -> UUID:
+    """Return whose password was right.
+
+    Raises:
+        NotAuthenticated: forged or too old.
+    """
+    options = {"verify_exp": False, **{f"require_{claim}": True for claim in ("sub", "aud", "iss")}}
+    try:
+        claims = jwt.decode(token, secret, algorithms=[ALGORITHM], audience=_CHALLENGE, issuer=_ISSUER, options=options)
+        if int(claims["exp"]) > now.timestamp():
+            return UUID(claims["sub"])
+    except (JWTError, KeyError, ValueError, TypeError) as error:
+        raise NotAuthenticated(TOOK_TOO_LONG) from error
+    raise NotAuthenticated(TOOK_TOO_LONG)
 
 
 def new_secret() -> str:

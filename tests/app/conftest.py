@@ -136,7 +136,9 @@ class Pieces:
 def make_accounts(database: Database, clock: Clock | None = None) -> Accounts:
     """The accounts service with hashes that cost next to nothing."""
     policy = SessionPolicy(token_lifetime=timedelta(minutes=10), idle=timedelta(minutes=30), absolute=timedelta(hours=12))
-    return Accounts(database, clock or SystemClock(), hasher=PasswordHasher(cost=4), policy=policy, jwt_secret=JWT_SECRET)
+    return Accounts(
+        database, clock or SystemClock(), hasher=PasswordHasher(cost=4), policy=policy, jwt_secret=JWT_SECRET, vault=Vault((FERNET_KEY,))
+    )
 
 
 async def make_user(database: Database, name: str = "ada") -> UUID:

@@ -152,9 +152,10 @@ async def test_request_to_a_name_that_is_not_ours_is_refused_in_words(site: Site
     for path in ("/login", "/api/orders", "/"):
         answer = await site.http.get(path, headers={"Host": host})
         assert (answer.status_code, answer.json()["code"]) == (421, "HOST_UNKNOWN")
-    assert (
-        await site.http.post(f"/hooks/{site.ada.ids['secret']}", content=b"ping", headers={"Host": "tunnel.example"})
-    ).status_code in (200, 202)
+    assert (await site.http.post(f"/hooks/{site.ada.ids['secret']}", content=b"ping", headers={"Host": "tunnel.example"})).status_code in (
+        200,
+        202,
+    )
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "[::1]:8000", "192.168.1.20", "localhost", "nas", "nas.local:8000", "nas.home.arpa."])

@@ -81,7 +81,8 @@ async def hers(site: Site) -> dict[str, str]:
     (position,) = (await site.ada.call("GET", "/api/positions")).json()["items"]
     halt = await site.ada.call("POST", "/api/kill-switch", json={"scope": "user", "action": "stop", "confirm": True})
     assert (bought.status_code, halt.status_code) == (201, 202), (bought.text, halt.text)
-    return {**site.ada.ids, "position_id": position["id"], "command_id": halt.json()["id"]}
+    sessions = (await site.ada.call("GET", "/api/auth/sessions")).json()["items"]
+    return {**site.ada.ids, "session_id": sessions[0]["id"], "position_id": position["id"], "command_id": halt.json()["id"]}
 
 
 def paths(site: Site) -> Iterator[tuple[str, APIRoute, set[str]]]:
