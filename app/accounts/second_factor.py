@@ -89,10 +89,7 @@ class SecondFactors:
         async with self._database.connection() as connection:
             if await connection.fetchval(_ENROL, user_id, sealed, self._clock.now()) is None:
                 raise Conflict("Your account has a second factor already. Switch it off first.")
-        address = pyotp.TOTP(secret).provisioning_uri(name=username, issuer_name=ISSUER)
-        picture = io.BytesIO()
-        segno.make(address, error="m").save(picture, kind="svg", scale=4, border=2, xmldecl=False, svgns=True, omitsize=False)
-        return Enrolment(secret=secret, address=address, svg=picture.getvalue().decode())
+        return picture_of(secret, username)
 
     async def confirm(self, user_id: UUID, code: str) -> list[str]:
         """Switch the second factor on by a first right code, and return the recovery codes: this once.
@@ -148,6 +145,14 @@ class SecondFactors:
             _NEW_CODES, [new_id() for _ in codes], [user_id for _ in codes], [_digest(user_id, code) for code in codes]
         )
         return codes
+
+
+def picture_of(secret: str, username: str) -> Enrolment:
+    """Return what an authenticator app reads."""
+    address = pyotp.TOTP(secret).provisioning_uri(name=username, issuer_name=ISSUER)
+    picture = io.BytesIO()
+    segno.make(address, error="m").save(picture, kind="svg", scale=4, border=2, xmldecl=False, svgns=True)
+    return Enrolment(secret=secret, address=address, svg=picture.getvalue().decode())
 
 
 def _context(user_id: UUID) -> str:

@@ -8,6 +8,7 @@ from app.domain.candles import Timeframe
 from app.domain.enums import OrderState, OrderType, Side, Source
 from app.ui import views
 from app.ui.templating import PageView
+from tests.ui import sample_accounts
 from tests.ui.sample_guarding import audit, external_orders, guard, guard_form, position_question
 from tests.ui.sample_states import trading_state
 
@@ -349,6 +350,7 @@ def pages(*, language: str = "en") -> dict[str, tuple[str, PageView]]:
     """Every page: name → (template, view)."""
     return {
         "login": ("pages/accounts/login.html", login(language=language)),
+        **sample_accounts.pages(shell(page="account", language=language), login(language=language).shell),
         "register": ("pages/accounts/register.html", register(language=language)),
         "dashboard": ("pages/dashboard/dashboard.html", dashboard(language=language)),
         "dashboard-empty": ("pages/dashboard/dashboard.html", empty_dashboard(language=language)),
@@ -365,6 +367,7 @@ def fragments() -> dict[str, object]:
     """Every fragment: template → region."""
     view, broker_page, hook_page = dashboard(), brokers(), webhooks()
     return {
+        **sample_accounts.fragments(),
         "fragments/shell/_status_items.html": shell().status,
         "fragments/shell/_account_menu.html": shell(),
         "fragments/shell/_kill_switch.html": shell(),

@@ -6,13 +6,15 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from app.accounts.dependencies import CurrentUser, MaybeUser, accounts_of, cookie_name
+from app.accounts.security_router import address_of
 from app.accounts.service import Login, update_preferences
 from app.core.config import Registration
 from app.core.http import SessionDep
 from app.core.i18n import gettext, use_language
-from app.errors import AppError, Forbidden, NotAuthenticated
+from app.core.security import TOOK_TOO_LONG
+from app.errors import AppError, Forbidden, NotAuthenticated, SecondFactorNeeded, TooManyAttempts
 from app.ui.surroundings import page, reader_of, see_other, shell_of
-from app.ui.views import LoginView, RegisterView
+from app.ui.views import CodeView, LoginView, RegisterView
 
 router = APIRouter(include_in_schema=False)
 
@@ -46,20 +48,53 @@ async def log_in(
         login = await accounts_of(request).log_in(
             username,
             password,
-            ip_address=request.client.host if request.client else None,
+            ip_address=address_of(request),
             user_agent=request.headers.get("user-agent"),
         )
-    except NotAuthenticated as error:
-        with use_language(reader_of(request, None).language):
-            words = gettext(error.message)
-        view = LoginView(
-            shell=await shell_of(request, None, page="login"),
-            error=words,
-            username=username,
-            next=next,
-            registration_open=_is_open(request),
+    except SecondFactorNeeded as needed:
+        view = CodeView(shell=await shell_of(request, None, page="login"), challenge=needed.challenge, next=next)
+        return page(request, "pages/accounts/code.html", view)
+    except (NotAuthenticated, TooManyAttempts) as error:
+        return await _not_logged_in(request, error, username=username, next_=next)
+    return _with_cookie(request, see_other(request, next or "/"), login)
+
+
+async def _not_logged_in(request: Request, error: AppError, *, username: str = "", next_: str) -> Response:
+    view = LoginView(
+        shell=await shell_of(request, None, page="login"),
+        error=_words(request, error),
+        username=username,
+        next=next_,
+        registration_open=_is_open(request),
+    )
+    return page(request, "pages/accounts/login.html", view, status=error.status)
+
+
+def _words(request: Request, error: AppError) -> str:
+    with use_language(reader_of(request, None).language):
+        if isinstance(error, TooManyAttempts):
+            return gettext("Too many attempts went wrong. Try again in %(seconds)d seconds.") % {"seconds": round(error.retry_after_s)}
+        return gettext(error.message)
+
+
+@router.post("/login/code")
+async def give_code(
+    request: Request,
+    challenge: Annotated[str, Form(max_length=1000)] = "",
+    code: Annotated[str, Form(max_length=40)] = "",
+    next: Annotated[str, Form(max_length=500)] = "",  # the form's own name
+) -> Response:
+    """The second step: open the session when the code is right."""
+    try:
+        login = await accounts_of(request).finish_login(
+            challenge, code, ip_address=address_of(request), user_agent=request.headers.get("user-agent")
         )
-        return page(request, "pages/accounts/login.html", view, status=401)
+    except (NotAuthenticated, TooManyAttempts) as error:
+        if error.message == TOOK_TOO_LONG:
+            return await _not_logged_in(request, error, next_=next)
+        shell = await shell_of(request, None, page="login")
+        view = CodeView(shell=shell, challenge=challenge, next=next, error=_words(request, error))
+        return page(request, "pages/accounts/code.html", view, status=error.status)
     return _with_cookie(request, see_other(request, next or "/"), login)
 
 
@@ -116,7 +151,8 @@ async def register(
             shell=await shell_of(request, None, page="register"), username=username, email=email, errors={error.field or "": error.message}
         )
         return page(request, "pages/accounts/register.html", view, status=422)
-    return _with_cookie(request, see_other(request, "/"), await accounts.log_in(username, password))
+    login = await accounts.log_in(username, password, ip_address=address_of(request), user_agent=request.headers.get("user-agent"))
+    return _with_cookie(request, see_other(request, "/"), login)
 
 
 @router.post("/preferences")

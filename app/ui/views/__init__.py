@@ -4,7 +4,7 @@ A page takes one view (`view`), which carries the `Shell`; a fragment takes one 
 what a page shows and no column holds (a side, a percentage) is a field here. Percentages are fractions.
 """
 
-from app.ui.views.accounts import ErrorView, LoginView, RegisterView
+from app.ui.views.accounts import AccountView, CodeView, ErrorView, FactorForm, LoginView, PasswordForm, RegisterView, SessionRow
 from app.ui.views.brokers import BrokerForm, BrokerRow, BrokersView, ExchangeFacts, TestResult
 from app.ui.views.dashboard import (
     CHART_TIMEFRAMES,
@@ -44,6 +44,7 @@ from app.ui.views.webhooks import Decision, DeliveryRow, HookCreated, HookForm, 
 __all__ = [
     "CHART_TIMEFRAMES",
     "NAVIGATION",
+    "AccountView",
     "AlarmRow",
     "ApiView",
     "AuditView",
@@ -56,6 +57,7 @@ __all__ = [
     "ChartView",
     "ChecklistStep",
     "Choice",
+    "CodeView",
     "DashboardView",
     "Decision",
     "DeliveryRow",
@@ -65,6 +67,7 @@ __all__ = [
     "ErrorView",
     "ExchangeFacts",
     "ExternalOrderRow",
+    "FactorForm",
     "FieldDoc",
     "FillMark",
     "FindingRow",
@@ -81,6 +84,7 @@ __all__ = [
     "NavItem",
     "OperationDoc",
     "OrderRow",
+    "PasswordForm",
     "PositionFacts",
     "PositionQuestion",
     "PositionRow",
@@ -89,6 +93,7 @@ __all__ = [
     "RegionState",
     "RegisterView",
     "RestraintRow",
+    "SessionRow",
     "Shell",
     "StatusItems",
     "TargetField",

@@ -1,8 +1,10 @@
-"""Pages outside the shell: login, registration, errors."""
+"""Pages outside the shell (login, registration, errors), and a person's own account."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
 
-from app.ui.views.shell import Shell
+from app.ui.views.shell import Region, Shell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,3 +37,56 @@ class ErrorView:
     message: str = ""
     code: str = ""
     correlation_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeView:
+    """Page `pages/accounts/code.html`: the second step of logging in. `challenge` says that the password was right."""
+
+    shell: Shell
+    challenge: str
+    next: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PasswordForm:
+    """Fragment `_password.html`. `errors` maps a field's name to a sentence."""
+
+    username: str
+    errors: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactorForm:
+    """Fragment `_second_factor.html`. `step` is what the person sees; `secret` and `picture` (a data address) only while enrolling."""
+
+    step: Literal["off", "enrolling", "on"] = "off"
+    recovery_codes: int = 0
+    secret: str = ""
+    picture: str = ""
+    #: Just made, shown this once.
+    codes: tuple[str, ...] = ()
+    errors: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRow:
+    """A login that works now. `device` is the browser's own name for itself, or empty."""
+
+    id: str
+    device: str
+    ip_address: str
+    created_at: datetime
+    last_seen_at: datetime
+    is_current: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountView:
+    """Page `pages/accounts/account.html`."""
+
+    shell: Shell
+    password: PasswordForm
+    factor: FactorForm
+    sessions: Region[SessionRow]

@@ -1,0 +1,104 @@
+"""A person secures their account with a mouse and a keyboard: second factor, recovery code, password, other logins."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pyotp
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
+
+from tests.emulator_process import EmulatorProcess
+from tests.journeys.chromium import DESKTOP, PHONE, Watched, running_chromium, watched_page
+from tests.journeys.conftest import MakeTrader
+from tests.journeys.trader import Trader
+from tests.server_process import ServerProcess
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with running_chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def trader(shared_server: ServerProcess, market: EmulatorProcess, make_trader: MakeTrader) -> Trader:
+    return make_trader(shared_server, market).sign_up()
+
+
+def refused(complaint: str) -> bool:
+    """What the browser says of an answer that sends a form back."""
+    return "status of 422" in complaint or "status of 401" in complaint
+
+
+async def log_in_with(watched: Watched, trader: Trader, code: str) -> None:
+    await watched.page.goto(f"{trader.server.url}/login")
+    await watched.page.fill("#username", trader.username)
+    await watched.page.fill("#password", trader.password)
+    await watched.page.press("#password", "Enter")
+    await watched.page.fill("#code", code)
+    await watched.page.press("#code", "Enter")
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+async def test_a_second_factor_is_set_up_used_and_replaced_by_a_recovery_code(
+    browser: Browser, trader: Trader, size: tuple[int, int]
+) -> None:
+    async with watched_page(browser, size) as watched:
+        page = watched.page
+        await watched.log_in(trader.server.url, trader.username, trader.password)
+        await page.goto(f"{trader.server.url}/account")
+        await page.fill("#factor-password", "not my password")
+        await page.click("#second-factor button[type=submit]")
+        await watched.see("#factor-password-note")
+        await page.fill("#factor-password", trader.password)
+        await page.click("#second-factor button[type=submit]")
+        await watched.see(".qr")
+        assert await watched.overflow() <= 0
+        totp = pyotp.TOTP((await watched.text("#factor-secret")).strip())
+        await page.fill("#first-code", "000000")
+        await page.press("#first-code", "Enter")
+        await watched.see("#first-code-note")
+        await page.fill("#first-code", totp.now())
+        await page.press("#first-code", "Enter")
+        await watched.see("#recovery-codes")
+        codes = (await watched.text("#recovery-codes")).split()
+        assert len(codes) == 10
+        assert await watched.overflow() <= 0
+        watched.forget(refused)
+        await page.goto(f"{trader.server.url}/account")
+        assert not [code for code in codes if code in await page.content()], "shown once"
+    async with watched_page(browser, size) as watched:
+        await log_in_with(watched, trader, codes[0])
+        await watched.see("#positions")
+    async with watched_page(browser, size) as watched:
+        await log_in_with(watched, trader, totp.at(time.time() + 30))
+        await watched.see("#positions")
+        await watched.page.goto(f"{trader.server.url}/account")
+        assert "9" in await watched.text("#second-factor .muted")
+        await watched.see("#sessions tbody tr", count=3)
+        await watched.page.click("#sessions header button")
+        await watched.see("#sessions tbody tr", count=1)
+
+
+async def test_a_new_password_throws_out_who_is_logged_in_elsewhere(browser: Browser, trader: Trader) -> None:
+    async with watched_page(browser) as here, watched_page(browser) as there:
+        for watched in (here, there):
+            await watched.log_in(trader.server.url, trader.username, trader.password)
+        await here.page.goto(f"{trader.server.url}/account")
+        await here.page.fill("#current_password", trader.password)
+        await here.page.fill("#new_password", "1234567890")
+        await here.page.press("#new_password", "Enter")
+        await here.see("#new_password-note.error")
+        await here.page.fill("#current_password", trader.password)
+        await here.page.fill("#new_password", "quite another sentence")
+        await here.page.press("#new_password", "Enter")
+        await here.see(".toast.success")
+        here.forget(refused)
+        await there.page.goto(f"{trader.server.url}/account")
+        await there.page.wait_for_url("**/login**")
+        trader.password = "quite another sentence"
+        await asyncio.to_thread(trader.log_in, trader.username, trader.password)
