@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import structlog
 from sqlalchemy import func, select
@@ -83,6 +84,8 @@ class Accounts:
         self.policy = policy
         self._jwt_secret = jwt_secret
         self._throttle = Throttle(database, clock)
+        #: By address: one password is judged at a time, so that who guesses at many names at once takes one core from the others at most.
+        self._judging: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.factors = SecondFactors(database, vault, clock)
 
     async def log_in(
@@ -98,7 +101,8 @@ class Accounts:
         attempt = await self._throttle.begin(username, ip_address)
         user = await self._find(username)
         # The slow check runs outside any transaction, and also when there is no such user.
-        matches = await self._hasher.verify(password, user.password_hash if user is not None else None)
+        async with self._judging.setdefault(ip_address or "", asyncio.Lock()):
+            matches = await self._hasher.verify(password, user.password_hash if user is not None else None)
         if user is None or not matches:
             log.info("login_refused", ip_address=ip_address)
             raise NotAuthenticated(WRONG_LOGIN, code="WRONG_LOGIN")

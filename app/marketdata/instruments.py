@@ -42,6 +42,7 @@ ON CONFLICT (exchange, symbol, type) DO UPDATE SET
     raw_info = excluded.raw_info, last_updated = excluded.last_updated
 """  # noqa: S608  # constants
 _DELISTED_SQL: Final = "UPDATE instruments SET is_active = false, last_updated = $2 WHERE exchange = $1 AND is_active AND last_updated < $2"
+_COUNT_SQL: Final = "SELECT count(*) FROM instruments WHERE exchange = $1 AND is_active"
 _READ_SQL: Final = f"SELECT {', '.join(_RULES)} FROM instruments WHERE exchange = $1 AND type = '{_SPOT}'"  # noqa: S608  # constants
 
 
@@ -101,16 +102,22 @@ class InstrumentBook:
             raise SymbolNotFound(why_unresolved(text, book), field="symbol")
         return book[symbol]
 
-    async def refresh(self, exchange: str, *, is_testnet: bool = False, max_age_s: float = 0.0) -> int:
+    async def refresh(self, exchange: str, *, max_age_s: float = 0.0) -> int:
         """Ask the exchange, store the answer in one transaction, and return how many symbols it lists.
 
+        What a test environment lists is not asked for: its symbols are the same, and some of the real ones are missing there.
+
         Raises:
-            ExchangeError: the exchange cannot be asked; what is known stays.
+            ExchangeError: the exchange cannot be asked, or lists less than half of what it did before; what is known stays.
         """
         exchange = self.source(exchange)
-        listings = await self._registry.listings(exchange, is_testnet=is_testnet, max_age_s=max_age_s)
+        listings = await self._registry.listings(exchange, max_age_s=max_age_s)
         now = self._clock.now()
         async with self._database.raw_transaction() as connection:
+            known: int = await connection.fetchval(_COUNT_SQL, exchange)
+            if sum(listing.instrument.is_active for listing in listings) < known / 2:
+                words = f"{exchange} lists {len(listings)} symbols only, {known} were traded there before: the list is taken for incomplete"
+                raise ExchangeError(words, code="LISTING_INCOMPLETE")
             await connection.execute(_UPSERT_SQL, exchange, now, *_columns(listings))
             await connection.execute(_DELISTED_SQL, exchange, now)
         self._books[exchange] = await self._read(exchange)

@@ -165,3 +165,20 @@ async def test_a_symbol_that_is_no_longer_listed_is_kept_as_inactive(app: FastAP
     assert listed == 2
     assert gone is not None
     assert not gone.is_active
+
+
+@pytest.mark.asyncio
+async def test_a_list_that_lost_most_of_its_symbols_changes_nothing(app: FastAPI) -> None:
+    book: InstrumentBook = app.state.instruments
+    await book.refresh("binance")
+    async with app.state.database.connection() as connection:
+        await connection.execute(
+            "INSERT INTO instruments (id, exchange, symbol, base, quote, type, is_active, last_updated, tick_size, step_size, raw_info)"
+            " SELECT gen_random_uuid(), exchange, n || '/USDT', n::text, 'USDT', type, true, last_updated, tick_size, step_size, raw_info"
+            " FROM instruments, generate_series(1, 5) n WHERE symbol = 'BTC/USDT'"
+        )
+    with pytest.raises(ExchangeError, match="taken for incomplete") as refused:
+        await book.refresh("binance")
+    assert refused.value.code == "LISTING_INCOMPLETE"
+    async with app.state.database.connection() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM instruments WHERE is_active") == 7
