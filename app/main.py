@@ -13,7 +13,9 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.security import HTTPBearer
 
 from app import __version__
+from app.accounts.admin_router import router as admin_router
 from app.accounts.dependencies import current_user
+from app.accounts.keys_router import router as keys_router
 from app.accounts.router import router as accounts_router
 from app.bootstrap import Announce, running
 from app.brokers.router import router as brokers_router
@@ -40,7 +42,7 @@ else:
 health = APIRouter(tags=["health"])
 
 #: Shows "Authorize" in /docs; who is asking is decided by accounts.dependencies.
-_BEARER = Depends(HTTPBearer(auto_error=False, description="From POST /api/auth/login"))
+_BEARER = Depends(HTTPBearer(auto_error=False, description="From POST /api/auth/login, or an API token from POST /api/keys"))
 
 
 @health.get("/healthz", summary="The process answers")
@@ -162,6 +164,8 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
     app.include_router(door)  # first: routes are tried in order, and alerts are in a hurry
     for router in (
         accounts_router,
+        keys_router,
+        admin_router,
         brokers_router,
         oversight_router,
         trading_router,

@@ -10,7 +10,9 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts.models import Language, Theme, User, UserSession
+from app.accounts import invitations
+from app.accounts.audit_log import Action, Result, note
+from app.accounts.models import Language, Theme, TokenScope, User, UserSession
 from app.core.clock import Clock
 from app.core.db import Database
 from app.core.i18n import N_
@@ -57,6 +59,8 @@ class Principal:
     theme: Theme
     language: Language
     display_timezone: str
+    #: What an API token may do; None for a session, which may do everything. `session_id` is then the token's id.
+    scopes: frozenset[TokenScope] | None = None
 
 
 class Accounts:
@@ -84,6 +88,9 @@ class Accounts:
         matches = await self._hasher.verify(password, user.password_hash if user is not None and usable else None)
         if user is None or not matches:
             log.info("login_refused", ip_address=ip_address)
+            # Of a name that nobody has, nothing is kept: people type their password there.
+            async with self._database.connection() as connection:
+                await note(connection, Action.LOGIN, user_id=None if user is None else user.id, result=Result.REFUSED)
             raise NotAuthenticated(WRONG_LOGIN, code="WRONG_LOGIN")
         return await self._open_session(user, ip_address=ip_address, user_agent=user_agent)
 
@@ -102,6 +109,7 @@ class Accounts:
         )
         async with self._database.transaction() as session:
             session.add(opened)
+            await note(session, Action.LOGIN, user_id=user.id, object=f"session:{opened.id}")
         log.info("login", user_id=str(user.id))
         return Login(user=user, session_id=opened.id, cookie=cookie)
 
@@ -113,10 +121,12 @@ class Accounts:
 
     async def log_out(self, session_id: UUID) -> None:
         """End a session at once, with every bearer token that was made from it."""
-        async with self._database.connection() as connection:
-            await connection.execute(
-                "UPDATE user_sessions SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL", session_id, self._clock.now()
+        async with self._database.connection() as connection, connection.transaction():
+            ended = await connection.fetchval(
+                "UPDATE user_sessions SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL RETURNING user_id", session_id, self._clock.now()
             )
+            if ended is not None:
+                await note(connection, Action.LOGOUT, user_id=ended, object=f"session:{session_id}")
 
     async def by_cookie(self, cookie: str) -> Principal | None:
         """Return who a session cookie belongs to, or None when the session is over."""
@@ -151,13 +161,19 @@ class Accounts:
             display_timezone=row["display_timezone"],
         )
 
-    async def create_user(self, username: str, password: str, *, email: str | None = None, is_admin: bool = False) -> User:
-        """Make an account.
+    async def create_user(
+        self, username: str, password: str, *, email: str | None = None, is_admin: bool = False, invitation: str | None = None
+    ) -> User:
+        """Make an account, with an invitation that is then used up where one is given.
 
         Raises:
             InvalidInput: the name or the password is too short or too long.
+            InvitationInvalid: the invitation cannot be used, or not any more.
             NameTaken: the name or the e-mail address is in use.
         """
+        if invitation is not None:
+            # Before the slow hash, and before anything is told about names.
+            await invitations.check(self._database, invitation, now=self._clock.now())
         name = username.strip()
         if not _SHORTEST_NAME <= len(name) <= _LONGEST_NAME or not (name + (email or "")).isprintable():
             raise InvalidInput(f"a name needs {_SHORTEST_NAME} to {_LONGEST_NAME} letters, digits or signs", field="username")
@@ -167,6 +183,11 @@ class Accounts:
                 session.add(user)
                 await session.flush()
                 await session.refresh(user)
+                if invitation is not None:
+                    await invitations.use(session, invitation, user_id=user.id, now=self._clock.now())
+                await note(
+                    session, Action.USER_MADE, user_id=user.id, object=f"user:{user.id}", detail={"by_invitation": invitation is not None}
+                )
         except IntegrityError as error:
             raise NameTaken(f"the name {name} or its e-mail address is already in use", field="username") from error
         return user

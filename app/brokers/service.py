@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.accounts.audit_log import Action, note
 from app.brokers.connections import Connections
 from app.brokers.keys import seal
 from app.brokers.models import Broker
@@ -74,6 +75,9 @@ async def create_broker(session: AsyncSession, vault: Vault, user_id: UUID, give
     if terms is not None:
         await open_account(session, user_id, broker_id, terms)
     await session.refresh(broker)
+    await note(
+        session, Action.BROKER_MADE, user_id=user_id, object=f"broker:{broker_id}", detail={"name": given.name, "exchange": given.exchange}
+    )
     return broker
 
 
@@ -110,6 +114,10 @@ async def change_broker(session: AsyncSession, vault: Vault, user_id: UUID, brok
     if changes.api_key is not None or changes.is_active:
         broker.paused_reason = None
     await _flush(session, broker.name)
+    changed = ", ".join(sorted(changes.model_dump(exclude_none=True)))
+    await note(
+        session, Action.BROKER_CHANGED, user_id=user_id, object=f"broker:{broker_id}", detail={"name": broker.name, "changed": changed}
+    )
     return broker
 
 
@@ -199,6 +207,8 @@ async def remove_broker(session: AsyncSession, user_id: UUID, broker_id: UUID, *
         )
         if following is not None:
             following.is_default = True
+            await session.flush()
+    await note(session, Action.BROKER_DELETED, user_id=user_id, object=f"broker:{broker_id}", detail={"name": broker.name})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

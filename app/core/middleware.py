@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.ids import new_id
+from app.core.origin import Origin, coming_from
 from app.core.tenancy import working_for
 
 CONTENT_SECURITY_POLICY: Final = (
@@ -33,6 +34,11 @@ _LARGEST_BODY: Final = 1_000_000
 def _problem(status: int, code: str, detail: str) -> Response:
     body = {"type": "about:blank", "title": code, "status": status, "code": code, "detail": detail, "errors": []}
     return Response(orjson.dumps(body), status, media_type="application/problem+json")
+
+
+def _origin(scope: Scope) -> Origin:
+    client = scope.get("client")
+    return Origin(ip_address=client[0] if client else None, user_agent=Headers(scope=scope).get("user-agent"))
 
 
 class RequestShell:
@@ -59,7 +65,7 @@ class RequestShell:
             await send(message)
 
         # Whoever asked before on this connection must not be who this request works for.
-        with working_for(None):
+        with working_for(None), coming_from(_origin(scope)):
             await self._app(scope, receive, send_with_headers)
 
 
