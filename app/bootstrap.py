@@ -38,6 +38,7 @@ from app.exchanges.registry import Registry, RegistryConfig
 from app.marketdata.heartbeat import Heartbeat, HeartbeatConfig
 from app.marketdata.instruments import InstrumentBook
 from app.marketdata.quotes import Quotes
+from app.trading import suspension
 from app.trading.audit import Audit, Finding, ask_rules
 from app.trading.audit_rules import RULES as AUDIT_RULES
 from app.trading.desk import ENGINE_ROLE, Desk
@@ -227,6 +228,7 @@ def _make_trading(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
     state.vault, state.registry, state.connections = vault, registry, connections
     state.quotes, state.instruments, state.heartbeat, state.desk = quotes, book, heartbeat, desk
     state.open_order_count = partial(count_open_orders, desk)
+    state.halt_user, state.release_user = partial(suspension.begin, desk), partial(suspension.end, desk)
     paper.listen(lambda changes: desk.suspect(changes.broker_id))
     state.paper, state.reset_paper = paper, partial(start_over, desk, paper)
     state.door = Door(ground.database, ground.bus, ground.clock, repeat_window=timedelta(seconds=settings.webhook_repeat_window_s))

@@ -2,11 +2,12 @@
 
 AppError 500 (never raised bare)
 ├─ NotFound 404          BrokerNotFound · OrderNotFound · WebhookNotFound · DeliveryNotFound · SymbolNotFound   (another tenant's row too)
-├─ Conflict 409          DuplicateIntent · InvalidTransition · OrderNotCancellable · NameTaken · BrokerInUse
+│                        TokenNotFound · UserNotFound · InvitationNotFound
+├─ Conflict 409          DuplicateIntent · InvalidTransition · OrderNotCancellable · NameTaken · BrokerInUse · LastAdministrator
 ├─ InvalidInput 422      a field that cannot be what was given
 ├─ OrderDenied 422       code = DenialReason; ours, before anything is sent
 ├─ NotAuthenticated 401  SecondFactorNeeded
-├─ Forbidden 403         CsrfFailed
+├─ Forbidden 403         CsrfFailed · ScopeMissing · SessionNeeded · InvitationInvalid
 ├─ RateLimited 429       TooManyAttempts · BodyTooLarge 413
 ├─ WebhookError          BadToken 404 · BadPayload 422
 ├─ ExchangeError 502     OrderRejected 409 · InsufficientFunds 409 · BadCredentials 409 · Unsupported 422
@@ -72,6 +73,24 @@ class SymbolNotFound(NotFound):
     """The exchange does not list that symbol."""
 
     default_code = "SYMBOL_NOT_FOUND"
+
+
+class TokenNotFound(NotFound):
+    """There is no such API token."""
+
+    default_code = "TOKEN_NOT_FOUND"
+
+
+class UserNotFound(NotFound):
+    """There is no such user."""
+
+    default_code = "USER_NOT_FOUND"
+
+
+class InvitationNotFound(NotFound):
+    """There is no such invitation."""
+
+    default_code = "INVITATION_NOT_FOUND"
 
 
 class Conflict(AppError):
@@ -187,6 +206,30 @@ class Forbidden(AppError):
 
     status = 403
     default_code = "FORBIDDEN"
+
+
+class ScopeMissing(Forbidden):
+    """This API token may not do that."""
+
+    default_code = "SCOPE_MISSING"
+
+
+class SessionNeeded(Forbidden):
+    """No API token may do that: log in."""
+
+    default_code = "SESSION_NEEDED"
+
+
+class InvitationInvalid(Forbidden):
+    """This invitation cannot be used: it was used already, has expired, or there never was one. Ask for another."""
+
+    default_code = "INVITATION_INVALID"
+
+
+class LastAdministrator(Conflict):
+    """Nobody takes their own rights as an administrator away, so that there is always one. Ask another administrator."""
+
+    default_code = "LAST_ADMINISTRATOR"
 
 
 class CsrfFailed(Forbidden):

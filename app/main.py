@@ -13,9 +13,11 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.security import HTTPBearer
 
 from app import __version__
+from app.accounts.admin_router import router as admin_router
 from app.accounts.dependencies import current_user
 from app.accounts.router import router as accounts_router
 from app.accounts.security_router import router as security_router
+from app.accounts.tokens_router import router as tokens_router
 from app.bootstrap import Announce, running
 from app.brokers.router import router as brokers_router
 from app.core.config import Settings
@@ -41,7 +43,7 @@ else:
 health = APIRouter(tags=["health"])
 
 #: Shows "Authorize" in /docs; who is asking is decided by accounts.dependencies.
-_BEARER = Depends(HTTPBearer(auto_error=False, description="From POST /api/auth/login"))
+_BEARER = Depends(HTTPBearer(auto_error=False, description="From POST /api/auth/login, or an API token from POST /api/auth/tokens"))
 
 
 @health.get("/healthz", summary="The process answers")
@@ -164,6 +166,8 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
     for router in (
         accounts_router,
         security_router,
+        tokens_router,
+        admin_router,
         brokers_router,
         oversight_router,
         trading_router,

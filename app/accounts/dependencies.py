@@ -1,9 +1,10 @@
-"""Who is asking, as a FastAPI dependency: a bearer token, or the session cookie with its CSRF token for changes."""
+"""Who is asking, as a FastAPI dependency: a session's bearer token, an API token, or the session cookie with its CSRF token for changes."""
 
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
 
+from app.accounts import tokens
 from app.accounts.service import Accounts, Principal
 from app.core.security import csrf_token, decode_token, same
 from app.core.tenancy import enter_tenant
@@ -31,6 +32,8 @@ async def authenticate(request: Request) -> Principal | None:
 
     Raises:
         NotAuthenticated: a bearer token was given and is not valid.
+        SessionNeeded: an API token was given where none will do.
+        ScopeMissing: an API token was given that may not do that.
         CsrfFailed: a cookie was used for a change without the page's token.
     """
     accounts = accounts_of(request)
@@ -39,6 +42,8 @@ async def authenticate(request: Request) -> Principal | None:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise NotAuthenticated("use `Authorization: Bearer …`")
+        if token.strip().startswith(tokens.PREFIX):
+            return await _by_api_token(request, token.strip())
         claims = decode_token(request.app.state.jwt_secret, token.strip())
         principal = await accounts.by_session(claims.session_id)
         if principal is None or principal.user_id != claims.user_id:
@@ -51,6 +56,17 @@ async def authenticate(request: Request) -> Principal | None:
         await _check_csrf(request, principal)
     if principal is not None:
         enter_tenant(principal.user_id)
+    return principal
+
+
+async def _by_api_token(request: Request, token: str) -> Principal:
+    # The platform's database: whose token it is is what this finds out.
+    principal = await tokens.by_token(request.app.state.platform_database, token, now=request.app.state.clock.now())
+    if principal is None or principal.scopes is None:
+        raise NotAuthenticated("the API token is not valid: it was revoked, has expired, or never was one")
+    # Here and nowhere else is decided what a token may: every route asks who is there.
+    tokens.check_scope(principal.scopes, request.method, request.scope["path"])
+    enter_tenant(principal.user_id)
     return principal
 
 

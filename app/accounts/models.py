@@ -1,10 +1,12 @@
-"""Tables of people and their sessions."""
+"""Tables of people, their sessions and tokens, invitations, and the log of what was done to accounts."""
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, Integer, LargeBinary, func, text
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, Integer, LargeBinary, Text, func, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.models import Base, Encrypted, Identified, Owned, one_of
@@ -115,3 +117,65 @@ class RecoveryCode(Identified, Owned, Base):
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     code_hash: Mapped[bytes] = mapped_column(LargeBinary)
     used_at: Mapped[datetime | None]
+
+
+class TokenScope(StrEnum):
+    """What an API token may do; `admin` is what its owner may as an administrator, on top of the others."""
+
+    READ = "read"
+    TRADE = "trade"
+    ADMIN = "admin"
+
+
+class ApiToken(Identified, Owned, Base):
+    """A program's key to this server, stored as a hash; the token itself was shown once."""
+
+    __tablename__ = "api_tokens"
+    __table_args__ = (CheckConstraint("scopes <@ ARRAY['read', 'trade', 'admin'] AND cardinality(scopes) > 0", name="scopes_known"),)
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str]
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class Invitation(Identified, Base):
+    """The right to make one account. It belongs to the platform; `note` says for whom it is meant."""
+
+    __tablename__ = "invitations"
+
+    secret_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    note: Mapped[str]
+    made_by: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+    used_by: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    revoked_at: Mapped[datetime | None]
+
+
+class AuditEntry(Base):
+    """Something that was done to an account. The database numbers, dates and chains the rows, and lets nobody change one.
+
+    `user_id` is None where nobody known asked. It is no foreign key: what somebody did outlives them.
+    """
+
+    __tablename__ = "audit_log"
+    __table_args__ = (CheckConstraint("result IN ('done', 'refused')", name="result_known"), Index(None, "user_id", "number"))
+
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    at: Mapped[datetime]
+    user_id: Mapped[UUID | None]
+    name: Mapped[str | None]
+    action: Mapped[str]
+    object: Mapped[str] = mapped_column(server_default="")
+    result: Mapped[str]
+    detail: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}")
+    ip_address: Mapped[str | None]
+    user_agent: Mapped[str | None]
+    previous_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    hash: Mapped[bytes] = mapped_column(LargeBinary)

@@ -13,7 +13,7 @@ from app.accounts.service import Login, get_user, update_preferences
 from app.core.config import Registration
 from app.core.http import SessionDep, problems
 from app.core.tenancy import enter_tenant
-from app.errors import Forbidden
+from app.errors import Forbidden, InvitationInvalid
 
 router = APIRouter(prefix="/api/auth", tags=["accounts"])
 
@@ -43,11 +43,28 @@ async def log_in(request: Request, body: LoginIn, session: SessionDep) -> TokenO
 
 @router.post("/register", status_code=201, summary="Make an account", responses=problems(403, 409, 422))
 async def register(request: Request, body: RegisterIn, session: SessionDep) -> UserOut:
-    """Make an account, where this server lets anyone do so."""
-    if request.app.state.settings.registration is not Registration.OPEN:
-        raise Forbidden("Registration is closed on this server. Ask its administrator for an account.", code="REGISTRATION_CLOSED")
-    user = await accounts_of(request).create_user(body.username, body.password, email=body.email)
+    """Make an account, where this server lets anyone do so, or with an invitation."""
+    invitation = admission(request, body.invitation)
+    user = await accounts_of(request).create_user(body.username, body.password, email=body.email, invitation=invitation)
     return await user_out(session, user)
+
+
+def admission(request: Request, invitation: str | None) -> str | None:
+    """Return the invitation that making an account now will use up, None where anybody may make one; shared by API and page.
+
+    Raises:
+        Forbidden: nobody makes an account here themselves.
+        InvitationInvalid: one is needed.
+    """
+    match request.app.state.settings.registration:
+        case Registration.OPEN:
+            return None
+        case Registration.INVITATION:
+            if not invitation:
+                raise InvitationInvalid("An account here needs an invitation. Ask the administrator of this server for one.")
+            return invitation
+        case _:
+            raise Forbidden("Registration is closed on this server. Ask its administrator for an account.", code="REGISTRATION_CLOSED")
 
 
 @router.post("/refresh", summary="Replace a token that is about to expire", responses=problems(401))

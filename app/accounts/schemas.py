@@ -24,6 +24,7 @@ class RegisterIn(BaseModel):
     username: str = Field(min_length=2, max_length=60, pattern=r"^[A-Za-z0-9_.@-]+$")
     password: str = Field(min_length=1, max_length=1000)
     email: str | None = Field(None, max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")
+    invitation: str | None = Field(None, max_length=200, description="where one is needed: what stands behind `invite=` in its link")
 
 
 class PreferencesIn(BaseModel):

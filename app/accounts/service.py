@@ -12,7 +12,9 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts.models import Language, Theme, User, UserSession
+from app.accounts import invitations
+from app.accounts.audit_log import Action, Result, note
+from app.accounts.models import Language, Theme, TokenScope, User, UserSession
 from app.accounts.passwords import check_new_password
 from app.accounts.second_factor import SecondFactors
 from app.accounts.sessions import end_other_sessions
@@ -70,6 +72,8 @@ class Principal:
     theme: Theme
     language: Language
     display_timezone: str
+    #: What an API token may do; None for a session, which may do everything. `session_id` is then the token's id.
+    scopes: frozenset[TokenScope] | None = None
 
 
 class Accounts:
@@ -105,6 +109,8 @@ class Accounts:
             matches = await self._hasher.verify(password, user.password_hash if user is not None else None)
         if user is None or not matches:
             log.info("login_refused", ip_address=ip_address)
+            # Of a name that nobody has, nothing is kept: people type their password there.
+            await self._note(Action.LOGIN, None if user is None else user.id, result=Result.REFUSED)
             raise NotAuthenticated(WRONG_LOGIN, code="WRONG_LOGIN")
         await self._throttle.succeeded(attempt)
         if (await self.factors.state(user.id)).is_on:
@@ -132,7 +138,11 @@ class Accounts:
     async def check_code(self, user_id: UUID, code: str) -> None:
         """Use up a code of the second factor. Raises as `finish_login`."""
         attempt = await self._throttle.begin_code(str(user_id))
-        await self.factors.check(user_id, code)
+        try:
+            await self.factors.check(user_id, code)
+        except NotAuthenticated:
+            await self._note(Action.LOGIN, user_id, result=Result.REFUSED)
+            raise
         await self._throttle.succeeded(attempt)
 
     async def switch_on(self, user_id: UUID, session_id: UUID, code: str) -> list[str]:
@@ -145,7 +155,7 @@ class Accounts:
         attempt = await self._throttle.begin_code(str(user_id))
         codes = await self.factors.confirm(user_id, code)
         await self._throttle.succeeded(attempt)
-        log.info("second_factor_on", user_id=str(user_id))
+        await self._note(Action.SECOND_FACTOR_ON, user_id)
         await end_other_sessions(self._database, user_id, session_id, now=self._clock.now())
         return codes
 
@@ -160,7 +170,7 @@ class Accounts:
         """Forget the second factor, end all other logins and return how many those were. Raises as `finish_login`."""
         await self.check_code(user_id, code)
         await self.factors.switch_off(user_id)
-        log.info("second_factor_off", user_id=str(user_id))
+        await self._note(Action.SECOND_FACTOR_OFF, user_id)
         return await end_other_sessions(self._database, user_id, session_id, now=self._clock.now())
 
     async def check_password(self, user_id: UUID, password: str, *, ip_address: str | None) -> User:
@@ -191,10 +201,15 @@ class Accounts:
         async with self._database.connection() as connection:
             # Only if it is still the one that was checked: of two changes at once the second has to know the first one's password.
             changed = await connection.fetchval(_CHANGE_PASSWORD, user_id, hashed, user.password_hash)
+            if changed is not None:
+                await note(connection, Action.PASSWORD_CHANGED, user_id=user_id)
         if changed is None:
             raise InvalidInput(WRONG_PASSWORD, field="current_password")
-        log.info("password_changed", user_id=str(user_id))
         return await end_other_sessions(self._database, user_id, session_id, now=self._clock.now())
+
+    async def _note(self, action: Action, user_id: UUID | None, *, result: Result = Result.DONE) -> None:
+        async with self._database.connection() as connection:
+            await note(connection, action, user_id=user_id, result=result)
 
     async def _find(self, username: str) -> User | None:
         if not username.isprintable():
@@ -226,6 +241,7 @@ class Accounts:
         )
         async with self._database.transaction() as session:
             session.add(opened)
+            await note(session, Action.LOGIN, user_id=user.id, object=f"session:{opened.id}")
         log.info("login", user_id=str(user.id))
         return Login(user=user, session_id=opened.id, cookie=cookie)
 
@@ -237,10 +253,12 @@ class Accounts:
 
     async def log_out(self, session_id: UUID) -> None:
         """End a session at once, with every bearer token that was made from it."""
-        async with self._database.connection() as connection:
-            await connection.execute(
-                "UPDATE user_sessions SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL", session_id, self._clock.now()
+        async with self._database.connection() as connection, connection.transaction():
+            ended = await connection.fetchval(
+                "UPDATE user_sessions SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL RETURNING user_id", session_id, self._clock.now()
             )
+            if ended is not None:
+                await note(connection, Action.LOGOUT, user_id=ended, object=f"session:{session_id}")
 
     async def by_cookie(self, cookie: str) -> Principal | None:
         """Return who a session cookie belongs to, or None when the session is over."""
@@ -275,13 +293,19 @@ class Accounts:
             display_timezone=row["display_timezone"],
         )
 
-    async def create_user(self, username: str, password: str, *, email: str | None = None, is_admin: bool = False) -> User:
-        """Make an account.
+    async def create_user(
+        self, username: str, password: str, *, email: str | None = None, is_admin: bool = False, invitation: str | None = None
+    ) -> User:
+        """Make an account, with an invitation that is then used up where one is given.
 
         Raises:
             InvalidInput: the name or the password is too short or too long.
+            InvitationInvalid: the invitation cannot be used, or not any more.
             NameTaken: the name or the e-mail address is in use.
         """
+        if invitation is not None:
+            # Before the slow hash, and before anything is told about names.
+            await invitations.check(self._database, invitation, now=self._clock.now())
         name = username.strip()
         if not _SHORTEST_NAME <= len(name) <= _LONGEST_NAME or not (name + (email or "")).isprintable():
             raise InvalidInput(f"a name needs {_SHORTEST_NAME} to {_LONGEST_NAME} letters, digits or signs", field="username")
@@ -292,6 +316,11 @@ class Accounts:
                 session.add(user)
                 await session.flush()
                 await session.refresh(user)
+                if invitation is not None:
+                    await invitations.use(session, invitation, user_id=user.id, now=self._clock.now())
+                await note(
+                    session, Action.USER_MADE, user_id=user.id, object=f"user:{user.id}", detail={"by_invitation": invitation is not None}
+                )
         except IntegrityError as error:
             raise NameTaken(f"the name {name} or its e-mail address is already in use", field="username") from error
         return user

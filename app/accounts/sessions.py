@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from app.accounts.audit_log import Action, note
 from app.core.db import Database
 from app.errors import NotFound
 
@@ -31,10 +32,14 @@ async def end_session(database: Database, user_id: UUID, session_id: UUID, *, no
     async with database.connection() as connection:
         if await connection.fetchval(_END_ONE, user_id, session_id, now) is None:
             raise NotFound("there is no such login any more")
+        await note(connection, Action.SESSIONS_ENDED, user_id=user_id, detail={"sessions": 1})
 
 
 async def end_other_sessions(database: Database, user_id: UUID, session_id: UUID, *, now: datetime) -> int:
     """End all logins but one, and return how many there were."""
     async with database.connection() as connection:
         done: str = await connection.execute(_END_OTHERS, user_id, session_id, now)
-    return int(done.rpartition(" ")[2])
+        ended = int(done.rpartition(" ")[2])
+        if ended:
+            await note(connection, Action.SESSIONS_ENDED, user_id=user_id, detail={"sessions": ended})
+    return ended

@@ -18,6 +18,7 @@ from app.brokers.schemas import (
     ExchangeDetailOut,
     ExchangeOut,
     ExchangePage,
+    KeysIn,
 )
 from app.core.http import SessionDep, problems
 from app.domain.enums import OrderType, TimeInForce
@@ -84,6 +85,14 @@ async def list_brokers(principal: CurrentUser, session: SessionDep) -> BrokerPag
 async def create_broker(request: Request, principal: CurrentUser, body: BrokerIn, session: SessionDep) -> BrokerOut:
     """Store the account with its keys encrypted; the first one becomes the default."""
     return BrokerOut.model_validate(await service.create_broker(session, request.app.state.vault, principal.user_id, body))
+
+
+@router.post("/keys", summary="Keys for the default account", responses=problems(401, 409, 422))
+async def store_keys(request: Request, principal: CurrentUser, body: KeysIn, session: SessionDep) -> BrokerOut:
+    """Encrypt and store an exchange's keys on the default account, which is made when there is none. They never come out again."""
+    broker = await service.store_keys(session, request.app.state.vault, principal.user_id, body)
+    await request.app.state.connections.drop(broker.id)
+    return BrokerOut.model_validate(broker)
 
 
 @router.get("/brokers/{broker_id}", summary="One broker account", responses=problems(401, 404))

@@ -35,6 +35,17 @@ class BrokerIn(BaseModel):
     paper_taker_fee: PaperFee | None = None
 
 
+class KeysIn(BaseModel):
+    """Keys of an exchange for the default account."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    exchange: str = Field(max_length=40)
+    api_key: Key
+    api_secret: Key
+    api_password: Key | None = None
+
+
 class BrokerPatch(BaseModel):
     """Changes to a broker account; what is left out stays as it is."""
 

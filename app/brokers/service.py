@@ -11,10 +11,11 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.accounts.audit_log import Action, note
 from app.brokers.connections import Connections
 from app.brokers.keys import seal
 from app.brokers.models import Broker
-from app.brokers.schemas import BrokerIn, BrokerPatch
+from app.brokers.schemas import BrokerIn, BrokerPatch, KeysIn
 from app.core.crypto import Vault
 from app.core.db import Database
 from app.core.ids import new_id
@@ -74,7 +75,27 @@ async def create_broker(session: AsyncSession, vault: Vault, user_id: UUID, give
     if terms is not None:
         await open_account(session, user_id, broker_id, terms)
     await session.refresh(broker)
+    await note(
+        session, Action.BROKER_MADE, user_id=user_id, object=f"broker:{broker_id}", detail={"name": given.name, "exchange": given.exchange}
+    )
     return broker
+
+
+async def store_keys(session: AsyncSession, vault: Vault, user_id: UUID, given: KeysIn) -> Broker:
+    """Give the default account new keys; who has no account yet gets one by it.
+
+    Raises:
+        Conflict: the default account is at another exchange.
+        InvalidInput: as `create_broker`.
+    """
+    default = await session.scalar(owned(Broker, user_id).where(Broker.is_default))
+    keys = given.model_dump(exclude={"exchange"})
+    if default is None:
+        name = EXCHANGES[given.exchange].name if given.exchange in EXCHANGES else given.exchange
+        return await create_broker(session, vault, user_id, BrokerIn(exchange=given.exchange, name=name, is_default=True, **keys))
+    if default.exchange != given.exchange:
+        raise Conflict(f"your default account {default.name} is at {default.exchange}; add another account, or change the default first")
+    return await change_broker(session, vault, user_id, default.id, BrokerPatch(**keys))
 
 
 def _paper_terms(given: BrokerIn) -> Terms | None:
@@ -110,6 +131,10 @@ async def change_broker(session: AsyncSession, vault: Vault, user_id: UUID, brok
     if changes.api_key is not None or changes.is_active:
         broker.paused_reason = None
     await _flush(session, broker.name)
+    changed = ", ".join(sorted(changes.model_dump(exclude_none=True)))
+    await note(
+        session, Action.BROKER_CHANGED, user_id=user_id, object=f"broker:{broker_id}", detail={"name": broker.name, "changed": changed}
+    )
     return broker
 
 
@@ -199,6 +224,8 @@ async def remove_broker(session: AsyncSession, user_id: UUID, broker_id: UUID, *
         )
         if following is not None:
             following.is_default = True
+            await session.flush()
+    await note(session, Action.BROKER_DELETED, user_id=user_id, object=f"broker:{broker_id}", detail={"name": broker.name})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,7 @@ class Registration(StrEnum):
     """Who may make an account."""
 
     CLOSED = "closed"
+    INVITATION = "invitation"
     OPEN = "open"
 
 

@@ -26,6 +26,7 @@ _SECRET_TEXT = (
     re.compile(r"(://[^:/@\s]{0,100}:)[^\s\"']{1,300}(?=@)"),
     re.compile(r"()\beyJ[\w-]+\.[\w-]+\.[\w-]+"),
     re.compile(r"()gAAAA[\w=-]{20,}"),
+    re.compile(r"()\barb_[0-9a-f]{32}_[\w-]+"),
 )
 # A line break or an escape in somebody's text would let them write log lines of their own.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")

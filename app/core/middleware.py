@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.hosts import is_known, name_of
 from app.core.ids import new_id
+from app.core.origin import Origin, coming_from
 from app.core.tenancy import working_for
 
 CONTENT_SECURITY_POLICY: Final = (
@@ -34,6 +35,11 @@ _LARGEST_BODY: Final = 1_000_000
 def _problem(status: int, code: str, detail: str) -> Response:
     body = {"type": "about:blank", "title": code, "status": status, "code": code, "detail": detail, "errors": []}
     return Response(orjson.dumps(body), status, media_type="application/problem+json")
+
+
+def _origin(scope: Scope) -> Origin:
+    client = scope.get("client")
+    return Origin(ip_address=client[0] if client else None, user_agent=Headers(scope=scope).get("user-agent"))
 
 
 class RequestShell:
@@ -62,7 +68,7 @@ class RequestShell:
             await send(message)
 
         # Whoever asked before on this connection must not be who this request works for.
-        with working_for(None):
+        with working_for(None), coming_from(_origin(scope)):
             await self._app(scope, receive, send_with_headers)
 
 

@@ -31,6 +31,8 @@ _TURN_TIMEOUT_S = 300.0
 _ASSIGNMENT = re.compile(r"^(revision|down_revision)\b[^=\n]*=\s*(.+?)\s*(?:#.*)?$", re.MULTILINE)
 #: Alembic keeps the run's context in a global of its module: two threads of one process would take each other's away.
 _ONE_ALEMBIC = threading.Lock()
+#: Tables to which the application adds rows and in which it changes none.
+APPEND_ONLY = ("audit_log",)
 _LOCK_NOT_AVAILABLE = "55P03"
 _INSUFFICIENT_PRIVILEGE = "42501"
 
@@ -120,10 +122,11 @@ def limit_transaction(connection: Connection) -> None:
 def grant_rows(connection: Connection, app_role: str) -> None:
     """Give the application's role the rows, and only the rows, of each table the present role owns and will own.
 
-    Does nothing when there is no such role, or when it is the owner itself.
+    Of the tables `APPEND_ONLY` it may change no row. Does nothing when there is no such role, or when it is the owner itself.
     """
     # Table by table: "ALL TABLES" fails on a database where an extension put its own into the schema.
     connection.execute(text("SELECT set_config('aristobot.app_role', :role, true)"), {"role": app_role})
+    connection.execute(text("SELECT set_config('aristobot.append_only', :names, true)"), {"names": ",".join(APPEND_ONLY)})
     connection.exec_driver_sql(_GRANT_ROWS)
 
 
@@ -148,6 +151,9 @@ BEGIN
         ELSIF relation.name::text = 'alembic_version' THEN
             EXECUTE format('REVOKE ALL ON %s FROM %I', relation.name, app_role);
             EXECUTE format('GRANT SELECT ON %s TO %I', relation.name, app_role);
+        ELSIF relation.name::text = ANY(string_to_array(current_setting('aristobot.append_only'), ',')) THEN
+            EXECUTE format('REVOKE ALL ON %s FROM %I', relation.name, app_role);
+            EXECUTE format('GRANT SELECT, INSERT ON %s TO %I', relation.name, app_role);
         ELSE
             EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO %I', relation.name, app_role);
         END IF;

@@ -120,7 +120,7 @@ async def rearm(request: Request, principal: CurrentUser, body: ScopeIn) -> Rear
     """Resume trading in a scope, whatever stopped it; what a kill switch there still had to do is left undone."""
     desk = _desk(request)
     scope = await scope_of(desk, principal, body.scope, body.key)
-    return Rearmed(ended=await kill_switch.rearm(desk, scope, by=principal.username))
+    return Rearmed(ended=await kill_switch.rearm(desk, scope, by=principal.username, user_id=principal.user_id))
 
 
 @router.get("/{command_id}", summary="One use of the kill switch", responses=problems(401, 404, 422))

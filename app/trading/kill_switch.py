@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from app.accounts.audit_log import Action, note
 from app.core.ids import new_id
 from app.domain.enums import TradingState
 from app.domain.orders import TERMINAL
@@ -140,6 +141,11 @@ async def pull(desk: Desk, user_id: UUID, scope: Scope, *, action: KillAction, b
         states.announce(desk, scope, state=TradingState.HALTED, code=KILL_SWITCH)
     command = Command.of(row)
     tell(desk, command)
+    # Afterwards, on its own: writers of the audit log take turns, and a halt waits for nobody. The command itself is already on record.
+    async with desk.database.connection() as connection:
+        await note(
+            connection, Action.KILL_SWITCH, user_id=user_id, object=f"{scope.kind.value}:{scope.name}", detail={"action": action.value}
+        )
     return command
 
 
@@ -165,13 +171,23 @@ def _text(value: Decimal) -> str:
     return f"{value:f}"
 
 
-async def rearm(desk: Desk, scope: Scope, *, by: str) -> list[str]:
-    """Resume trading in a scope: what a kill switch there still had to do is left undone. Return the causes that this ended."""
+async def rearm(desk: Desk, scope: Scope, *, by: str, user_id: UUID | None = None) -> list[str]:
+    """Resume trading in a scope: what a kill switch there still had to do is left undone. Return the causes that this ended.
+
+    Args:
+        desk: What trading works with.
+        scope: What is resumed.
+        by: The user's name, for the log.
+        user_id: Who resumes; None for whoever the scope belongs to.
+    """
     async with desk.database.connection() as connection:
         rows = await connection.fetch(_SUPERSEDE, scope.key, desk.clock.now())
     for row in rows:
         tell(desk, Command.of(row))
-    return await states.rearm(desk, scope, by=by)
+    ended = await states.rearm(desk, scope, by=by)
+    async with desk.database.connection() as connection:
+        await note(connection, Action.TRADING_RESUMED, user_id=user_id or scope.user_id, object=f"{scope.kind.value}:{scope.name}")
+    return ended
 
 
 async def list_commands(desk: Desk, user_id: UUID, *, limit: int = 20) -> list[Command]:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from app.accounts.audit_log import Action, note
 from app.domain.limits import DOLLARS, RiskLimits
 from app.errors import BrokerNotFound
 from app.trading.desk import Desk, Quotes
@@ -60,6 +61,10 @@ async def put_limits(desk: Desk, user_id: UUID, limits: RiskLimits, *, broker_id
             raise BrokerNotFound
         values = [getattr(limits, name) for name in NAMES]
         await connection.execute(_PUT, broker_id or user_id, user_id, broker_id, desk.clock.now(), *values)
+        changed = {name: str(value) for name, value in zip(NAMES, values, strict=True) if value is not None}
+        await note(
+            connection, Action.LIMITS_CHANGED, user_id=user_id, object=f"broker:{broker_id}" if broker_id else "user", detail=changed
+        )
 
 
 async def lost_today(desk: Desk, user_id: UUID, *, day: date, broker_id: UUID | None, exchange: str) -> Decimal | None:

@@ -1,7 +1,7 @@
 """The whole application in this process, spoken to through ASGI, with users who have one of everything."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,19 @@ async def running_site(postgres: PostgresForTests, emulator: EmulatorProcess, fo
         await one_of_everything(ada, emulator)
         yield Site(app=app, http=http, ada=ada, eve=eve)
     await postgres.drop_database(urls)
+
+
+@contextmanager
+def state_of(site: Site, **changed: Any) -> Iterator[None]:
+    """Let the application have these instead of its own inside the block: its clock, its settings."""
+    before = {name: getattr(site.app.state, name) for name in changed}
+    for name, value in changed.items():
+        setattr(site.app.state, name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(site.app.state, name, value)
 
 
 class Filled(dict[str, str]):

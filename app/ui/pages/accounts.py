@@ -5,14 +5,16 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
+from app.accounts import invitations
 from app.accounts.dependencies import CurrentUser, MaybeUser, accounts_of, cookie_name
+from app.accounts.router import admission
 from app.accounts.security_router import address_of
 from app.accounts.service import Login, update_preferences
 from app.core.config import Registration
 from app.core.http import SessionDep
 from app.core.i18n import gettext, use_language
 from app.core.security import TOOK_TOO_LONG
-from app.errors import AppError, Forbidden, NotAuthenticated, SecondFactorNeeded, TooManyAttempts
+from app.errors import AppError, InvitationInvalid, NotAuthenticated, SecondFactorNeeded, TooManyAttempts
 from app.ui.surroundings import page, reader_of, see_other, shell_of
 from app.ui.views import CodeView, LoginView, RegisterView
 
@@ -123,15 +125,14 @@ async def log_out(request: Request, principal: CurrentUser) -> Response:
 
 
 @router.get("/register")
-async def show_register(request: Request) -> Response:
-    """The form for a new account, where this server lets anyone make one."""
-    _check_open(request)
-    return page(request, "pages/accounts/register.html", RegisterView(shell=await shell_of(request, None, page="register")))
-
-
-def _check_open(request: Request) -> None:
-    if not _is_open(request):
-        raise Forbidden("Registration is closed on this server. Ask its administrator for an account.", code="REGISTRATION_CLOSED")
+async def show_register(request: Request, invite: str = "") -> Response:
+    """The form for a new account, where this server lets anyone make one, or with a link that invites."""
+    invitation = admission(request, invite)
+    if invitation is not None:
+        # The platform's database: invitations belong to no user, and who was invited is none yet.
+        await invitations.check(request.app.state.platform_database, invitation, now=request.app.state.clock.now())
+    view = RegisterView(shell=await shell_of(request, None, page="register"), invite=invitation or "")
+    return page(request, "pages/accounts/register.html", view)
 
 
 @router.post("/register")
@@ -140,15 +141,22 @@ async def register(
     username: Annotated[str, Form(max_length=60)] = "",
     password: Annotated[str, Form(max_length=1000)] = "",
     email: Annotated[str, Form(max_length=254)] = "",
+    invite: Annotated[str, Form(max_length=200)] = "",
 ) -> Response:
     """Make the account and log it in."""
-    _check_open(request)
+    invitation = admission(request, invite)
     accounts = accounts_of(request)
     try:
-        await accounts.create_user(username, password, email=email or None)
+        await accounts.create_user(username, password, email=email or None, invitation=invitation)
+    except InvitationInvalid:
+        raise
     except AppError as error:
         view = RegisterView(
-            shell=await shell_of(request, None, page="register"), username=username, email=email, errors={error.field or "": error.message}
+            shell=await shell_of(request, None, page="register"),
+            username=username,
+            email=email,
+            invite=invite,
+            errors={error.field or "": error.message},
         )
         return page(request, "pages/accounts/register.html", view, status=422)
     login = await accounts.log_in(username, password, ip_address=address_of(request), user_agent=request.headers.get("user-agent"))

@@ -55,7 +55,7 @@ async def resume(
     desk = request.app.state.desk
     with use_language(reader_of(request, principal).language):
         try:
-            await kill_switch.rearm(desk, await scope_of(desk, principal, scope, key), by=principal.username)
+            await kill_switch.rearm(desk, await scope_of(desk, principal, scope, key), by=principal.username, user_id=principal.user_id)
         except AppError as error:
             return await _refused(request, principal, error.message)
         region = await regions_of(request, principal).trading()

@@ -25,6 +25,7 @@ class RegisterView:
     shell: Shell
     username: str = ""
     email: str = ""
+    invite: str = ""
     errors: dict[str, str] = field(default_factory=dict)
 
 
