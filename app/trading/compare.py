@@ -5,8 +5,8 @@ an id of ours that we do not know are adopted; all others are the trader's own: 
 """
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -14,14 +14,15 @@ from uuid import UUID
 
 import structlog
 
-from app.domain.enums import OrderState, OrderType, Side
+from app.domain.enums import OrderState
 from app.domain.orders import NOT_AT_VENUE
 from app.exchanges.port import ExchangeClient, VenueOrder
 from app.trading.apply import stamp
 from app.trading.border import Border
 from app.trading.cancel import cancel_at_venue
+from app.trading.catching_up import CatchingUp, Learnt, as_traded
 from app.trading.desk import Desk
-from app.trading.doubts import RESTING, settle
+from app.trading.doubts import RESTING, learn
 from app.trading.external import note_orders
 from app.trading.orphans import adopt_orphans
 from app.trading.records import OrderRecord
@@ -65,12 +66,20 @@ class ComparedAccount:
 class Comparison:
     """Compares accounts; remembers which orders it asked about longest ago."""
 
-    def __init__(self, desk: Desk, missing: MissingOrders, border: Border) -> None:
+    def __init__(self, desk: Desk, missing: MissingOrders, border: Border, catching_up: CatchingUp) -> None:
         self._desk = desk
         self._missing = missing
+        self._catching_up = catching_up
         self._border = border
         self._asked_at: dict[UUID, float] = {}
         self._mine: dict[UUID, set[UUID]] = {}
+
+    @contextmanager
+    def expecting(self, account: ComparedAccount) -> Iterator[ExitStack]:
+        """Let doubts of the account's symbols wait for what a comparison finds out, until it asks about its orders."""
+        with ExitStack() as stack:
+            stack.enter_context(self._catching_up.expecting(account.id, account.symbols))
+            yield stack
 
     async def compare(self, account: ComparedAccount, client: ExchangeClient) -> int:
         """Compare one account's open orders, settle what differs, and return how many of ours the venue lists.
@@ -79,6 +88,11 @@ class Comparison:
             ExchangeError: the venue's list cannot be had. What concerns one order is that order's trouble, and raises nothing.
             Fenced: this process does not own the engine role.
         """
+        with self.expecting(account) as expecting:
+            return await self.compare_expected(account, client, expecting)
+
+    async def compare_expected(self, account: ComparedAccount, client: ExchangeClient, expecting: ExitStack) -> int:
+        """Do what `compare` does, where doubts wait for it already."""
         symbols = _covered(account, client)
         asked_at = self._desk.clock.now()
         listed = await list_open(client, symbols)
@@ -95,7 +109,8 @@ class Comparison:
             if order.code == FORGOTTEN:
                 await self._take_back(account, order, client)
         differing = [order for found, order in matched if order is not None and _is_news(order, found)]
-        await self._ask_about(account, client, [*differing, *await self._unlisted(account, symbols, same, differing, asked_at)])
+        unlisted = await self._unlisted(account, symbols, same, differing, asked_at)
+        await self._ask_about(account, client, [*differing, *unlisted], expecting)
         return len(same) + len(differing)
 
     async def _take_back(self, account: ComparedAccount, order: OrderRecord, client: ExchangeClient) -> None:
@@ -129,27 +144,32 @@ class Comparison:
         orders = [OrderRecord.of(row) for row in rows if row["id"] not in seen]
         return [order for order in orders if order.updated_at <= asked_at]
 
-    async def _ask_about(self, account: ComparedAccount, client: ExchangeClient, orders: Sequence[OrderRecord]) -> None:
-        """The ones that waited longest first; those of one symbol one after the other, as they will have traded."""
+    async def _ask_about(
+        self, account: ComparedAccount, client: ExchangeClient, orders: Sequence[OrderRecord], expecting: ExitStack
+    ) -> None:
+        """The ones that waited longest first; of those that waited alike the ones that will have traded first."""
         waiting = sorted(
-            (order for order in orders if order.id not in self._desk.in_flight), key=lambda order: self._asked_at.get(order.id, 0.0)
+            (order for order in orders if order.id not in self._desk.in_flight),
+            key=lambda order: (self._asked_at.get(order.id, 0.0), as_traded(order)),
         )
-        lines: dict[str, list[OrderRecord]] = defaultdict(list)
-        for order in waiting[:MOST_ASKED]:
-            lines[order.symbol].append(order)
-        following = iter(lines.values())
+        few = asyncio.Semaphore(_AT_ONCE)
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(_AT_ONCE, len(lines))):
-                group.create_task(self._ask(following, client), name=f"reconcile:{account.id}:single")
+            for order in waiting[:MOST_ASKED]:
+                group.create_task(self._settle(order, client, few), name=f"reconcile:{account.id}:single")
+            await asyncio.sleep(0)  # each has begun, so what is learnt elsewhere waits for it by itself
+            expecting.close()
         self._forget(account, waiting)
 
-    async def _ask(self, lines: Iterator[list[OrderRecord]], client: ExchangeClient) -> None:
-        for order in (order for line in lines for order in sorted(line, key=_as_traded)):
-            if not self._desk.lease.is_held:
-                return
-            self._asked_at[order.id] = asyncio.get_running_loop().time()
-            with self._border.around("reconcile_failed", order.id, order_id=str(order.id), broker_id=str(order.broker_id)):
-                await settle(self._desk, order, client, self._missing)
+    async def _settle(self, order: OrderRecord, client: ExchangeClient, few: asyncio.Semaphore) -> None:
+        async def ask() -> Learnt | None:
+            async with few:
+                if not self._desk.lease.is_held:
+                    return None
+                self._asked_at[order.id] = asyncio.get_running_loop().time()
+                return await learn(self._desk, order, client)
+
+        with self._border.around("reconcile_failed", order.id, order_id=str(order.id), broker_id=str(order.broker_id)):
+            await self._catching_up.settle(order, client, ask=ask)
 
     def _forget(self, account: ComparedAccount, waiting: Sequence[OrderRecord]) -> None:
         kept = {order.id for order in waiting}
@@ -169,16 +189,6 @@ class _Known:
     def of(self, found: VenueOrder) -> OrderRecord | None:
         order = self.by_client_id.get(found.client_order_id) if found.client_order_id is not None else None
         return order or self.by_venue_id.get((found.symbol, found.report.venue_order_id))
-
-
-def _as_traded(order: OrderRecord) -> tuple[bool, datetime]:
-    """The order in which orders of one symbol are caught up: as they were sent, but sells that rested last.
-
-    When a resting order traded only its fills tell, and they are not here yet. Were a stop's sale written down before a buy that came
-    earlier, the position would close with its protection, and what the buy brought would be a new one that nothing guards.
-    """
-    rested = order.side is Side.SELL and order.type is not OrderType.MARKET
-    return rested, order.sent_at or order.created_at
 
 
 def _covered(account: ComparedAccount, client: ExchangeClient) -> list[str] | None:

@@ -45,8 +45,8 @@ async def refuse_key(desk: Desk, order: OrderRecord, error: BadCredentials) -> N
         await pause_broker(desk.database, order.broker_id, error.message)
 
 
-async def settle(desk: Desk, order: OrderRecord, client: ExchangeClient, missing: MissingOrders) -> None:
-    """Make an order that was sent agree with the venue, and carry out a wish to cancel it.
+async def learn(desk: Desk, order: OrderRecord, client: ExchangeClient) -> tuple[OrderRecord, Reported | None]:
+    """Ask about an order that was sent; nothing of the answer is written down yet.
 
     Raises:
         ExchangeError: the venue cannot be asked.
@@ -54,13 +54,23 @@ async def settle(desk: Desk, order: OrderRecord, client: ExchangeClient, missing
     """
     if order.state is OrderState.SUBMITTING:
         order = await record(desk, order.id, InDoubt(detail="the server stopped before the exchange's answer was written down"))
-    report = await ask(desk, order, client)
-    if report is not None:
-        await missing.seen(order)
-        order = await record(desk, order.id, report)
-        if order.cancel_requested_at is not None and order.state in RESTING:
-            await cancel_at_venue(desk, order)
-    elif order.state in RESTING:
+    return order, await ask(desk, order, client)
+
+
+async def fulfil(desk: Desk, order: OrderRecord) -> None:
+    """Carry out a wish to cancel an order that rests at the venue."""
+    if order.cancel_requested_at is not None and order.state in RESTING:
+        await cancel_at_venue(desk, order)
+
+
+async def absent(desk: Desk, order: OrderRecord, client: ExchangeClient, missing: MissingOrders) -> None:
+    """Deal with an order that the venue does not know.
+
+    Raises:
+        ExchangeError: the venue cannot be asked for its time.
+        Fenced: this process does not own the engine role.
+    """
+    if order.state in RESTING:
         await stamp(desk, [order.id])
         await missing.not_seen(order)
     elif order.state is OrderState.UNKNOWN and await _window_has_passed(desk, order, client):

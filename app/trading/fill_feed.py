@@ -12,11 +12,11 @@ from uuid import UUID
 
 import structlog
 
-from app.domain.enums import OrderState
-from app.domain.orders import SHOWN, Reported
+from app.domain.orders import SHOWN, Fill
 from app.errors import Unsupported
 from app.exchanges.port import ExchangeClient, VenueOrder, VenueTrade
 from app.trading.apply import record
+from app.trading.catching_up import in_turn, only_fills
 from app.trading.desk import Desk
 from app.trading.doubts import ask
 from app.trading.external import keep_trades, note_orders
@@ -147,8 +147,9 @@ async def _take(desk: Desk, place: Place, client: ExchangeClient, trades: Sequen
     if nameless:
         await _identify(desk, place, client, nameless, since=min(by_order[name][0].fill.executed_at for name in nameless))
         ours, foreign = await _named(desk, place, list(by_order))
-    for name, order in ours.items():
-        await _count(desk, order, by_order[name])
+    # A page may tell of several orders that traded in turns.
+    for order, fills in in_turn((ours[trade.venue_order_id], trade.fill) for trade in trades if trade.venue_order_id in ours):
+        await _count(desk, order, fills)
     others = [trade for name, found in by_order.items() if name not in ours for trade in found]
     if others:
         async with desk.database.raw_transaction() as connection:
@@ -164,19 +165,11 @@ async def _named(desk: Desk, place: Place, venue_ids: Sequence[str]) -> tuple[di
     return ours, foreign - ours.keys()
 
 
-async def _count(desk: Desk, order: OrderRecord, trades: Sequence[VenueTrade]) -> None:
-    """Count fills that no report brought. They say nothing of the order's state, so it is told as we know it."""
-    if order.id in desk.in_flight:
-        return  # its own answer brings them, or else the next look at the order
-    report = Reported(
-        state=order.state if order.state in SHOWN else OrderState.OPEN,
-        venue_order_id=trades[0].venue_order_id,
-        filled_quantity=order.filled_quantity,
-        average_price=order.average_price,
-        fills=tuple(trade.fill for trade in trades),
-        is_working=order.is_working,
-    )
-    await record(desk, order.id, report)
+async def _count(desk: Desk, order: OrderRecord, fills: Sequence[Fill]) -> None:
+    """Count fills that no report brought."""
+    # An order that is being sent is left alone: its own answer brings them, or else the next look at the order.
+    if order.id not in desk.in_flight and order.venue_order_id is not None:
+        await record(desk, order.id, only_fills(order, order.venue_order_id, fills))
 
 
 async def _identify(desk: Desk, place: Place, client: ExchangeClient, venue_ids: Sequence[str], *, since: datetime) -> None:

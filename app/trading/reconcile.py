@@ -1,7 +1,8 @@
 """Make our orders agree with the venue: at start, when one is in doubt, and every few seconds. This is the loop; the work is in its parts.
 
 Each order in doubt is asked about by a task of its own, the resting orders of each account are compared by one, and whole accounts by a few
-at a time: a slow account delays no other, and resting orders delay no doubt.
+at a time: a slow account delays no other, and resting orders delay a doubt of their own symbol by two seconds at most, so that what
+happened there is counted as it happened.
 """
 
 import asyncio
@@ -19,9 +20,10 @@ from app.domain.enums import OrderState, Role
 from app.errors import Fenced
 from app.trading.account_check import AccountChecks
 from app.trading.border import Border
+from app.trading.catching_up import CatchingUp
 from app.trading.compare import ComparedAccount, Comparison
 from app.trading.desk import Desk
-from app.trading.doubts import is_to_be_denied, settle, settle_intent
+from app.trading.doubts import is_to_be_denied, settle_intent
 from app.trading.records import OrderRecord
 from app.trading.sweep import MissingOrders, due_lost, look_for_lost
 
@@ -80,7 +82,8 @@ class Reconciler:
         self._pace = pace or Pace(interval_s=interval_s)
         self._border = Border()
         self._missing = MissingOrders(desk)
-        self._comparison = Comparison(desk, self._missing, self._border)
+        self._catching_up = CatchingUp(desk, self._missing)
+        self._comparison = Comparison(desk, self._missing, self._border, self._catching_up)
         self._checks = AccountChecks(
             desk,
             self._comparison,
@@ -133,12 +136,14 @@ class Reconciler:
             self._next_keys_at = now + _KEYS_EVERY_S
             await self._desk.connections.drop_changed()
         suspects = self._take_suspects()
-        found = await self._start_doubts(group, suspects)
+        found = 0
         if now >= self._next_round_at:
             self._next_round_at = now + self._pace.interval_s
-            found += await self._start_resting(group)
+            # Before the doubts, so that those know that orders of their symbols are about to be asked about.
+            found = await self._start_resting(group)
             for order in await due_lost(self._desk):
                 self._begin(group, order.id, partial(self._look_for_lost, order))
+        found += await self._start_doubts(group, suspects)
         if suspects:
             await self._start_suspects(group, suspects)
         return found
@@ -228,15 +233,18 @@ class Reconciler:
                 return
             client = await self._desk.connections.client(order.broker_id)
             await self._desk.instruments.all(client.exchange)
-            await settle(self._desk, order, client, self._missing)
+            await self._catching_up.settle(order, client)
 
     async def _resting(self, account: ComparedAccount) -> None:
-        with self._border.around("reconcile_unreachable", account.id, broker_id=str(account.id)):
+        with (
+            self._border.around("reconcile_unreachable", account.id, broker_id=str(account.id)),
+            self._comparison.expecting(account) as expecting,
+        ):
             try:
                 client = await self._desk.connections.client(account.id)
                 # A fill may close a position, and only the instrument's step tells what is left of it is dust.
                 await self._desk.instruments.all(client.exchange)
-                await self._comparison.compare(account, client)
+                await self._comparison.compare_expected(account, client, expecting)
             except Exception as error:
                 await self._checks.failed(account, error)
                 raise
