@@ -115,7 +115,8 @@ class InstrumentBook:
         now = self._clock.now()
         async with self._database.raw_transaction() as connection:
             known: int = await connection.fetchval(_COUNT_SQL, exchange)
-            if sum(listing.instrument.is_active for listing in listings) < known / 2:
+            # A halted symbol is still listed: an exchange that stops trading everything for an hour lost none of them.
+            if len(listings) < known / 2:
                 words = f"{exchange} lists {len(listings)} symbols only, {known} were traded there before: the list is taken for incomplete"
                 raise ExchangeError(words, code="LISTING_INCOMPLETE")
             await connection.execute(_UPSERT_SQL, exchange, now, *_columns(listings))
