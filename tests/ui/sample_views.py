@@ -325,6 +325,7 @@ def login(*, language: str = "en") -> views.LoginView:
         error="The name or the password is wrong.",
         username="dominique",
         registration_open=True,
+        development=True,
     )
 
 
