@@ -7,6 +7,7 @@ from uuid import UUID
 
 from app.accounts.audit_log import Action, note
 from app.core.db import Database
+from app.core.i18n import N_
 from app.errors import Forbidden, LastAdministrator, UserNotFound
 
 _COLUMNS: Final = """
@@ -16,6 +17,7 @@ SELECT u.id, u.username, u.email, u.is_admin, u.is_dev, u.is_active, u.created_a
 """
 _LIST: Final = f"{_COLUMNS} WHERE $1::uuid IS NULL OR u.id > $1 ORDER BY u.id LIMIT $2"
 _ONE: Final = f"{_COLUMNS} WHERE u.id = $1"
+_OWN_RIGHTS: Final = N_("Nobody takes their own rights as an administrator away, so that there is always one. Ask another administrator.")
 #: In one order, so that two administrators who change each other do not wait for each other.
 _LOCK: Final = "SELECT id, is_admin, is_active FROM users WHERE is_admin OR id = $1 ORDER BY id FOR UPDATE"
 
@@ -79,7 +81,7 @@ async def change_user(
         if target is None:
             raise UserNotFound
         if user_id == admin_id and (is_active is False or is_admin is False):
-            raise LastAdministrator
+            raise LastAdministrator(_OWN_RIGHTS)
         if is_admin is not None and is_admin != target["is_admin"]:
             await connection.execute("UPDATE users SET is_admin = $2 WHERE id = $1", user_id, is_admin)
             action = Action.ADMIN_GIVEN if is_admin else Action.ADMIN_TAKEN

@@ -83,6 +83,7 @@ async def shell_of(request: Request, principal: Principal | None, *, page: str, 
         trading=trading,
         kill_scopes=kill_scopes,
         is_debug=state.settings.debug_aristobot,
+        is_admin=principal.is_admin,
     )
 
 

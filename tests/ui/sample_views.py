@@ -8,6 +8,7 @@ from app.domain.candles import Timeframe
 from app.domain.enums import OrderState, OrderType, Side, Source
 from app.ui import views
 from app.ui.templating import PageView
+from tests.ui import sample_administration
 from tests.ui.sample_guarding import audit, external_orders, guard, guard_form, position_question
 from tests.ui.sample_states import trading_state
 
@@ -355,6 +356,8 @@ def pages(*, language: str = "en") -> dict[str, tuple[str, PageView]]:
         "dashboard-troubled": ("pages/dashboard/dashboard.html", troubled_dashboard(language=language)),
         "brokers": ("pages/brokers/brokers.html", brokers(language=language)),
         "webhooks": ("pages/webhooks/webhooks.html", webhooks(language=language)),
+        "tokens": ("pages/accounts/tokens.html", sample_administration.tokens_page(shell(page="account", language=language))),
+        "admin": ("pages/admin/admin.html", sample_administration.admin_page(shell(page="admin", language=language))),
         "error": ("pages/errors/error.html", error(language=language)),
         "error-500": ("pages/errors/error.html", error(status=500, user_name=None, language=language)),
         "error-403": ("pages/errors/error.html", error(status=403, language=language)),
@@ -393,4 +396,5 @@ def fragments() -> dict[str, object]:
         "fragments/brokers/_broker_form.html": broker_form(errors={"": "Not saved.", "name": "That name is taken."}),
         "fragments/brokers/_broker_exchange.html": views.ExchangeFacts(sandbox="demo", is_tested=False, is_testnet=True),
         "fragments/brokers/_broker_test_result.html": broker_page.brokers.rows[0].test,
+        **sample_administration.fragments(),
     }

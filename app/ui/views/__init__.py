@@ -5,6 +5,21 @@ what a page shows and no column holds (a side, a percentage) is a field here. Pe
 """
 
 from app.ui.views.accounts import ErrorView, LoginView, RegisterView
+from app.ui.views.administration import (
+    AccountLog,
+    AdminView,
+    InvitationForm,
+    InvitationLink,
+    InvitationList,
+    InvitationRow,
+    LogRow,
+    TokenForm,
+    TokenMade,
+    TokenRow,
+    TokensView,
+    UserList,
+    UserRow,
+)
 from app.ui.views.brokers import BrokerForm, BrokerRow, BrokersView, ExchangeFacts, TestResult
 from app.ui.views.dashboard import (
     CHART_TIMEFRAMES,
@@ -44,6 +59,8 @@ from app.ui.views.webhooks import Decision, DeliveryRow, HookCreated, HookForm, 
 __all__ = [
     "CHART_TIMEFRAMES",
     "NAVIGATION",
+    "AccountLog",
+    "AdminView",
     "AlarmRow",
     "ApiView",
     "AuditView",
@@ -75,8 +92,13 @@ __all__ = [
     "HookCreated",
     "HookForm",
     "HookRow",
+    "InvitationForm",
+    "InvitationLink",
+    "InvitationList",
+    "InvitationRow",
     "KillProgress",
     "Kpis",
+    "LogRow",
     "LoginView",
     "NavItem",
     "OperationDoc",
@@ -95,9 +117,15 @@ __all__ = [
     "TargetRow",
     "TestResult",
     "Theme",
+    "TokenForm",
+    "TokenMade",
+    "TokenRow",
+    "TokensView",
     "TradingView",
     "UnexplainedRow",
     "UpDown",
+    "UserList",
+    "UserRow",
     "Watch",
     "WebhooksView",
 ]
