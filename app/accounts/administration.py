@@ -74,6 +74,7 @@ async def change_user(
         Forbidden: whoever asks is no administrator any more.
     """
     async with database.connection() as connection, connection.transaction():
+        done: list[Action] = []
         rows = {row["id"]: row for row in await connection.fetch(_LOCK, user_id)}
         asking, target = rows.get(admin_id), rows.get(user_id)
         if asking is None or not (asking["is_admin"] and asking["is_active"]):
@@ -84,16 +85,17 @@ async def change_user(
             raise LastAdministrator(_OWN_RIGHTS)
         if is_admin is not None and is_admin != target["is_admin"]:
             await connection.execute("UPDATE users SET is_admin = $2 WHERE id = $1", user_id, is_admin)
-            action = Action.ADMIN_GIVEN if is_admin else Action.ADMIN_TAKEN
-            await note(connection, action, user_id=admin_id, object=f"user:{user_id}")
+            done.append(Action.ADMIN_GIVEN if is_admin else Action.ADMIN_TAKEN)
         if is_active is not None and is_active != target["is_active"]:
-            await _set_active(connection, admin_id, user_id, is_active=is_active, now=now)
+            await _set_active(connection, user_id, is_active=is_active, now=now)
+            done.append(Action.USER_ENABLED if is_active else Action.USER_DISABLED)
+        # Last, when every row is locked: somebody who is logging out has theirs already, and waits for this turn.
+        for action in done:
+            await note(connection, action, user_id=admin_id, object=f"user:{user_id}")
 
 
-async def _set_active(connection: Any, admin_id: UUID, user_id: UUID, *, is_active: bool, now: datetime) -> None:
+async def _set_active(connection: Any, user_id: UUID, *, is_active: bool, now: datetime) -> None:
     await connection.execute("UPDATE users SET is_active = $2 WHERE id = $1", user_id, is_active)
     if not is_active:
         await connection.execute("UPDATE user_sessions SET ended_at = $2 WHERE user_id = $1 AND ended_at IS NULL", user_id, now)
         await connection.execute("UPDATE api_tokens SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL", user_id, now)
-    action = Action.USER_ENABLED if is_active else Action.USER_DISABLED
-    await note(connection, action, user_id=admin_id, object=f"user:{user_id}")

@@ -123,6 +123,13 @@ async def test_an_invitation_is_made_shown_once_and_taken_back(site: Site, admin
         assert (await site.http.get(path)).status_code == 403
 
 
+async def test_the_chain_is_checked_from_the_page(site: Site, admin: Person) -> None:
+    answer = await admin.browse("GET", "/admin/log/check", headers={"HX-Request": "true"})
+    assert toast(answer).startswith("The audit log is whole")
+    assert (await admin.call("GET", "/api/admin/audit/check")).json() == {"is_whole": True, "first_broken": None}
+    assert (await site.eve.call("GET", "/api/admin/audit/check")).status_code == 403
+
+
 async def test_the_log_shows_one_kind_and_its_older_entries(admin: Person) -> None:
     logins = await admin.browse("GET", "/admin/log", params={"action": "login"})
     assert logins.status_code == 200

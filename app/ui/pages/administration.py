@@ -18,6 +18,7 @@ from app.errors import AppError
 from app.ui.labels import label
 from app.ui.pages.tokens import days_of
 from app.ui.surroundings import fragment, page, reader_of, shell_of, templating_of
+from app.ui.templating import triggers
 from app.ui.views import (
     AccountLog,
     AdminView,
@@ -173,6 +174,19 @@ async def revoke_invitation(request: Request, admin: CurrentAdmin, invitation_id
     with use_language(reader_of(request, admin).language):
         words = gettext("The invitation is taken back.")
     return fragment(request, admin, _INVITATIONS, await _invitations(request, admin), toast=("success", words))
+
+
+@router.get("/admin/log/check")
+async def check_log(request: Request, admin: CurrentAdmin) -> Response:
+    """Say whether a row of the audit log was changed, taken out or put in."""
+    broken = await audit_log.first_broken(everybody(request, admin))
+    with use_language(reader_of(request, admin).language):
+        if broken is None:
+            words = triggers(toast=gettext("The audit log is whole: every entry follows from the one before it."))
+        else:
+            told = gettext("Entry %(number)s of the audit log does not follow from the one before it: somebody has changed the table.")
+            words = triggers(toast=told % {"number": broken}, level="error")
+    return Response(status_code=200, headers={"HX-Trigger": words, "HX-Reswap": "none"})
 
 
 @router.get("/admin/log")
