@@ -83,6 +83,7 @@ async def shell_of(request: Request, principal: Principal | None, *, page: str, 
         trading=trading,
         kill_scopes=kill_scopes,
         is_debug=principal.is_dev,
+        is_admin=principal.is_admin,
     )
 
 
