@@ -82,7 +82,10 @@ def log() -> views.AccountLog:
         views.LogRow(number=1, at=NOW, name="admin", action="login", result="done"),
     )
     return views.AccountLog(
-        rows=rows, actions=(views.Choice(value="login", label="Administrator's rights taken"),), action="login", next="/admin/log?action=login&before=1"
+        rows=rows,
+        actions=(views.Choice(value="login", label="Administrator's rights taken"),),
+        action="login",
+        next="/admin/log?action=login&before=1",
     )
 
 
