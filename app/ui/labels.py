@@ -40,6 +40,11 @@ DECISIONS = {
 ACTIONS = {
     "login": N_("Login"),
     "logout": N_("Logout"),
+    "password_changed": N_("Password changed"),
+    "second_factor_on": N_("Second factor switched on"),
+    "second_factor_off": N_("Second factor switched off"),
+    "sessions_ended": N_("Sessions ended"),
+    "development_mode": N_("Development mode switched"),
     "user_made": N_("Account made"),
     "user_disabled": N_("User disabled"),
     "user_enabled": N_("User enabled"),
