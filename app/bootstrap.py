@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 from fastapi import FastAPI
 
+from app.accounts.development import DevelopmentMode
 from app.accounts.service import Accounts, SessionPolicy
 from app.brokers.connections import Connections
 from app.core import crash_points
@@ -38,6 +39,7 @@ from app.exchanges.registry import Registry, RegistryConfig
 from app.marketdata.heartbeat import Heartbeat, HeartbeatConfig
 from app.marketdata.instruments import InstrumentBook
 from app.marketdata.quotes import Quotes
+from app.marketdata.status import ensure_row
 from app.trading import suspension
 from app.trading.audit import Audit, Finding, ask_rules
 from app.trading.audit_rules import RULES as AUDIT_RULES
@@ -116,6 +118,30 @@ async def inspect(settings: Settings) -> list[Finding]:
             return await ask_rules(connection, (*AUDIT_RULES, *AUDIT_OF_ALERTS), now=SystemClock().now(), is_full=True)
 
 
+async def initialise(settings: Settings, announce: Announce) -> None:
+    """Make the database, its schema and the rows that everything begins with; what is there already stays as it is.
+
+    Raises:
+        ConfigError: the database that the settings name cannot be used, or somebody has the name that `dev` needs.
+    """
+    async with AsyncExitStack() as stack:
+        secrets, made = load_secrets(settings)
+        if made:
+            announce(_made_secrets(settings, made))
+        urls, _ = await open_database(settings, stack)
+        database = await _opened(Database(urls.app), stack)
+        clock = SystemClock()
+        accounts = _accounts(settings, secrets, database, clock)
+        await _first_administrator(accounts, settings, announce)
+        await DevelopmentMode(database, clock, accounts, is_offered=settings.debug_aristobot).ensure_user()
+        await ensure_row(database, settings.heartbeat_exchange, now=clock.now())
+        announce("The database is ready.")
+
+
+def _made_secrets(settings: Settings, names: list[str]) -> str:
+    return f"Made {' and '.join(names)} in {settings.data_dir / 'secrets.env'} (readable by you only; keep a copy apart)."
+
+
 @asynccontextmanager
 async def running(app: FastAPI, settings: Settings, announce: Announce) -> AsyncIterator[None]:
     """Everything between start and stop; what the routes need is put on `app.state`."""
@@ -125,7 +151,7 @@ async def running(app: FastAPI, settings: Settings, announce: Announce) -> Async
     async with AsyncExitStack() as stack:
         secrets, made = load_secrets(settings)
         if made:
-            announce(f"Made {' and '.join(made)} in {settings.data_dir / 'secrets.env'} (readable by you only; keep a copy apart).")
+            announce(_made_secrets(settings, made))
         urls, embedded = await open_database(settings, stack)
         database = await _opened(Database(urls.app, pool_size=5), stack)
         ground = Ground(
@@ -158,25 +184,27 @@ async def _keep_database(embedded: EmbeddedPostgres, beat: Beat) -> None:
         await asyncio.sleep(_DATABASE_CHECK_S)
 
 
-async def _make_accounts(app: FastAPI, ground: Ground, announce: Announce) -> None:
-    settings = ground.settings
+def _accounts(settings: Settings, secrets: Secrets, database: Database, clock: Clock) -> Accounts:
     policy = SessionPolicy(
         token_lifetime=settings.access_token_lifetime,
         idle=timedelta(minutes=settings.session_idle_minutes),
         absolute=timedelta(hours=settings.session_hours),
     )
-    accounts = Accounts(
-        ground.database,
-        ground.clock,
-        hasher=PasswordHasher(),
-        policy=policy,
-        jwt_secret=ground.secrets.jwt_secret,
-        vault=Vault(ground.secrets.fernet_keys),
-    )
+    vault = Vault(secrets.fernet_keys)
+    return Accounts(database, clock, hasher=PasswordHasher(), policy=policy, jwt_secret=secrets.jwt_secret, vault=vault)
+
+
+async def _first_administrator(accounts: Accounts, settings: Settings, announce: Announce) -> None:
     given = settings.admin_password.get_secret_value() if settings.admin_password else None
     made = await accounts.ensure_admin(settings.admin_user, given)
     if made is not None:
         announce(f"Log in as {settings.admin_user} with the password {made} — it is shown this once and stored only as a hash.")
+
+
+async def _make_accounts(app: FastAPI, ground: Ground, announce: Announce) -> None:
+    settings = ground.settings
+    accounts = _accounts(settings, ground.secrets, ground.database, ground.clock)
+    await _first_administrator(accounts, settings, announce)
     state = app.state
     state.settings = settings
     state.jwt_secret = ground.secrets.jwt_secret
@@ -184,6 +212,8 @@ async def _make_accounts(app: FastAPI, ground: Ground, announce: Announce) -> No
     state.bus = ground.bus
     state.clock = ground.clock
     state.accounts = accounts
+    state.development = DevelopmentMode(ground.database, ground.clock, accounts, is_offered=settings.debug_aristobot)
+    await state.development.start()
 
 
 def _make_trading(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:

@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet
 from pydantic import ValidationError
 
 from app import __version__
-from app.bootstrap import inspect
+from app.bootstrap import initialise, inspect
 from app.core.config import LogFormat, Settings
 from app.core.logging import configure_logging
 from app.demo import DemoOptions, free_port, run_demo
@@ -70,6 +70,12 @@ def demo(
 def emulator(context: typer.Context) -> None:
     """Run an emulated exchange alone; `aristobot emulator --help` lists its options."""
     raise typer.Exit(run_emulator(context.args))
+
+
+@cli.command()
+def init() -> None:
+    """Make the database, the administrator and what else a first start makes; what is there already stays. Safe to repeat."""
+    asyncio.run(initialise(Settings(), typer.echo))
 
 
 @cli.command()

@@ -11,6 +11,7 @@ from app.accounts.admin_schemas import (
     AccountOut,
     AccountPage,
     AccountPatch,
+    ChainOut,
     EntryOut,
     EntryPage,
     InvitationIn,
@@ -29,6 +30,7 @@ from app.errors import Conflict
 router = APIRouter(prefix="/api", tags=["administration"])
 
 _LONGEST_EXPORT: Final = 50_000
+_CSV: Final[dict[int | str, dict[str, Any]]] = {200: {"description": "The file", "content": {"text/csv": {"schema": {"type": "string"}}}}}
 _LARGEST_NUMBER: Final = 2**63 - 1
 
 PageSize = Annotated[int, Query(ge=1, le=500)]
@@ -127,7 +129,9 @@ async def show_audit(
     return await _page(everybody(request, admin), user_id=user_id, action=action, before=before, limit=limit)
 
 
-@router.get("/admin/audit/export", summary="Everybody's audit log as CSV", response_class=Response, responses=problems(401, 403, 422))
+@router.get(
+    "/admin/audit/export", summary="Everybody's audit log as CSV", response_class=Response, responses=_CSV | problems(401, 403, 422)
+)
 async def export_audit(request: Request, admin: CurrentAdmin, user_id: UUID | None = None, action: Action | None = None) -> Response:
     """Return the latest 50,000 entries as a file for a spreadsheet; no cell of it is a formula."""
     database = everybody(request, admin)
@@ -135,6 +139,13 @@ async def export_audit(request: Request, admin: CurrentAdmin, user_id: UUID | No
     async with database.connection() as connection:
         await note(connection, Action.AUDIT_EXPORTED, user_id=admin.user_id, detail={"rows": len(rows)})
     return await _file(rows)
+
+
+@router.get("/admin/audit/check", summary="Check the audit log's chain", responses=problems(401, 403))
+async def check_audit(request: Request, admin: CurrentAdmin) -> ChainOut:
+    """Compute every row's hash anew, and tell whether a row was changed, taken out or put in."""
+    broken = await audit_log.first_broken(everybody(request, admin))
+    return ChainOut(is_whole=broken is None, first_broken=broken)
 
 
 @router.get("/account/audit", summary="What was done with my account", responses=problems(401, 403, 422))
@@ -145,7 +156,7 @@ async def show_own_audit(
     return await _page(database_of(request), user_id=principal.user_id, action=action, before=before, limit=limit)
 
 
-@router.get("/account/audit/export", summary="My audit log as CSV", response_class=Response, responses=problems(401, 403))
+@router.get("/account/audit/export", summary="My audit log as CSV", response_class=Response, responses=_CSV | problems(401, 403))
 async def export_own_audit(request: Request, principal: CurrentUser) -> Response:
     """Return the user's latest 50,000 entries as a file for a spreadsheet."""
     return await _file(await audit_log.entries(database_of(request), user_id=principal.user_id, limit=_LONGEST_EXPORT))

@@ -87,6 +87,13 @@ class EntryOut(BaseModel):
     user_agent: str | None
 
 
+class ChainOut(BaseModel):
+    """Whether every row of the audit log follows from the one before it; `first_broken` is the number of the first that does not."""
+
+    is_whole: bool
+    first_broken: int | None
+
+
 class EntryPage(BaseModel):
     """Entries, the newest first; `next` is the `before` of the next page, None on the last."""
 

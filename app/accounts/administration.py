@@ -7,6 +7,7 @@ from uuid import UUID
 
 from app.accounts.audit_log import Action, note
 from app.core.db import Database
+from app.core.i18n import N_
 from app.errors import Forbidden, LastAdministrator, UserNotFound
 
 _COLUMNS: Final = """
@@ -16,6 +17,7 @@ SELECT u.id, u.username, u.email, u.is_admin, u.is_dev, u.is_active, u.created_a
 """
 _LIST: Final = f"{_COLUMNS} WHERE $1::uuid IS NULL OR u.id > $1 ORDER BY u.id LIMIT $2"
 _ONE: Final = f"{_COLUMNS} WHERE u.id = $1"
+_OWN_RIGHTS: Final = N_("Nobody takes their own rights as an administrator away, so that there is always one. Ask another administrator.")
 #: In one order, so that two administrators who change each other do not wait for each other.
 _LOCK: Final = "SELECT id, is_admin, is_active FROM users WHERE is_admin OR id = $1 ORDER BY id FOR UPDATE"
 
@@ -72,6 +74,7 @@ async def change_user(
         Forbidden: whoever asks is no administrator any more.
     """
     async with database.connection() as connection, connection.transaction():
+        done: list[Action] = []
         rows = {row["id"]: row for row in await connection.fetch(_LOCK, user_id)}
         asking, target = rows.get(admin_id), rows.get(user_id)
         if asking is None or not (asking["is_admin"] and asking["is_active"]):
@@ -79,19 +82,20 @@ async def change_user(
         if target is None:
             raise UserNotFound
         if user_id == admin_id and (is_active is False or is_admin is False):
-            raise LastAdministrator
+            raise LastAdministrator(_OWN_RIGHTS)
         if is_admin is not None and is_admin != target["is_admin"]:
             await connection.execute("UPDATE users SET is_admin = $2 WHERE id = $1", user_id, is_admin)
-            action = Action.ADMIN_GIVEN if is_admin else Action.ADMIN_TAKEN
-            await note(connection, action, user_id=admin_id, object=f"user:{user_id}")
+            done.append(Action.ADMIN_GIVEN if is_admin else Action.ADMIN_TAKEN)
         if is_active is not None and is_active != target["is_active"]:
-            await _set_active(connection, admin_id, user_id, is_active=is_active, now=now)
+            await _set_active(connection, user_id, is_active=is_active, now=now)
+            done.append(Action.USER_ENABLED if is_active else Action.USER_DISABLED)
+        # Last, when every row is locked: somebody who is logging out has theirs already, and waits for this turn.
+        for action in done:
+            await note(connection, action, user_id=admin_id, object=f"user:{user_id}")
 
 
-async def _set_active(connection: Any, admin_id: UUID, user_id: UUID, *, is_active: bool, now: datetime) -> None:
+async def _set_active(connection: Any, user_id: UUID, *, is_active: bool, now: datetime) -> None:
     await connection.execute("UPDATE users SET is_active = $2 WHERE id = $1", user_id, is_active)
     if not is_active:
         await connection.execute("UPDATE user_sessions SET ended_at = $2 WHERE user_id = $1 AND ended_at IS NULL", user_id, now)
         await connection.execute("UPDATE api_tokens SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL", user_id, now)
-    action = Action.USER_ENABLED if is_active else Action.USER_DISABLED
-    await note(connection, action, user_id=admin_id, object=f"user:{user_id}")

@@ -10,12 +10,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.audit_log import Action, note
 from app.core.db import Database
+from app.core.i18n import N_
 from app.core.ids import new_id
 from app.core.security import fingerprint, new_secret
 from app.errors import InvalidInput, InvitationInvalid, InvitationNotFound
 
 LONGEST_DAYS: Final = 30
 _LONGEST_NOTE: Final = 100
+#: The same for all that cannot be used, so that nobody learns which secrets there once were.
+_INVALID: Final = N_("This invitation cannot be used: it was used already, has expired, or there never was one. Ask for another.")
 _USABLE: Final = "secret_hash = {hash} AND used_at IS NULL AND revoked_at IS NULL AND expires_at > {now}"
 _CHECK: Final = f"SELECT EXISTS (SELECT FROM invitations WHERE {_USABLE.format(hash='$1', now='$2')})"  # noqa: S608  # constants
 _USE: Final = text(
@@ -89,7 +92,7 @@ async def check(database: Database, secret: str, *, now: datetime) -> None:
     """
     async with database.connection() as connection:
         if not await connection.fetchval(_CHECK, _hash(secret), now):
-            raise InvitationInvalid
+            raise InvitationInvalid(_INVALID)
 
 
 async def use(session: AsyncSession, secret: str, *, user_id: UUID, now: datetime) -> None:
@@ -99,7 +102,7 @@ async def use(session: AsyncSession, secret: str, *, user_id: UUID, now: datetim
         InvitationInvalid: as `check`; of two who use it at once the second is refused.
     """
     if await session.scalar(_USE, {"hash": _hash(secret), "user_id": user_id, "now": now}) is None:
-        raise InvitationInvalid
+        raise InvitationInvalid(_INVALID)
 
 
 def _hash(secret: str) -> bytes:

@@ -51,6 +51,7 @@ class User(Identified, Base):
         one_of("display_timezone", DisplayTimezone),
         one_of("language", Language),
         Index("uq_users_username", func.lower(text("username")), unique=True),
+        Index("uq_users_is_dev", "is_dev", unique=True, postgresql_where=text("is_dev")),
         Index("uq_users_email", func.lower(text("email")), unique=True, postgresql_where=text("email IS NOT NULL")),
     )
 
@@ -179,3 +180,13 @@ class AuditEntry(Base):
     user_agent: Mapped[str | None]
     previous_hash: Mapped[bytes] = mapped_column(LargeBinary)
     hash: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class PlatformSetting(Base):
+    """A switch of the whole platform that outlives a restart; nobody's own."""
+
+    __tablename__ = "platform_settings"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[Any] = mapped_column(JSONB)
+    updated_at: Mapped[datetime]

@@ -1,5 +1,6 @@
 """`/api/auth`: tokens and the current user."""
 
+from typing import Final
 from uuid import UUID
 
 from fastapi import APIRouter, Request
@@ -12,10 +13,14 @@ from app.accounts.schemas import LoginIn, PreferencesIn, RegisterIn, TokenOut, U
 from app.accounts.service import Login, get_user, update_preferences
 from app.core.config import Registration
 from app.core.http import SessionDep, problems
+from app.core.i18n import N_
 from app.core.tenancy import enter_tenant
 from app.errors import Forbidden, InvitationInvalid
 
 router = APIRouter(prefix="/api/auth", tags=["accounts"])
+
+_NEEDS_INVITATION: Final = N_("An account here needs an invitation. Ask the administrator of this server for one.")
+_CLOSED: Final = N_("Registration is closed on this server. Ask its administrator for an account.")
 
 
 async def user_out(session: AsyncSession, user: User) -> UserOut:
@@ -61,10 +66,10 @@ def admission(request: Request, invitation: str | None) -> str | None:
             return None
         case Registration.INVITATION:
             if not invitation:
-                raise InvitationInvalid("An account here needs an invitation. Ask the administrator of this server for one.")
+                raise InvitationInvalid(_NEEDS_INVITATION)
             return invitation
         case _:
-            raise Forbidden("Registration is closed on this server. Ask its administrator for an account.", code="REGISTRATION_CLOSED")
+            raise Forbidden(_CLOSED, code="REGISTRATION_CLOSED")
 
 
 @router.post("/refresh", summary="Replace a token that is about to expire", responses=problems(401))

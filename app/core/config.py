@@ -105,6 +105,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _debug_stays_at_home(self) -> "Settings":
+        if self.debug_aristobot and (self.trusted_proxies or self.public_url):
+            raise ValueError("DEBUG_ARISTOBOT lets anyone in without a password, so there may be no TRUSTED_PROXIES and no PUBLIC_URL")
         if self.debug_aristobot and not self.is_loopback:
             raise ValueError(
                 f"DEBUG_ARISTOBOT lets anyone in without a password, so HOST must be a loopback address such as 127.0.0.1, was {self.host}"

@@ -24,6 +24,10 @@ ON CONFLICT (exchange) DO UPDATE SET
     last_heartbeat = coalesce(excluded.last_heartbeat, stored.last_heartbeat), symbols_monitored = excluded.symbols_monitored,
     started_at = excluded.started_at, stopped_at = excluded.stopped_at, updated_at = excluded.updated_at
 """
+_ENSURE_SQL: Final = """
+INSERT INTO heartbeat_status (exchange, is_connected, is_fresh, symbols_monitored, updated_at) VALUES ($1, false, false, '[]'::jsonb, $2)
+ON CONFLICT (exchange) DO NOTHING RETURNING exchange
+"""
 _OPEN_SQL: Final = "INSERT INTO heartbeat_sessions (id, exchange, started_at) VALUES ($1, $2, $3)"
 _CLOSE_SQL: Final = "UPDATE heartbeat_sessions SET stopped_at = $2, stop_reason = $3 WHERE id = $1"
 
@@ -43,6 +47,12 @@ class FeedStatus:
     symbols: list[str] = field(default_factory=list)
     started_at: datetime | None = None
     connections: int = 0
+
+
+async def ensure_row(database: Database, exchange: str, *, now: datetime) -> bool:
+    """Make the row of a feed that has never run; return whether there was none."""
+    async with database.connection() as connection:
+        return await connection.fetchval(_ENSURE_SQL, exchange, now) is not None
 
 
 class StatusKeeper:

@@ -37,6 +37,31 @@ DECISIONS = {
     "missed": N_("Missed"),
     "pending": N_("Pending"),
 }
+ACTIONS = {
+    "login": N_("Login"),
+    "logout": N_("Logout"),
+    "password_changed": N_("Password changed"),
+    "second_factor_on": N_("Second factor switched on"),
+    "second_factor_off": N_("Second factor switched off"),
+    "sessions_ended": N_("Sessions ended"),
+    "development_mode": N_("Development mode switched"),
+    "user_made": N_("Account made"),
+    "user_disabled": N_("User disabled"),
+    "user_enabled": N_("User enabled"),
+    "admin_given": N_("Administrator made"),
+    "admin_taken": N_("Administrator's rights taken"),
+    "invitation_made": N_("Invitation made"),
+    "invitation_revoked": N_("Invitation taken back"),
+    "token_made": N_("API token made"),
+    "token_revoked": N_("API token revoked"),
+    "broker_made": N_("Broker account added"),
+    "broker_changed": N_("Broker account changed"),
+    "broker_deleted": N_("Broker account deleted"),
+    "kill_switch": N_("Trading stopped"),
+    "trading_resumed": N_("Trading resumed"),
+    "limits_changed": N_("Risk limits changed"),
+    "audit_exported": N_("Audit log exported"),
+}
 #: Pill colours; a state that is missing is shown neutral.
 TONES = {
     "filled": "ok",
@@ -56,7 +81,7 @@ TONES = {
     "lost": "err",
     "unreadable": "err",
 }
-_WORDS = {**ORDER_STATES, **ORDER_TYPES, **SIDES, **SOURCES, **DECISIONS}
+_WORDS = {**ORDER_STATES, **ORDER_TYPES, **SIDES, **SOURCES, **DECISIONS, **ACTIONS}
 
 
 def label(value: str) -> str:

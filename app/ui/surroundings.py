@@ -82,7 +82,8 @@ async def shell_of(request: Request, principal: Principal | None, *, page: str, 
         topics=_SHELL_TOPICS + topics,
         trading=trading,
         kill_scopes=kill_scopes,
-        is_debug=state.settings.debug_aristobot,
+        is_debug=principal.is_dev,
+        is_admin=principal.is_admin,
     )
 
 

@@ -23,7 +23,17 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _ACCOUNTS = ("/api/auth", "/api/account", "/api/admin", "/api/keys")
 #: Routes that ask nobody who they are.
-_OPEN = {"/login", "/login/code", "/register", "/api/auth/login", "/api/auth/register", "/hooks/{secret}", "/healthz", "/readyz"}
+_OPEN = {
+    "/login",
+    "/login/code",
+    "/login/development",
+    "/register",
+    "/api/auth/login",
+    "/api/auth/register",
+    "/hooks/{secret}",
+    "/healthz",
+    "/readyz",
+}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

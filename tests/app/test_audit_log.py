@@ -10,6 +10,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 import pytest_asyncio
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.accounts.audit_log import Action, Entry, as_csv, entries, first_broken, note
 from app.core.clock import SystemClock
@@ -148,6 +150,16 @@ async def test_no_cell_of_the_export_is_a_formula(start: str) -> None:
     (cells,) = csv.DictReader(io.StringIO(as_csv([row])))
     assert all(not cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in cells.values())
     assert cells["user_agent"] == f"'{evil}"
+
+
+@given(text=st.text(max_size=40))
+async def test_any_text_goes_through_the_export_as_one_cell(text: str) -> None:
+    row = Entry(
+        number=1, at=SystemClock().now(), user_id=None, name=text, action="", object="", result="", detail={}, ip_address="", user_agent=""
+    )
+    (cells,) = csv.DictReader(io.StringIO(as_csv([row]), newline=""))
+    assert cells["name"] in (text, f"'{text}")
+    assert not cells["name"].startswith(("=", "+", "-", "@", "\t", "\r"))
 
 
 async def test_the_application_cannot_change_or_remove_a_row(site: Site) -> None:

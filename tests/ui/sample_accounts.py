@@ -1,10 +1,12 @@
 """Examples of a person's own account, and of the second step of logging in."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from app.ui import views
 from app.ui.templating import PageView
+from tests.ui import sample_administration
 
 NOW = datetime(2026, 11, 21, 14, 4, 58, tzinfo=UTC)
 _PICTURE = "data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciLz4="
@@ -30,14 +32,17 @@ def account(shell: views.Shell) -> views.AccountView:
     return views.AccountView(shell=shell, password=views.PasswordForm(username="dominique"), factor=views.FactorForm(), sessions=sessions())
 
 
-def pages(shell: views.Shell, stranger: views.Shell) -> dict[str, tuple[str, PageView]]:
-    """Pages of an account: name → (template, view)."""
+def pages(made: Callable[..., views.Shell], stranger: views.Shell, *, language: str) -> dict[str, tuple[str, PageView]]:
+    """Pages of an account and of the administration: name → (template, view)."""
+    shell, admin = (made(page=name, language=language) for name in ("account", "admin"))
     codes = tuple(f"abcd{number}-efgh{number}" for number in range(10))
     enrolling = views.FactorForm(step="enrolling", secret="JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP", picture=_PICTURE, errors={"code": "Wrong."})
     guarded = views.FactorForm(step="on", recovery_codes=10, codes=codes, errors={"code": "The code is wrong, or it was used before."})
     page = "pages/accounts/account.html"
     return {
         "account": (page, account(shell)),
+        "tokens": ("pages/accounts/tokens.html", sample_administration.tokens_page(shell)),
+        "admin": ("pages/admin/admin.html", sample_administration.admin_page(admin)),
         "account-enrolling": (page, replace(account(shell), factor=enrolling)),
         "account-guarded": (page, replace(account(shell), factor=guarded)),
         "code": ("pages/accounts/code.html", views.CodeView(shell=stranger, challenge="c.h.a", error="The code is wrong.")),
@@ -45,9 +50,9 @@ def pages(shell: views.Shell, stranger: views.Shell) -> dict[str, tuple[str, Pag
 
 
 def fragments() -> dict[str, object]:
-    """Fragments of an account: template → region."""
+    """Fragments of an account and of the administration: template → region."""
     enrolling = views.FactorForm(step="enrolling", secret="JBSWY3DPEHPK3PXP", picture=_PICTURE)
-    return {
+    return sample_administration.fragments() | {
         "fragments/accounts/_password.html": views.PasswordForm(
             username="d", errors={"password": "Too short.", "current_password": "Wrong."}
         ),

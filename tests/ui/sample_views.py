@@ -325,6 +325,7 @@ def login(*, language: str = "en") -> views.LoginView:
         error="The name or the password is wrong.",
         username="dominique",
         registration_open=True,
+        development=True,
     )
 
 
@@ -350,7 +351,7 @@ def pages(*, language: str = "en") -> dict[str, tuple[str, PageView]]:
     """Every page: name → (template, view)."""
     return {
         "login": ("pages/accounts/login.html", login(language=language)),
-        **sample_accounts.pages(shell(page="account", language=language), login(language=language).shell),
+        **sample_accounts.pages(shell, login(language=language).shell, language=language),
         "register": ("pages/accounts/register.html", register(language=language)),
         "dashboard": ("pages/dashboard/dashboard.html", dashboard(language=language)),
         "dashboard-empty": ("pages/dashboard/dashboard.html", empty_dashboard(language=language)),
@@ -366,8 +367,7 @@ def pages(*, language: str = "en") -> dict[str, tuple[str, PageView]]:
 def fragments() -> dict[str, object]:
     """Every fragment: template → region."""
     view, broker_page, hook_page = dashboard(), brokers(), webhooks()
-    return {
-        **sample_accounts.fragments(),
+    found: dict[str, object] = {
         "fragments/shell/_status_items.html": shell().status,
         "fragments/shell/_account_menu.html": shell(),
         "fragments/shell/_kill_switch.html": shell(),
@@ -397,3 +397,4 @@ def fragments() -> dict[str, object]:
         "fragments/brokers/_broker_exchange.html": views.ExchangeFacts(sandbox="demo", is_tested=False, is_testnet=True),
         "fragments/brokers/_broker_test_result.html": broker_page.brokers.rows[0].test,
     }
+    return found | sample_accounts.fragments()

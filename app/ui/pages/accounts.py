@@ -7,6 +7,7 @@ from starlette.responses import RedirectResponse, Response
 
 from app.accounts import invitations
 from app.accounts.dependencies import CurrentUser, MaybeUser, accounts_of, cookie_name
+from app.accounts.development import DevelopmentMode
 from app.accounts.router import admission
 from app.accounts.security_router import address_of
 from app.accounts.service import Login, update_preferences
@@ -24,6 +25,12 @@ _THEMES = ("dark", "light")
 _LANGUAGES = ("en", "fr")
 
 
+def development_of(request: Request) -> DevelopmentMode:
+    """Return the development mode of this application."""
+    mode: DevelopmentMode = request.app.state.development
+    return mode
+
+
 def _is_open(request: Request) -> bool:
     is_open: bool = request.app.state.settings.registration is Registration.OPEN
     return is_open
@@ -34,8 +41,33 @@ async def show_login(request: Request, principal: MaybeUser, next: str = "") -> 
     """The login page, or the dashboard for somebody who is logged in."""
     if principal is not None:
         return RedirectResponse("/", 303)
-    view = LoginView(shell=await shell_of(request, None, page="login"), next=next, registration_open=_is_open(request))
+    development = await _development(request)
+    if development and next:
+        # Sent here from a page, not come here to log in as somebody else.
+        return await _as_dev(request, next)
+    view = LoginView(
+        shell=await shell_of(request, None, page="login"), next=next, registration_open=_is_open(request), development=development
+    )
     return page(request, "pages/accounts/login.html", view)
+
+
+async def _development(request: Request) -> bool | None:
+    mode = development_of(request)
+    return await mode.is_on() if mode.is_offered_to(address_of(request)) else None
+
+
+async def _as_dev(request: Request, target: str) -> Response:
+    login = await development_of(request).log_in(address=address_of(request), user_agent=request.headers.get("user-agent"))
+    return _with_cookie(request, see_other(request, target), login)
+
+
+@router.post("/login/development")
+async def switch_development_mode(request: Request, on: Annotated[bool, Form()]) -> Response:
+    """Switch development mode; on, it logs in at once."""
+    await development_of(request).switch(is_on=on, address=address_of(request))
+    if on:
+        return await _as_dev(request, "/")
+    return see_other(request, "/login")
 
 
 @router.post("/login")
@@ -68,6 +100,7 @@ async def _not_logged_in(request: Request, error: AppError, *, username: str = "
         username=username,
         next=next_,
         registration_open=_is_open(request),
+        development=await _development(request),
     )
     return page(request, "pages/accounts/login.html", view, status=error.status)
 

@@ -5,6 +5,21 @@ what a page shows and no column holds (a side, a percentage) is a field here. Pe
 """
 
 from app.ui.views.accounts import AccountView, CodeView, ErrorView, FactorForm, LoginView, PasswordForm, RegisterView, SessionRow
+from app.ui.views.administration import (
+    AccountLog,
+    AdminView,
+    InvitationForm,
+    InvitationLink,
+    InvitationList,
+    InvitationRow,
+    LogRow,
+    TokenForm,
+    TokenMade,
+    TokenRow,
+    TokensView,
+    UserList,
+    UserRow,
+)
 from app.ui.views.brokers import BrokerForm, BrokerRow, BrokersView, ExchangeFacts, TestResult
 from app.ui.views.dashboard import (
     CHART_TIMEFRAMES,
@@ -44,7 +59,9 @@ from app.ui.views.webhooks import Decision, DeliveryRow, HookCreated, HookForm, 
 __all__ = [
     "CHART_TIMEFRAMES",
     "NAVIGATION",
+    "AccountLog",
     "AccountView",
+    "AdminView",
     "AlarmRow",
     "ApiView",
     "AuditView",
@@ -78,8 +95,13 @@ __all__ = [
     "HookCreated",
     "HookForm",
     "HookRow",
+    "InvitationForm",
+    "InvitationLink",
+    "InvitationList",
+    "InvitationRow",
     "KillProgress",
     "Kpis",
+    "LogRow",
     "LoginView",
     "NavItem",
     "OperationDoc",
@@ -100,9 +122,15 @@ __all__ = [
     "TargetRow",
     "TestResult",
     "Theme",
+    "TokenForm",
+    "TokenMade",
+    "TokenRow",
+    "TokensView",
     "TradingView",
     "UnexplainedRow",
     "UpDown",
+    "UserList",
+    "UserRow",
     "Watch",
     "WebhooksView",
 ]

@@ -16,6 +16,8 @@ class LoginView:
     username: str = ""
     next: str = ""
     registration_open: bool = False
+    #: Whether development mode is on; None where it is not offered.
+    development: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -122,6 +122,7 @@ class Shell:
     trading: TradingView = field(default_factory=TradingView)
     kill_scopes: tuple["Choice", ...] = ()
     is_debug: bool = False
+    is_admin: bool = False
 
     @property
     def reader(self) -> Reader:
