@@ -22,6 +22,11 @@ def accounts_of(request: Request) -> Accounts:
     return accounts
 
 
+def address_of(request: Request) -> str | None:
+    """Return where a request comes from; behind a trusted proxy, from whom the proxy had it."""
+    return request.client.host if request.client else None
+
+
 def cookie_name(request: Request) -> str:
     """Return the name of the session cookie for this connection."""
     return SECURE_COOKIE if request.url.scheme == "https" else COOKIE

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.accounts.dependencies import CurrentUser, accounts_of
+from app.accounts.dependencies import CurrentUser, accounts_of, address_of
 from app.accounts.models import User
 from app.accounts.schemas import LoginIn, PreferencesIn, RegisterIn, TokenOut, UserOut
 from app.accounts.service import Login, get_user, update_preferences
@@ -40,7 +40,7 @@ async def log_in(request: Request, body: LoginIn, session: SessionDep) -> TokenO
         body.username,
         body.password,
         otp=body.otp,
-        ip_address=request.client.host if request.client else None,
+        ip_address=address_of(request),
         user_agent=request.headers.get("user-agent"),
     )
     return await _token(request, session, login)
@@ -50,7 +50,9 @@ async def log_in(request: Request, body: LoginIn, session: SessionDep) -> TokenO
 async def register(request: Request, body: RegisterIn, session: SessionDep) -> UserOut:
     """Make an account, where this server lets anyone do so, or with an invitation."""
     invitation = admission(request, body.invitation)
-    user = await accounts_of(request).create_user(body.username, body.password, email=body.email, invitation=invitation)
+    user = await accounts_of(request).create_user(
+        body.username, body.password, email=body.email, invitation=invitation, origin=address_of(request)
+    )
     return await user_out(session, user)
 
 

@@ -15,6 +15,8 @@ from uuid import UUID
 import pyotp
 import segno
 
+from app.accounts.audit_log import Action, note
+from app.accounts.sessions import end_others
 from app.core.clock import Clock
 from app.core.crypto import Vault
 from app.core.db import Database
@@ -29,6 +31,8 @@ _WINDOW: Final = 1
 _CODES: Final = 10
 #: Without letters and digits that look alike.
 _LETTERS: Final = "abcdefghjkmnpqrstuvwxyz23456789"
+THERE_ALREADY: Final = N_("Your account has a second factor already. Switch it off first.")
+NOT_BEGUN: Final = N_("Begin by showing the picture for your authenticator app.")
 _WRONG: Final = N_("The code is wrong, or it was used before.")
 _READ: Final = "SELECT secret, confirmed_at, last_step FROM second_factors WHERE user_id = $1"
 _ENROL: Final = """
@@ -88,22 +92,25 @@ class SecondFactors:
         sealed = self._vault.seal(secret, context=_context(user_id)).decode("ascii")
         async with self._database.connection() as connection:
             if await connection.fetchval(_ENROL, user_id, sealed, self._clock.now()) is None:
-                raise Conflict("Your account has a second factor already. Switch it off first.")
+                raise Conflict(THERE_ALREADY)
         return picture_of(secret, username)
 
-    async def confirm(self, user_id: UUID, code: str) -> list[str]:
-        """Switch the second factor on by a first right code, and return the recovery codes: this once.
+    async def confirm(self, user_id: UUID, session_id: UUID, code: str) -> list[str]:
+        """Switch the second factor on by a first right code, end all other logins, and return the recovery codes: this once.
 
         Raises:
             NotAuthenticated: the code is wrong.
             Conflict: nothing was begun, or it is on already.
         """
+        now = self._clock.now()
         async with self._database.raw_transaction() as connection:
             row = await connection.fetchrow(f"{_READ} FOR UPDATE", user_id)
             if row is None or row["confirmed_at"] is not None:
-                raise Conflict("Begin by showing the picture for your authenticator app.")
+                raise Conflict(NOT_BEGUN)
             await self._use(connection, user_id, row, code)
-            await connection.execute(_CONFIRM, user_id, self._clock.now())
+            await connection.execute(_CONFIRM, user_id, now)
+            await note(connection, Action.SECOND_FACTOR_ON, user_id=user_id)
+            await end_others(connection, user_id, session_id, now=now)
             return await self._make_codes(connection, user_id)
 
     async def check(self, user_id: UUID, code: str) -> None:
@@ -113,23 +120,32 @@ class SecondFactors:
             NotAuthenticated: it is wrong, or was used before.
         """
         async with self._database.raw_transaction() as connection:
-            row = await connection.fetchrow(f"{_READ} FOR UPDATE", user_id)
-            if row is None or row["confirmed_at"] is None:
-                raise NotAuthenticated(_WRONG, code="WRONG_OTP")
-            if await connection.fetchval(_USE_RECOVERY, user_id, _digest(user_id, code), self._clock.now()) is None:
-                await self._use(connection, user_id, row, code)
+            await self._check(connection, user_id, code)
 
     async def renew_codes(self, user_id: UUID, code: str) -> list[str]:
         """Replace all recovery codes. Raises as `check`."""
-        await self.check(user_id, code)
         async with self._database.raw_transaction() as connection:
+            await self._check(connection, user_id, code)
             return await self._make_codes(connection, user_id)
 
-    async def switch_off(self, user_id: UUID) -> None:
-        """Forget the second factor; its caller has checked a code, or is an administrator."""
+    async def switch_off(self, user_id: UUID, session_id: UUID, code: str) -> int:
+        """Forget the second factor and end all other logins; return how many those were. Raises as `check`.
+
+        A recovery code will do: whoever lost the telephone must be able to begin anew with the next one.
+        """
         async with self._database.raw_transaction() as connection:
+            await self._check(connection, user_id, code)
             await connection.execute("DELETE FROM recovery_codes WHERE user_id = $1", user_id)
             await connection.execute("DELETE FROM second_factors WHERE user_id = $1", user_id)
+            await note(connection, Action.SECOND_FACTOR_OFF, user_id=user_id)
+            return await end_others(connection, user_id, session_id, now=self._clock.now())
+
+    async def _check(self, connection: Any, user_id: UUID, code: str) -> None:
+        row = await connection.fetchrow(f"{_READ} FOR UPDATE", user_id)
+        if row is None or row["confirmed_at"] is None:
+            raise NotAuthenticated(_WRONG, code="WRONG_OTP")
+        if await connection.fetchval(_USE_RECOVERY, user_id, _digest(user_id, code), self._clock.now()) is None:
+            await self._use(connection, user_id, row, code)
 
     async def _use(self, connection: Any, user_id: UUID, row: Any, code: str) -> None:
         secret = self._vault.open(row["secret"].encode("ascii"), context=_context(user_id))

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.accounts import sessions
-from app.accounts.dependencies import CurrentUser, accounts_of
+from app.accounts.dependencies import CurrentUser, accounts_of, address_of
 from app.core.http import database_of, problems
 
 router = APIRouter(prefix="/api/auth", tags=["accounts"])
@@ -85,11 +85,6 @@ class RecoveryCodes(BaseModel):
     """Codes that each stand in for the app once. Shown this once."""
 
     codes: list[str]
-
-
-def address_of(request: Request) -> str | None:
-    """Return where a request comes from; behind a trusted proxy, from whom the proxy had it."""
-    return request.client.host if request.client else None
 
 
 @router.put("/password", summary="Change the password", responses=problems(401, 422, 429))

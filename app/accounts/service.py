@@ -1,11 +1,11 @@
 """Logging in and out, and making accounts. Knows no HTTP."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
-from weakref import WeakValueDictionary
 
 import structlog
 from sqlalchemy import func, select
@@ -14,21 +14,34 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts import invitations
 from app.accounts.audit_log import Action, Result, note
+from app.accounts.judge import PasswordJudge
 from app.accounts.models import Language, Theme, TokenScope, User, UserSession
 from app.accounts.passwords import check_new_password
 from app.accounts.second_factor import SecondFactors
-from app.accounts.sessions import end_other_sessions
+from app.accounts.sessions import end_others
 from app.accounts.throttle import Throttle
 from app.core.clock import Clock
 from app.core.crypto import Vault
 from app.core.db import Database
 from app.core.i18n import N_
 from app.core.ids import new_id
-from app.core.security import PasswordHasher, decode_challenge, encode_challenge, encode_token, fingerprint, new_secret
+from app.core.security import (
+    TOOK_TOO_LONG,
+    Challenge,
+    PasswordHasher,
+    decode_challenge,
+    encode_challenge,
+    encode_token,
+    fingerprint,
+    new_secret,
+    password_stamp,
+    same,
+)
 from app.core.supervisor import Beat
 from app.errors import InvalidInput, NameTaken, NotAuthenticated, SecondFactorNeeded
 
 log = structlog.get_logger(__name__)
+_T = TypeVar("_T")
 
 #: The same answer whether the name or the password is wrong.
 WRONG_LOGIN: Final = N_("The name or the password is wrong.")
@@ -88,8 +101,7 @@ class Accounts:
         self.policy = policy
         self._jwt_secret = jwt_secret
         self._throttle = Throttle(database, clock)
-        #: By address: one password is judged at a time, so that who guesses at many names at once takes one core from the others at most.
-        self._judging: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._judge = PasswordJudge(self._throttle, hasher)
         self.factors = SecondFactors(database, vault, clock)
 
     async def log_in(
@@ -105,18 +117,17 @@ class Accounts:
         attempt = await self._throttle.begin(username, ip_address)
         user = await self._find(username)
         # The slow check runs outside any transaction, and also when there is no such user.
-        async with self._judging.setdefault(ip_address or "", asyncio.Lock()):
-            matches = await self._hasher.verify(password, user.password_hash if user is not None else None)
+        matches = await self._judge.is_right(attempt, password, user.password_hash if user is not None else None)
         if user is None or not matches:
             log.info("login_refused", ip_address=ip_address)
             # Of a name that nobody has, nothing is kept: people type their password there.
             await self._note(Action.LOGIN, None if user is None else user.id, result=Result.REFUSED)
             raise NotAuthenticated(WRONG_LOGIN, code="WRONG_LOGIN")
-        await self._throttle.succeeded(attempt)
         if (await self.factors.state(user.id)).is_on:
             if not otp:
                 now = self._clock.now()
-                raise SecondFactorNeeded(encode_challenge(self._jwt_secret, user_id=user.id, now=now, lifetime=_CHALLENGE_LASTS))
+                challenge = Challenge(user_id=user.id, password=password_stamp(user.password_hash))
+                raise SecondFactorNeeded(encode_challenge(self._jwt_secret, challenge, now=now, lifetime=_CHALLENGE_LASTS))
             await self.check_code(user.id, otp)
         return await self.open_session(user, ip_address=ip_address, user_agent=user_agent)
 
@@ -127,23 +138,18 @@ class Accounts:
             TooManyAttempts: too many codes were wrong.
             NotAuthenticated: the code is wrong, or it took too long.
         """
-        user_id = decode_challenge(self._jwt_secret, challenge, now=self._clock.now())
-        await self.check_code(user_id, code)
+        given = decode_challenge(self._jwt_secret, challenge, now=self._clock.now())
         async with self._database.transaction() as session:
-            user = await session.get(User, user_id)
-        if user is None or not user.is_active:
-            raise NotAuthenticated(WRONG_LOGIN, code="WRONG_LOGIN")
+            user = await session.get(User, given.user_id)
+        # Whoever knew the password of yesterday begins again when it was changed meanwhile.
+        if user is None or not user.is_active or not same(given.password, password_stamp(user.password_hash)):
+            raise NotAuthenticated(TOOK_TOO_LONG)
+        await self.check_code(given.user_id, code)
         return await self.open_session(user, ip_address=ip_address, user_agent=user_agent)
 
     async def check_code(self, user_id: UUID, code: str) -> None:
         """Use up a code of the second factor. Raises as `finish_login`."""
-        attempt = await self._throttle.begin_code(str(user_id))
-        try:
-            await self.factors.check(user_id, code)
-        except NotAuthenticated:
-            await self._note(Action.LOGIN, user_id, result=Result.REFUSED)
-            raise
-        await self._throttle.succeeded(attempt)
+        await self._try_code(user_id, lambda: self.factors.check(user_id, code))
 
     async def switch_on(self, user_id: UUID, session_id: UUID, code: str) -> list[str]:
         """Switch the second factor on by its first code, end all other logins, and return the recovery codes.
@@ -152,26 +158,25 @@ class Accounts:
             TooManyAttempts, NotAuthenticated: as `finish_login`.
             Conflict: nothing was begun.
         """
-        attempt = await self._throttle.begin_code(str(user_id))
-        codes = await self.factors.confirm(user_id, code)
-        await self._throttle.succeeded(attempt)
-        await self._note(Action.SECOND_FACTOR_ON, user_id)
-        await end_other_sessions(self._database, user_id, session_id, now=self._clock.now())
-        return codes
+        return await self._try_code(user_id, lambda: self.factors.confirm(user_id, session_id, code))
 
     async def renew_codes(self, user_id: UUID, code: str) -> list[str]:
         """Replace the recovery codes. Raises as `finish_login`."""
-        attempt = await self._throttle.begin_code(str(user_id))
-        codes = await self.factors.renew_codes(user_id, code)
-        await self._throttle.succeeded(attempt)
-        return codes
+        return await self._try_code(user_id, lambda: self.factors.renew_codes(user_id, code))
 
     async def switch_off(self, user_id: UUID, session_id: UUID, code: str) -> int:
         """Forget the second factor, end all other logins and return how many those were. Raises as `finish_login`."""
-        await self.check_code(user_id, code)
-        await self.factors.switch_off(user_id)
-        await self._note(Action.SECOND_FACTOR_OFF, user_id)
-        return await end_other_sessions(self._database, user_id, session_id, now=self._clock.now())
+        return await self._try_code(user_id, lambda: self.factors.switch_off(user_id, session_id, code))
+
+    async def _try_code(self, user_id: UUID, use: Callable[[], Awaitable[_T]]) -> _T:
+        attempt = await self._throttle.begin_code(str(user_id))
+        try:
+            done = await use()
+        except NotAuthenticated:
+            await self._note(Action.LOGIN, user_id, result=Result.REFUSED)
+            raise
+        await self._throttle.succeeded(attempt)
+        return done
 
     async def check_password(self, user_id: UUID, password: str, *, ip_address: str | None) -> User:
         """Make sure that who is logged in knows the password, before something that a stranger at an open page must not do.
@@ -183,9 +188,8 @@ class Accounts:
         async with self._database.transaction() as session:
             user = await get_user(session, user_id)
         attempt = await self._throttle.begin(user.username, ip_address)
-        if not await self._hasher.verify(password, user.password_hash):
+        if not await self._judge.is_right(attempt, password, user.password_hash):
             raise InvalidInput(WRONG_PASSWORD, field="current_password")
-        await self._throttle.succeeded(attempt)
         return user
 
     async def change_password(self, user_id: UUID, session_id: UUID, *, current: str, new: str, ip_address: str | None = None) -> int:
@@ -198,14 +202,13 @@ class Accounts:
         user = await self.check_password(user_id, current, ip_address=ip_address)
         check_new_password(new, username=user.username)
         hashed = await self._hasher.hash(new)
-        async with self._database.connection() as connection:
+        async with self._database.raw_transaction() as connection:
             # Only if it is still the one that was checked: of two changes at once the second has to know the first one's password.
             changed = await connection.fetchval(_CHANGE_PASSWORD, user_id, hashed, user.password_hash)
-            if changed is not None:
-                await note(connection, Action.PASSWORD_CHANGED, user_id=user_id)
-        if changed is None:
-            raise InvalidInput(WRONG_PASSWORD, field="current_password")
-        return await end_other_sessions(self._database, user_id, session_id, now=self._clock.now())
+            if changed is None:
+                raise InvalidInput(WRONG_PASSWORD, field="current_password")
+            await note(connection, Action.PASSWORD_CHANGED, user_id=user_id)
+            return await end_others(connection, user_id, session_id, now=self._clock.now())
 
     async def _note(self, action: Action, user_id: UUID | None, *, result: Result = Result.DONE) -> None:
         async with self._database.connection() as connection:
@@ -295,11 +298,19 @@ class Accounts:
         )
 
     async def create_user(
-        self, username: str, password: str, *, email: str | None = None, is_admin: bool = False, invitation: str | None = None
+        self,
+        username: str,
+        password: str,
+        *,
+        email: str | None = None,
+        is_admin: bool = False,
+        invitation: str | None = None,
+        origin: str | None = None,
     ) -> User:
-        """Make an account, with an invitation that is then used up where one is given.
+        """Make an account, with an invitation that is then used up where one is given. `origin` is the address of the stranger who asks.
 
         Raises:
+            TooManyAttempts: many accounts were made from that address lately, or too many people log in now.
             InvalidInput: the name or the password is too short or too long.
             InvitationInvalid: the invitation cannot be used, or not any more.
             NameTaken: the name or the e-mail address is in use.
@@ -311,7 +322,8 @@ class Accounts:
         if not _SHORTEST_NAME <= len(name) <= _LONGEST_NAME or not (name + (email or "")).isprintable():
             raise InvalidInput(f"a name needs {_SHORTEST_NAME} to {_LONGEST_NAME} letters, digits or signs", field="username")
         check_new_password(password, username=name)
-        user = User(id=new_id(), username=name, email=email, password_hash=await self._hasher.hash(password), is_admin=is_admin)
+        hashed = await (self._hasher.hash(password) if origin is None else self._judge.hash_new(password, origin=origin))
+        user = User(id=new_id(), username=name, email=email, password_hash=hashed, is_admin=is_admin)
         try:
             async with self._database.transaction() as session:
                 session.add(user)

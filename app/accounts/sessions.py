@@ -37,9 +37,14 @@ async def end_session(database: Database, user_id: UUID, session_id: UUID, *, no
 
 async def end_other_sessions(database: Database, user_id: UUID, session_id: UUID, *, now: datetime) -> int:
     """End all logins but one, and return how many there were."""
-    async with database.connection() as connection:
-        done: str = await connection.execute(_END_OTHERS, user_id, session_id, now)
-        ended = int(done.rpartition(" ")[2])
-        if ended:
-            await note(connection, Action.SESSIONS_ENDED, user_id=user_id, detail={"sessions": ended})
+    async with database.raw_transaction() as connection:
+        return await end_others(connection, user_id, session_id, now=now)
+
+
+async def end_others(connection: Any, user_id: UUID, session_id: UUID, *, now: datetime) -> int:
+    """Do it within the transaction of what makes it necessary: a changed password with the old logins alive would be half a change."""
+    done: str = await connection.execute(_END_OTHERS, user_id, session_id, now)
+    ended = int(done.rpartition(" ")[2])
+    if ended:
+        await note(connection, Action.SESSIONS_ENDED, user_id=user_id, detail={"sessions": ended})
     return ended

@@ -20,7 +20,9 @@ _FREE_OF_ADDRESS: Final = 20
 _LONGEST_FOR_NAME_S: Final = 60
 _LONGEST_FOR_ADDRESS_S: Final = 900
 #: A second factor has a million values: five tries, then one a minute.
-_LONGEST_FOR_CODE_S: Final = 60
+_WAIT_FOR_CODE_S: Final = 60
+#: Accounts made from one address within the hour.
+_FREE_ACCOUNTS: Final = 20
 _FORGET_AFTER: Final = timedelta(hours=1)
 #: Whoever logged in from an address is known there for so long.
 _KNOWN_FOR: Final = timedelta(days=90)
@@ -30,7 +32,7 @@ SELECT EXISTS (SELECT 1 FROM user_sessions s JOIN users u ON u.id = s.user_id
 """
 #: The keys come sorted, so that two attempts never wait for each other in a ring.
 _COUNT: Final = """
-WITH given AS (SELECT * FROM unnest($1::bytea[], $2::int[], $3::int[]) AS g (key, free, longest)),
+WITH given AS (SELECT * FROM unnest($1::bytea[], $2::int[], $3::int[], $6::int[]) AS g (key, free, longest, first)),
 blocked AS (SELECT max(a.blocked_until) AS until FROM login_attempts a JOIN given g ON g.key = a.key WHERE a.blocked_until > $4),
 counted AS (
   INSERT INTO login_attempts AS a (key, failures, last_at, blocked_until)
@@ -40,7 +42,7 @@ counted AS (
          blocked_until = excluded.last_at + make_interval(secs => CASE
            WHEN a.last_at < $5 THEN 0
            ELSE (SELECT CASE WHEN a.failures + 1 < g.free THEN 0
-                             ELSE least(power(2, least(a.failures + 1 - g.free, 20)), g.longest) END
+                             ELSE least(g.first * power(2, least(a.failures + 1 - g.free, 20)), g.longest) END
                    FROM given g WHERE g.key = a.key) END)
    WHERE a.blocked_until <= excluded.last_at
   RETURNING key)
@@ -48,7 +50,7 @@ SELECT blocked.until, (SELECT count(*) FROM counted) AS counted FROM blocked
 """
 _LATEST: Final = "SELECT max(blocked_until) FROM login_attempts WHERE key = ANY($1)"
 _FORGET: Final = "DELETE FROM login_attempts WHERE key = $1"
-_TAKE_BACK: Final = "UPDATE login_attempts SET failures = greatest(failures - 1, 0), blocked_until = last_at WHERE key = $1"
+_TAKE_BACK: Final = "UPDATE login_attempts SET failures = greatest(failures - 1, 0), blocked_until = last_at WHERE key = ANY($1)"
 _OLD: Final = "DELETE FROM login_attempts WHERE last_at < $1"
 
 
@@ -57,14 +59,20 @@ class _Counter:
     key: bytes
     free: int
     longest_s: int
+    first_s: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """An attempt that was counted. `succeeded` takes it back."""
+    """An attempt that was counted. `succeeded` takes it back.
+
+    `origin` is the address in words, empty where there is none; `is_known` says that the owner of the name has logged in from there before.
+    """
 
     own: bytes
-    address: bytes | None
+    address: bytes | None = None
+    origin: str = ""
+    is_known: bool = False
 
 
 class Throttle:
@@ -84,28 +92,39 @@ class Throttle:
         now = self._clock.now()
         async with self._database.connection() as connection:
             # What is not printable is nobody's name, and the database has no words for some of it.
-            known = name.isprintable() and await connection.fetchval(_IS_KNOWN, name, address, now - _KNOWN_FOR)
+            known = address is not None and name.isprintable() and await connection.fetchval(_IS_KNOWN, name, address, now - _KNOWN_FOR)
             own = _Counter(_key("name", name, address if known and address else ""), _FREE, _LONGEST_FOR_NAME_S)
             counters = [own]
             network = None if address is None else _Counter(_key("address", _network(address)), _FREE_OF_ADDRESS, _LONGEST_FOR_ADDRESS_S)
             if network is not None:
                 counters.append(network)
             await self._count(connection, counters, now)
-        return Attempt(own=own.key, address=None if network is None else network.key)
+        return Attempt(own=own.key, address=None if network is None else network.key, origin=address or "", is_known=bool(known))
 
     async def begin_code(self, subject: str) -> Attempt:
         """Count a try of a second factor. Raises as `begin`."""
-        counter = _Counter(_key("code", subject), _FREE, _LONGEST_FOR_CODE_S)
+        return await self._begin(_Counter(_key("code", subject), _FREE, _WAIT_FOR_CODE_S, first_s=_WAIT_FOR_CODE_S))
+
+    async def begin_account(self, address: str) -> Attempt:
+        """Count an account that somebody makes. Raises as `begin`."""
+        return await self._begin(_Counter(_key("account", _network(address)), _FREE_ACCOUNTS, _LONGEST_FOR_ADDRESS_S))
+
+    async def _begin(self, counter: _Counter) -> Attempt:
         async with self._database.connection() as connection:
             await self._count(connection, [counter], self._clock.now())
-        return Attempt(own=counter.key, address=None)
+        return Attempt(own=counter.key)
 
     async def succeeded(self, attempt: Attempt) -> None:
         """The attempt was right: what was wrong before it is forgiven, but to the address only this one."""
         async with self._database.connection() as connection:
             await connection.execute(_FORGET, attempt.own)
             if attempt.address is not None:
-                await connection.execute(_TAKE_BACK, attempt.address)
+                await connection.execute(_TAKE_BACK, [attempt.address])
+
+    async def take_back(self, attempt: Attempt) -> None:
+        """The attempt was not judged at all: it does not count."""
+        async with self._database.connection() as connection:
+            await connection.execute(_TAKE_BACK, [key for key in (attempt.own, attempt.address) if key is not None])
 
     async def forget_old(self) -> None:
         """Remove what nobody waits for any more."""
@@ -117,7 +136,7 @@ class Throttle:
         counters = sorted(counters, key=lambda counter: counter.key)
         keys = [counter.key for counter in counters]
         columns = (keys, [counter.free for counter in counters], [counter.longest_s for counter in counters])
-        found = await connection.fetchrow(_COUNT, *columns, now, now - _FORGET_AFTER)
+        found = await connection.fetchrow(_COUNT, *columns, now, now - _FORGET_AFTER, [counter.first_s for counter in counters])
         if found["counted"] == len(counters):
             return
         # None was counted, or another attempt of the same moment was counted first.

@@ -1,7 +1,8 @@
 """The one place that knows HTTP beneath the routers: sessions that commit before the reply, and errors as answers."""
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
@@ -113,6 +114,8 @@ class Failure:
 
     problem: Problem
     headers: Mapping[str, str]
+    #: What was raised, where it was one of ours: its words can be said in the reader's language.
+    error: AppError | None = None
 
 
 #: What a database that went away or is full raises: through SQLAlchemy, and through asyncpg on the hot paths.
@@ -236,11 +239,11 @@ def _from_app_error(request: Request, error: AppError) -> Failure:
     if isinstance(error, NotAuthenticated):
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, ExchangeRateLimited | TooManyAttempts) and error.retry_after_s:
-        headers["Retry-After"] = str(int(error.retry_after_s) + 1)
+        headers["Retry-After"] = str(max(math.ceil(error.retry_after_s), 1))
     errors = [FieldProblem(field=error.field, message=error.message)] if error.field else []
     if error.status >= 500:
         log.warning("request_refused", code=error.code, path=request.url.path)
-    return _failure(request, error.status, error.code, error.message, errors=errors, headers=headers)
+    return replace(_failure(request, error.status, error.code, error.message, errors=errors, headers=headers), error=error)
 
 
 def _from_validation(request: Request, error: RequestValidationError) -> Failure:

@@ -16,6 +16,8 @@ from babel.core import negotiate_locale
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
+from app.errors import AppError
+
 LANGUAGES = ("en", "fr")
 SOURCE_LANGUAGE = "en"
 LANGUAGE_COOKIE = "lang"
@@ -105,6 +107,12 @@ def pgettext(context: str, message: str) -> str:
 def npgettext(context: str, singular: str, plural: str, n: int) -> str:
     """Return the countable form that fits `n` as it is meant in `context`."""
     return catalogue(current_language()).npgettext(context, singular, plural, n)
+
+
+def words_of(error: AppError) -> str:
+    """Return what an error says in the language spoken here; its English words where the catalogue has none."""
+    translated = gettext(error.template)
+    return translated % error.values if error.values else translated
 
 
 def N_(message: str) -> str:  # noqa: N802 — the name by which extractors know a message that is translated later

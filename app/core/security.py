@@ -113,14 +113,33 @@ def decode_token(secret: str, token: str) -> AccessToken:
         raise NotAuthenticated("the bearer token is not valid or has expired; log in again") from error
 
 
-def encode_challenge(secret: str, *, user_id: UUID, now: datetime, lifetime: timedelta) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenge:
+    """Who gave the right password a moment ago, and which password that was (`password_stamp`)."""
+
+    user_id: UUID
+    password: str
+
+
+def password_stamp(password_hash: str | None) -> str:
+    """Return what tells one password of a user from the next, and nothing else about it: the hash is salted and slow."""
+    return hashlib.sha256((password_hash or "").encode()).hexdigest()[:16]
+
+
+def encode_challenge(secret: str, challenge: Challenge, *, now: datetime, lifetime: timedelta) -> str:
     """Return a signed word that this user has given the right password a moment ago; it is no bearer token."""
-    claims = {"sub": str(user_id), "aud": _CHALLENGE, "iss": _ISSUER, "exp": int((now + lifetime).timestamp())}
+    claims = {
+        "sub": str(challenge.user_id),
+        "pwd": challenge.password,
+        "aud": _CHALLENGE,
+        "iss": _ISSUER,
+        "exp": int((now + lifetime).timestamp()),
+    }
     token: str = jwt.encode(claims, secret, algorithm=ALGORITHM)
     return token
 
 
-def decode_challenge(secret: str, token: str, *, now: datetime) -> UUID:
+def decode_challenge(secret: str, token: str, *, now: datetime) -> Challenge:
     """Return whose password was right.
 
     Raises:
@@ -130,7 +149,7 @@ def decode_challenge(secret: str, token: str, *, now: datetime) -> UUID:
     try:
         claims = jwt.decode(token, secret, algorithms=[ALGORITHM], audience=_CHALLENGE, issuer=_ISSUER, options=options)
         if int(claims["exp"]) > now.timestamp():
-            return UUID(claims["sub"])
+            return Challenge(user_id=UUID(claims["sub"]), password=str(claims["pwd"]))
     except (JWTError, KeyError, ValueError, TypeError) as error:
         raise NotAuthenticated(TOOK_TOO_LONG) from error
     raise NotAuthenticated(TOOK_TOO_LONG)

@@ -6,7 +6,7 @@ from starlette.responses import RedirectResponse, Response
 from app.accounts.dependencies import authenticate
 from app.accounts.service import Principal
 from app.core.http import Failure
-from app.core.i18n import gettext, use_language
+from app.core.i18n import gettext, use_language, words_of
 from app.errors import AppError
 from app.ui.surroundings import page, reader_of, shell_of
 from app.ui.templating import triggers
@@ -22,18 +22,19 @@ async def render_failure(request: Request, failure: Failure) -> Response:
         target = "/login" if path == "/" or request.method != "GET" else f"/login?next={path}"
         return Response(status_code=401, headers={"HX-Redirect": target}) if is_fragment else RedirectResponse(target, 303)
     if is_fragment:
-        words = _in_language(problem.detail, reader_of(request, None).language)
+        words = _in_language(failure, reader_of(request, None).language)
         return Response(status_code=problem.status, headers={"HX-Trigger": triggers(toast=words, level="error"), "HX-Reswap": "none"})
     shell = await shell_of(request, await _known(request, problem.status), page="error")
-    words = _in_language(problem.detail, shell.language)
+    words = _in_language(failure, shell.language)
     view = ErrorView(shell=shell, status=problem.status, message=words, code=problem.code, correlation_id=problem.request_id or "")
     return page(request, "pages/errors/error.html", view, status=problem.status)
 
 
-def _in_language(detail: str, language: str) -> str:
-    """The sentence as the catalogue has it; one with values in it is not there and stays as it is."""
+def _in_language(failure: Failure, language: str) -> str:
     with use_language(language):
-        return gettext(detail) if detail else detail
+        if failure.error is not None:
+            return words_of(failure.error)
+        return gettext(failure.problem.detail) if failure.problem.detail else ""
 
 
 async def _known(request: Request, status: int) -> Principal | None:

@@ -118,6 +118,47 @@ async def test_success_forgives_and_what_is_typed_is_not_stored(accounts: Accoun
     assert b"secret passphrase".hex() not in stored
 
 
+async def test_a_thousand_guessing_machines_delay_the_owner_by_two_hashes_at_most(
+    accounts: Accounts, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await attempt(accounts, password=PASSWORD, address=HOME) == "OK"
+    hashes = 0
+
+    async def slow(password: str, _: str | None) -> bool:
+        nonlocal hashes
+        hashes += 1
+        await asyncio.sleep(0.05)
+        return password == PASSWORD
+
+    monkeypatch.setattr(accounts._hasher, "verify", slow)
+    guesses = [asyncio.create_task(attempt(accounts, f"name-{n}", address=f"10.{n // 200}.{n % 200}.1")) for n in range(200)]
+    while hashes < 3:
+        await asyncio.sleep(0.01)
+    before = hashes
+    assert await attempt(accounts, password=PASSWORD, address=HOME) == "OK"
+    assert hashes - before <= 3, "the owner's own, and what the strangers' lane did meanwhile"
+    found = await asyncio.gather(*guesses)
+    assert found.count("WRONG_LOGIN") <= 60, "who found the queue full was not judged"
+    assert found.count("WRONG_LOGIN") + found.count("TOO_MANY_ATTEMPTS") == 200
+    async with database.connection() as connection:
+        counted = await connection.fetchval("SELECT sum(failures) FROM login_attempts")
+    assert counted == 2 * found.count("WRONG_LOGIN"), "by name and by address, and only what was judged"
+
+
+async def test_accounts_cannot_be_made_by_the_thousand(accounts: Accounts) -> None:
+    found = []
+    for number in range(25):
+        try:
+            await accounts.create_user(f"robot-{number}", PASSWORD, origin=ELSEWHERE)
+        except AppError as error:
+            found.append(error.code)
+    assert found == ["TOO_MANY_ATTEMPTS"] * 5
+    for _ in range(25):
+        with pytest.raises(InvalidInput):
+            await accounts.create_user("slow-typist", "short", origin=HOME)
+    assert (await accounts.create_user("slow-typist", PASSWORD, origin=HOME)).username == "slow-typist"
+
+
 async def enrolled(accounts: Accounts, clock: ManualClock) -> tuple[UUID, UUID, pyotp.TOTP, list[str]]:
     login = await accounts.log_in("ada", PASSWORD, ip_address=HOME)
     made = await accounts.factors.enrol(login.user.id, "ada")
@@ -173,6 +214,27 @@ async def test_codes_cannot_be_guessed(accounts: Accounts, clock: ManualClock) -
         except AppError as error:
             found.append(error.code)
     assert (found.count("WRONG_OTP"), found.count("TOO_MANY_ATTEMPTS")) == (5, 45)
+
+
+async def test_of_codes_five_are_tried_at_once_and_then_one_a_minute(accounts: Accounts, clock: ManualClock) -> None:
+    user_id, _, _, _ = await enrolled(accounts, clock)
+    judged = 0
+    for _ in range(10 * 60):
+        try:
+            await accounts.check_code(user_id, "12345x")
+        except AppError as error:
+            judged += error.code == "WRONG_OTP"
+        clock.advance(timedelta(seconds=1))
+    assert judged == 5 + 9
+
+
+async def test_the_code_cannot_follow_a_password_that_was_changed_meanwhile(accounts: Accounts, clock: ManualClock) -> None:
+    user_id, session_id, totp, _ = await enrolled(accounts, clock)
+    with pytest.raises(SecondFactorNeeded) as needed:
+        await accounts.log_in("ada", PASSWORD)
+    await accounts.change_password(user_id, session_id, current=PASSWORD, new="another good sentence")
+    with pytest.raises(NotAuthenticated):
+        await accounts.finish_login(needed.value.challenge, totp.at(clock.now()))
 
 
 async def test_the_code_must_follow_the_password_soon_and_what_carries_it_is_no_token(accounts: Accounts, clock: ManualClock) -> None:

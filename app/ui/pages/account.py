@@ -8,13 +8,12 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
 from app.accounts import sessions
-from app.accounts.dependencies import CurrentUser, accounts_of
+from app.accounts.dependencies import CurrentUser, accounts_of, address_of
 from app.accounts.second_factor import Enrolment, picture_of
-from app.accounts.security_router import address_of
 from app.accounts.service import Principal
 from app.core.http import database_of
-from app.core.i18n import gettext, ngettext, use_language
-from app.errors import AppError, NotAuthenticated, TooManyAttempts
+from app.core.i18n import gettext, ngettext, use_language, words_of
+from app.errors import AppError, NotAuthenticated
 from app.ui.devices import device_of
 from app.ui.surroundings import fragment, page, reader_of, shell_of
 from app.ui.views import AccountView, FactorForm, PasswordForm, Region, SessionRow
@@ -137,10 +136,7 @@ def _status(error: AppError) -> int:
 
 
 def _errors(error: AppError, *, default: str) -> dict[str, str]:
-    if isinstance(error, TooManyAttempts):
-        words = gettext("Too many attempts went wrong. Try again in %(seconds)d seconds.") % {"seconds": round(error.retry_after_s)}
-        return {default: words}
-    return {error.field or default: gettext(error.message)}
+    return {error.field or default: words_of(error)}
 
 
 async def _refused(request: Request, principal: Principal, error: AppError) -> Response:

@@ -1,19 +1,19 @@
 """Login, logout, registration and the two preferences of the menu."""
 
+import math
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from app.accounts import invitations
-from app.accounts.dependencies import CurrentUser, MaybeUser, accounts_of, cookie_name
+from app.accounts.dependencies import CurrentUser, MaybeUser, accounts_of, address_of, cookie_name
 from app.accounts.development import DevelopmentMode
 from app.accounts.router import admission
-from app.accounts.security_router import address_of
 from app.accounts.service import Login, update_preferences
 from app.core.config import Registration
 from app.core.http import SessionDep
-from app.core.i18n import gettext, use_language
+from app.core.i18n import use_language, words_of
 from app.core.security import TOOK_TOO_LONG
 from app.errors import AppError, InvitationInvalid, NotAuthenticated, SecondFactorNeeded, TooManyAttempts
 from app.ui.surroundings import page, reader_of, see_other, shell_of
@@ -102,14 +102,18 @@ async def _not_logged_in(request: Request, error: AppError, *, username: str = "
         registration_open=_is_open(request),
         development=await _development(request),
     )
-    return page(request, "pages/accounts/login.html", view, status=error.status)
+    return _hurry_slowly(page(request, "pages/accounts/login.html", view, status=error.status), error)
+
+
+def _hurry_slowly(response: Response, error: AppError) -> Response:
+    if isinstance(error, TooManyAttempts):
+        response.headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    return response
 
 
 def _words(request: Request, error: AppError) -> str:
     with use_language(reader_of(request, None).language):
-        if isinstance(error, TooManyAttempts):
-            return gettext("Too many attempts went wrong. Try again in %(seconds)d seconds.") % {"seconds": round(error.retry_after_s)}
-        return gettext(error.message)
+        return words_of(error)
 
 
 @router.post("/login/code")
@@ -129,7 +133,7 @@ async def give_code(
             return await _not_logged_in(request, error, next_=next)
         shell = await shell_of(request, None, page="login")
         view = CodeView(shell=shell, challenge=challenge, next=next, error=_words(request, error))
-        return page(request, "pages/accounts/code.html", view, status=error.status)
+        return _hurry_slowly(page(request, "pages/accounts/code.html", view, status=error.status), error)
     return _with_cookie(request, see_other(request, next or "/"), login)
 
 
@@ -180,7 +184,7 @@ async def register(
     invitation = admission(request, invite)
     accounts = accounts_of(request)
     try:
-        await accounts.create_user(username, password, email=email or None, invitation=invitation)
+        await accounts.create_user(username, password, email=email or None, invitation=invitation, origin=address_of(request))
     except InvitationInvalid:
         raise
     except AppError as error:
@@ -189,9 +193,9 @@ async def register(
             username=username,
             email=email,
             invite=invite,
-            errors={error.field or "": error.message},
+            errors={error.field or "": _words(request, error)},
         )
-        return page(request, "pages/accounts/register.html", view, status=422)
+        return _hurry_slowly(page(request, "pages/accounts/register.html", view, status=error.status), error)
     login = await accounts.log_in(username, password, ip_address=address_of(request), user_agent=request.headers.get("user-agent"))
     return _with_cookie(request, see_other(request, "/"), login)
 
