@@ -16,12 +16,11 @@ AppError 500 (never raised bare)
 ├─ Fenced 503            this process no longer owns the role; it must stop writing
 └─ ConfigError           refuses to start
 
-A class's docstring is its default message. Messages say what, which, why, and what the value was. A message that people read on a page is
-marked with `N_` where it is written, its values stay apart (`%(name)s` and `values`): so `core.i18n.words_of` can say it in their language.
+A class's docstring is its default message. Messages say what, which, why, and what the value was; pages say them in the
+reader's language (`core.sentences`).
 """
 
 import math
-from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar
@@ -33,18 +32,8 @@ class AppError(Exception):
     status: ClassVar[int] = 500
     default_code: ClassVar[str] = "INTERNAL"
 
-    def __init__(
-        self,
-        message: str | None = None,
-        *,
-        code: str | None = None,
-        field: str | None = None,
-        values: Mapping[str, object] | None = None,
-        **context: object,
-    ) -> None:
-        self.template = message or (type(self).__doc__ or "").strip()
-        self.values = dict(values or {})
-        self.message = self.template % self.values if self.values else self.template
+    def __init__(self, message: str | None = None, *, code: str | None = None, field: str | None = None, **context: object) -> None:
+        self.message = message or (type(self).__doc__ or "").strip()
         self.code = code or self.default_code
         self.field = field
         self.context = context
@@ -202,10 +191,8 @@ class OrderDenied(AppError):
     status = 422
     default_code = "ORDER_DENIED"
 
-    def __init__(
-        self, reason: DenialReason, message: str, *, field: str | None = None, values: Mapping[str, object] | None = None, **context: object
-    ) -> None:
-        super().__init__(message, code=reason.value, field=field, values=values, **context)
+    def __init__(self, reason: DenialReason, message: str, *, field: str | None = None, **context: object) -> None:
+        super().__init__(message, code=reason.value, field=field, **context)
         self.reason = reason
 
 
@@ -267,7 +254,7 @@ class TooManyAttempts(RateLimited):
 
     def __init__(self, message: str | None = None, *, retry_after_s: float = 1.0) -> None:
         # Rounded up: who comes back when told to must not find the door still closed.
-        super().__init__(message, values={"seconds": math.ceil(retry_after_s)})
+        super().__init__((message or type(self).__doc__ or "") % {"seconds": math.ceil(retry_after_s)})
         self.retry_after_s = retry_after_s
 
     @classmethod

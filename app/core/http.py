@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
@@ -114,8 +114,6 @@ class Failure:
 
     problem: Problem
     headers: Mapping[str, str]
-    #: What was raised, where it was one of ours: its words can be said in the reader's language.
-    error: AppError | None = None
 
 
 #: What a database that went away or is full raises: through SQLAlchemy, and through asyncpg on the hot paths.
@@ -243,7 +241,7 @@ def _from_app_error(request: Request, error: AppError) -> Failure:
     errors = [FieldProblem(field=error.field, message=error.message)] if error.field else []
     if error.status >= 500:
         log.warning("request_refused", code=error.code, path=request.url.path)
-    return replace(_failure(request, error.status, error.code, error.message, errors=errors, headers=headers), error=error)
+    return _failure(request, error.status, error.code, error.message, errors=errors, headers=headers)
 
 
 def _from_validation(request: Request, error: RequestValidationError) -> Failure:

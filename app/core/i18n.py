@@ -13,10 +13,9 @@ from gettext import GNUTranslations, NullTranslations
 from pathlib import Path
 
 from babel.core import negotiate_locale
+from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-
-from app.errors import AppError
 
 LANGUAGES = ("en", "fr")
 SOURCE_LANGUAGE = "en"
@@ -71,14 +70,18 @@ def _quality(parameters: str) -> float:
 
 
 @cache
+def _entries(language: str) -> Catalog:
+    with (CATALOGUES / language / "LC_MESSAGES" / "messages.po").open("rb") as source:
+        return read_po(source, locale=language)
+
+
+@cache
 def catalogue(language: str) -> NullTranslations:
     """Return the compiled catalogue of `language`; the source language needs none. Fuzzy entries are left out."""
     if language == SOURCE_LANGUAGE:
         return NullTranslations()
-    with (CATALOGUES / language / "LC_MESSAGES" / "messages.po").open("rb") as source:
-        entries = read_po(source, locale=language)
     compiled = io.BytesIO()
-    write_mo(compiled, entries)
+    write_mo(compiled, _entries(language))
     compiled.seek(0)
     return GNUTranslations(compiled)
 
@@ -87,6 +90,17 @@ def load_catalogues() -> None:
     """Read every catalogue now, so that a broken file stops the start and not a request."""
     for language in LANGUAGES:
         catalogue(language)
+
+
+def translated_templates(language: str) -> list[tuple[str, str]]:
+    """Return the messages of `language` that have places for values (`%(name)s`), each with its translation."""
+    if language == SOURCE_LANGUAGE:
+        return []
+    return [
+        (entry.id, entry.string)
+        for entry in _entries(language)
+        if isinstance(entry.id, str) and isinstance(entry.string, str) and "%(" in entry.id and entry.string and not entry.context
+    ]
 
 
 def gettext(message: str) -> str:
@@ -107,12 +121,6 @@ def pgettext(context: str, message: str) -> str:
 def npgettext(context: str, singular: str, plural: str, n: int) -> str:
     """Return the countable form that fits `n` as it is meant in `context`."""
     return catalogue(current_language()).npgettext(context, singular, plural, n)
-
-
-def words_of(error: AppError) -> str:
-    """Return what an error says in the language spoken here; its English words where the catalogue has none."""
-    translated = gettext(error.template)
-    return translated % error.values if error.values else translated
 
 
 def N_(message: str) -> str:  # noqa: N802 — the name by which extractors know a message that is translated later

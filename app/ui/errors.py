@@ -6,7 +6,8 @@ from starlette.responses import RedirectResponse, Response
 from app.accounts.dependencies import authenticate
 from app.accounts.service import Principal
 from app.core.http import Failure
-from app.core.i18n import gettext, use_language, words_of
+from app.core.i18n import use_language
+from app.core.sentences import said
 from app.errors import AppError
 from app.ui.surroundings import page, reader_of, shell_of
 from app.ui.templating import triggers
@@ -22,19 +23,17 @@ async def render_failure(request: Request, failure: Failure) -> Response:
         target = "/login" if path == "/" or request.method != "GET" else f"/login?next={path}"
         return Response(status_code=401, headers={"HX-Redirect": target}) if is_fragment else RedirectResponse(target, 303)
     if is_fragment:
-        words = _in_language(failure, reader_of(request, None).language)
+        words = _in_language(problem.detail, reader_of(request, None).language)
         return Response(status_code=problem.status, headers={"HX-Trigger": triggers(toast=words, level="error"), "HX-Reswap": "none"})
     shell = await shell_of(request, await _known(request, problem.status), page="error")
-    words = _in_language(failure, shell.language)
+    words = _in_language(problem.detail, shell.language)
     view = ErrorView(shell=shell, status=problem.status, message=words, code=problem.code, correlation_id=problem.request_id or "")
     return page(request, "pages/errors/error.html", view, status=problem.status)
 
 
-def _in_language(failure: Failure, language: str) -> str:
+def _in_language(detail: str, language: str) -> str:
     with use_language(language):
-        if failure.error is not None:
-            return words_of(failure.error)
-        return gettext(failure.problem.detail) if failure.problem.detail else ""
+        return said(detail)
 
 
 async def _known(request: Request, status: int) -> Principal | None:

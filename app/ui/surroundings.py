@@ -12,6 +12,7 @@ from app.brokers.models import Broker
 from app.brokers.service import list_brokers
 from app.core.i18n import gettext, resolve_language, use_language
 from app.core.security import csrf_token
+from app.core.sentences import said
 from app.ui.formatters import timezone
 from app.ui.regions import Regions
 from app.ui.templating import PageView, Templating, ToastLevel, triggers
@@ -128,7 +129,8 @@ def fragment(
     body = templating_of(request).fragment(template, region, reader=reader_of(request, principal))
     headers = {"Cache-Control": "no-store", "Vary": "HX-Request"}
     if toast is not None:
-        headers["HX-Trigger"] = triggers(toast=toast[1], level=toast[0], close_dialog=close_dialog)
+        with use_language(reader_of(request, principal).language):
+            headers["HX-Trigger"] = triggers(toast=said(toast[1]), level=toast[0], close_dialog=close_dialog)
     return HTMLResponse(body + partials, status, headers=headers)
 
 

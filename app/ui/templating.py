@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from app.core import i18n
+from app.core import i18n, sentences
 from app.domain.candles import to_milliseconds
 from app.ui import formatters, labels
 from app.ui.assets import Assets
@@ -107,6 +107,7 @@ def _filters(now: Callable[[], datetime]) -> dict[str, Callable[..., object]]:
         return formatters.dt(moment, style, zone=_zone.get(), language=language())
 
     return {
+        "said": sentences.said,
         "price": lambda value, tick=None: formatters.price(value, tick, language=language()),
         "quantity": lambda value, step=None: formatters.quantity(value, step, language=language()),
         "money": lambda value, currency="", decimals=2: formatters.money(value, currency, decimals=decimals, language=language()),

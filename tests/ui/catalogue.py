@@ -4,8 +4,10 @@
 somebody writes one), messages nobody uses any more are dropped.
 """
 
+import ast
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
@@ -13,9 +15,12 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.frontend import parse_mapping_cfg
 from babel.messages.pofile import read_po, write_po
 
+from app import errors
 from app.core.i18n import CATALOGUES
 
 ROOT = Path(__file__).resolve().parents[2]
+_PLACEHOLDER = re.compile(r"%\(\w+\)[sd]")
+_NAMES_OF_SENTENCES = frozenset({"words", "told", "text", "detail", "sentence", "what", "what_else", "why", "bounds"})
 KEYWORDS = {
     "_": None,
     "N_": None,
@@ -33,6 +38,80 @@ def messages() -> Iterator[tuple[str | tuple[str, ...], str | None, str]]:
     found = extract_from_dir(ROOT, methods, options, keywords=KEYWORDS)
     for filename, line, message, _comments, context in found:
         yield message, context, f"{filename}:{line}"
+    for sentence, filename in sentences():
+        # Codes and names of fields are words without a space.
+        if " " in sentence and "\n" not in sentence and any(character.isalpha() for character in _PLACEHOLDER.sub("", sentence)):
+            yield sentence, None, f"{filename}:0"
+
+
+def sentences() -> Iterator[tuple[str, str]]:
+    """Yield (message, file) of all that errors of this application say: what they are raised with, and their docstrings.
+
+    Values stand as `%(name)s`, named after what is put there. What only the administrator's terminal shows is left out.
+    """
+    kinds = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, errors.AppError)}
+    del kinds["ConfigError"]
+    for kind in kinds.values():
+        yield (kind.__doc__ or "").strip(), "app/errors.py"
+    for path in sorted((ROOT / "app").rglob("*.py")):
+        if "emulator" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            for found in _said_by(node, kinds):
+                for words in _words(found):
+                    yield words, str(path.relative_to(ROOT))
+
+
+def _said_by(node: ast.AST, kinds: Container[str]) -> Iterator[ast.expr]:
+    """Yield the words of an error, of a denial in two parts, of a note to an order, and of a sentence that was given a name first."""
+    if isinstance(node, ast.Call):
+        if _name_of(node.func) in kinds:
+            yield from node.args
+        yield from (keyword.value for keyword in node.keywords if keyword.arg in ("detail", "reason"))
+    elif isinstance(node, ast.Tuple) and len(node.elts) == 2 and isinstance(node.elts[0], ast.Attribute):
+        if _name_of(node.elts[0].value) == "DenialReason":
+            yield node.elts[1]
+    elif isinstance(node, ast.Assign) and all(_name_of(target) in _NAMES_OF_SENTENCES for target in node.targets):
+        yield node.value
+
+
+def _words(node: ast.expr) -> Iterator[str]:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node, ast.JoinedStr):
+        yield _template(node)
+    elif isinstance(node, ast.IfExp):
+        yield from _words(node.body)
+        yield from _words(node.orelse)
+    elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Dict):
+        for value in node.value.values:
+            yield from _words(value)
+    elif isinstance(node, ast.BoolOp):
+        for value in node.values:
+            yield from _words(value)
+
+
+def _template(node: ast.JoinedStr) -> str:
+    names: dict[str, int] = {}
+    pieces = []
+    for part in node.values:
+        if isinstance(part, ast.FormattedValue):
+            name = _value_name(part.value)
+            names[name] = names.get(name, 0) + 1
+            pieces.append(f"%({name}{names[name] if names[name] > 1 else ''})s")
+        elif isinstance(part, ast.Constant):
+            pieces.append(str(part.value).replace("%", "%%"))
+    return "".join(pieces)
+
+
+def _value_name(node: ast.expr) -> str:
+    while isinstance(node, ast.Call | ast.Subscript):
+        node = (node.args[0] if node.args else node.func) if isinstance(node, ast.Call) else node.value
+    return _name_of(node).strip("_").lower() or "value"
+
+
+def _name_of(node: ast.expr) -> str:
+    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
 
 
 def updated(catalogue: Catalog) -> Catalog:

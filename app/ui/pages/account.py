@@ -12,7 +12,7 @@ from app.accounts.dependencies import CurrentUser, accounts_of, address_of
 from app.accounts.second_factor import Enrolment, picture_of
 from app.accounts.service import Principal
 from app.core.http import database_of
-from app.core.i18n import gettext, ngettext, use_language, words_of
+from app.core.i18n import gettext, ngettext, use_language
 from app.errors import AppError, NotAuthenticated
 from app.ui.devices import device_of
 from app.ui.surroundings import fragment, page, reader_of, shell_of
@@ -136,7 +136,7 @@ def _status(error: AppError) -> int:
 
 
 def _errors(error: AppError, *, default: str) -> dict[str, str]:
-    return {error.field or default: words_of(error)}
+    return {error.field or default: error.message}
 
 
 async def _refused(request: Request, principal: Principal, error: AppError) -> Response:

@@ -13,10 +13,9 @@ from app.accounts.router import admission
 from app.accounts.service import Login, update_preferences
 from app.core.config import Registration
 from app.core.http import SessionDep
-from app.core.i18n import use_language, words_of
 from app.core.security import TOOK_TOO_LONG
 from app.errors import AppError, InvitationInvalid, NotAuthenticated, SecondFactorNeeded, TooManyAttempts
-from app.ui.surroundings import page, reader_of, see_other, shell_of
+from app.ui.surroundings import page, see_other, shell_of
 from app.ui.views import CodeView, LoginView, RegisterView
 
 router = APIRouter(include_in_schema=False)
@@ -96,7 +95,7 @@ async def log_in(
 async def _not_logged_in(request: Request, error: AppError, *, username: str = "", next_: str) -> Response:
     view = LoginView(
         shell=await shell_of(request, None, page="login"),
-        error=_words(request, error),
+        error=error.message,
         username=username,
         next=next_,
         registration_open=_is_open(request),
@@ -109,11 +108,6 @@ def _hurry_slowly(response: Response, error: AppError) -> Response:
     if isinstance(error, TooManyAttempts):
         response.headers["Retry-After"] = str(math.ceil(error.retry_after_s))
     return response
-
-
-def _words(request: Request, error: AppError) -> str:
-    with use_language(reader_of(request, None).language):
-        return words_of(error)
 
 
 @router.post("/login/code")
@@ -132,7 +126,7 @@ async def give_code(
         if error.message == TOOK_TOO_LONG:
             return await _not_logged_in(request, error, next_=next)
         shell = await shell_of(request, None, page="login")
-        view = CodeView(shell=shell, challenge=challenge, next=next, error=_words(request, error))
+        view = CodeView(shell=shell, challenge=challenge, next=next, error=error.message)
         return _hurry_slowly(page(request, "pages/accounts/code.html", view, status=error.status), error)
     return _with_cookie(request, see_other(request, next or "/"), login)
 
@@ -193,7 +187,7 @@ async def register(
             username=username,
             email=email,
             invite=invite,
-            errors={error.field or "": _words(request, error)},
+            errors={error.field or "": error.message},
         )
         return _hurry_slowly(page(request, "pages/accounts/register.html", view, status=error.status), error)
     login = await accounts.log_in(username, password, ip_address=address_of(request), user_agent=request.headers.get("user-agent"))

@@ -1,0 +1,69 @@
+"""What the server wrote in English is shown in the reader's language, with its values."""
+
+import re
+
+import pytest
+
+from app.core.i18n import LANGUAGES, use_language
+from app.core.sentences import said
+from app.errors import AppError, TooManyAttempts
+from tests.ui.catalogue import sentences
+
+_PLACEHOLDER = re.compile(r"%\(\w+\)[sd]")
+
+
+@pytest.mark.parametrize(
+    ("english", "french"),
+    [
+        ("the message is empty", "le message est vide"),
+        ("the action must be buy, sell or close, was hold", "l’action doit être buy, sell ou close, et non hold"),
+        (
+            "BTC/USDT: 4.5 USDT is below the exchange minimum of 5 USDT",
+            "BTC/USDT : 4.5 USDT est sous le minimum de la plateforme, 5 USDT",
+        ),
+        (
+            "trading on this account is paused: The API key no longer works, or this server's address is not allowed. "
+            "Trading for this account is paused.",
+            "le trading de ce compte est en pause : La clé d’API ne fonctionne plus, ou l’adresse de ce serveur n’est pas autorisée. "
+            "Le trading de ce compte est en pause.",
+        ),
+        ("trading is halted and nothing was sent: my own words", "le trading est arrêté et rien n’a été envoyé: my own words"),
+        ("Something a person wrote: 100 % of it", "Something a person wrote: 100 % of it"),
+        ("", ""),
+    ],
+)
+def test_a_sentence_is_said_in_french_with_its_values(english: str, french: str) -> None:
+    with use_language("fr"):
+        assert said(english) == french
+    assert said(english) == english
+
+
+def test_every_sentence_an_error_can_say_is_said_in_french() -> None:
+    """With any values: that is what is stored and shown."""
+    unsaid = []
+    for template, path in sentences():
+        if " " not in template or not re.search(r"[A-Za-z]", _PLACEHOLDER.sub("", template)):
+            continue
+        sentence = _PLACEHOLDER.sub("7.25", template).replace("%%", "%")
+        with use_language("fr"):
+            if said(sentence) == sentence:
+                unsaid.append(f"{path}: {sentence}")
+    assert not [line for line in unsaid if "Authorization" not in line and "USDT" not in line.split(":")[-1][:1]]
+
+
+def test_there_are_very_many_of_them() -> None:
+    """A change of the search that finds none would let everything pass."""
+    assert len({sentence for sentence, _ in sentences()}) > 250
+
+
+def test_a_refusal_says_how_long_to_wait_and_not_too_short() -> None:
+    error: AppError = TooManyAttempts(retry_after_s=58.2)
+    assert error.message == "Too many attempts went wrong. Try again in 59 seconds."
+    with use_language(LANGUAGES[1]):
+        assert said(error.message) == "Trop de tentatives ont échoué. Réessayez dans 59 secondes."
+
+
+def test_what_is_very_long_is_left_alone() -> None:
+    with use_language("fr"):
+        long = "the message is empty; " * 1000
+        assert said(long) == long
