@@ -191,7 +191,15 @@ def _accounts(settings: Settings, secrets: Secrets, database: Database, clock: C
         absolute=timedelta(hours=settings.session_hours),
     )
     vault = Vault(secrets.fernet_keys)
-    return Accounts(database, clock, hasher=PasswordHasher(), policy=policy, jwt_secret=secrets.jwt_secret, vault=vault)
+    return Accounts(
+        database,
+        clock,
+        hasher=PasswordHasher(),
+        policy=policy,
+        jwt_secret=secrets.jwt_secret,
+        vault=vault,
+        registrations_per_hour=settings.registrations_per_hour,
+    )
 
 
 async def _first_administrator(accounts: Accounts, settings: Settings, announce: Announce) -> None:

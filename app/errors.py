@@ -7,7 +7,7 @@ AppError 500 (never raised bare)
 ├─ InvalidInput 422      a field that cannot be what was given
 ├─ OrderDenied 422       code = DenialReason; ours, before anything is sent
 ├─ NotAuthenticated 401  SecondFactorNeeded
-├─ Forbidden 403         CsrfFailed · ScopeMissing · SessionNeeded · InvitationInvalid
+├─ Forbidden 403         CsrfFailed · FreshCodeNeeded · ScopeMissing · SessionNeeded · InvitationInvalid
 ├─ RateLimited 429       TooManyAttempts · BodyTooLarge 413
 ├─ WebhookError          BadToken 404 · BadPayload 422
 ├─ ExchangeError 502     OrderRejected 409 · InsufficientFunds 409 · BadCredentials 409 · Unsupported 422
@@ -238,6 +238,12 @@ class CsrfFailed(Forbidden):
     """This form is out of date. Reload the page and try again."""
 
     default_code = "CSRF_FAILED"
+
+
+class FreshCodeNeeded(Forbidden):
+    """Enter a code of your second factor first, then repeat what you were about to do."""
+
+    default_code = "OTP_AGAIN"
 
 
 class RateLimited(AppError):

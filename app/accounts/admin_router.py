@@ -20,8 +20,8 @@ from app.accounts.admin_schemas import (
     InvitationPage,
 )
 from app.accounts.audit_log import Action, Entry, note
-from app.accounts.dependencies import CurrentAdmin, CurrentUser
-from app.accounts.service import Principal
+from app.accounts.dependencies import CurrentAdmin, CurrentUser, FreshAdmin
+from app.accounts.principal import Principal
 from app.core.config import Registration
 from app.core.db import Database
 from app.core.http import database_of, problems
@@ -53,7 +53,7 @@ async def list_users(request: Request, admin: CurrentAdmin, after: UUID | None =
 
 
 @router.patch("/admin/users/{user_id}", summary="Change a user's rights", responses=problems(401, 403, 404, 409, 422))
-async def change_user(request: Request, admin: CurrentAdmin, user_id: UUID, body: AccountPatch) -> AccountOut:
+async def change_user(request: Request, admin: FreshAdmin, user_id: UUID, body: AccountPatch) -> AccountOut:
     """Change the fields that are given. Disabling ends sessions and API tokens and halts the user's trading; their stops stay in place."""
     await change(request, admin, user_id, is_active=body.is_active, is_admin=body.is_admin)
     account = await administration.get_account(everybody(request, admin), user_id)
@@ -86,7 +86,7 @@ async def list_invitations(request: Request, admin: CurrentAdmin) -> InvitationP
 
 
 @router.post("/admin/invitations", status_code=201, summary="Invite somebody", responses=problems(401, 403, 409, 422))
-async def make_invitation(request: Request, admin: CurrentAdmin, body: InvitationIn) -> InvitationMade:
+async def make_invitation(request: Request, admin: FreshAdmin, body: InvitationIn) -> InvitationMade:
     """Return a link that makes one account. It is shown this once and stored only as a hash."""
     return await invite(request, admin, text_note=body.note, expires_in_days=body.expires_in_days)
 

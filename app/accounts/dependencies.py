@@ -5,10 +5,11 @@ from typing import Annotated, Final
 from fastapi import Depends, Request
 
 from app.accounts import tokens
-from app.accounts.service import Accounts, Principal
+from app.accounts.principal import Principal
+from app.accounts.service import Accounts
 from app.core.security import csrf_token, decode_token, same
 from app.core.tenancy import enter_tenant
-from app.errors import CsrfFailed, Forbidden, NotAuthenticated
+from app.errors import CsrfFailed, Forbidden, FreshCodeNeeded, NotAuthenticated
 
 COOKIE: Final = "sid"
 #: Over HTTPS the browser itself then guarantees that the cookie came from this host, for all its paths.
@@ -107,6 +108,24 @@ async def current_admin(principal: Annotated[Principal, Depends(current_user)]) 
     return principal
 
 
+async def fresh_user(principal: Annotated[Principal, Depends(current_user)]) -> Principal:
+    """Return who is asking, for what a stranger at an open page must not do. An API token has its scope instead.
+
+    Raises:
+        FreshCodeNeeded: there is a second factor, and no code of it was given within the last minutes.
+    """
+    if principal.needs_code:
+        raise FreshCodeNeeded
+    return principal
+
+
+async def fresh_admin(principal: Annotated[Principal, Depends(current_admin)]) -> Principal:
+    """Return the administrator who is asking. Raises as `fresh_user` and `current_admin`."""
+    return await fresh_user(principal)
+
+
 CurrentUser = Annotated[Principal, Depends(current_user)]
 CurrentAdmin = Annotated[Principal, Depends(current_admin)]
+FreshUser = Annotated[Principal, Depends(fresh_user)]
+FreshAdmin = Annotated[Principal, Depends(fresh_admin)]
 MaybeUser = Annotated[Principal | None, Depends(authenticate)]

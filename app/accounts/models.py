@@ -83,6 +83,8 @@ class UserSession(Identified, Owned, Base):
     last_seen_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
+    #: When it last gave a code of the second factor.
+    verified_at: Mapped[datetime | None]
     ip_address: Mapped[str | None]
     user_agent: Mapped[str | None]
 

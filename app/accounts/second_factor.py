@@ -109,6 +109,7 @@ class SecondFactors:
                 raise Conflict(NOT_BEGUN)
             await self._use(connection, user_id, row, code)
             await connection.execute(_CONFIRM, user_id, now)
+            await connection.execute("UPDATE user_sessions SET verified_at = $2 WHERE id = $1", session_id, now)
             await note(connection, Action.SECOND_FACTOR_ON, user_id=user_id)
             await end_others(connection, user_id, session_id, now=now)
             return await self._make_codes(connection, user_id)

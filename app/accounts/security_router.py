@@ -96,6 +96,12 @@ async def change_password(request: Request, principal: CurrentUser, body: Passwo
     return Ended(ended_sessions=ended)
 
 
+@router.post("/verify", status_code=204, summary="Give a fresh code", responses=problems(401, 403, 422, 429))
+async def verify(request: Request, principal: CurrentUser, body: CodeIn) -> None:
+    """Take a code of the second factor. For ten minutes this login may then do what asks for a fresh one (OTP_AGAIN)."""
+    await accounts_of(request).verify(principal.user_id, principal.session_id, body.code)
+
+
 @router.get("/sessions", summary="Logins that work now", responses=problems(401))
 async def list_sessions(request: Request, principal: CurrentUser) -> SessionPage:
     """Return where somebody is logged in as this user, by page or by API."""

@@ -15,8 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.accounts import invitations
 from app.accounts.audit_log import Action, Result, note
 from app.accounts.judge import PasswordJudge
-from app.accounts.models import Language, Theme, TokenScope, User, UserSession
+from app.accounts.models import User, UserSession
 from app.accounts.passwords import check_new_password
+from app.accounts.principal import FIND_PRINCIPAL, Principal, principal_of
 from app.accounts.second_factor import SecondFactors
 from app.accounts.sessions import end_others
 from app.accounts.throttle import Throttle
@@ -53,6 +54,9 @@ _CHANGE_PASSWORD: Final = "UPDATE users SET password_hash = $2 WHERE id = $1 AND
 _SHORTEST_NAME: Final = 2
 _LONGEST_NAME: Final = 60
 _SEEN_EVERY: Final = timedelta(minutes=1)
+#: How long a code of the second factor stays fresh for what needs one.
+_CODE_IS_FRESH: Final = timedelta(minutes=10)
+_VERIFIED: Final = "UPDATE user_sessions SET verified_at = $2 WHERE id = $1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,34 +77,26 @@ class Login:
     cookie: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Principal:
-    """Who is asking."""
-
-    user_id: UUID
-    session_id: UUID
-    username: str
-    is_admin: bool
-    is_dev: bool
-    theme: Theme
-    language: Language
-    display_timezone: str
-    #: What an API token may do; None for a session, which may do everything. `session_id` is then the token's id.
-    scopes: frozenset[TokenScope] | None = None
-
-
 class Accounts:
     """Users and their sessions."""
 
     def __init__(
-        self, database: Database, clock: Clock, *, hasher: PasswordHasher, policy: SessionPolicy, jwt_secret: str, vault: Vault
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        hasher: PasswordHasher,
+        policy: SessionPolicy,
+        jwt_secret: str,
+        vault: Vault,
+        registrations_per_hour: int = 20,
     ) -> None:
         self._database = database
         self._clock = clock
         self._hasher = hasher
         self.policy = policy
         self._jwt_secret = jwt_secret
-        self._throttle = Throttle(database, clock)
+        self._throttle = Throttle(database, clock, registrations_per_hour=registrations_per_hour)
         self._judge = PasswordJudge(self._throttle, hasher)
         self.factors = SecondFactors(database, vault, clock)
 
@@ -129,7 +125,7 @@ class Accounts:
                 challenge = Challenge(user_id=user.id, password=password_stamp(user.password_hash))
                 raise SecondFactorNeeded(encode_challenge(self._jwt_secret, challenge, now=now, lifetime=_CHALLENGE_LASTS))
             await self.check_code(user.id, otp)
-        return await self.open_session(user, ip_address=ip_address, user_agent=user_agent)
+        return await self.open_session(user, ip_address=ip_address, user_agent=user_agent, is_verified=bool(otp))
 
     async def finish_login(self, challenge: str, code: str, *, ip_address: str | None = None, user_agent: str | None = None) -> Login:
         """Open the session of somebody whose password was right and who gives the second factor now.
@@ -145,11 +141,17 @@ class Accounts:
         if user is None or not user.is_active or not same(given.password, password_stamp(user.password_hash)):
             raise NotAuthenticated(TOOK_TOO_LONG)
         await self.check_code(given.user_id, code)
-        return await self.open_session(user, ip_address=ip_address, user_agent=user_agent)
+        return await self.open_session(user, ip_address=ip_address, user_agent=user_agent, is_verified=True)
 
     async def check_code(self, user_id: UUID, code: str) -> None:
         """Use up a code of the second factor. Raises as `finish_login`."""
         await self._try_code(user_id, lambda: self.factors.check(user_id, code))
+
+    async def verify(self, user_id: UUID, session_id: UUID, code: str) -> None:
+        """Take a fresh code for what needs one. Raises as `finish_login`."""
+        await self.check_code(user_id, code)
+        async with self._database.connection() as connection:
+            await connection.execute(_VERIFIED, session_id, self._clock.now())
 
     async def switch_on(self, user_id: UUID, session_id: UUID, code: str) -> list[str]:
         """Switch the second factor on by its first code, end all other logins, and return the recovery codes.
@@ -229,8 +231,8 @@ class Accounts:
                 beat()
                 await asyncio.sleep(1)
 
-    async def open_session(self, user: User, *, ip_address: str | None, user_agent: str | None) -> Login:
-        """Open a session for somebody who is known to be who they say."""
+    async def open_session(self, user: User, *, ip_address: str | None, user_agent: str | None, is_verified: bool = False) -> Login:
+        """Open a session for somebody who is known to be who they say; `is_verified` by a code of the second factor."""
         now = self._clock.now()
         cookie = new_secret()
         opened = UserSession(
@@ -240,6 +242,7 @@ class Accounts:
             created_at=now,
             last_seen_at=now,
             expires_at=now + self.policy.absolute,
+            verified_at=now if is_verified else None,
             ip_address=ip_address,
             user_agent=(user_agent or "")[:300] or None,
         )
@@ -272,7 +275,8 @@ class Accounts:
         """Tell whether a session has ended, without counting the question as use: an open page alone does not keep a login alive."""
         now = self._clock.now()
         async with self._database.connection() as connection:
-            return await connection.fetchrow(_PRINCIPAL.format(condition="s.id = $1"), session_id, now, now - self.policy.idle) is None
+            row = await connection.fetchrow(FIND_PRINCIPAL.format(condition="s.id = $1"), session_id, now, now - self.policy.idle, now)
+        return row is None
 
     async def by_session(self, session_id: UUID) -> Principal | None:
         """Return who a bearer token's session belongs to, or None when the session is over."""
@@ -281,21 +285,12 @@ class Accounts:
     async def _principal(self, condition: str, value: object, *, idle: timedelta) -> Principal | None:
         now = self._clock.now()
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(_PRINCIPAL.format(condition=condition), value, now, now - idle)
+            row = await connection.fetchrow(FIND_PRINCIPAL.format(condition=condition), value, now, now - idle, now - _CODE_IS_FRESH)
             if row is None:
                 return None
             if now - row["last_seen_at"] > _SEEN_EVERY:
                 await connection.execute("UPDATE user_sessions SET last_seen_at = $2 WHERE id = $1", row["session_id"], now)
-        return Principal(
-            user_id=row["user_id"],
-            session_id=row["session_id"],
-            username=row["username"],
-            is_admin=row["is_admin"],
-            is_dev=row["is_dev"],
-            theme=Theme(row["theme"]),
-            language=Language(row["language"]),
-            display_timezone=row["display_timezone"],
-        )
+        return principal_of(row)
 
     async def create_user(
         self,
@@ -364,10 +359,3 @@ async def update_preferences(session: AsyncSession, user_id: UUID, changes: dict
         setattr(user, name, value)
     await session.flush()
     return user
-
-
-_PRINCIPAL = """
-SELECT s.id AS session_id, s.last_seen_at, u.id AS user_id, u.username, u.is_admin, u.is_dev, u.theme, u.language, u.display_timezone
-  FROM user_sessions s JOIN users u ON u.id = s.user_id
- WHERE {condition} AND s.ended_at IS NULL AND s.expires_at > $2 AND s.last_seen_at > $3 AND u.is_active
-"""

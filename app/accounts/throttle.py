@@ -21,8 +21,6 @@ _LONGEST_FOR_NAME_S: Final = 60
 _LONGEST_FOR_ADDRESS_S: Final = 900
 #: A second factor has a million values: five tries, then one a minute.
 _WAIT_FOR_CODE_S: Final = 60
-#: Accounts made from one address within the hour.
-_FREE_ACCOUNTS: Final = 20
 _FORGET_AFTER: Final = timedelta(hours=1)
 #: Whoever logged in from an address is known there for so long.
 _KNOWN_FOR: Final = timedelta(days=90)
@@ -78,7 +76,8 @@ class Attempt:
 class Throttle:
     """Who may try now."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, *, registrations_per_hour: int = 20) -> None:
+        self._registrations = registrations_per_hour
         self._database = database
         self._clock = clock
 
@@ -107,7 +106,7 @@ class Throttle:
 
     async def begin_account(self, address: str) -> Attempt:
         """Count an account that somebody makes. Raises as `begin`."""
-        return await self._begin(_Counter(_key("account", _network(address)), _FREE_ACCOUNTS, _LONGEST_FOR_ADDRESS_S))
+        return await self._begin(_Counter(_key("account", _network(address)), self._registrations, _LONGEST_FOR_ADDRESS_S))
 
     async def _begin(self, counter: _Counter) -> Attempt:
         async with self._database.connection() as connection:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.audit_log import Action, note
 from app.accounts.models import ApiToken, Language, Theme, TokenScope
-from app.accounts.service import Principal
+from app.accounts.principal import Principal
 from app.core.db import Database
 from app.core.ids import new_id
 from app.core.security import fingerprint, new_secret

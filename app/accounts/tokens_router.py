@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.accounts import tokens
-from app.accounts.dependencies import CurrentUser
+from app.accounts.dependencies import CurrentUser, FreshUser
 from app.accounts.models import ApiToken, TokenScope
 from app.core.http import SessionDep, problems
 
@@ -53,7 +53,7 @@ class KeyPage(BaseModel):
 
 
 @router.post("", status_code=201, summary="Make an API token", responses=problems(401, 403, 409, 422))
-async def make_key(request: Request, principal: CurrentUser, body: KeyIn, session: SessionDep) -> KeyMade:
+async def make_key(request: Request, principal: FreshUser, body: KeyIn, session: SessionDep) -> KeyMade:
     """Return a token for `Authorization: Bearer …`. It is shown this once and stored only as a hash."""
     made, token = await tokens.make_token(
         session,

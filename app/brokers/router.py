@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request
 
-from app.accounts.dependencies import CurrentUser
+from app.accounts.dependencies import CurrentUser, FreshUser, fresh_user
 from app.brokers import service
 from app.brokers.schemas import (
     BalanceOut,
@@ -81,14 +81,14 @@ async def list_brokers(principal: CurrentUser, session: SessionDep) -> BrokerPag
     return BrokerPage(items=[BrokerOut.model_validate(row) for row in await service.list_brokers(session, principal.user_id)])
 
 
-@router.post("/brokers", status_code=201, summary="Add a broker account", responses=problems(401, 409, 422))
-async def create_broker(request: Request, principal: CurrentUser, body: BrokerIn, session: SessionDep) -> BrokerOut:
+@router.post("/brokers", status_code=201, summary="Add a broker account", responses=problems(401, 403, 409, 422))
+async def create_broker(request: Request, principal: FreshUser, body: BrokerIn, session: SessionDep) -> BrokerOut:
     """Store the account with its keys encrypted; the first one becomes the default."""
     return BrokerOut.model_validate(await service.create_broker(session, request.app.state.vault, principal.user_id, body))
 
 
-@router.post("/keys", summary="Keys for the default account", responses=problems(401, 409, 422))
-async def store_keys(request: Request, principal: CurrentUser, body: KeysIn, session: SessionDep) -> BrokerOut:
+@router.post("/keys", summary="Keys for the default account", responses=problems(401, 403, 409, 422))
+async def store_keys(request: Request, principal: FreshUser, body: KeysIn, session: SessionDep) -> BrokerOut:
     """Encrypt and store an exchange's keys on the default account, which is made when there is none. They never come out again."""
     broker = await service.store_keys(session, request.app.state.vault, principal.user_id, body)
     await request.app.state.connections.drop(broker.id)
@@ -101,9 +101,11 @@ async def get_broker(principal: CurrentUser, broker_id: UUID, session: SessionDe
     return BrokerOut.model_validate(await service.get_broker(session, principal.user_id, broker_id))
 
 
-@router.patch("/brokers/{broker_id}", summary="Change a broker account", responses=problems(401, 404, 409, 422))
+@router.patch("/brokers/{broker_id}", summary="Change a broker account", responses=problems(401, 403, 404, 409, 422))
 async def change_broker(request: Request, principal: CurrentUser, broker_id: UUID, body: BrokerPatch, session: SessionDep) -> BrokerOut:
-    """Change the fields that are given; keys that are left out stay."""
+    """Change the fields that are given; keys that are left out stay. New keys take a fresh code of who has a second factor."""
+    if body.api_key is not None:
+        await fresh_user(principal)
     broker = await service.change_broker(session, request.app.state.vault, principal.user_id, broker_id, body)
     await request.app.state.connections.drop(broker_id)
     return BrokerOut.model_validate(broker)

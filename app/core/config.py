@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     admin_user: str = "admin"
     admin_password: SecretStr | None = None
     registration: Registration = Registration.CLOSED
+    registrations_per_hour: int = Field(20, ge=1, le=100_000)
     debug_aristobot: bool = False
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.accounts.dependencies import CurrentUser
-from app.accounts.service import Principal
+from app.accounts.principal import Principal
 from app.core.http import problems
 from app.domain.risk import KillAction, Scope, ScopeKind
 from app.errors import Forbidden

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
-from app.accounts.dependencies import CurrentUser
+from app.accounts.dependencies import CurrentUser, FreshUser
 from app.core.http import problems
 from app.domain.limits import DEFAULTS
 from app.domain.risk import Scope, ScopeKind
@@ -38,8 +38,8 @@ async def get_limits(request: Request, principal: CurrentUser) -> LimitsPage:
     return LimitsPage(items=[AccountLimitsOut.of(item) for item in found], defaults=LimitsOut.of(DEFAULTS))
 
 
-@router.put("/limits", summary="Set risk limits", responses=problems(401, 404, 422))
-async def set_limits(request: Request, principal: CurrentUser, body: LimitsIn) -> AccountLimitsOut:
+@router.put("/limits", summary="Set risk limits", responses=problems(401, 403, 404, 422))
+async def set_limits(request: Request, principal: FreshUser, body: LimitsIn) -> AccountLimitsOut:
     """Set all limits of one account, or of all accounts together; the next order meets them."""
     desk = desk_of(request)
     await put_limits(desk, principal.user_id, body.limits(), broker_id=body.broker_id)

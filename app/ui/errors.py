@@ -4,11 +4,11 @@ from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
 from app.accounts.dependencies import authenticate
-from app.accounts.service import Principal
+from app.accounts.principal import Principal
 from app.core.http import Failure
 from app.core.i18n import use_language
 from app.core.sentences import said
-from app.errors import AppError
+from app.errors import AppError, FreshCodeNeeded
 from app.ui.surroundings import page, reader_of, shell_of
 from app.ui.templating import triggers
 from app.ui.views import ErrorView
@@ -24,7 +24,10 @@ async def render_failure(request: Request, failure: Failure) -> Response:
         return Response(status_code=401, headers={"HX-Redirect": target}) if is_fragment else RedirectResponse(target, 303)
     if is_fragment:
         words = _in_language(problem.detail, reader_of(request, None).language)
-        return Response(status_code=problem.status, headers={"HX-Trigger": triggers(toast=words, level="error"), "HX-Reswap": "none"})
+        # A fresh code is asked for above the form that needs it: what was typed there stays.
+        dialog = "fresh-code-dialog" if problem.code == FreshCodeNeeded.default_code else ""
+        trigger = triggers(toast="" if dialog else words, level="error", open_dialog=dialog)
+        return Response(status_code=problem.status, headers={"HX-Trigger": trigger, "HX-Reswap": "none"})
     shell = await shell_of(request, await _known(request, problem.status), page="error")
     words = _in_language(problem.detail, shell.language)
     view = ErrorView(shell=shell, status=problem.status, message=words, code=problem.code, correlation_id=problem.request_id or "")

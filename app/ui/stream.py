@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import StreamingResponse
 
 from app.accounts.dependencies import CurrentUser
-from app.accounts.service import Principal
+from app.accounts.principal import Principal
 from app.core.events import Subscription
 from app.core.i18n import use_language
 from app.domain.candles import Candle, to_milliseconds

@@ -7,7 +7,7 @@ from typing import Final
 from fastapi import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from app.accounts.service import Principal
+from app.accounts.principal import Principal
 from app.brokers.models import Broker
 from app.brokers.service import list_brokers
 from app.core.i18n import gettext, resolve_language, use_language

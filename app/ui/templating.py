@@ -86,8 +86,8 @@ class Templating:
             _zone.reset(token)
 
 
-def triggers(*, toast: str = "", level: ToastLevel = "success", close_dialog: str = "") -> str:
-    """Return the value of an `HX-Trigger` header that shows a toast and closes a dialog (an element id), each if given.
+def triggers(*, toast: str = "", level: ToastLevel = "success", close_dialog: str = "", open_dialog: str = "") -> str:
+    """Return the value of an `HX-Trigger` header that shows a toast, closes a dialog and opens one (element ids), each if given.
 
     Headers are Latin-1 on the wire: everything else is escaped.
     """
@@ -97,6 +97,8 @@ def triggers(*, toast: str = "", level: ToastLevel = "success", close_dialog: st
         events["toast"] = {"target": "body", "level": level, "text": toast}
     if close_dialog:
         events["dialog-close"] = {"target": "body", "id": close_dialog}
+    if open_dialog:
+        events["dialog-open"] = {"target": "body", "id": open_dialog}
     return json.dumps(events, ensure_ascii=True)
 
 

@@ -66,6 +66,11 @@ document.addEventListener("htmx:error", (event) => {
 
 // ---- dialogs
 
+document.addEventListener("dialog-open", (event) => {
+  const dialog = document.getElementById(event.detail.id);
+  if (dialog && !dialog.open) dialog.showModal();
+});
+
 document.addEventListener("dialog-close", (event) => document.getElementById(event.detail.id)?.close());
 
 // What a dialog shows comes with the answer that opens it: it never shows, even for a moment, what was asked about something else.

@@ -1,7 +1,10 @@
 """The login pages tell a person when to come back, in words and to machines."""
 
+import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
+import pyotp
 import pytest
 import pytest_asyncio
 
@@ -36,3 +39,36 @@ async def test_the_api_says_it_too(site: Site) -> None:
         answer = await site.http.post("/api/auth/login", json={"username": "nobody", "password": "a wrong guess"})
     assert (answer.status_code, answer.json()["code"]) == (429, "TOO_MANY_ATTEMPTS")
     assert answer.json()["detail"] == f"Too many attempts went wrong. Try again in {answer.headers['retry-after']} seconds."
+
+
+async def test_what_costs_money_in_the_wrong_hands_takes_a_fresh_code_of_who_has_a_second_factor(site: Site) -> None:
+    accounts, clock = site.app.state.accounts, site.app.state.clock
+    principal = await accounts.by_cookie(site.eve.cookie)
+    made = await accounts.factors.enrol(principal.user_id, principal.username)
+    totp = pyotp.TOTP(made.secret)
+    await accounts.switch_on(principal.user_id, principal.session_id, totp.at(clock.now() - timedelta(seconds=30)))
+    async with site.app.state.platform_database.connection() as connection:
+        await connection.execute("UPDATE user_sessions SET verified_at = $1", clock.now() - timedelta(minutes=11))
+    cookie, csrf = {"Cookie": f"sid={site.eve.cookie}"}, {"X-CSRF-Token": site.eve.csrf}
+
+    async def tries() -> dict[str, int]:
+        asked = {
+            "token": ("POST", "/api/auth/tokens", {"name": "t", "scopes": ["read"]}),
+            "limits": ("PUT", "/api/risk/limits", {}),
+            "keys": ("POST", "/api/keys", {"exchange": "binance", "api_key": "k" * 20, "api_secret": "s" * 20, "is_testnet": True}),
+            "account": ("POST", "/api/brokers", {"name": "b", "exchange": "paper"}),
+        }
+        return {
+            name: (await site.http.request(method, path, json=body, headers=cookie | csrf)).status_code
+            for name, (method, path, body) in asked.items()
+        }
+
+    assert set((await tries()).values()) == {403}
+    refusal = await site.http.post("/api/auth/tokens", json={"name": "t", "scopes": ["read"]}, headers=cookie | csrf)
+    assert refusal.json()["code"] == "OTP_AGAIN"
+    page = await site.http.post("/account/tokens", data={"name": "t"}, headers=cookie | csrf | {"HX-Request": "true"})
+    assert json.loads(page.headers["hx-trigger"]) == {"dialog-open": {"target": "body", "id": "fresh-code-dialog"}}
+    assert (await site.http.get("/api/risk/limits", headers=cookie)).status_code == 200, "looking needs none"
+    given = await site.http.post("/api/auth/verify", json={"code": totp.at(clock.now())}, headers=cookie | csrf)
+    assert given.status_code == 204
+    assert 403 not in (await tries()).values()

@@ -269,6 +269,29 @@ async def test_switching_on_and_off_ends_other_logins_and_needs_a_code(accounts:
     assert await accounts.by_session(session_id) is not None
 
 
+async def test_a_code_is_fresh_for_ten_minutes_and_nobody_without_a_second_factor_is_asked(accounts: Accounts, clock: ManualClock) -> None:
+    plain = await accounts.log_in("ada", PASSWORD, ip_address=HOME)
+
+    async def needs_code(session_id: UUID) -> bool:
+        principal = await accounts.by_session(session_id)
+        assert principal is not None
+        return principal.needs_code
+
+    assert not await needs_code(plain.session_id)
+    user_id, session_id, totp, _ = await enrolled(accounts, clock)
+    assert not await needs_code(session_id), "its first code is two minutes old"
+    clock.advance(timedelta(minutes=9))
+    assert await needs_code(session_id)
+    with pytest.raises(NotAuthenticated):
+        await accounts.verify(user_id, session_id, "000000")
+    assert await needs_code(session_id)
+    await accounts.verify(user_id, session_id, totp.at(clock.now()))
+    assert not await needs_code(session_id)
+    clock.advance(timedelta(minutes=1))
+    again = await accounts.log_in("ada", PASSWORD, otp=totp.at(clock.now()), ip_address=HOME)
+    assert not await needs_code(again.session_id)
+
+
 async def test_an_unconfirmed_second_factor_asks_nothing_of_anybody(accounts: Accounts) -> None:
     login = await accounts.log_in("ada", PASSWORD)
     first = await accounts.factors.enrol(login.user.id, "ada")

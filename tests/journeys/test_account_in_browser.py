@@ -9,10 +9,12 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
+from app.core.database_url import DatabaseUrls
 from tests.emulator_process import EmulatorProcess
 from tests.journeys.chromium import DESKTOP, PHONE, Watched, running_chromium, watched_page
 from tests.journeys.conftest import MakeTrader
 from tests.journeys.trader import Trader
+from tests.postgres import connected
 from tests.server_process import ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
@@ -102,3 +104,40 @@ async def test_a_new_password_throws_out_who_is_logged_in_elsewhere(browser: Bro
         await there.page.wait_for_url("**/login**")
         trader.password = "quite another sentence"
         await asyncio.to_thread(trader.log_in, trader.username, trader.password)
+
+
+async def test_a_fresh_code_is_asked_for_above_what_needs_it_and_what_was_typed_stays(
+    browser: Browser, trader: Trader, shared_urls: DatabaseUrls
+) -> None:
+    async with watched_page(browser) as watched:
+        page = watched.page
+        await watched.log_in(trader.server.url, trader.username, trader.password)
+        await page.goto(f"{trader.server.url}/account")
+        await page.fill("#factor-password", trader.password)
+        await page.click("#second-factor button[type=submit]")
+        totp = pyotp.TOTP((await watched.text("#factor-secret")).strip())
+        await page.fill("#first-code", totp.at(time.time() - 30))
+        await page.press("#first-code", "Enter")
+        await watched.see("#recovery-codes")
+        async with connected(shared_urls.owner) as connection:
+            await connection.execute(
+                "UPDATE user_sessions SET verified_at = verified_at - interval '11 minutes'"
+                " WHERE user_id = (SELECT id FROM users WHERE username = $1)",
+                trader.username,
+            )
+        await page.goto(f"{trader.server.url}/account/tokens")
+        await page.click("[commandfor=token-dialog]")
+        await page.fill("#token-name", "my spreadsheet")
+        await page.press("#token-name", "Enter")
+        await watched.see("#fresh-code-dialog[open]")
+        await page.fill("#fresh-code-value", "000000")
+        await page.press("#fresh-code-value", "Enter")
+        await watched.see("#fresh-code-value-note.error")
+        await page.fill("#fresh-code-value", totp.now())
+        await page.press("#fresh-code-value", "Enter")
+        await watched.see(".toast.success")
+        assert not await page.is_visible("#fresh-code-dialog")
+        assert await page.input_value("#token-name") == "my spreadsheet"
+        await page.press("#token-name", "Enter")
+        await watched.see("#token-value")
+        watched.forget(lambda complaint: refused(complaint) or "status of 403" in complaint)

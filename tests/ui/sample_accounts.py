@@ -59,4 +59,5 @@ def fragments() -> dict[str, object]:
         "fragments/accounts/_second_factor.html": views.FactorForm(step="on", recovery_codes=1),
         "fragments/accounts/_second_factor_begin.html": enrolling,
         "fragments/accounts/_sessions.html": sessions(),
+        "fragments/shell/_fresh_code.html": views.FreshCodeForm(error="The code is wrong, or it was used before."),
     }

@@ -41,8 +41,8 @@ def build_app(templating: Templating, assets: Assets) -> Starlette:
             orders = templating.partial(
                 "fragments/trading/_orders.html", sample_views.orders(), target="orders", reader=sample_views.shell().reader
             )
-            # Again and again, as a live server does: a page that is still loading may miss the first.
-            for _ in range(20):
+            # Again and again, as a live server does: a page that is still loading may miss the first, and a slow machine the first many.
+            while not await request.is_disconnected():
                 yield 'event: candle\ndata: {"s":"BTC/USDT","tf":"1m","t":1740005940000,"o":11,"h":99,"l":10,"c":42,"v":1,"x":false}\n\n'
                 yield "".join(f"data: {line}\n" for line in orders.splitlines()) + "\n"
                 yield 'event: toast\ndata: {"level":"success","text":"Order filled"}\n\n'
@@ -120,6 +120,6 @@ async def test_live_messages_reach_chart_table_and_toasts(templating: Templating
     async with serving(build_app(templating, assets)) as base, chromium() as browser:
         page = await browser.new_page()
         await page.goto(f"{base}/page/dashboard-empty")
-        await page.locator("#order-o1").wait_for(timeout=10_000)
-        await page.locator(".toast", has_text="Order filled").first.wait_for(timeout=10_000)
-        await page.locator("#last-price", has_text="42.00").wait_for(timeout=10_000)
+        await page.locator("#order-o1").wait_for(timeout=30_000)
+        await page.locator(".toast", has_text="Order filled").first.wait_for(timeout=30_000)
+        await page.locator("#last-price", has_text="42.00").wait_for(timeout=30_000)

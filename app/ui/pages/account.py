@@ -9,19 +9,20 @@ from starlette.responses import Response
 
 from app.accounts import sessions
 from app.accounts.dependencies import CurrentUser, accounts_of, address_of
+from app.accounts.principal import Principal
 from app.accounts.second_factor import Enrolment, picture_of
-from app.accounts.service import Principal
 from app.core.http import database_of
 from app.core.i18n import gettext, ngettext, use_language
 from app.errors import AppError, NotAuthenticated
 from app.ui.devices import device_of
 from app.ui.surroundings import fragment, page, reader_of, shell_of
-from app.ui.views import AccountView, FactorForm, PasswordForm, Region, SessionRow
+from app.ui.views import AccountView, FactorForm, FreshCodeForm, PasswordForm, Region, SessionRow
 
 router = APIRouter(include_in_schema=False)
 
 _PASSWORD = "fragments/accounts/_password.html"  # noqa: S105  # a template's name
 _FACTOR = "fragments/accounts/_second_factor.html"
+_FRESH_CODE = "fragments/shell/_fresh_code.html"
 _SESSIONS = "fragments/accounts/_sessions.html"
 Text = Annotated[str, Form(max_length=1000)]
 Code = Annotated[str, Form(max_length=40)]
@@ -105,6 +106,19 @@ async def switch_off(request: Request, principal: CurrentUser, code: Code = "", 
             return await _refused(request, principal, error)
         words = gettext("The second factor is off.")
     return fragment(request, principal, _FACTOR, FactorForm(), toast=("success", words))
+
+
+@router.post("/account/verify")
+async def verify(request: Request, principal: CurrentUser, code: Code = "") -> Response:
+    """Take a fresh code, in the dialog that something asked for; that something is then done again by who wanted it."""
+    with use_language(reader_of(request, principal).language):
+        try:
+            await accounts_of(request).verify(principal.user_id, principal.session_id, code)
+        except AppError as error:
+            form = FreshCodeForm(error=error.message)
+            return fragment(request, principal, _FRESH_CODE, form, status=_status(error))
+        words = gettext("Thank you. Now repeat what you were about to do.")
+    return fragment(request, principal, _FRESH_CODE, FreshCodeForm(), toast=("success", words), close_dialog="fresh-code-dialog")
 
 
 @router.post("/account/sessions/end-others")

@@ -10,8 +10,8 @@ from starlette.responses import Response
 from app.accounts import administration, audit_log, invitations
 from app.accounts.admin_router import change, everybody, invite
 from app.accounts.audit_log import Action, Entry
-from app.accounts.dependencies import CurrentAdmin
-from app.accounts.service import Principal
+from app.accounts.dependencies import CurrentAdmin, FreshAdmin
+from app.accounts.principal import Principal
 from app.core.config import Registration
 from app.core.i18n import gettext, use_language
 from app.errors import AppError
@@ -135,7 +135,7 @@ async def show_users(request: Request, admin: CurrentAdmin, after: UUID | None =
 @router.post("/admin/users/{user_id}")
 async def change_user(
     request: Request,
-    admin: CurrentAdmin,
+    admin: FreshAdmin,
     user_id: UUID,
     active: Annotated[bool | None, Form()] = None,
     rights: Annotated[bool | None, Form()] = None,
@@ -151,7 +151,7 @@ async def change_user(
 
 @router.post("/admin/invitations")
 async def make_invitation(
-    request: Request, admin: CurrentAdmin, note: Annotated[str, Form(max_length=200)] = "", days: Annotated[str, Form(max_length=10)] = "7"
+    request: Request, admin: FreshAdmin, note: Annotated[str, Form(max_length=200)] = "", days: Annotated[str, Form(max_length=10)] = "7"
 ) -> Response:
     """Make an invitation and show its link, this once."""
     reader = reader_of(request, admin)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Form, Request
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from app.accounts.dependencies import CurrentUser
+from app.accounts.dependencies import CurrentUser, FreshUser
 from app.brokers import service
 from app.brokers.router import begin_anew, remove
 from app.brokers.schemas import BrokerIn
@@ -94,7 +94,7 @@ async def show_exchange(request: Request, principal: CurrentUser, exchange: str 
 @router.post("/brokers")
 async def add_broker(
     request: Request,
-    principal: CurrentUser,
+    principal: FreshUser,
     exchange: Annotated[str, Form()] = "",
     name: Annotated[str, Form()] = "",
     description: Annotated[str, Form()] = "",

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
 from app.accounts import tokens
-from app.accounts.dependencies import CurrentUser
+from app.accounts.dependencies import CurrentUser, FreshUser
 from app.accounts.models import TokenScope
-from app.accounts.service import Principal
+from app.accounts.principal import Principal
 from app.core.i18n import N_, gettext, use_language
 from app.errors import AppError
 from app.ui.surroundings import fragment, page, reader_of, shell_of, templating_of
@@ -89,7 +89,7 @@ async def show_tokens(request: Request, principal: CurrentUser) -> Response:
 @router.post("/account/tokens")
 async def make_token(
     request: Request,
-    principal: CurrentUser,
+    principal: FreshUser,
     name: Annotated[str, Form(max_length=200)] = "",
     scopes: Annotated[list[str], Form()] = [],  # noqa: B006  # FastAPI copies it
     days: Annotated[str, Form(max_length=10)] = "90",

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
 from app.accounts.dependencies import CurrentUser
-from app.accounts.service import Principal
+from app.accounts.principal import Principal
 from app.brokers.service import list_brokers
 from app.core.i18n import gettext, use_language
 from app.errors import AppError, InvalidInput

@@ -99,6 +99,13 @@ class StatusItems:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FreshCodeForm:
+    """Fragment `_fresh_code.html`: the question for a code of the second factor, above whatever needs it."""
+
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Shell:
     """What every page needs around itself. `user_name` is None before login: then there is no bar, no rail and no stream.
 
@@ -117,6 +124,7 @@ class Shell:
     updown: UpDown = "neon"
     env: Environment = "live"
     status: StatusItems = field(default_factory=StatusItems)
+    fresh_code: FreshCodeForm = field(default_factory=FreshCodeForm)
     nav: tuple[NavItem, ...] = NAVIGATION
     topics: tuple[str, ...] = ()
     trading: TradingView = field(default_factory=TradingView)
