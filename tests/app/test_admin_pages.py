@@ -139,3 +139,16 @@ async def test_the_log_shows_one_kind_and_its_older_entries(admin: Person) -> No
     older = await admin.browse("GET", "/admin/log", params={"action": "login", "before": numbers[0]})
     assert [int(number) for number in re.findall(r'id="entry-(\d+)"', older.text)] == numbers[1:]
     assert (await admin.browse("GET", "/admin/log", params={"action": "unheard-of"})).status_code == 200
+
+
+async def test_everybody_sees_what_was_done_with_their_own_account_and_nothing_else(site: Site) -> None:
+    page = await site.eve.browse("GET", "/account/log")
+    assert page.status_code == 200
+    assert "API token made" in page.text or "Login" in page.text
+    assert 'href="/api/account/audit/export"' in page.text
+    assert "/admin/log" not in page.text
+    part = await site.eve.browse("GET", "/account/log?action=login", headers={"HX-Request": "true"})
+    assert part.text.lstrip().startswith("<section")
+    assert "API token made" not in re.sub(r"<option.*?</option>", "", part.text)
+    nothing = await site.eve.browse("GET", "/account/log?action=platform_sold")
+    assert nothing.status_code == 200

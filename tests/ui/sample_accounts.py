@@ -42,6 +42,7 @@ def pages(made: Callable[..., views.Shell], stranger: views.Shell, *, language: 
     return {
         "account": (page, account(shell)),
         "tokens": ("pages/accounts/tokens.html", sample_administration.tokens_page(shell)),
+        "own-log": ("pages/accounts/log.html", sample_administration.own_log_page(shell)),
         "admin": ("pages/admin/admin.html", sample_administration.admin_page(admin)),
         "account-enrolling": (page, replace(account(shell), factor=enrolling)),
         "account-guarded": (page, replace(account(shell), factor=guarded)),

@@ -105,6 +105,11 @@ def admin_page(shell: views.Shell) -> views.AdminView:
     return views.AdminView(shell=shell, users=users(), invitations=invitations(), form=invitation_form(), log=log())
 
 
+def own_log_page(shell: views.Shell) -> views.OwnLogView:
+    """One's own part of the log."""
+    return views.OwnLogView(shell=shell, log=replace(log(), address="/account/log", is_own=True))
+
+
 def fragments() -> dict[str, object]:
     """Every fragment of administration: template → region."""
     return {

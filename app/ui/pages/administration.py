@@ -1,7 +1,6 @@
 """Administration: users, invitations and the audit log of accounts. Everybody else is told that they may not."""
 
 from typing import Annotated
-from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Form, Query, Request
@@ -9,25 +8,23 @@ from starlette.responses import Response
 
 from app.accounts import administration, audit_log, invitations
 from app.accounts.admin_router import change, everybody, invite
-from app.accounts.audit_log import Action, Entry
+from app.accounts.audit_log import Action
 from app.accounts.dependencies import CurrentAdmin, FreshAdmin
 from app.accounts.principal import Principal
 from app.core.config import Registration
 from app.core.i18n import gettext, use_language
 from app.errors import AppError
-from app.ui.labels import label
+from app.ui.account_log import action_of, log_region
 from app.ui.pages.tokens import days_of
 from app.ui.surroundings import fragment, page, reader_of, shell_of, templating_of
 from app.ui.templating import triggers
 from app.ui.views import (
     AccountLog,
     AdminView,
-    Choice,
     InvitationForm,
     InvitationLink,
     InvitationList,
     InvitationRow,
-    LogRow,
     UserList,
     UserRow,
 )
@@ -80,31 +77,7 @@ async def _invitations(request: Request, admin: Principal) -> InvitationList:
 
 
 async def _log(request: Request, admin: Principal, *, before: int | None = None, action: Action | None = None) -> AccountLog:
-    found = await audit_log.entries(everybody(request, admin), before=before, action=action, limit=_LOG_PAGE + 1)
-    rows = tuple(_log_row(entry) for entry in found[:_LOG_PAGE])
-    which = {} if action is None else {"action": action.value}
-    following = f"/admin/log?{urlencode({**which, 'before': rows[-1].number})}" if len(found) > _LOG_PAGE else ""
-    return AccountLog(
-        rows=rows,
-        actions=tuple(Choice(value=known.value, label=label(known.value)) for known in Action),
-        action="" if action is None else action.value,
-        next=following,
-        export="/api/admin/audit/export" + (f"?{urlencode(which)}" if which else ""),
-    )
-
-
-def _log_row(entry: Entry) -> LogRow:
-    return LogRow(
-        number=entry.number,
-        at=entry.at,
-        name=entry.name or "",
-        action=entry.action,
-        result=entry.result,
-        object=entry.object,
-        detail=" · ".join(f"{name}: {value}" for name, value in entry.detail.items()),
-        ip_address=entry.ip_address or "",
-        user_agent=entry.user_agent or "",
-    )
+    return await log_region(everybody(request, admin), address="/admin/log", before=before, action=action)
 
 
 def _form(*, note: str = "", days: str = "7", errors: dict[str, str] | None = None) -> InvitationForm:
@@ -198,6 +171,5 @@ async def show_log(
 ) -> Response:
     """Another page of the audit log, or what was done in one way only."""
     with use_language(reader_of(request, admin).language):
-        chosen = Action(action) if action in set(Action) else None
-        region = await _log(request, admin, before=before, action=chosen)
+        region = await _log(request, admin, before=before, action=action_of(action))
     return fragment(request, admin, _LOG, region)

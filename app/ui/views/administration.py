@@ -133,9 +133,19 @@ class AccountLog:
 
     rows: tuple[LogRow, ...]
     actions: tuple[Choice, ...]
+    address: str = "/admin/log"
     action: str = ""
     next: str = ""
     export: str = "/api/admin/audit/export"
+    is_own: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnLogView:
+    """Page `pages/accounts/log.html`."""
+
+    shell: Shell
+    log: AccountLog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
