@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -29,6 +29,7 @@ from app.core.leases import LeaseHolder
 from app.core.loop_lag import LoopLag
 from app.core.migrate import upgrade
 from app.core.outage import is_database_gone
+from app.core.rotation import Rotation
 from app.core.secrets_file import FILE, KeySource, load_jwt_secret
 from app.core.security import PasswordHasher
 from app.core.supervisor import Beat, Supervisor
@@ -119,6 +120,18 @@ async def inspect(settings: Settings) -> list[Finding]:
         database = await _opened(Database(urls.app), stack)
         async with database.connection() as connection:
             return await ask_rules(connection, (*AUDIT_RULES, *AUDIT_OF_ALERTS), now=SystemClock().now(), is_full=True)
+
+
+async def change_keys(settings: Settings, change: Callable[[Rotation], Awaitable[object]], announce: Announce) -> None:
+    """Open the database and change its encryption key; servers may run meanwhile.
+
+    Raises:
+        ConfigError: the database cannot be used, or the key cannot be changed so; the sentence says what to do.
+        Conflict: another command is at it.
+    """
+    async with AsyncExitStack() as stack:
+        urls, _ = await open_database(settings, stack)
+        await change(Rotation(await _opened(Database(urls.app), stack), KeySource(settings), announce))
 
 
 async def initialise(settings: Settings, announce: Announce) -> None:

@@ -29,11 +29,10 @@ class SealedTable:
 
     @cached_property
     def page(self) -> str:
-        """SQL of the next rows after $1 in which something is sealed, $2 at most; they stay as they are until the transaction ends."""
+        """SQL of the next rows after $1 in which something is sealed, $2 at most."""
         named = {name for kind in self.columns.values() for place in (kind.place, kind.before or "") for name in _fields(place)}
         listed = ", ".join(sorted({self.key, *named, *self.columns}))
-        # FOR NO KEY UPDATE does not make an order wait that refers to the row.
-        return f"SELECT {listed} FROM {self.name} WHERE {self.key} > $1 AND ({self.filled}) ORDER BY {self.key} LIMIT $2 FOR NO KEY UPDATE"  # noqa: S608  # names of ours
+        return f"SELECT {listed} FROM {self.name} WHERE {self.key} > $1 AND ({self.filled}) ORDER BY {self.key} LIMIT $2"  # noqa: S608  # names of ours
 
     @cached_property
     def filled(self) -> str:
@@ -79,12 +78,12 @@ async def is_anything_sealed(connection: Any, metadata: MetaData) -> bool:
 
 
 async def opened_by_any(connection: Any, metadata: MetaData, vault: Vault) -> bool:
-    """Return whether a key of this vault opens anything at all. Inside a transaction."""
+    """Return whether a key of this vault opens anything at all."""
     return any(key is not None for key in await count_by_key(connection, metadata, vault))
 
 
 async def count_by_key(connection: Any, metadata: MetaData, vault: Vault) -> Counter[str | None]:
-    """Return how many values each key seals, by fingerprint; None stands for those that no key here opens. Inside a transaction."""
+    """Return how many values each key seals, by fingerprint; None stands for those that no key here opens."""
     counted: Counter[str | None] = Counter()
     for table in sealed_tables(metadata):
         async for row in _rows(connection, table):
@@ -117,7 +116,8 @@ async def _reseal_page(database: Database, table: SealedTable, vault: Vault, aft
     """Reseal the rows of a page and commit; return where the next one begins, None after the last."""
     async with database.raw_transaction() as connection:
         await connection.execute("SET LOCAL lock_timeout = '5s'")
-        rows = await connection.fetch(table.page, after, _PAGE)
+        # What somebody enters anew at this moment is not overwritten. An order that refers to the row does not wait for it.
+        rows = await connection.fetch(f"{table.page} FOR NO KEY UPDATE", after, _PAGE)
         for row in rows:
             changed: dict[str, str] = {}
             for column, kind in table.columns.items():

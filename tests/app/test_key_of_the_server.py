@@ -1,10 +1,12 @@
-"""The whole application, started without the key that its database needs."""
+"""The whole application, started without the key that its database needs, and while that key is rotated."""
 
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 import pytest
@@ -14,6 +16,7 @@ from fastapi import FastAPI
 from app import bootstrap
 from app.core.config import Settings
 from app.core.database_url import DatabaseUrls
+from app.core.rotation import Rotation
 from app.core.security import PasswordHasher
 from app.main import create_app
 from tests.app.conftest import API_SECRET, PASSWORD, open_account
@@ -33,10 +36,13 @@ class Home:
         self._base, self.folder, self.emulator = settings_for(urls, emulator, folder), folder, emulator
         self.said: list[str] = []
 
+    @property
+    def settings(self) -> Settings:
+        return Settings(_env_file=None, **{**self._base.model_dump(), "fernet_key": None})
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[tuple[FastAPI, httpx.AsyncClient]]:
-        settings = Settings(_env_file=None, **{**self._base.model_dump(), "fernet_key": None})
-        app = create_app(settings, announce=self.said.append)
+        app = create_app(self.settings, announce=self.said.append)
         async with AsyncExitStack() as stack:
             with pytest.MonkeyPatch.context() as patched:
                 patched.setattr(bootstrap, "PasswordHasher", lambda: PasswordHasher(cost=4))
@@ -111,4 +117,27 @@ async def test_it_shows_its_pages_says_what_is_missing_keeps_alerts_and_trades_w
         assert (await ada.call("GET", delivery)).json()["decision"] == "executed"
         assert (await http.get("/readyz")).json()["closed"] is None
         assert "ENCRYPTION_KEY_MISSING" not in (await ada.browse("GET", "/")).text
+        assert (await order(ada)).status_code == 201
+
+
+async def test_orders_go_on_over_the_same_connection_while_the_key_is_rotated(home: Home) -> None:
+    async with home.running() as (app, http):
+        await app.state.accounts.create_user("ada", PASSWORD)
+        ada = await log_in(app, http, "ada")
+        await one_of_everything(ada, home.emulator)
+        broker_id = UUID(ada.ids["broker_id"])
+        before, client = app.state.keyring.vault.sealing, app.state.connections.ready(broker_id)
+        for drop_old in (False, True):
+            rotating = partial(Rotation.rotate, drop_old=drop_old)
+            async with asyncio.TaskGroup() as group:
+                work = group.create_task(bootstrap.change_keys(home.settings, rotating, home.said.append))
+                while not work.done():
+                    assert (await order(ada)).status_code == 201
+        await app.state.connections.drop_changed()
+        assert app.state.connections.ready(broker_id) is client
+        assert app.state.keyring.vault.sealing != before
+        async with asyncio.timeout(PATIENCE_S):
+            while len(app.state.keyring.vault.fingerprints) > 1:  # noqa: ASYNC110  # it looks every two seconds
+                await asyncio.sleep(0.1)
+        await app.state.connections.drop(broker_id)
         assert (await order(ada)).status_code == 201
