@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,21 +16,24 @@ from fastapi import FastAPI
 from app.accounts.development import DevelopmentMode
 from app.accounts.service import Accounts, SessionPolicy
 from app.brokers.connections import Connections
+from app.brokers.keys import judge_stored_keys
 from app.core import crash_points
 from app.core.clock import Clock, SystemClock
-from app.core.config import Secrets, Settings, load_secrets
-from app.core.crypto import Vault
+from app.core.config import Settings
 from app.core.database_url import DatabaseUrls, prepare_external
 from app.core.db import Database
 from app.core.embedded_postgres import EmbeddedPostgres
 from app.core.events import EventBus
+from app.core.keyring import Keyring
 from app.core.leases import LeaseHolder
 from app.core.loop_lag import LoopLag
 from app.core.migrate import upgrade
 from app.core.outage import is_database_gone
+from app.core.rotation import Rotation
+from app.core.secrets_file import FILE, KeySource, load_jwt_secret
 from app.core.security import PasswordHasher
 from app.core.supervisor import Beat, Supervisor
-from app.errors import ConfigError
+from app.errors import ConfigError, KeyMissing
 from app.exchanges.binance_stream import DEFAULT_STREAM_URL
 from app.exchanges.catalogue import PAPER
 from app.exchanges.paper.exchange import PaperExchange
@@ -72,7 +75,8 @@ class Ground:
     """What lies under every service."""
 
     settings: Settings
-    secrets: Secrets
+    jwt_secret: str
+    keyring: Keyring
     #: For what works for all users: the engine, its loops, logging in.
     database: Database
     #: For pages and the API: it shows the rows of who is asking.
@@ -118,6 +122,18 @@ async def inspect(settings: Settings) -> list[Finding]:
             return await ask_rules(connection, (*AUDIT_RULES, *AUDIT_OF_ALERTS), now=SystemClock().now(), is_full=True)
 
 
+async def change_keys(settings: Settings, change: Callable[[Rotation], Awaitable[object]], announce: Announce) -> None:
+    """Open the database and change its encryption key; servers may run meanwhile.
+
+    Raises:
+        ConfigError: the database cannot be used, or the key cannot be changed so; the sentence says what to do.
+        Conflict: another command is at it.
+    """
+    async with AsyncExitStack() as stack:
+        urls, _ = await open_database(settings, stack)
+        await change(Rotation(await _opened(Database(urls.app), stack), KeySource(settings), announce))
+
+
 async def initialise(settings: Settings, announce: Announce) -> None:
     """Make the database, its schema and the rows that everything begins with; what is there already stays as it is.
 
@@ -125,21 +141,29 @@ async def initialise(settings: Settings, announce: Announce) -> None:
         ConfigError: the database that the settings name cannot be used, or somebody has the name that `dev` needs.
     """
     async with AsyncExitStack() as stack:
-        secrets, made = load_secrets(settings)
-        if made:
-            announce(_made_secrets(settings, made))
         urls, _ = await open_database(settings, stack)
         database = await _opened(Database(urls.app), stack)
         clock = SystemClock()
-        accounts = _accounts(settings, secrets, database, clock)
+        jwt_secret, keyring = await _open_secrets(settings, database, stack, announce)
+        accounts = _accounts(settings, jwt_secret, keyring, database, clock)
         await _first_administrator(accounts, settings, announce)
         await DevelopmentMode(database, clock, accounts, is_offered=settings.debug_aristobot).ensure_user()
         await ensure_row(database, settings.heartbeat_exchange, now=clock.now())
         announce("The database is ready.")
 
 
-def _made_secrets(settings: Settings, names: list[str]) -> str:
-    return f"Made {' and '.join(names)} in {settings.data_dir / 'secrets.env'} (readable by you only; keep a copy apart)."
+async def _open_secrets(settings: Settings, database: Database, stack: AsyncExitStack, announce: Announce) -> tuple[str, Keyring]:
+    """Return the signing secret and the encryption keys. What a first start makes is announced, and what is missing."""
+    jwt_secret, is_made = load_jwt_secret(settings)
+    keyring = Keyring(database, KeySource(settings))
+    stack.push_async_callback(keyring.leave)
+    made = [name for name, is_new in (("JWT_SECRET", is_made), ("FERNET_KEY", await keyring.open())) if is_new]
+    if made:
+        announce(f"Made {' and '.join(made)} in {settings.data_dir / FILE} (readable by you only; keep a copy apart).")
+    if keyring.advice is not None:
+        announce(f"ENCRYPTION_KEY_MISSING: nothing is traded, for {keyring.advice}.")
+        log.critical("encryption_key_missing", fingerprint=keyring.vault.sealing, place=keyring.place)
+    return jwt_secret, keyring
 
 
 @asynccontextmanager
@@ -149,14 +173,13 @@ async def running(app: FastAPI, settings: Settings, announce: Announce) -> Async
     if crash_points.VARIABLE in os.environ and not RegistryConfig(binance_rest_url=settings.binance_rest_url).is_loopback:
         raise ConfigError(f"{crash_points.VARIABLE} kills this server on purpose: it is for tests against an exchange on this machine only")
     async with AsyncExitStack() as stack:
-        secrets, made = load_secrets(settings)
-        if made:
-            announce(_made_secrets(settings, made))
         urls, embedded = await open_database(settings, stack)
         database = await _opened(Database(urls.app, pool_size=5), stack)
+        jwt_secret, keyring = await _open_secrets(settings, database, stack, announce)
         ground = Ground(
             settings=settings,
-            secrets=secrets,
+            jwt_secret=jwt_secret,
+            keyring=keyring,
             database=database,
             tenants=await _opened(Database(urls.app, is_for_tenants=True, raw_pool_size=8), stack),
             bus=EventBus(),
@@ -184,20 +207,19 @@ async def _keep_database(embedded: EmbeddedPostgres, beat: Beat) -> None:
         await asyncio.sleep(_DATABASE_CHECK_S)
 
 
-def _accounts(settings: Settings, secrets: Secrets, database: Database, clock: Clock) -> Accounts:
+def _accounts(settings: Settings, jwt_secret: str, keyring: Keyring, database: Database, clock: Clock) -> Accounts:
     policy = SessionPolicy(
         token_lifetime=settings.access_token_lifetime,
         idle=timedelta(minutes=settings.session_idle_minutes),
         absolute=timedelta(hours=settings.session_hours),
     )
-    vault = Vault(secrets.fernet_keys)
     return Accounts(
         database,
         clock,
         hasher=PasswordHasher(),
         policy=policy,
-        jwt_secret=secrets.jwt_secret,
-        vault=vault,
+        jwt_secret=jwt_secret,
+        vault=keyring.vault,
         registrations_per_hour=settings.registrations_per_hour,
     )
 
@@ -211,11 +233,11 @@ async def _first_administrator(accounts: Accounts, settings: Settings, announce:
 
 async def _make_accounts(app: FastAPI, ground: Ground, announce: Announce) -> None:
     settings = ground.settings
-    accounts = _accounts(settings, ground.secrets, ground.database, ground.clock)
+    accounts = _accounts(settings, ground.jwt_secret, ground.keyring, ground.database, ground.clock)
     await _first_administrator(accounts, settings, announce)
     state = app.state
     state.settings = settings
-    state.jwt_secret = ground.secrets.jwt_secret
+    state.jwt_secret, state.keyring = ground.jwt_secret, ground.keyring
     state.database, state.platform_database = ground.tenants, ground.database
     state.bus = ground.bus
     state.clock = ground.clock
@@ -226,7 +248,7 @@ async def _make_accounts(app: FastAPI, ground: Ground, announce: Announce) -> No
 
 def _make_trading(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
     settings, state = ground.settings, app.state
-    vault = Vault(ground.secrets.fernet_keys)
+    vault = ground.keyring.vault
     registry = Registry(
         RegistryConfig(
             binance_rest_url=settings.binance_rest_url,
@@ -249,6 +271,7 @@ def _make_trading(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
         bus=ground.bus,
         lease=LeaseHolder(ground.database, ENGINE_ROLE),
         clock=ground.clock,
+        closed=partial(_why_closed, ground.keyring),
     )
     heartbeat = Heartbeat(
         HeartbeatConfig(
@@ -273,6 +296,11 @@ def _make_trading(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
     state.inbox = Inbox(desk)
 
 
+def _why_closed(keyring: Keyring) -> str | None:
+    """What is missing is said to the administrators: paths and advice are not for everybody."""
+    return None if keyring.is_whole else KeyMissing().message
+
+
 def _make_paper(ground: Ground, quotes: Quotes, registry: Registry, book: InstrumentBook) -> PaperExchange:
     """The paper exchange trades what the heartbeat's exchange lists, at its prices."""
     exchange = ground.settings.heartbeat_exchange
@@ -282,35 +310,49 @@ def _make_paper(ground: Ground, quotes: Quotes, registry: Registry, book: Instru
 
 async def _start_loops(app: FastAPI, ground: Ground, supervisor: Supervisor) -> None:
     settings, state = ground.settings, app.state
-    desk: Desk = state.desk
     state.loop_lag = LoopLag()
     supervisor.start("loop_lag", state.loop_lag.run)
     supervisor.start("accounts", state.accounts.run)
     supervisor.start("exchanges", state.registry.run, limit_s=60)
     supervisor.start("connections", state.connections.run, limit_s=60)
+    supervisor.start("encryption_keys", ground.keyring.run)
     if "engine" in settings.roles:
-        desk.lease.on_taken = partial(close_all, desk)
-        await desk.lease.renew()
-        supervisor.start("engine.lease", desk.lease.run)
-        supervisor.start("webhooks.inbox", state.inbox.run)
-        pace = Pace(
-            interval_s=settings.reconcile_interval_s,
-            full_interval_s=settings.reconcile_full_interval_s,
-            settle_s=settings.reconcile_settle_s,
-        )
-        supervisor.start("reconcile", Reconciler(desk, pace=pace).run, limit_s=60)
-        supervisor.start("outbox", Outbox(desk).run, limit_s=60)
-        supervisor.start("audit", Audit(desk, interval_s=settings.audit_interval_s, extra=AUDIT_OF_ALERTS).run, limit_s=300)
-        supervisor.start("guardian", Guardian(desk).run, limit_s=60)
-        supervisor.start("triggers", TriggerWatch(desk).run, limit_s=60)
-        supervisor.start("userstream", UserStreams(desk).run, limit_s=60)
-        supervisor.start("portfolio", PortfolioLoop(desk, interval_s=settings.equity_interval_s).run, limit_s=120)
-        supervisor.start("paper.market", desk.lease.guarding(state.paper.run), limit_s=120)
-        supervisor.start("risk.kill_switch", KillLoop(desk).run, limit_s=60)
-        supervisor.start("risk.trips", TripWatch(desk, venues=state.registry.limits).run, limit_s=60)
-        supervisor.start("instruments", state.instruments.run, limit_s=120)
+        if ground.keyring.is_whole:
+            await _start_engine(app, ground, supervisor)
+        else:
+            ground.keyring.on_whole = partial(_start_engine, app, ground, supervisor)
     if "heartbeat" in settings.roles:
         lease = LeaseHolder(ground.database, f"heartbeat:{settings.heartbeat_exchange}")
         await lease.renew()
         supervisor.start("heartbeat.lease", lease.run)
         supervisor.start("heartbeat", lease.guarding(state.heartbeat.run))
+
+
+async def _start_engine(app: FastAPI, ground: Ground, supervisor: Supervisor) -> None:
+    """Take part in the engine's role, once this process has the encryption key: without it no account can be traded or guarded.
+
+    A process without it leaves the role to others. Alerts that arrive meanwhile wait in the database, as whenever no engine runs.
+    """
+    settings, state = ground.settings, app.state
+    desk: Desk = state.desk
+    await judge_stored_keys(ground.database, ground.keyring.vault)
+    desk.lease.on_taken = partial(close_all, desk)
+    await desk.lease.renew()
+    supervisor.start("engine.lease", desk.lease.run)
+    supervisor.start("webhooks.inbox", state.inbox.run)
+    pace = Pace(
+        interval_s=settings.reconcile_interval_s,
+        full_interval_s=settings.reconcile_full_interval_s,
+        settle_s=settings.reconcile_settle_s,
+    )
+    supervisor.start("reconcile", Reconciler(desk, pace=pace).run, limit_s=60)
+    supervisor.start("outbox", Outbox(desk).run, limit_s=60)
+    supervisor.start("audit", Audit(desk, interval_s=settings.audit_interval_s, extra=AUDIT_OF_ALERTS).run, limit_s=300)
+    supervisor.start("guardian", Guardian(desk).run, limit_s=60)
+    supervisor.start("triggers", TriggerWatch(desk).run, limit_s=60)
+    supervisor.start("userstream", UserStreams(desk).run, limit_s=60)
+    supervisor.start("portfolio", PortfolioLoop(desk, interval_s=settings.equity_interval_s).run, limit_s=120)
+    supervisor.start("paper.market", desk.lease.guarding(state.paper.run), limit_s=120)
+    supervisor.start("risk.kill_switch", KillLoop(desk).run, limit_s=60)
+    supervisor.start("risk.trips", TripWatch(desk, venues=state.registry.limits).run, limit_s=60)
+    supervisor.start("instruments", state.instruments.run, limit_s=120)

@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet
 from pydantic import ValidationError
 
 from app import __version__
-from app.bootstrap import initialise, inspect
+from app.bootstrap import change_keys, initialise, inspect
 from app.core.config import LogFormat, Settings
 from app.core.logging import configure_logging
 from app.demo import DemoOptions, free_port, run_demo
@@ -92,6 +92,24 @@ def audit() -> None:
 def new_key() -> None:
     """Print a fresh FERNET_KEY."""
     typer.echo(Fernet.generate_key().decode())
+
+
+@keys.command("rotate")
+def rotate_keys(
+    drop_old: Annotated[bool, typer.Option("--drop-old", help="Afterwards forget the older keys, if nothing is sealed with them.")] = False,
+) -> None:
+    """Seal every stored secret with a new encryption key; servers may run meanwhile. Run it again if it was interrupted."""
+    asyncio.run(change_keys(Settings(), lambda rotation: rotation.rotate(drop_old=drop_old), typer.echo))
+
+
+@keys.command("replace-lost")
+def replace_lost_key(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Give up an encryption key of which there is no copy: API keys that it sealed must be entered again."""
+    if not yes:
+        typer.confirm("Every stored secret that the lost key sealed stays unreadable for good. Is there really no copy?", abort=True)
+    asyncio.run(change_keys(Settings(), lambda rotation: rotation.replace_lost(), typer.echo))
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ AppError 500 (never raised bare)
 │  ├─ RetryableError 503 ExchangeUnavailable · ExchangeRateLimited · NotSent      (reads, and writes proved unsent)
 │  └─ OutcomeUnknown 504 the write may have happened; reconcile decides
 ├─ Fenced 503            this process no longer owns the role; it must stop writing
+├─ KeyMissing 503        the encryption key is not here · KeyUnreadable 409: no key here opens one stored secret
 └─ ConfigError           refuses to start
 
 A class's docstring is its default message. Messages say what, which, why, and what the value was; pages say them in the
@@ -183,6 +184,7 @@ class DenialReason(StrEnum):
     RATE_LIMIT = "RATE_LIMIT"
     EXCHANGE_UNREACHABLE = "EXCHANGE_UNREACHABLE"
     CLOCK_UNSURE = "CLOCK_UNSURE"
+    ENCRYPTION_KEY_MISSING = "ENCRYPTION_KEY_MISSING"
 
 
 class OrderDenied(AppError):
@@ -385,6 +387,20 @@ class Fenced(AppError):
 
     status = 503
     default_code = "FENCED"
+
+
+class KeyMissing(AppError):
+    """The encryption key of this server is missing. Nothing is traded and no secret is stored until it is put back."""
+
+    status = 503
+    default_code = "ENCRYPTION_KEY_MISSING"
+
+
+class KeyUnreadable(AppError):
+    """A stored secret cannot be read: it was encrypted with a key that this server does not have."""
+
+    status = 409
+    default_code = "KEY_UNREADABLE"
 
 
 class ConfigError(AppError):

@@ -23,7 +23,7 @@ from app.brokers.router import router as brokers_router
 from app.core.config import Settings
 from app.core.http import describe_problems, install_error_handlers
 from app.core.middleware import BodyLimit, HostGuard, NoTrailingSlash, OriginGuard, RequestShell
-from app.errors import ConfigError
+from app.errors import ConfigError, KeyMissing
 from app.marketdata.router import router as marketdata_router
 from app.trading.kill_router import router as kill_router
 from app.trading.oversight_router import router as oversight_router
@@ -54,7 +54,7 @@ async def healthz() -> dict[str, str]:
 
 @health.get("/readyz", summary="Every loop beats and the database answers")
 async def readyz(request: Request, response: Response) -> dict[str, object]:
-    """Return how each background loop is doing; 503 when one is silent or the database does not answer."""
+    """Return how each background loop is doing; 503 when one is silent, the database does not answer, or the encryption key is missing."""
     supervisor = request.app.state.supervisor
     async with request.app.state.database.connection() as connection:
         await connection.fetchval("SELECT 1")
@@ -62,11 +62,13 @@ async def readyz(request: Request, response: Response) -> dict[str, object]:
         name: {"alive": health.is_alive, "age_s": round(health.age_s, 1), "restarts": health.restarts}
         for name, health in supervisor.health.items()
     }
-    is_ready = all(health.is_alive for health in supervisor.health.values())
-    response.status_code = 200 if is_ready else 503
     state = request.app.state
+    missing = None if state.keyring.is_whole else {"code": KeyMissing.default_code, "fingerprint": state.keyring.vault.sealing}
+    is_ready = all(health.is_alive for health in supervisor.health.values()) and missing is None
+    response.status_code = 200 if is_ready else 503
     return {
         "status": "ready" if is_ready else "unwell",
+        "closed": missing,
         "loops": loops,
         "is_engine": state.desk.lease.is_held,
         "loop_lag_ms": {"last": round(state.loop_lag.last_ms), "max": round(state.loop_lag.max_ms)},

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, 
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.models import Base, Encrypted, Identified, Owned, one_of
+from app.core.models import Base, Encrypted, Identified, Owned, one_of, sealed
 
 
 class AiProvider(StrEnum):
@@ -50,6 +50,7 @@ class User(Identified, Base):
         one_of("theme", Theme),
         one_of("display_timezone", DisplayTimezone),
         one_of("language", Language),
+        sealed("ai_api_key"),
         Index("uq_users_username", func.lower(text("username")), unique=True),
         Index("uq_users_is_dev", "is_dev", unique=True, postgresql_where=text("is_dev")),
         Index("uq_users_email", func.lower(text("email")), unique=True, postgresql_where=text("email IS NOT NULL")),
@@ -63,7 +64,7 @@ class User(Identified, Base):
     is_active: Mapped[bool] = mapped_column(Boolean, server_default=text("true"))
     ai_provider: Mapped[str] = mapped_column(server_default="none")
     ai_enabled: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
-    ai_api_key: Mapped[bytes | None] = mapped_column(Encrypted)
+    ai_api_key: Mapped[bytes | None] = mapped_column(Encrypted("user:{id}:ai_api_key"))
     ai_endpoint_url: Mapped[str] = mapped_column(server_default="http://localhost:11434")
     ai_model: Mapped[str | None]
     theme: Mapped[str] = mapped_column(server_default="dark")
@@ -104,9 +105,10 @@ class SecondFactor(Owned, Base):
     """A user's second factor; it counts once it is confirmed. `last_step` is the latest half minute whose code was used."""
 
     __tablename__ = "second_factors"
+    __table_args__ = (sealed("secret"),)
 
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
-    secret: Mapped[bytes] = mapped_column(Encrypted)
+    secret: Mapped[bytes] = mapped_column(Encrypted("user:{user_id}:second_factor"))
     created_at: Mapped[datetime]
     confirmed_at: Mapped[datetime | None]
     last_step: Mapped[int | None] = mapped_column(BigInteger)

@@ -3,19 +3,20 @@
 import asyncio
 import hashlib
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
 from sqlalchemy import select
 
-from app.brokers.keys import credentials_of
+from app.brokers.keys import UNREADABLE, credentials_of, pause_unreadable
 from app.brokers.models import Broker
 from app.core.crypto import Vault
 from app.core.db import Database
 from app.core.supervisor import Beat
-from app.errors import BrokerNotFound
+from app.errors import BadCredentials, BrokerNotFound, KeyMissing, KeyUnreadable, NotSent
 from app.exchanges.paper.exchange import PaperExchange
-from app.exchanges.port import ExchangeClient
+from app.exchanges.port import Credentials, ExchangeClient
 from app.exchanges.registry import Registry
 
 _LOOK_EVERY_S: Final = 5.0
@@ -24,6 +25,14 @@ _DIGESTS: Final = """
 SELECT id, sha256(convert_to(concat(api_key, '/', api_secret, '/', api_password), 'UTF8')) AS digest
   FROM brokers WHERE id = ANY($1) AND removed_at IS NULL
 """
+
+
+@dataclass(frozen=True, slots=True)
+class _Digests:
+    """What a client was made from: the ciphertext as it was stored, and what was in it."""
+
+    stored: bytes
+    secret: bytes
 
 
 class Connections:
@@ -35,7 +44,7 @@ class Connections:
         self._registry = registry
         self._paper = paper
         self._clients: dict[UUID, ExchangeClient] = {}
-        self._digests: dict[UUID, bytes] = {}
+        self._digests: dict[UUID, _Digests] = {}
         self._locks: dict[UUID, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._drops: dict[UUID, int] = defaultdict(int)
 
@@ -48,6 +57,8 @@ class Connections:
 
         Raises:
             BrokerNotFound: the account was removed.
+            BadCredentials: its stored keys do not open, for which it is paused.
+            NotSent: this server's encryption key is missing.
             ExchangeUnavailable: the exchange's markets cannot be read.
         """
         client = self._clients.get(broker_id)
@@ -63,7 +74,7 @@ class Connections:
                 await client.close()  # its keys were changed while it was being made
         return client
 
-    async def _make(self, broker_id: UUID) -> tuple[ExchangeClient, bytes]:
+    async def _make(self, broker_id: UUID) -> tuple[ExchangeClient, _Digests]:
         # Waits for a change of the keys that is not committed yet: its `drop` may come before its commit.
         query = select(Broker).where(Broker.id == broker_id, Broker.removed_at.is_(None)).with_for_update(read=True)
         async with self._database.transaction() as session:
@@ -71,9 +82,19 @@ class Connections:
         if broker is None:
             raise BrokerNotFound
         if broker.is_paper and self._paper is not None:
-            return self._paper.client(broker_id), _digest(broker)
-        client = await self._registry.client(broker.exchange, credentials_of(self._vault, broker), is_testnet=broker.is_testnet)
-        return client, _digest(broker)
+            return self._paper.client(broker_id), _Digests(_digest(broker), b"")
+        credentials = await self._credentials(broker)
+        client = await self._registry.client(broker.exchange, credentials, is_testnet=broker.is_testnet)
+        return client, _Digests(_digest(broker), _digest_of(credentials))
+
+    async def _credentials(self, broker: Broker) -> Credentials:
+        try:
+            return credentials_of(self._vault, broker)
+        except KeyMissing as error:
+            raise NotSent(error.message, code=error.code) from None
+        except KeyUnreadable as error:
+            await pause_unreadable(self._database, broker.id)
+            raise BadCredentials(UNREADABLE, code=error.code) from None
 
     async def drop(self, broker_id: UUID) -> None:
         """Close the account's client: its keys changed or it was removed."""
@@ -91,11 +112,30 @@ class Connections:
         async with self._database.connection() as connection:
             rows = await connection.fetch(_DIGESTS, list(held))
         stored = {row["id"]: row["digest"] for row in rows}
-        changed = {broker_id for broker_id, digest in held.items() if stored.get(broker_id) != digest}
+        changed = {broker_id for broker_id, digests in held.items() if stored.get(broker_id) != digests.stored}
+        changed -= await self._only_resealed({broker_id: held[broker_id] for broker_id in changed})
         # One that was made again while we asked has the new keys already.
         for broker_id in [broker_id for broker_id in changed if self._digests.get(broker_id) == held[broker_id]]:
             await self.drop(broker_id)
         return changed
+
+    async def _only_resealed(self, held: dict[UUID, _Digests]) -> set[UUID]:
+        """Of accounts with another ciphertext, those whose keys are the same: a new encryption key is no reason to drop a connection."""
+        if not held:
+            return set()
+        async with self._database.transaction() as session:
+            brokers = (await session.scalars(select(Broker).where(Broker.id.in_(held), Broker.removed_at.is_(None)))).all()
+        same = set()
+        for broker in brokers:
+            try:
+                secret = _digest_of(credentials_of(self._vault, broker))
+            except (KeyUnreadable, KeyMissing):
+                continue
+            if secret == held[broker.id].secret:
+                same.add(broker.id)
+                if self._digests.get(broker.id) == held[broker.id]:
+                    self._digests[broker.id] = _Digests(_digest(broker), secret)
+        return same
 
     async def run(self, beat: Beat) -> None:
         """Drop clients whose keys another process changes, until cancelled. A supervised loop."""
@@ -112,3 +152,8 @@ class Connections:
 
 def _digest(broker: Broker) -> bytes:
     return hashlib.sha256(b"/".join(part or b"" for part in (broker.api_key, broker.api_secret, broker.api_password))).digest()
+
+
+def _digest_of(credentials: Credentials) -> bytes:
+    parts = (credentials.api_key, credentials.api_secret, credentials.api_password or "")
+    return hashlib.sha256(b"/".join(hashlib.sha256(part.encode()).digest() for part in parts)).digest()

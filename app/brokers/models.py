@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import Boolean, ForeignKey, Index, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.models import Base, Encrypted, Identified, Owned
+from app.core.models import Base, Encrypted, Identified, Owned, sealed
 from app.exchanges.catalogue import PAPER
 
 
@@ -15,6 +15,7 @@ class Broker(Identified, Owned, Base):
 
     __tablename__ = "brokers"
     __table_args__ = (
+        *(sealed(column) for column in ("api_key", "api_secret", "api_password")),
         Index("uq_brokers_user_id_name", "user_id", func.lower(text("name")), unique=True, postgresql_where=text("removed_at IS NULL")),
         Index("uq_brokers_user_id_default", "user_id", unique=True, postgresql_where=text("is_default AND removed_at IS NULL")),
     )
@@ -23,9 +24,11 @@ class Broker(Identified, Owned, Base):
     exchange: Mapped[str]
     name: Mapped[str]
     description: Mapped[str] = mapped_column(server_default="")
-    api_key: Mapped[bytes | None] = mapped_column(Encrypted)
-    api_secret: Mapped[bytes | None] = mapped_column(Encrypted)
-    api_password: Mapped[bytes | None] = mapped_column(Encrypted)
+    api_key: Mapped[bytes | None] = mapped_column(Encrypted("user:{user_id}:broker:{id}:api_key", before="broker:{id}:api_key"))
+    api_secret: Mapped[bytes | None] = mapped_column(Encrypted("user:{user_id}:broker:{id}:api_secret", before="broker:{id}:api_secret"))
+    api_password: Mapped[bytes | None] = mapped_column(
+        Encrypted("user:{user_id}:broker:{id}:api_password", before="broker:{id}:api_password")
+    )
     key_hint: Mapped[str] = mapped_column(server_default="")
     subaccount_name: Mapped[str | None]
     is_default: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))

@@ -152,10 +152,10 @@ def _revealed(value: object) -> str | None:
 
 
 def _set_keys(vault: Vault, broker: Broker, api_key: str, api_secret: str, api_password: str | None) -> None:
-    broker.api_key = seal(vault, broker.id, "api_key", api_key.strip())
-    broker.api_secret = seal(vault, broker.id, "api_secret", api_secret.strip())
+    broker.api_key = seal(vault, broker, "api_key", api_key.strip())
+    broker.api_secret = seal(vault, broker, "api_secret", api_secret.strip())
     if api_password is not None:
-        broker.api_password = seal(vault, broker.id, "api_password", api_password)
+        broker.api_password = seal(vault, broker, "api_password", api_password)
     broker.key_hint = api_key.strip()[-_HINT:] if len(api_key.strip()) > 3 * _HINT else ""
 
 

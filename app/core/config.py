@@ -1,25 +1,17 @@
-"""Settings from the environment and `.env`, and the secrets that a first start makes for itself.
+"""Settings from the environment and `.env`. The two secrets among them may be left out; `core.secrets_file` says where they are then.
 
 Every variable stands in `.env.example` with its unit and default; a test compares the two.
 """
 
 import ipaddress
-import os
-import secrets
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from cryptography.fernet import Fernet
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-
-from app.errors import ConfigError
-
-_SHORTEST_JWT_SECRET = 32
-_WEAK_WORDS = ("changethis", "changeme", "secret", "password", "aristobot", "example")
 
 
 class LogFormat(StrEnum):
@@ -122,74 +114,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-class Secrets:
-    """The two secrets the server cannot work without, given or made."""
-
-    def __init__(self, *, jwt_secret: str, fernet_keys: tuple[str, ...]) -> None:
-        self.jwt_secret = jwt_secret
-        self.fernet_keys = fernet_keys
-
-    def __repr__(self) -> str:
-        return "Secrets(…)"
-
-
-def load_secrets(settings: Settings) -> tuple[Secrets, list[str]]:
-    """Return the secrets and the names of those that were just made (into `data_dir/secrets.env`, mode 0600).
-
-    Raises:
-        ConfigError: a secret given by hand is weak or malformed.
-    """
-    stored = _read_secret_file(settings.data_dir)
-    made: list[str] = []
-    jwt_secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else stored.get("JWT_SECRET")
-    if jwt_secret is None:
-        jwt_secret = secrets.token_urlsafe(48)
-        stored["JWT_SECRET"] = jwt_secret
-        made.append("JWT_SECRET")
-    fernet = settings.fernet_key.get_secret_value() if settings.fernet_key else stored.get("FERNET_KEY")
-    if fernet is None:
-        fernet = Fernet.generate_key().decode()
-        stored["FERNET_KEY"] = fernet
-        made.append("FERNET_KEY")
-    _refuse_weak(jwt_secret)
-    keys = tuple(key.strip() for key in fernet.split(",") if key.strip())
-    for key in keys or ("",):
-        try:
-            Fernet(key)
-        except ValueError as error:
-            raise ConfigError("FERNET_KEY must be 32 random bytes in URL-safe base64; make one with `aristobot keys new`") from error
-    if made:
-        _write_secret_file(settings.data_dir, stored)
-    return Secrets(jwt_secret=jwt_secret, fernet_keys=keys), made
-
-
-def _refuse_weak(jwt_secret: str) -> None:
-    if len(jwt_secret.encode()) < _SHORTEST_JWT_SECRET:
-        raise ConfigError(
-            f"JWT_SECRET must have at least {_SHORTEST_JWT_SECRET} bytes, was {len(jwt_secret.encode())}; leave it out to have one made"
-        )
-    if len(set(jwt_secret)) < 10 or any(word in jwt_secret.lower() for word in _WEAK_WORDS):
-        raise ConfigError("JWT_SECRET is guessable; leave it out to have a random one made")
-
-
-def _read_secret_file(data_dir: Path) -> dict[str, str]:
-    path = data_dir / "secrets.env"
-    if not path.exists():
-        return {}
-    pairs = (line.split("=", 1) for line in path.read_text().splitlines() if "=" in line and not line.startswith("#"))
-    return {name.strip(): value.strip() for name, value in pairs}
-
-
-def _write_secret_file(data_dir: Path, values: dict[str, str]) -> None:
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    text = "# Made by Aristobot at its first start. Losing FERNET_KEY makes every stored exchange key unreadable: keep a copy apart.\n"
-    text += "".join(f"{name}={value}\n" for name, value in sorted(values.items()))
-    fresh = data_dir / f".secrets.{os.getpid()}"
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(data_dir / "secrets.env")

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -67,6 +67,8 @@ class Desk:
     bus: EventBus
     lease: LeaseHolder
     clock: Clock
+    #: Tells why this server takes no order at all, in a sentence; None while it does.
+    closed: Callable[[], str | None] = lambda: None
     #: How balances are read outside the portfolio's rounds, when an order depends on it.
     readings: BalanceReadings = field(default_factory=BalanceReadings)
     #: What an order's fast path expects to find in the tables.

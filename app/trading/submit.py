@@ -65,6 +65,8 @@ async def submit(
         ExchangeUnavailable: the account's exchange cannot be reached to learn its rules; nothing was stored or sent.
         Fenced: this process lost the engine role; the intent is stored and its new owner sends it.
     """
+    if (reason := desk.closed()) is not None:
+        raise OrderDenied(DenialReason.ENCRYPTION_KEY_MISSING, reason)
     quick = await enter_at_once(desk, user_id, intent, broker_id=broker_id, account=account, delivery_id=delivery_id)
     if quick is not None:
         return Submission(order=await _sent(desk, quick.order, quick.client), is_new=True)

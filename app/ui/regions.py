@@ -26,7 +26,7 @@ from app.ui.audit import audit_view
 from app.ui.checklist import checklist_of
 from app.ui.guarding import facts, guard_row
 from app.ui.order_rows import external_row, order_row
-from app.ui.trading_state import trading_view
+from app.ui.trading_state import missing_key, trading_view
 from app.ui.views import (
     AuditView,
     BalanceRow,
@@ -114,7 +114,8 @@ class Regions:
 
     async def trading(self) -> TradingView:
         """What restrains trading, and how far the kill switch is."""
-        return await trading_view(self._desk, self.user_id, await self._broker_names(), is_admin=self.is_admin)
+        missing = missing_key(self.app.state.keyring, is_admin=self.is_admin)
+        return await trading_view(self._desk, self.user_id, await self._broker_names(), is_admin=self.is_admin, missing_key=missing)
 
     async def kpis(self) -> Kpis:
         """The dashboard's headline figures."""

@@ -4,14 +4,16 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 from app.core.i18n import gettext
+from app.core.keyring import Keyring
 from app.domain.enums import TradingState
 from app.domain.risk import KillAction, ScopeKind
+from app.errors import KeyMissing
 from app.trading import kill_switch, oversight_queries, states
 from app.trading.desk import Desk
 from app.trading.guardian import UNPROTECTED
 from app.trading.kill_switch import Command
 from app.trading.states import Restraint
-from app.ui.views import AlarmRow, KillProgress, RestraintRow, TradingView
+from app.ui.views import AlarmRow, KillProgress, MissingKey, RestraintRow, TradingView
 
 _SHOWN: Final = 3
 _SERVER: Final = "server"
@@ -22,22 +24,31 @@ _STATES: Final[dict[TradingState, Literal["reducing", "reconciling", "halted"]]]
 }
 
 
-async def trading_view(desk: Desk, user_id: UUID, broker_names: dict[UUID, str], *, is_admin: bool) -> TradingView:
+async def trading_view(
+    desk: Desk, user_id: UUID, broker_names: dict[UUID, str], *, is_admin: bool, missing_key: MissingKey | None = None
+) -> TradingView:
     """Return the banner's rows; nothing while trading is free, no kill switch is at work and every position has its stop."""
     found = await states.list_for(desk, user_id)
     unprotected = await oversight_queries.list_alarms(desk.database, user_id, UNPROTECTED)
     alarms = tuple(_alarm(row, broker_names) for row in unprotected)
     if not found:
         # Every kill switch that is at work has halted something.
-        return TradingView(alarms=alarms)
+        return TradingView(missing_key=missing_key, alarms=alarms)
     names = {str(broker_id): name for broker_id, name in broker_names.items()}
     commands = await kill_switch.list_commands(desk, user_id)
     return TradingView(
+        missing_key=missing_key,
         alarms=alarms,
         restraints=tuple(_row(item, names, is_admin=is_admin) for item in found[:_SHOWN]),
         more=max(len(found) - _SHOWN, 0),
         progress=tuple(_progress(command) for command in commands if command.is_running),
     )
+
+
+def missing_key(keyring: Keyring, *, is_admin: bool) -> MissingKey | None:
+    """Return the banner's row about the encryption key, None while it is there. Where it was expected is not for everybody."""
+    advice = keyring.advice
+    return None if advice is None else MissingKey(code=KeyMissing.default_code, advice=advice if is_admin else "")
 
 
 def _alarm(row: Any, broker_names: dict[UUID, str]) -> AlarmRow:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "20261125_78"
-down_revision = "20261125_73"
+down_revision = "20261125_77"
 branch_labels = None
 depends_on = None
 

@@ -7,7 +7,8 @@ import pytest
 from cryptography.fernet import Fernet
 from pydantic import ValidationError
 
-from app.core.config import Settings, load_secrets
+from app.core.config import Settings
+from app.core.secrets_file import KeySource, load_jwt_secret
 from app.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,29 +25,40 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.upper(), raising=False)
 
 
-def test_first_start_makes_the_secrets_once_for_its_owner_only(tmp_path: Path) -> None:
+def test_the_signing_secret_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
     folder = tmp_path / "data"
-    secrets, made = load_secrets(settings(data_dir=folder))
-    again, made_again = load_secrets(settings(data_dir=folder))
-    assert (made, made_again) == (["JWT_SECRET", "FERNET_KEY"], [])
-    assert (again.jwt_secret, again.fernet_keys) == (secrets.jwt_secret, secrets.fernet_keys)
+    secret, is_made = load_jwt_secret(settings(data_dir=folder))
+    assert is_made
+    assert load_jwt_secret(settings(data_dir=folder)) == (secret, False)
     assert stat.S_IMODE((folder / "secrets.env").stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert [path.name for path in folder.iterdir()] == ["secrets.env"]
-    assert secrets.jwt_secret not in repr(secrets)
 
 
 def test_given_secrets_are_used_and_not_written_down(tmp_path: Path) -> None:
     key = Fernet.generate_key().decode()
-    secrets, made = load_secrets(settings(data_dir=tmp_path / "none", jwt_secret=STRONG, fernet_key=key))
-    assert (secrets.jwt_secret, secrets.fernet_keys, made) == (STRONG, (key,), [])
+    chosen = settings(data_dir=tmp_path / "none", jwt_secret=STRONG, fernet_key=key)
+    source = KeySource(chosen)
+    assert load_jwt_secret(chosen) == (STRONG, False)
+    assert (source.read(), source.is_given, source.place) == ((key,), True, "FERNET_KEY in the environment or .env")
     assert not (tmp_path / "none").exists()
+    assert key not in repr(source)
 
 
 def test_several_keys_are_taken_for_a_rotation(tmp_path: Path) -> None:
     keys = [Fernet.generate_key().decode() for _ in range(2)]
-    secrets, _ = load_secrets(settings(data_dir=tmp_path, jwt_secret=STRONG, fernet_key=f" {keys[0]}, {keys[1]},"))
-    assert secrets.fernet_keys == tuple(keys)
+    assert KeySource(settings(data_dir=tmp_path, fernet_key=f" {keys[0]}, {keys[1]},{keys[0]}")).read() == tuple(keys)
+
+
+def test_a_written_key_is_read_again_beside_the_other_secret(tmp_path: Path) -> None:
+    chosen = settings(data_dir=tmp_path)
+    secret, _ = load_jwt_secret(chosen)
+    source, keys = KeySource(chosen), tuple(Fernet.generate_key().decode() for _ in range(2))
+    assert source.read() == ()
+    source.write(keys)
+    assert source.read() == keys
+    assert load_jwt_secret(chosen) == (secret, False)
+    assert stat.S_IMODE((tmp_path / "secrets.env").stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize(
@@ -54,7 +66,7 @@ def test_several_keys_are_taken_for_a_rotation(tmp_path: Path) -> None:
 )
 def test_weak_signing_secret_is_refused(tmp_path: Path, secret: str) -> None:
     with pytest.raises(ConfigError, match="JWT_SECRET"):
-        load_secrets(settings(data_dir=tmp_path, jwt_secret=secret, fernet_key=Fernet.generate_key().decode()))
+        load_jwt_secret(settings(data_dir=tmp_path, jwt_secret=secret))
 
 
 @pytest.mark.parametrize(
@@ -64,13 +76,13 @@ def test_weak_signing_secret_is_refused(tmp_path: Path, secret: str) -> None:
 )
 def test_malformed_encryption_key_is_refused(tmp_path: Path, key: str) -> None:
     with pytest.raises(ConfigError, match="FERNET_KEY"):
-        load_secrets(settings(data_dir=tmp_path, jwt_secret=STRONG, fernet_key=key))
+        KeySource(settings(data_dir=tmp_path, fernet_key=key)).read()
 
 
 def test_weak_secret_in_the_file_is_refused_too(tmp_path: Path) -> None:
     (tmp_path / "secrets.env").write_text("# a comment\nJWT_SECRET=\n")
     with pytest.raises(ConfigError, match="at least 32 bytes, was 0"):
-        load_secrets(settings(data_dir=tmp_path))
+        load_jwt_secret(settings(data_dir=tmp_path))
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])

@@ -10,6 +10,9 @@ SINCE = datetime(2026, 11, 21, 14, 1, 58, tzinfo=UTC)
 def trading_state() -> views.TradingView:
     """A halt of all accounts while positions are being closed, one of a symbol, and an account that is being checked."""
     return views.TradingView(
+        missing_key=views.MissingKey(
+            code="ENCRYPTION_KEY_MISSING", advice="the stored secrets are encrypted with the key <b>, which is missing"
+        ),
         alarms=(
             views.AlarmRow(
                 id="a1",

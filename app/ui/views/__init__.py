@@ -55,7 +55,7 @@ from app.ui.views.shell import (
     Theme,
     UpDown,
 )
-from app.ui.views.trading_state import AlarmRow, KillProgress, RestraintRow, TradingView
+from app.ui.views.trading_state import AlarmRow, KillProgress, MissingKey, RestraintRow, TradingView
 from app.ui.views.webhooks import Decision, DeliveryRow, HookCreated, HookForm, HookRow, WebhooksView
 
 __all__ = [
@@ -106,6 +106,7 @@ __all__ = [
     "Kpis",
     "LogRow",
     "LoginView",
+    "MissingKey",
     "NavItem",
     "OperationDoc",
     "OrderRow",

@@ -46,9 +46,18 @@ class AlarmRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MissingKey:
+    """This server lacks its encryption key and trades nothing. `advice` is the server's sentence for administrators, empty for others."""
+
+    code: str
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TradingView:
     """Region of `fragments/shell/_trading_state.html`; empty while trading is free and nothing alarms. `more` causes are not shown."""
 
+    missing_key: MissingKey | None = None
     alarms: tuple[AlarmRow, ...] = ()
     restraints: tuple[RestraintRow, ...] = ()
     more: int = 0
