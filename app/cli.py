@@ -41,8 +41,11 @@ def serve(
     settings = Settings(**given)  # type: ignore[arg-type]  # typer checked the types
     configure_logging(level=settings.log_level, fmt=settings.log_format, file=settings.log_file)
     listener = listen(settings.host, settings.port)
-    shown = f"http://{settings.host}:{listener.getsockname()[1]}"
+    named = f"[{settings.host}]" if ":" in settings.host else settings.host
+    shown = f"http://{named}:{listener.getsockname()[1]}"
     typer.echo(f"Aristobot {__version__} listens on {shown} once it is ready. Ctrl-C stops it.")
+    if (settings.public_url or "").startswith("https:") and not settings.trusted_proxies:
+        typer.echo("PUBLIC_URL is https, but TRUSTED_PROXIES is empty: everybody seems to come from the proxy, and cookies lack Secure.")
     app = create_app(settings, announce=typer.echo)
     run(Server(app, settings).serve(sockets=[listener]))
     if (supervisor := getattr(app.state, "supervisor", None)) is not None and supervisor.has_failed:

@@ -115,7 +115,7 @@ class Server(uvicorn.Server):
                 ws="none",
                 server_header=False,
                 proxy_headers=bool(settings.trusted_proxies),
-                forwarded_allow_ips=list(settings.trusted_proxies),
+                forwarded_allow_ips=settings.proxies,
                 timeout_graceful_shutdown=5,
             )
         )
@@ -161,6 +161,7 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
+        openapi_url=None,  # ours asks who wants to see it
     )
     app.state.settings = chosen
     app.state.stopping = asyncio.Event()

@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     public_url: str | None = None
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    public_api_docs: bool = False
     access_token_minutes: int = Field(10, ge=1, le=24 * 60)
     session_idle_minutes: int = Field(30, ge=1)
     session_hours: int = Field(12, ge=1)
@@ -74,6 +75,26 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies_are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in value:
+            try:
+                network = ipaddress.ip_network(proxy)
+            except ValueError as error:
+                # A name would never match, and an asterisk would let everybody say where they come from.
+                raise ValueError(f"must be addresses or networks such as 127.0.0.1 or 10.0.0.0/8, was {proxy}") from error
+            if network.prefixlen == 0:
+                raise ValueError(f"{proxy} is everybody: anyone could then say where they come from")
+        return value
+
+    @property
+    def proxies(self) -> list[str]:
+        """The trusted proxies, each as a socket for IPv4 alone and as one for both shows it."""
+        networks = [ipaddress.ip_network(proxy) for proxy in self.trusted_proxies]
+        mapped = [f"::ffff:{network.network_address}/{96 + network.prefixlen}" for network in networks if network.version == 4]
+        return [*(str(network) for network in networks), *mapped]
 
     @property
     def access_token_lifetime(self) -> timedelta:

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from app.core import outage
 from app.core.db import Database
 from app.core.i18n import N_
-from app.core.middleware import SECURITY_HEADERS
+from app.core.middleware import shield
 from app.errors import AppError, ExchangeRateLimited, NotAuthenticated, TooManyAttempts
 
 log = structlog.get_logger(__name__)
@@ -165,7 +165,10 @@ def install_error_handlers(app: FastAPI, page: PageRenderer) -> None:
     async def on_unexpected(request: Request, error: Exception) -> Response:
         log.error("request_failed", path=request.url.path, exc_info=error)
         failure = _failure(request, 500, "INTERNAL", "Something went wrong here. It was logged under the id below.")
-        return _shielded(await answer(request, failure))
+        response = await answer(request, failure)
+        # Starlette sends the answer to an unexpected error from outside every middleware, so it gets its headers here.
+        shield(response.headers, request.scope)
+        return response
 
     app.add_exception_handler(AppError, on_app_error)
     app.add_exception_handler(RequestValidationError, on_validation)
@@ -173,13 +176,6 @@ def install_error_handlers(app: FastAPI, page: PageRenderer) -> None:
     for kind in (*DATABASE_GONE, asyncpg.DataError, UnicodeEncodeError):
         app.add_exception_handler(kind, on_database)
     app.add_exception_handler(Exception, on_unexpected)
-
-
-def _shielded(response: Response) -> Response:
-    """Starlette sends the answer to an unexpected error from outside every middleware, so it gets its security headers here."""
-    for name, value in SECURITY_HEADERS.items():
-        response.headers.setdefault(name, value)
-    return response
 
 
 def _from_database_error(request: Request, error: Exception) -> Failure | None:

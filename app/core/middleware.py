@@ -3,7 +3,7 @@
 Plain ASGI, since Starlette's BaseHTTPMiddleware breaks streaming and costs a task per request.
 """
 
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import orjson
@@ -37,6 +37,23 @@ def _problem(status: int, code: str, detail: str) -> Response:
     return Response(orjson.dumps(body), status, media_type="application/problem+json")
 
 
+def shield(headers: MutableHeaders, scope: Scope) -> None:
+    """Give an answer what every answer carries: the security headers and the request's id."""
+    for name, value in SECURITY_HEADERS.items():
+        headers.setdefault(name, value)
+    if request_id := scope.get("state", {}).get("request_id"):
+        headers["X-Request-Id"] = request_id
+    if scope["scheme"] == "https":
+        headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+    if scope["path"].startswith("/api"):
+        headers.setdefault("Cache-Control", "no-store")
+
+
+def _plain(client: Any) -> Any:
+    """A socket for both shows an IPv4 address as `::ffff:203.0.113.7`; written plainly, it is the same address everywhere."""
+    return (client[0].removeprefix("::ffff:"), *client[1:]) if client and "." in client[0] else client
+
+
 def _origin(scope: Scope) -> Origin:
     client = scope.get("client")
     return Origin(ip_address=client[0] if client else None, user_agent=Headers(scope=scope).get("user-agent"))
@@ -52,19 +69,12 @@ class RequestShell:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = str(new_id())
-        scope.setdefault("state", {})["request_id"] = request_id
+        scope.setdefault("state", {})["request_id"] = str(new_id())
+        scope["client"] = _plain(scope.get("client"))
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
-                headers["X-Request-Id"] = request_id
-                if scope["scheme"] == "https":
-                    headers.setdefault("Strict-Transport-Security", "max-age=31536000")
-                if scope["path"].startswith("/api"):
-                    headers.setdefault("Cache-Control", "no-store")
+                shield(MutableHeaders(scope=message), scope)
             await send(message)
 
         # Whoever asked before on this connection must not be who this request works for.

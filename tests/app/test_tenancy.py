@@ -153,7 +153,7 @@ async def test_an_id_of_another_tenant_in_a_query_or_a_body_finds_nothing(site: 
 
 async def test_nothing_of_another_tenant_is_in_any_list_or_page(site: Site, hers: dict[str, str]) -> None:
     for method, route in routes(site.app):
-        if method != "GET" or "{" in route.path or route.path.startswith(("/events", "/docs", "/openapi")):
+        if method != "GET" or "{" in route.path or route.path.startswith("/events"):
             continue
         answer = await ask(site, "GET", route.path)
         assert answer.status_code < 500, (route.path, answer.text)

@@ -210,5 +210,13 @@ async def change_preferences(
         await update_preferences(session, principal.user_id, changes)
     response = see_other(request, next)
     for name, value in changes.items():
-        response.set_cookie("lang" if name == "language" else name, str(value), max_age=31_536_000, path="/", samesite="lax")
+        response.set_cookie(
+            "lang" if name == "language" else name,
+            str(value),
+            max_age=31_536_000,
+            path="/",
+            secure=request.url.scheme == "https",
+            httponly=True,
+            samesite="lax",
+        )
     return response

@@ -1,12 +1,18 @@
-"""`/docs`: the API as a page of our own, made from the OpenAPI document. A foreign viewer would need inline scripts and a network."""
+"""`/docs` and `/openapi.json`: the API as a page of our own, made from its document.
+
+A foreign viewer would need inline scripts and a network.
+"""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
-from starlette.responses import Response
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import JSONResponse, Response
 
-from app.accounts.dependencies import MaybeUser
+from app.accounts.dependencies import authenticate
+from app.accounts.service import Principal
+from app.core.config import Settings
+from app.errors import NotAuthenticated
 from app.ui.surroundings import page, shell_of
 from app.ui.views import ApiView, FieldDoc, GroupDoc, OperationDoc
 
@@ -15,8 +21,31 @@ router = APIRouter(include_in_schema=False)
 _METHODS = ("get", "post", "put", "patch", "delete")
 
 
+async def reader(request: Request) -> Principal | None:
+    """Return who reads it: users, and strangers where a setting lets them. What a server can do is nobody else's business.
+
+    Raises:
+        NotAuthenticated: a stranger.
+    """
+    settings: Settings = request.app.state.settings
+    principal = await authenticate(request)
+    if principal is None and not settings.public_api_docs:
+        raise NotAuthenticated
+    return principal
+
+
+Reader = Annotated[Principal | None, Depends(reader)]
+
+
+@router.get("/openapi.json")
+async def show_document(request: Request, principal: Reader) -> JSONResponse:
+    """The API's description for programs."""
+    del principal
+    return JSONResponse(request.app.openapi())
+
+
 @router.get("/docs")
-async def show_api(request: Request, principal: MaybeUser) -> Response:
+async def show_api(request: Request, principal: Reader) -> Response:
     """Every route with its fields and answers."""
     document: dict[str, Any] = request.app.openapi()
     view = ApiView(
