@@ -125,7 +125,7 @@ class NameTaken(Conflict):
 
 
 class BrokerInUse(Conflict):
-    """The broker account still has open orders."""
+    """The broker account still has open orders or positions."""
 
     default_code = "BROKER_IN_USE"
 
@@ -162,6 +162,7 @@ class DenialReason(StrEnum):
     NO_BROKER = "NO_BROKER"
     BROKER_INACTIVE = "BROKER_INACTIVE"
     BROKER_DISABLED = "BROKER_DISABLED"
+    BROKER_MODE = "BROKER_MODE"
     INSUFFICIENT_BALANCE = "INSUFFICIENT_BALANCE"
     BALANCE_UNKNOWN = "BALANCE_UNKNOWN"
     MAX_NOTIONAL = "MAX_NOTIONAL"

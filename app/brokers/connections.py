@@ -1,29 +1,27 @@
 """One live exchange client per broker account, shared by everything that talks to that account."""
 
 import asyncio
-import hashlib
 from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 from uuid import UUID
 
 from sqlalchemy import select
 
-from app.brokers.keys import credentials_of
+from app.brokers.keys import DIGEST, credentials_of, digest_of
 from app.brokers.models import Broker
 from app.core.crypto import Vault
 from app.core.db import Database
 from app.core.supervisor import Beat
 from app.errors import BrokerNotFound
 from app.exchanges.paper.exchange import PaperExchange
-from app.exchanges.port import ExchangeClient
+from app.exchanges.port import Credentials, ExchangeClient
 from app.exchanges.registry import Registry
 
 _LOOK_EVERY_S: Final = 5.0
 #: The sealed keys never leave the database: their digest tells whether they changed.
-_DIGESTS: Final = """
-SELECT id, sha256(convert_to(concat(api_key, '/', api_secret, '/', api_password), 'UTF8')) AS digest
-  FROM brokers WHERE id = ANY($1) AND removed_at IS NULL
-"""
+_DIGESTS: Final = f"SELECT id, {DIGEST} AS digest FROM brokers WHERE id = ANY($1) AND removed_at IS NULL"  # noqa: S608  # a constant
 
 
 class Connections:
@@ -71,9 +69,27 @@ class Connections:
         if broker is None:
             raise BrokerNotFound
         if broker.is_paper and self._paper is not None:
-            return self._paper.client(broker_id), _digest(broker)
+            return self._paper.client(broker_id), digest_of(broker)
         client = await self._registry.client(broker.exchange, credentials_of(self._vault, broker), is_testnet=broker.is_testnet)
-        return client, _digest(broker)
+        return client, digest_of(broker)
+
+    @asynccontextmanager
+    async def visit(self, exchange: str, credentials: Credentials, *, is_testnet: bool) -> AsyncIterator[ExchangeClient]:
+        """Lend a client with keys that are stored nowhere, to find out whether they work.
+
+        Raises:
+            Unsupported: there is no such exchange, or it has no testnet.
+        """
+        client = await self._registry.client(exchange, credentials, is_testnet=is_testnet)
+        try:
+            yield client
+        finally:
+            await client.close()
+
+    def clock_offset_ms(self, exchange: str, *, is_testnet: bool) -> int | None:
+        """Return our clock minus the exchange's as last compared, milliseconds; None while it was not."""
+        gauge = self._registry.limit_of(exchange, is_testnet=is_testnet)
+        return None if gauge is None else gauge.clock_offset_ms
 
     async def drop(self, broker_id: UUID) -> None:
         """Close the account's client: its keys changed or it was removed."""
@@ -108,7 +124,3 @@ class Connections:
         """Close every client."""
         for broker_id in list(self._clients):
             await self.drop(broker_id)
-
-
-def _digest(broker: Broker) -> bytes:
-    return hashlib.sha256(b"/".join(part or b"" for part in (broker.api_key, broker.api_secret, broker.api_password))).digest()

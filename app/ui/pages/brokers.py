@@ -13,6 +13,7 @@ from app.accounts.dependencies import CurrentUser
 from app.brokers import service
 from app.brokers.router import begin_anew, remove
 from app.brokers.schemas import BrokerIn
+from app.brokers.testing import test_connection
 from app.core.i18n import gettext, use_language
 from app.errors import AppError
 from app.exchanges.catalogue import EXCHANGES, OTHERS, PAPER, Sandbox, Venue, venue_of
@@ -153,7 +154,7 @@ def _sentence(item: Mapping[str, Any]) -> str:
 async def test_broker(request: Request, principal: CurrentUser, broker_id: UUID) -> Response:
     """Ask the exchange for the balance with the stored keys and show what came of it."""
     state = request.app.state
-    await service.test_connection(state.database, state.connections, principal.user_id, broker_id, now=state.clock.now())
+    await test_connection(state.database, state.connections, principal.user_id, broker_id, now=state.clock.now())
     async with state.database.transaction() as session:
         account = await service.get_broker(session, principal.user_id, broker_id)
     return fragment(request, principal, "fragments/brokers/_broker_test_result.html", test_result(account))
@@ -176,8 +177,7 @@ async def delete_broker(request: Request, principal: CurrentUser, broker_id: UUI
         account = await service.get_broker(session, principal.user_id, broker_id)
     with use_language(reader_of(request, principal).language):
         if confirm.strip() == account.name:
-            async with state.database.transaction() as session:
-                await remove(request, principal.user_id, broker_id, session)
+            await remove(request, principal.user_id, broker_id, is_confirmed=False)
             toast: tuple[ToastLevel, str] = ("success", gettext("The account and its keys are removed."))
         else:
             toast = ("error", gettext("Type the account's name to confirm."))
