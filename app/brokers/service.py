@@ -7,7 +7,7 @@ from uuid import UUID
 
 import structlog
 from pydantic import BaseModel
-from sqlalchemy import select, update
+from sqlalchemy import func, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -196,6 +196,17 @@ async def _flush(session: AsyncSession, name: str) -> None:
         raise
 
 
+async def check_name(session: AsyncSession, user_id: UUID, name: str) -> None:
+    """Refuse a name that is in use, before anybody waits for an exchange.
+
+    Raises:
+        NameTaken: the user already has an account of that name.
+    """
+    same = owned(Broker, user_id).where(Broker.removed_at.is_(None), func.lower(Broker.name) == name.lower())
+    if await session.scalar(same) is not None:
+        raise NameTaken(f"you already have a broker account named {name}", field="name")
+
+
 async def _clear_default(session: AsyncSession, user_id: UUID) -> None:
     await session.execute(update(Broker).where(Broker.user_id == user_id, Broker.is_default).values(is_default=False))
 
@@ -243,14 +254,17 @@ async def remove_broker(session: AsyncSession, user_id: UUID, broker_id: UUID, *
     broker.is_default = broker.is_active = False
     forget_keys(broker)
     await session.flush()
-    if was_default:
-        following = await session.scalar(
-            select(Broker).where(Broker.user_id == user_id, Broker.removed_at.is_(None)).order_by(Broker.created_at).limit(1)
-        )
-        if following is not None:
-            following.is_default = True
-            await session.flush()
+    if was_default and (following := await next_default(session, user_id, broker_id)) is not None:
+        following.is_default = True
+        await session.flush()
     await note(session, Action.BROKER_DELETED, user_id=user_id, object=f"broker:{broker_id}", detail={"name": broker.name})
+
+
+async def next_default(session: AsyncSession, user_id: UUID, broker_id: UUID) -> Broker | None:
+    """Return the account that becomes the default when this one is removed; None when it is the last."""
+    others = owned(Broker, user_id).where(Broker.removed_at.is_(None), Broker.id != broker_id)
+    following: Broker | None = await session.scalar(others.order_by(Broker.created_at).limit(1))
+    return following
 
 
 async def pause_broker(database: Database, broker_id: UUID, reason: str) -> None:
