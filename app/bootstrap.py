@@ -51,13 +51,14 @@ from app.trading.gates import close_all
 from app.trading.guardian import Guardian
 from app.trading.kill_loop import KillLoop
 from app.trading.outbox import Outbox
-from app.trading.portfolio import PortfolioLoop, count_open_orders
+from app.trading.portfolio import PortfolioLoop
 from app.trading.prices import FeedPrices
 from app.trading.reconcile import Pace, Reconciler
 from app.trading.start_over import start_over
 from app.trading.trips import TripWatch
 from app.trading.user_stream import UserStreams
 from app.trading.watch import TriggerWatch
+from app.trading.wind_down import what_is_left, wind_down
 from app.webhooks.audit import RULES as AUDIT_OF_ALERTS
 from app.webhooks.inbox import Inbox
 from app.webhooks.receive import Door
@@ -288,7 +289,7 @@ def _make_trading(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
     )
     state.vault, state.registry, state.connections = vault, registry, connections
     state.quotes, state.instruments, state.heartbeat, state.desk = quotes, book, heartbeat, desk
-    state.open_order_count = partial(count_open_orders, desk)
+    state.what_is_left, state.wind_down = partial(what_is_left, desk), partial(wind_down, desk)
     state.halt_user, state.release_user = partial(suspension.begin, desk), partial(suspension.end, desk)
     paper.listen(lambda changes: desk.suspect(changes.broker_id))
     state.paper, state.reset_paper = paper, partial(start_over, desk, paper)

@@ -29,6 +29,7 @@ from app.bootstrap import Announce
 from app.brokers import service as brokers
 from app.brokers.models import Broker
 from app.brokers.schemas import BrokerIn
+from app.brokers.testing import test_connection
 from app.core.config import Registration, Settings
 from app.core.tenancy import owned
 from app.errors import ConfigError
@@ -258,7 +259,7 @@ async def _seed(app: FastAPI, kept: dict[str, str]) -> dict[str, Any]:
             kept.pop("webhook_secret", None)
         elif "webhook_secret" not in kept:
             secret = (await webhooks.rotate_secret(session, user.id, hook.id, now=now)).secret
-    await brokers.test_connection(state.platform_database, state.connections, user.id, account.id, now=now)
+    await test_connection(state.platform_database, state.connections, user.id, account.id, now=now)
     return {"broker_id": str(account.id), "webhook_id": str(hook.id), "secret": secret}
 
 

@@ -129,7 +129,7 @@ class NameTaken(Conflict):
 
 
 class BrokerInUse(Conflict):
-    """The broker account still has open orders."""
+    """The broker account still has open orders or positions."""
 
     default_code = "BROKER_IN_USE"
 

@@ -137,7 +137,7 @@ class EmulatorProcess:
         self.control("POST", "/_symbols", {"symbol": symbol, **changes})
 
     def change_key(self, api_key: str, **permissions: bool) -> None:
-        """Take permissions of a key away or give them back: `revoked`, `read_only`, `ip_allowed`."""
+        """Take permissions of a key away or give them back; `POST /_keys` in docs/emulator.md lists them."""
         self.control("POST", "/_keys", {"api_key": api_key, **permissions})
 
     def fault(self, do: str, **fields: object) -> int:

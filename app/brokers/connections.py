@@ -3,13 +3,15 @@
 import asyncio
 import hashlib
 from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
 from sqlalchemy import select
 
-from app.brokers.keys import UNREADABLE, credentials_of, pause_unreadable
+from app.brokers.keys import DIGEST, UNREADABLE, credentials_of, digest_of, pause_unreadable
 from app.brokers.models import Broker
 from app.core.crypto import Vault
 from app.core.db import Database
@@ -21,10 +23,7 @@ from app.exchanges.registry import Registry
 
 _LOOK_EVERY_S: Final = 5.0
 #: The sealed keys never leave the database: their digest tells whether they changed.
-_DIGESTS: Final = """
-SELECT id, sha256(convert_to(concat(api_key, '/', api_secret, '/', api_password), 'UTF8')) AS digest
-  FROM brokers WHERE id = ANY($1) AND removed_at IS NULL
-"""
+_DIGESTS: Final = f"SELECT id, {DIGEST} AS digest FROM brokers WHERE id = ANY($1) AND removed_at IS NULL"  # noqa: S608  # a constant
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +81,10 @@ class Connections:
         if broker is None:
             raise BrokerNotFound
         if broker.is_paper and self._paper is not None:
-            return self._paper.client(broker_id), _Digests(_digest(broker), b"")
+            return self._paper.client(broker_id), _Digests(digest_of(broker), b"")
         credentials = await self._credentials(broker)
         client = await self._registry.client(broker.exchange, credentials, is_testnet=broker.is_testnet)
-        return client, _Digests(_digest(broker), _digest_of(credentials))
+        return client, _Digests(digest_of(broker), _digest_of(credentials))
 
     async def _credentials(self, broker: Broker) -> Credentials:
         try:
@@ -95,6 +94,24 @@ class Connections:
         except KeyUnreadable as error:
             await pause_unreadable(self._database, broker.id)
             raise BadCredentials(UNREADABLE, code=error.code) from None
+
+    @asynccontextmanager
+    async def visit(self, exchange: str, credentials: Credentials, *, is_testnet: bool) -> AsyncIterator[ExchangeClient]:
+        """Lend a client with keys that are stored nowhere, to find out whether they work.
+
+        Raises:
+            Unsupported: there is no such exchange, or it has no testnet.
+        """
+        client = await self._registry.client(exchange, credentials, is_testnet=is_testnet)
+        try:
+            yield client
+        finally:
+            await client.close()
+
+    def clock_offset_ms(self, exchange: str, *, is_testnet: bool) -> int | None:
+        """Return our clock minus the exchange's as last compared, milliseconds; None while it was not."""
+        gauge = self._registry.limit_of(exchange, is_testnet=is_testnet)
+        return None if gauge is None else gauge.clock_offset_ms
 
     async def drop(self, broker_id: UUID) -> None:
         """Close the account's client: its keys changed or it was removed."""
@@ -134,7 +151,7 @@ class Connections:
             if secret == held[broker.id].secret:
                 same.add(broker.id)
                 if self._digests.get(broker.id) == held[broker.id]:
-                    self._digests[broker.id] = _Digests(_digest(broker), secret)
+                    self._digests[broker.id] = _Digests(digest_of(broker), secret)
         return same
 
     async def run(self, beat: Beat) -> None:
@@ -150,10 +167,12 @@ class Connections:
             await self.drop(broker_id)
 
 
-def _digest(broker: Broker) -> bytes:
-    return hashlib.sha256(b"/".join(part or b"" for part in (broker.api_key, broker.api_secret, broker.api_password))).digest()
-
-
 def _digest_of(credentials: Credentials) -> bytes:
-    parts = (credentials.api_key, credentials.api_secret, credentials.api_password or "")
+    parts = (
+        credentials.api_key,
+        credentials.api_secret,
+        credentials.api_password or "",
+        credentials.api_uid or "",
+        credentials.subaccount or "",
+    )
     return hashlib.sha256(b"/".join(hashlib.sha256(part.encode()).digest() for part in parts)).digest()

@@ -4,6 +4,8 @@ An account whose keys do not open is paused with the reason, and the others trad
 anew.
 """
 
+import hashlib
+from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,6 +19,10 @@ from app.errors import KeyMissing, KeyUnreadable
 from app.exchanges.port import Credentials
 
 log = structlog.get_logger(__name__)
+
+#: What an exchange may want of an account, in the order in which people are asked.
+FIELDS: Final = ("api_key", "api_secret", "api_password", "api_uid")
+_HINT: Final = 4
 
 #: Stands in the reason of each such pause, which is how it is known from others.
 CODE: Final = KeyUnreadable.default_code
@@ -38,6 +44,45 @@ def seal(vault: Vault, broker: Broker, field: str, value: str) -> bytes:
     return vault.seal(value, context=context)
 
 
+def set_keys(vault: Vault, broker: Broker, given: Mapping[str, str | None]) -> None:
+    """Give an account these keys and no others: what belonged to the keys before goes with them, and what was found out about those."""
+    for field in FIELDS:
+        value = (given.get(field) or "").strip()
+        setattr(broker, field, seal(vault, broker, field, value) if value else None)
+    key = (given.get("api_key") or "").strip()
+    broker.key_hint = key[-_HINT:] if len(key) > 3 * _HINT else ""
+    broker.key_rights = broker.last_connection_test = broker.last_connection_success = None
+    broker.last_connection_message = broker.last_latency_ms = None
+
+
+def forget_keys(broker: Broker) -> None:
+    """Take an account's keys away."""
+    for field in FIELDS:
+        setattr(broker, field, None)
+    broker.key_hint, broker.key_rights = "", None
+
+
+def stored_keys(vault: Vault, broker: Broker) -> dict[str, str]:
+    """Return the account's keys in the clear, by field; what it has none of is missing.
+
+    Raises:
+        KeyUnreadable, KeyMissing: as `credentials_of`.
+    """
+    sealed = {field: getattr(broker, field) for field in FIELDS}
+    return {field: vault.open(value, **_named(broker, field)) for field, value in sealed.items() if value is not None}
+
+
+def credentials_from(keys: Mapping[str, str], *, subaccount: str | None = None) -> Credentials:
+    """Return keys by field as an exchange client takes them."""
+    return Credentials(
+        api_key=keys.get("api_key", ""),
+        api_secret=keys.get("api_secret", ""),
+        api_password=keys.get("api_password"),
+        api_uid=keys.get("api_uid"),
+        subaccount=subaccount,
+    )
+
+
 def credentials_of(vault: Vault, broker: Broker) -> Credentials:
     """Return the account's keys in the clear.
 
@@ -45,11 +90,7 @@ def credentials_of(vault: Vault, broker: Broker) -> Credentials:
         KeyUnreadable: no key here opens them, or they were sealed for another account.
         KeyMissing: the server's encryption key is not here.
     """
-    return Credentials(
-        api_key=vault.open(broker.api_key or b"", **_named(broker, "api_key")),
-        api_secret=vault.open(broker.api_secret or b"", **_named(broker, "api_secret")),
-        api_password=vault.open(broker.api_password, **_named(broker, "api_password")) if broker.api_password else None,
-    )
+    return credentials_from(stored_keys(vault, broker), subaccount=broker.subaccount_name)
 
 
 def _named(broker: Broker, field: str) -> Any:
@@ -91,3 +132,14 @@ def _opens(vault: Vault, broker: Broker) -> bool:
     except (KeyUnreadable, KeyMissing):
         return False
     return True
+
+
+def digest_of(broker: Broker) -> bytes:
+    """Return what changes when the account's client must be made anew; `DIGEST` is the same in SQL."""
+    parts = [*(getattr(broker, field) or b"" for field in FIELDS), (broker.subaccount_name or "").encode()]
+    return hashlib.sha256(b"/".join(parts)).digest()
+
+
+_COALESCED: Final = ", ".join(f"coalesce({column}, '')" for column in (*FIELDS, "subaccount_name"))
+#: SQL: `digest_of` a row of brokers. The sealed keys never leave the database for it.
+DIGEST: Final = f"sha256(convert_to(concat_ws('/', {_COALESCED}), 'UTF8'))"

@@ -1,7 +1,7 @@
 """`/api/brokers` and `/api/exchanges`."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from dataclasses import asdict
+from typing import Any, Protocol
 from uuid import UUID
 
 from fastapi import APIRouter, Request
@@ -14,12 +14,16 @@ from app.brokers.schemas import (
     BrokerOut,
     BrokerPage,
     BrokerPatch,
+    BrokerTryIn,
     ConnectionTestOut,
     ExchangeDetailOut,
     ExchangeOut,
     ExchangePage,
+    KeyRightsOut,
     KeysIn,
+    TestStepOut,
 )
+from app.brokers.testing import ConnectionTest, test_connection, try_keys
 from app.core.http import SessionDep, problems
 from app.domain.enums import OrderType, TimeInForce
 from app.domain.instruments import plain
@@ -29,8 +33,21 @@ from app.exchanges.catalogue import EXCHANGES, OTHERS, Venue, venue_of
 
 router = APIRouter(prefix="/api", tags=["brokers"])
 
-#: Counts an account's orders that may still fill. Trading lies above this package, so bootstrap hands the function down.
-OpenOrderCount = Callable[[UUID], Awaitable[int]]
+
+class Left(Protocol):
+    """What an account still has open; counted by trading, which lies above this package, so bootstrap hands the function down."""
+
+    @property
+    def orders(self) -> int:
+        """Orders that may still fill."""
+
+    @property
+    def positions(self) -> int:
+        """Open positions."""
+
+    @property
+    def is_anything_open(self) -> bool:
+        """Whether removing the account leaves or ends something."""
 
 
 def _facts(venue: Venue) -> dict[str, Any]:
@@ -40,6 +57,8 @@ def _facts(venue: Venue) -> dict[str, Any]:
         "is_tested": venue.is_tested,
         "needs_keys": bool(venue.required_credentials),
         "needs_password": "api_password" in venue.required_credentials,
+        "needs_uid": "api_uid" in venue.required_credentials,
+        "takes_subaccount": venue.subaccount_option is not None,
         "has_testnet": venue.has_testnet,
         "sandbox": None if venue.sandbox is None else venue.sandbox.value,
         "why_no_sandbox": venue.why_no_sandbox,
@@ -112,37 +131,56 @@ async def change_broker(request: Request, principal: CurrentUser, broker_id: UUI
 
 
 @router.delete("/brokers/{broker_id}", status_code=204, summary="Remove a broker account", responses=problems(401, 404, 409))
-async def delete_broker(request: Request, principal: CurrentUser, broker_id: UUID, session: SessionDep) -> None:
-    """Forget the account's keys. Refused while it has open orders."""
-    await remove(request, principal.user_id, broker_id, session)
+async def delete_broker(request: Request, principal: CurrentUser, broker_id: UUID, confirm: bool = False) -> None:  # noqa: FBT001  # a query
+    """Forget the account's keys. While it has open orders or positions that takes `confirm=true`: they are canceled, and end here."""
+    await remove(request, principal.user_id, broker_id, is_confirmed=confirm)
 
 
-async def remove(request: Request, user_id: UUID, broker_id: UUID, session: SessionDep) -> None:
-    """Remove an account unless orders are still open; shared by API and page.
+async def remove(request: Request, user_id: UUID, broker_id: UUID, *, is_confirmed: bool) -> None:
+    """Remove an account, and with a confirmation end what is open of it first; shared by API and page.
 
     Raises:
         BrokerNotFound: no such account of this user.
-        BrokerInUse: orders of this account may still fill.
+        BrokerInUse: orders or positions are open and that is not confirmed, or an order cannot be canceled now.
     """
-    await service.get_broker(session, user_id, broker_id)
-    open_orders = await request.app.state.open_order_count(broker_id)
-    if open_orders:
-        raise BrokerInUse(f"{open_orders} orders of this account may still fill. Cancel them first, then remove the account.")
-    await service.remove_broker(session, user_id, broker_id, now=request.app.state.clock.now())
-    await request.app.state.connections.drop(broker_id)
+    state = request.app.state
+    async with state.database.transaction() as session:
+        await service.get_broker(session, user_id, broker_id)
+    left: Left = await state.what_is_left(user_id, broker_id)
+    if left.is_anything_open and not is_confirmed:
+        raise BrokerInUse(
+            f"this account has {left.orders} open orders and {left.positions} open positions. Confirm that the orders are to be canceled"
+            " and the positions no longer followed here, or close them first."
+        )
+    await state.wind_down(user_id, broker_id)
+    async with state.database.transaction() as session:
+        await service.remove_broker(session, user_id, broker_id, now=state.clock.now())
+    await state.connections.drop(broker_id)
+
+
+@router.post("/brokers/test_connection", summary="Test keys before they are stored", responses=problems(401, 404, 422))
+async def test_keys(request: Request, principal: CurrentUser, body: BrokerTryIn) -> ConnectionTestOut:
+    """Ask the exchange with keys that are stored nowhere: whether it is reached, the clock, the key, its rights, the balance."""
+    state = request.app.state
+    return _told(await try_keys(state.database, state.vault, state.connections, principal.user_id, body))
 
 
 @router.post("/brokers/{broker_id}/test_connection", summary="Test an account's keys", responses=problems(401, 404))
-async def test_connection(request: Request, principal: CurrentUser, broker_id: UUID) -> ConnectionTestOut:
+async def test_broker(request: Request, principal: CurrentUser, broker_id: UUID) -> ConnectionTestOut:
     """Ask the exchange for the balance with the stored keys."""
     state = request.app.state
-    found = await service.test_connection(state.database, state.connections, principal.user_id, broker_id, now=state.clock.now())
+    return _told(await test_connection(state.database, state.connections, principal.user_id, broker_id, now=state.clock.now()))
+
+
+def _told(found: ConnectionTest) -> ConnectionTestOut:
     return ConnectionTestOut(
         success=found.success,
         latency_ms=found.latency_ms,
         code=found.code,
         message=found.message,
         balances=[BalanceOut(asset=b.asset, free=plain(b.free), locked=plain(b.locked)) for b in found.balances],
+        steps=[TestStepOut(name=step.name.value, state=step.state.value, message=step.message, code=step.code) for step in found.steps],
+        key_rights=None if found.rights is None else KeyRightsOut(**asdict(found.rights)),
     )
 
 

@@ -5,10 +5,12 @@ from decimal import Decimal
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60)]
 Key = Annotated[SecretStr, Field(min_length=1, max_length=4000)]
+#: Whose orders an account takes; nobody's is off.
+Modes = Annotated[list[Literal["manual", "webhook", "bot"]], Field(max_length=3), AfterValidator(lambda modes: sorted(set(modes)))]
 
 
 #: Play money a paper account starts with, and a fee as a fraction of what a fill brings in.
@@ -27,9 +29,11 @@ class BrokerIn(BaseModel):
     api_key: Key | None = None
     api_secret: Key | None = None
     api_password: Key | None = None
+    api_uid: Key | None = None
     subaccount_name: str | None = Field(None, max_length=100)
     is_testnet: bool = False
     is_default: bool = False
+    trading_modes: Modes | None = None
     paper_balance_usdt: PlayMoney | None = None
     paper_maker_fee: PaperFee | None = None
     paper_taker_fee: PaperFee | None = None
@@ -44,10 +48,15 @@ class KeysIn(BaseModel):
     api_key: Key
     api_secret: Key
     api_password: Key | None = None
+    api_uid: Key | None = None
 
 
 class BrokerPatch(BaseModel):
-    """Changes to a broker account; what is left out stays as it is."""
+    """Changes to a broker account; what is left out stays as it is, the keys too.
+
+    New keys take the place of all of the old ones: a passphrase belongs to its key. An empty `subaccount_name` takes the name away, and an
+    empty list of `trading_modes` switches trading off: nothing is opened, but what is open can still be canceled, guarded and closed.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -56,9 +65,35 @@ class BrokerPatch(BaseModel):
     api_key: Key | None = None
     api_secret: Key | None = None
     api_password: Key | None = None
+    api_uid: Key | None = None
+    subaccount_name: str | None = Field(None, max_length=100)
     is_active: bool | None = None
+    trading_modes: Modes | None = None
     paper_maker_fee: PaperFee | None = None
     paper_taker_fee: PaperFee | None = None
+
+
+class BrokerTryIn(BaseModel):
+    """Keys to try before they are stored. With `broker_id` what is left out is what that account has."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    broker_id: UUID | None = None
+    exchange: str | None = Field(None, max_length=40)
+    api_key: Key | None = None
+    api_secret: Key | None = None
+    api_password: Key | None = None
+    api_uid: Key | None = None
+    subaccount_name: str | None = Field(None, max_length=100)
+    is_testnet: bool = False
+
+
+class KeyRightsOut(BaseModel):
+    """What the exchange says that the key may do; null where it does not say."""
+
+    can_trade: bool | None
+    can_withdraw: bool | None
+    is_ip_bound: bool | None
 
 
 class BrokerOut(BaseModel):
@@ -76,7 +111,9 @@ class BrokerOut(BaseModel):
     is_testnet: bool
     is_paper: bool
     is_active: bool
+    trading_modes: list[str]
     paused_reason: str | None
+    key_rights: KeyRightsOut | None
     last_connection_test: datetime | None
     last_connection_success: bool | None
     last_connection_message: str | None
@@ -100,6 +137,15 @@ class BalanceOut(BaseModel):
     locked: str
 
 
+class TestStepOut(BaseModel):
+    """One step of a connection test; `code` is that of the error it failed with."""
+
+    name: Literal["reachable", "clock", "key", "rights", "balance"]
+    state: Literal["ok", "warning", "failed", "skipped"]
+    message: str
+    code: str | None = None
+
+
 class ConnectionTestOut(BaseModel):
     """What a connection test found."""
 
@@ -108,13 +154,16 @@ class ConnectionTestOut(BaseModel):
     code: str | None
     message: str
     balances: list[BalanceOut] = []
+    steps: list[TestStepOut] = []
+    key_rights: KeyRightsOut | None = None
 
 
 class ExchangeOut(BaseModel):
     """An exchange of the catalogue.
 
-    An untested one takes market and limit orders only. `sandbox` is the kind of test account it offers, and `why_no_sandbox` a sentence
-    where it offers none.
+    An untested one takes market and limit orders only. With `takes_subaccount` each request names a part of the account; elsewhere a
+    sub-account has keys of its own, and its name is a note. `sandbox` is the kind of test account it offers, and `why_no_sandbox` a
+    sentence where it offers none.
     """
 
     id: str
@@ -122,6 +171,8 @@ class ExchangeOut(BaseModel):
     is_tested: bool
     needs_keys: bool
     needs_password: bool
+    needs_uid: bool
+    takes_subaccount: bool
     has_testnet: bool
     sandbox: Literal["testnet", "demo"] | None
     why_no_sandbox: str | None

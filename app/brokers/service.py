@@ -1,37 +1,37 @@
 """Broker accounts: create, change, remove, test. Keys are sealed before they reach a row."""
 
-import time
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 import structlog
-from sqlalchemy import select, update
+from pydantic import BaseModel
+from sqlalchemy import func, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.accounts.audit_log import Action, note
-from app.brokers.connections import Connections
-from app.brokers.keys import seal
+from app.brokers.keys import FIELDS, forget_keys, set_keys
 from app.brokers.models import Broker
 from app.brokers.schemas import BrokerIn, BrokerPatch, KeysIn
 from app.core.crypto import Vault
 from app.core.db import Database
 from app.core.ids import new_id
 from app.core.tenancy import owned
-from app.domain.instruments import plain
-from app.errors import BrokerNotFound, Conflict, ExchangeError, InvalidInput, NameTaken
-from app.exchanges.catalogue import EXCHANGES, PAPER, venue_of
+from app.errors import BrokerNotFound, Conflict, InvalidInput, NameTaken
+from app.exchanges.catalogue import EXCHANGES, PAPER, Venue, venue_of
 from app.exchanges.paper.records import Terms
 from app.exchanges.paper.store import change_fees, open_account
-from app.exchanges.port import Balance
 
 log = structlog.get_logger(__name__)
 
-_HINT: Final = 4
-_TOLD: Final = 4
-_CREDENTIALS: Final = {"api_key": "an API key", "api_secret": "the key's secret", "api_password": "the key's passphrase as well"}
+_CREDENTIALS: Final = {
+    "api_key": "an API key",
+    "api_secret": "the key's secret",
+    "api_password": "the key's passphrase as well",
+    "api_uid": "your user id there as well",
+}
 
 
 async def create_broker(session: AsyncSession, vault: Vault, user_id: UUID, given: BrokerIn) -> Broker:
@@ -41,18 +41,10 @@ async def create_broker(session: AsyncSession, vault: Vault, user_id: UUID, give
         InvalidInput: an unknown exchange, missing credentials, a testnet that does not exist, play money for a real account.
         NameTaken: the user already has an account of that name.
     """
-    exchange = venue_of(given.exchange)
-    if exchange is None:
-        raise InvalidInput(
-            f"{given.exchange} is not an exchange Aristobot knows; choose one of {', '.join(sorted(EXCHANGES))} or another of the list",
-            field="exchange",
-        )
-    for field, words in _CREDENTIALS.items():
-        if field in exchange.required_credentials and getattr(given, field) is None:
-            raise InvalidInput(f"{exchange.name} needs {words}", field=field)
+    venue = known_venue(given.exchange)
+    keys = revealed(given)
+    check_credentials(venue, keys, is_testnet=given.is_testnet)
     terms = _paper_terms(given)
-    if given.is_testnet and not exchange.has_testnet:
-        raise InvalidInput(exchange.why_no_sandbox or f"{exchange.name} has no test environment", field="is_testnet")
     others = (await session.scalars(owned(Broker, user_id).where(Broker.removed_at.is_(None)))).all()
     broker_id = new_id()
     is_default = given.is_default or not others
@@ -64,12 +56,14 @@ async def create_broker(session: AsyncSession, vault: Vault, user_id: UUID, give
         exchange=given.exchange,
         name=given.name,
         description=given.description,
-        subaccount_name=given.subaccount_name,
+        subaccount_name=given.subaccount_name or None,
         is_testnet=given.is_testnet,
         is_default=is_default,
     )
-    if given.api_key is not None and given.api_secret is not None and not broker.is_paper:
-        _set_keys(vault, broker, given.api_key.get_secret_value(), given.api_secret.get_secret_value(), _revealed(given.api_password))
+    if given.trading_modes is not None:
+        broker.trading_modes = list(given.trading_modes)
+    if not broker.is_paper:
+        set_keys(vault, broker, keys)
     session.add(broker)
     await _flush(session, given.name)
     if terms is not None:
@@ -79,6 +73,40 @@ async def create_broker(session: AsyncSession, vault: Vault, user_id: UUID, give
         session, Action.BROKER_MADE, user_id=user_id, object=f"broker:{broker_id}", detail={"name": given.name, "exchange": given.exchange}
     )
     return broker
+
+
+def known_venue(exchange: str) -> Venue:
+    """Return the venue of that id.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    venue = venue_of(exchange)
+    if venue is None:
+        names = ", ".join(sorted(EXCHANGES))
+        raise InvalidInput(
+            f"{exchange[:40]} is not an exchange Aristobot knows; choose one of {names} or another of the list", field="exchange"
+        )
+    return venue
+
+
+def check_credentials(venue: Venue, keys: Mapping[str, str], *, is_testnet: bool) -> None:
+    """Refuse keys that lack what the venue requires, and a test account where there is none.
+
+    Raises:
+        InvalidInput: with the field.
+    """
+    for field, words in _CREDENTIALS.items():
+        if field in venue.required_credentials and field not in keys:
+            raise InvalidInput(f"{venue.name} needs {words}", field=field)
+    if is_testnet and not venue.has_testnet:
+        raise InvalidInput(venue.why_no_sandbox or f"{venue.name} has no test environment", field="is_testnet")
+
+
+def revealed(given: BaseModel) -> dict[str, str]:
+    """Return the keys that a request brings, in the clear, by field; blank ones are left out."""
+    found = {field: getattr(given, field).get_secret_value().strip() for field in FIELDS if getattr(given, field, None) is not None}
+    return {field: value for field, value in found.items() if value}
 
 
 async def store_keys(session: AsyncSession, vault: Vault, user_id: UUID, given: KeysIn) -> Broker:
@@ -114,21 +142,23 @@ async def change_broker(session: AsyncSession, vault: Vault, user_id: UUID, brok
 
     Raises:
         BrokerNotFound: no such account of this user.
-        InvalidInput: a new key without its secret, or the other way round; keys for a paper account, or fees for a real one.
+        InvalidInput: new keys that are not all that the exchange requires; keys for a paper account, or fees for a real one.
         NameTaken: the name is in use.
     """
     broker = await get_broker(session, user_id, broker_id)
-    for name in ("name", "description", "is_active"):
+    for name in ("name", "description", "is_active", "trading_modes"):
         if (value := getattr(changes, name)) is not None:
             setattr(broker, name, value)
-    if (changes.api_key is None) is not (changes.api_secret is None):
-        raise InvalidInput("give the key and its secret together", field="api_secret" if changes.api_secret is None else "api_key")
+    if changes.subaccount_name is not None:
+        broker.subaccount_name = changes.subaccount_name.strip() or None
     await _change_fees(session, broker, changes)
-    if changes.api_key is not None and changes.api_secret is not None:
+    keys = revealed(changes)
+    if keys:
         if broker.is_paper:
-            raise InvalidInput("a paper account has no keys", field="api_key")
-        _set_keys(vault, broker, changes.api_key.get_secret_value(), changes.api_secret.get_secret_value(), _revealed(changes.api_password))
-    if changes.api_key is not None or changes.is_active:
+            raise InvalidInput("a paper account has no keys", field=next(iter(keys)))
+        _check_together(broker, keys)
+        set_keys(vault, broker, keys)
+    if keys or changes.is_active:
         broker.paused_reason = None
     await _flush(session, broker.name)
     changed = ", ".join(sorted(changes.model_dump(exclude_none=True)))
@@ -136,6 +166,14 @@ async def change_broker(session: AsyncSession, vault: Vault, user_id: UUID, brok
         session, Action.BROKER_CHANGED, user_id=user_id, object=f"broker:{broker_id}", detail={"name": broker.name, "changed": changed}
     )
     return broker
+
+
+def _check_together(broker: Broker, keys: Mapping[str, str]) -> None:
+    """New keys come whole: a secret or a passphrase without its key would be mixed with those of another."""
+    for one, other in (("api_key", "api_secret"), ("api_secret", "api_key")):
+        if one in keys and other not in keys:
+            raise InvalidInput("give the key and its secret together", field=other)
+    check_credentials(known_venue(broker.exchange), keys, is_testnet=False)
 
 
 async def _change_fees(session: AsyncSession, broker: Broker, changes: BrokerPatch) -> None:
@@ -147,18 +185,6 @@ async def _change_fees(session: AsyncSession, broker: Broker, changes: BrokerPat
     await change_fees(session, broker.user_id, broker.id, **fees)
 
 
-def _revealed(value: object) -> str | None:
-    return value.get_secret_value() if value is not None and hasattr(value, "get_secret_value") else None
-
-
-def _set_keys(vault: Vault, broker: Broker, api_key: str, api_secret: str, api_password: str | None) -> None:
-    broker.api_key = seal(vault, broker, "api_key", api_key.strip())
-    broker.api_secret = seal(vault, broker, "api_secret", api_secret.strip())
-    if api_password is not None:
-        broker.api_password = seal(vault, broker, "api_password", api_password)
-    broker.key_hint = api_key.strip()[-_HINT:] if len(api_key.strip()) > 3 * _HINT else ""
-
-
 async def _flush(session: AsyncSession, name: str) -> None:
     try:
         await session.flush()
@@ -168,6 +194,17 @@ async def _flush(session: AsyncSession, name: str) -> None:
         if "uq_brokers_user_id_default" in str(error.orig):
             raise Conflict("another account was made the default at the same moment; try again") from error
         raise
+
+
+async def check_name(session: AsyncSession, user_id: UUID, name: str) -> None:
+    """Refuse a name that is in use, before anybody waits for an exchange.
+
+    Raises:
+        NameTaken: the user already has an account of that name.
+    """
+    same = owned(Broker, user_id).where(Broker.removed_at.is_(None), func.lower(Broker.name) == name.lower())
+    if await session.scalar(same) is not None:
+        raise NameTaken(f"you already have a broker account named {name}", field="name")
 
 
 async def _clear_default(session: AsyncSession, user_id: UUID) -> None:
@@ -215,72 +252,19 @@ async def remove_broker(session: AsyncSession, user_id: UUID, broker_id: UUID, *
     was_default = broker.is_default
     broker.removed_at = now
     broker.is_default = broker.is_active = False
-    broker.api_key = broker.api_secret = broker.api_password = None
-    broker.key_hint = ""
+    forget_keys(broker)
     await session.flush()
-    if was_default:
-        following = await session.scalar(
-            select(Broker).where(Broker.user_id == user_id, Broker.removed_at.is_(None)).order_by(Broker.created_at).limit(1)
-        )
-        if following is not None:
-            following.is_default = True
-            await session.flush()
+    if was_default and (following := await next_default(session, user_id, broker_id)) is not None:
+        following.is_default = True
+        await session.flush()
     await note(session, Action.BROKER_DELETED, user_id=user_id, object=f"broker:{broker_id}", detail={"name": broker.name})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionTest:
-    """What a connection test found."""
-
-    success: bool
-    latency_ms: int | None
-    code: str | None
-    message: str
-    balances: tuple[Balance, ...] = ()
-
-
-async def test_connection(database: Database, connections: Connections, user_id: UUID, broker_id: UUID, *, now: datetime) -> ConnectionTest:
-    """Ask the exchange for the balance with the stored keys, outside any transaction, and note what came of it.
-
-    Raises:
-        BrokerNotFound: no such account of this user.
-    """
-    async with database.transaction() as session:
-        await get_broker(session, user_id, broker_id)
-    started = time.perf_counter()
-    try:
-        client = await connections.client(broker_id)
-        # Connecting for the first time loads the exchange's markets; the latency shown is that of a request.
-        started = time.perf_counter()
-        balances = await client.fetch_balances()
-    except ExchangeError as error:
-        result = ConnectionTest(success=False, latency_ms=None, code=error.code, message=error.message)
-    else:
-        latency = int((time.perf_counter() - started) * 1000)
-        held = tuple(sorted(balances.values(), key=_by_asset))
-        result = ConnectionTest(success=True, latency_ms=latency, code=None, message=_told(held), balances=held)
-    async with database.transaction() as session:
-        await session.execute(
-            update(Broker)
-            .where(Broker.id == broker_id)
-            .values(
-                last_connection_test=now,
-                last_connection_success=result.success,
-                last_connection_message=result.message,
-                last_latency_ms=result.latency_ms,
-            )
-        )
-    return result
-
-
-def _told(balances: tuple[Balance, ...]) -> str:
-    """The balance in a line without words, so that it needs no translation; it proves that the key is read."""
-    shown = " · ".join(f"{plain(balance.total)} {balance.asset}" for balance in balances[:_TOLD])
-    return shown + (" · …" if len(balances) > _TOLD else "")
-
-
-def _by_asset(balance: Balance) -> str:
-    return balance.asset
+async def next_default(session: AsyncSession, user_id: UUID, broker_id: UUID) -> Broker | None:
+    """Return the account that becomes the default when this one is removed; None when it is the last."""
+    others = owned(Broker, user_id).where(Broker.removed_at.is_(None), Broker.id != broker_id)
+    following: Broker | None = await session.scalar(others.order_by(Broker.created_at).limit(1))
+    return following
 
 
 async def pause_broker(database: Database, broker_id: UUID, reason: str) -> None:

@@ -10,6 +10,10 @@
 reconciling the position is not certain, so only an order's role counts. A halt stops signals, also those that close; what guards a position
 passes (a target too: at the venue it is one request with its stop), and so does the kill switch's own way out of the market. Cancels pass
 always. Each row lets pass a part of what the row above it does, so the strictest of several states decides for all of them.
+
+An account's trading mode says whose orders it takes: by hand, from webhooks, from bots; of nobody's it is off. To a source that the mode
+leaves out the account is as halted: its signals are not followed, also those that close. To a person it is as reducing instead: what they
+hold they can always sell by hand. What guards a position passes whoever opened it.
 """
 
 from collections.abc import Iterable
@@ -18,7 +22,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from app.domain.enums import Role, TradingState
+from app.domain.enums import Role, Source, TradingState
 from app.errors import DenialReason
 
 _EVERY: Final = frozenset(Role)
@@ -31,6 +35,14 @@ PASSING: Final[dict[TradingState, frozenset[Role]]] = {
 }
 #: The state that also lets pass an entry by which the position becomes smaller.
 LOWERING: Final = TradingState.REDUCING
+#: Whose orders an account's trading mode can take; all of them unless its owner says otherwise.
+MODES: Final = (Source.MANUAL, Source.WEBHOOK, Source.BOT)
+#: What an account is to a source that its mode leaves out.
+LEFT_OUT: Final[dict[Source, TradingState]] = {
+    Source.MANUAL: TradingState.REDUCING,
+    Source.WEBHOOK: TradingState.HALTED,
+    Source.BOT: TradingState.HALTED,
+}
 _STRICTNESS: Final = {state: place for place, state in enumerate(TradingState)}
 _CODES: Final = {
     TradingState.REDUCING: DenialReason.TRADING_REDUCING,
@@ -111,13 +123,16 @@ def lets_pass(state: TradingState, role: Role, *, lowers: bool) -> bool:
     return role in PASSING[state] or (state is LOWERING and lowers)
 
 
-def refusal(state: TradingState, reason: str) -> tuple[DenialReason, str]:
+def refusal(state: TradingState, reason: str, *, is_mode: bool = False) -> tuple[DenialReason, str]:
     """Return the code and the sentence of an order that a state does not let pass.
 
     Args:
         state: Any but ACTIVE.
         reason: Why the state was set, a sentence.
+        is_mode: Whether it is not a state that was set, but what the account's trading mode makes of it for the order's source.
     """
+    if is_mode:
+        return DenialReason.BROKER_MODE, f"nothing was sent: {reason}"
     what = {
         TradingState.HALTED: "trading is halted and nothing was sent",
         TradingState.REDUCING: "only orders that make a position smaller are sent now",

@@ -17,7 +17,13 @@ _FIELDS: Mapping[str, Callable[[Decimal], dict[str, object]]] = {
     "step": lambda value: {"step_size": value, "min_quantity": value},
     "min_notional": lambda value: {"min_notional": value},
 }
-_PERMISSIONS = {"revoked": "is_revoked", "read_only": "is_read_only", "ip_allowed": "is_ip_allowed"}
+_PERMISSIONS = {
+    "revoked": "is_revoked",
+    "read_only": "is_read_only",
+    "ip_allowed": "is_ip_allowed",
+    "withdrawals": "may_withdraw",
+    "ip_bound": "is_ip_bound",
+}
 
 
 def add_rule_control_routes(router: web.UrlDispatcher, venue: Venue) -> None:
@@ -47,7 +53,7 @@ class _RuleControl:
         return reply(market.rules.describe())
 
     async def key(self, request: web.Request) -> web.Response:
-        """Take permissions of an account's key away or give them back: `revoked`, `read_only`, `ip_allowed`."""
+        """Take permissions of an account's key away or give them back, or say what it is told to have: see the table."""
         document = await read_document(request)
         account = self._venue.exchange.accounts.get(str(document.pop("api_key", None)))
         if account is None:

@@ -219,8 +219,8 @@ class OrderList:
 class Account:
     """A key pair with balances and its own orders. Only keys that were made here are let in.
 
-    With `pays_in_bnb` fees are taken in BNB, at a discount, where there is enough of it. The three flags after it are the key's: a test can
-    take permissions away.
+    With `pays_in_bnb` fees are taken in BNB, at a discount, where there is enough of it. The flags after it are the key's: a test can take
+    permissions away. `may_withdraw` and `is_ip_bound` are only told; no money leaves here, and every client is at one address.
     """
 
     api_key: str
@@ -230,6 +230,8 @@ class Account:
     is_revoked: bool = False
     is_read_only: bool = False
     is_ip_allowed: bool = True
+    may_withdraw: bool = False
+    is_ip_bound: bool = True
     balances: dict[str, Balance] = field(default_factory=dict)
     orders: dict[int, OrderRecord] = field(default_factory=dict)
     by_client_id: dict[str, OrderRecord] = field(default_factory=dict)

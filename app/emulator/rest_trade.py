@@ -122,6 +122,26 @@ def trade_fee(venue: Venue, call: SignedCall) -> object:
     return [{"symbol": symbol, "makerCommission": eight(fees.maker), "takerCommission": eight(fees.taker)} for symbol in symbols]
 
 
+def key_rights(venue: Venue, call: SignedCall) -> object:
+    """GET /sapi/v1/account/apiRestrictions, as the real one answers for a spot key."""
+    account = call.account
+    return {
+        "ipRestrict": account.is_ip_bound,
+        "createTime": venue.clock.wall_now(),
+        "enableReading": True,
+        "enableSpotAndMarginTrading": not account.is_read_only,
+        "enableWithdrawals": account.may_withdraw,
+        "enableInternalTransfer": False,
+        "enableMargin": False,
+        "enableFutures": False,
+        "permitsUniversalTransfer": False,
+        "enableVanillaOptions": False,
+        "enableFixApiTrade": False,
+        "enableFixReadOnly": False,
+        "enablePortfolioMarginTrading": False,
+    }
+
+
 def _list_or_order(order: OrderRecord) -> tuple[int, int]:
     return (order.list_id, 0) if order.list_id >= 0 else (-1, order.order_id)
 

@@ -62,6 +62,7 @@ SIGNED: dict[tuple[str, str], Callable[[Venue, SignedCall], object]] = {
     ("GET", "/api/v3/account/commission"): rest_trade.commission,
     ("GET", "/api/v3/rateLimit/order"): rest_limits.order_counts,
     ("GET", "/sapi/v1/asset/tradeFee"): rest_trade.trade_fee,
+    ("GET", "/sapi/v1/account/apiRestrictions"): rest_trade.key_rights,
     ("POST", "/api/v3/orderList/oco"): rest_lists.place_oco,
     ("POST", "/api/v3/orderList/oto"): rest_lists.place_oto,
     ("POST", "/api/v3/orderList/otoco"): rest_lists.place_otoco,

@@ -84,7 +84,9 @@ WEIGHTS: Mapping[Key, int | Callable[[Given], int]] = {
     ("POST", "/api/v3/orderList/oto"): 1,
     ("POST", "/api/v3/orderList/otoco"): 1,
     ("DELETE", "/api/v3/orderList"): 1,
-    ("GET", "/sapi/v1/asset/tradeFee"): 0,  # counted by a limit of its own, which nothing here comes near
+    # Counted by a limit of their own, which nothing here comes near.
+    ("GET", "/sapi/v1/asset/tradeFee"): 0,
+    ("GET", "/sapi/v1/account/apiRestrictions"): 0,
 }
 _FREE_ON_SUCCESS = frozenset(
     {

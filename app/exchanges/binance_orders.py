@@ -1,4 +1,4 @@
-"""Binance's calls for two orders at once: a pair of which one trades, and one order in place of another. Pure.
+"""Binance's calls for two orders at once: a pair of which one trades, and one order in place of another; and what a symbol takes. Pure.
 
 ccxt has no unified calls for them that name our ids; what is asked and what is answered is put together here.
 """
@@ -9,7 +9,7 @@ from typing import Any, Final
 from app.domain.enums import OrderType, Side
 from app.errors import OutcomeUnknown, Unsupported
 from app.exchanges.errors import Call, told_in_words
-from app.exchanges.port import OcoReport, OcoRequest, ReplaceOutcome
+from app.exchanges.port import OcoReport, OcoRequest, OrderRequest, ReplaceOutcome
 from app.exchanges.reports import binance_fills, order_report
 
 #: What Binance calls the orders that wait. Source: binance-spot-api-docs enums.md.
@@ -126,3 +126,21 @@ def half_replaced(exchange: str, call: Call, *, is_definite: Callable[[str], boo
 def _refusal(raw: Any) -> str:
     message = raw.get("msg") if isinstance(raw, Mapping) else None
     return f"The exchange rejected it: {told_in_words(str(message or 'no reason given'))}."
+
+
+def check_symbol_takes(exchange: str, markets: Mapping[str, Any], request: OrderRequest, *, allowed_by: str | None = None) -> None:
+    """Binance says by symbol which kinds of order it takes, and whether such a call (`allowed_by`) is one of them.
+
+    Raises:
+        Unsupported: it does not take this one.
+    """
+    # A symbol that is not listed is refused a moment later.
+    rules = (markets.get(request.symbol) or {}).get("info") or {"orderTypes": tuple(KINDS.values())}
+    if allowed_by is not None and rules.get(allowed_by) is False:
+        raise Unsupported(f"{exchange} does not take that for {request.symbol} ({allowed_by} is false)")
+    if not request.type.waits:
+        return
+    needed = KINDS[request.type]
+    is_trailing = request.type is OrderType.TRAILING_STOP
+    if needed not in (rules.get("orderTypes") or ()) or (is_trailing and rules.get("allowTrailingStop") is False):
+        raise Unsupported(f"{exchange} does not take {'trailing ' if is_trailing else ''}{needed} orders for {request.symbol}")

@@ -18,7 +18,9 @@ class Sandbox(StrEnum):
 class Venue:
     """One exchange: what an account there needs, and whether it can be tried with play money.
 
-    An untested one takes market and limit orders only: nobody has looked at what else leaves for it.
+    An untested one takes market and limit orders only: nobody has looked at what else leaves for it. `required_credentials` is what ccxt
+    requires, by our names. `subaccount_option` is ccxt's option for a part of the account that each request names; elsewhere a
+    sub-account has keys of its own, and they decide.
     """
 
     id: str
@@ -26,6 +28,7 @@ class Venue:
     required_credentials: tuple[str, ...] = ("api_key", "api_secret")
     sandbox: Sandbox | None = None
     is_tested: bool = True
+    subaccount_option: str | None = None
 
     @property
     def has_testnet(self) -> bool:
@@ -45,6 +48,10 @@ class Venue:
 #: The venue that exists only here: real prices, play money, no keys.
 PAPER: Final = "paper"
 _WITH_PASSWORD: Final = ("api_key", "api_secret", "api_password")
+#: ccxt's names of credentials, and ours.
+OUR_NAMES: Final = {"apiKey": "api_key", "secret": "api_secret", "password": "api_password", "uid": "api_uid"}
+#: Source: `handle_options` of these exchanges in ccxt.
+_SUBACCOUNT_OPTIONS: Final = {"bullish": "tradingAccountId"}
 
 #: The venues whose requests were looked at one by one, the newcomer's first.
 EXCHANGES: Final[dict[str, Venue]] = {
@@ -65,8 +72,14 @@ EXCHANGES: Final[dict[str, Venue]] = {
 }
 #: All the others that ccxt can trade spot at with a key of the usual kind, by name.
 OTHERS: Final[dict[str, Venue]] = {
-    key: Venue(id=key, name=name, required_credentials=_WITH_PASSWORD if needs_password else _WITH_PASSWORD[:2], is_tested=False)
-    for key, name, needs_password in sorted(UNTESTED_VENUES, key=lambda entry: entry[1].lower())
+    key: Venue(
+        id=key,
+        name=name,
+        required_credentials=("api_key", "api_secret", *further),
+        is_tested=False,
+        subaccount_option=_SUBACCOUNT_OPTIONS.get(key),
+    )
+    for key, name, further in sorted(UNTESTED_VENUES, key=lambda entry: entry[1].lower())
 }
 
 

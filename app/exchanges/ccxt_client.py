@@ -19,6 +19,7 @@ from app.errors import AppError, DenialReason, ExchangeError, ExchangeUnavailabl
 from app.exchanges import binance_orders, reports
 from app.exchanges.capabilities import capabilities_of
 from app.exchanges.errors import Outcome, classify, codes_of, is_clock_error, is_unknown_order, read_error, scrub, write_error
+from app.exchanges.key_rights import KeyRights, question_of
 from app.exchanges.markets import MarketsSource
 from app.exchanges.order_params import arguments_of
 from app.exchanges.order_places import venue_orders
@@ -261,6 +262,18 @@ class CcxtClient:
         with _reading("balances"):
             return reports.balances(reply)
 
+    async def fetch_key_rights(self) -> KeyRights:
+        """Return what the venue says that the account's key may do.
+
+        Raises:
+            Unsupported: the venue does not tell, or not a key like this one.
+        """
+        if (question := question_of(self.exchange)) is None:
+            raise Unsupported(f"{self.exchange} does not say what a key may do")
+        reply = await self._read(getattr(self._ccxt, question.method))
+        with _reading("rights"):
+            return question.read(reply)
+
     async def fetch_ticker(self, symbol: str, *, lane: Lane = Lane.MARKET) -> Ticker:
         """Return the best prices of one symbol; `lane` is the right of way of whatever waits for them."""
         reply = await self._read(self._ccxt.fetch_ticker, symbol, lane=lane)
@@ -324,19 +337,8 @@ class CcxtClient:
             raise NotSent("the exchange's symbols took too long to read; the order was not sent", code=DenialReason.DEADLINE_PASSED.value)
 
     def _check_symbol_takes(self, request: OrderRequest, *, allowed_by: str | None = None) -> None:
-        """Binance says by symbol which kinds of order it takes, and whether such a call (`allowed_by`) is one of them."""
-        if not self._is_binance:
-            return
-        # A symbol that is not listed is refused a moment later.
-        rules = (self._ccxt.markets.get(request.symbol) or {}).get("info") or {"orderTypes": tuple(binance_orders.KINDS.values())}
-        if allowed_by is not None and rules.get(allowed_by) is False:
-            raise Unsupported(f"{self.exchange} does not take that for {request.symbol} ({allowed_by} is false)")
-        if not request.type.waits:
-            return
-        needed = binance_orders.KINDS[request.type]
-        is_trailing = request.type is OrderType.TRAILING_STOP
-        if needed not in (rules.get("orderTypes") or ()) or (is_trailing and rules.get("allowTrailingStop") is False):
-            raise Unsupported(f"{self.exchange} does not take {'trailing ' if is_trailing else ''}{needed} orders for {request.symbol}")
+        if self._is_binance:
+            binance_orders.check_symbol_takes(self.exchange, self._ccxt.markets, request, allowed_by=allowed_by)
 
     async def _write(
         self,

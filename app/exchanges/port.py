@@ -15,6 +15,7 @@ from app.domain.enums import Lane, OrderType, Side, TimeInForce
 from app.domain.instruments import Instrument
 from app.domain.orders import Fill, Reported
 from app.exchanges.capabilities import Capabilities
+from app.exchanges.key_rights import KeyRights
 
 #: Called in the last moment before a write leaves; raises NotSent to stop it (lease lost, deadline passed).
 Guard = Callable[[], None]
@@ -128,11 +129,16 @@ class Ticker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """Keys of one broker account, in the clear: only in memory, never in a log, a page or an exception."""
+    """Keys of one broker account, in the clear: only in memory, never in a log, a page or an exception.
+
+    `subaccount` names a part of the account, for the venues that take it with each request; elsewhere the key itself decides.
+    """
 
     api_key: str
     api_secret: str
     api_password: str | None = None
+    api_uid: str | None = None
+    subaccount: str | None = None
 
     def __repr__(self) -> str:
         return "Credentials(…)"
@@ -196,6 +202,13 @@ class ExchangeClient(Protocol):
     async def fetch_balances(self) -> dict[str, Balance]:
         """Return the account's assets that are not zero, by asset."""
 
+    async def fetch_key_rights(self) -> KeyRights:
+        """Return what the venue says that the account's key may do.
+
+        Raises:
+            Unsupported: the venue does not tell, or not a key like this one.
+        """
+
     async def fetch_ticker(self, symbol: str, *, lane: Lane = Lane.MARKET) -> Ticker:
         """Return the best prices of one symbol; `lane` is the right of way of whatever waits for them."""
 
@@ -218,6 +231,7 @@ __all__ = [
     "ExchangeClient",
     "Fill",
     "Guard",
+    "KeyRights",
     "OcoReport",
     "OcoRequest",
     "OrderRequest",

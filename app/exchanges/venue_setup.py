@@ -93,6 +93,10 @@ def make_exchange(
         config["session"] = session
     if credentials is not None:
         config |= {"apiKey": credentials.api_key, "secret": credentials.api_secret, "password": credentials.api_password or ""}
+        config |= {"uid": credentials.api_uid} if credentials.api_uid is not None else {}
+        venue = venue_of(address.exchange)
+        if credentials.subaccount is not None and venue is not None and venue.subaccount_option is not None:
+            config["options"][venue.subaccount_option] = credentials.subaccount
     exchange = layered(venue_class)(config)
     exchange.number = str
     exchange.ssl_context = tls

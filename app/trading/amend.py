@@ -163,6 +163,7 @@ async def _store(
             instrument,
             user_id=order.user_id,
             role=order.role,
+            source=order.source,
             reference_price=desk.quotes.reference_price(exchange, order.symbol, is_buy=order.side is Side.BUY),
             replaces_id=order.id,
         )

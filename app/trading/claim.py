@@ -24,7 +24,7 @@ claimed AS (
      AND EXISTS (SELECT 1 FROM brokers WHERE id = orders.broker_id AND is_active AND paused_reason IS NULL)
      AND NOT EXISTS (SELECT 1 FROM restraint) RETURNING orders.*),
 noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state, epoch) SELECT id, user_id, $5, 'Claimed', state, $4 FROM claimed)
-SELECT claimed.*, restraint.state AS restraint, restraint.reason FROM (SELECT 1) AS one
+SELECT claimed.*, restraint.state AS restraint, restraint.reason, restraint.is_mode FROM (SELECT 1) AS one
   LEFT JOIN claimed ON true LEFT JOIN restraint ON true
 """  # noqa: S608  # constants
 
@@ -62,7 +62,7 @@ async def claim_one(desk: Desk, connection: Any, order_id: UUID) -> OrderRecord 
         return OrderRecord.of(row)
     if row["restraint"] is None:
         return None
-    code, detail = refusal(TradingState(row["restraint"]), row["reason"])
+    code, detail = refusal(TradingState(row["restraint"]), row["reason"], is_mode=row["is_mode"])
     return Denied(code=code, detail=detail)
 
 

@@ -38,7 +38,7 @@ from app.trading.states import restraining
 _ENTER_AND_CLAIM: Final = f"""
 WITH held AS ({HOLD.format(role="$30", owner="$31", epoch="$32")} SKIP LOCKED),
 o AS (SELECT $1::uuid AS id, $2::uuid AS user_id, $3::uuid AS broker_id, NULL::uuid AS bot_id, $5::text AS symbol, $6::text AS side,
-             $16::text AS role, $8::numeric AS quantity),
+             $16::text AS role, $15::text AS source, $8::numeric AS quantity),
 seen AS (
   SELECT a.broker_id FROM account_activity a, held
    WHERE a.broker_id = $3 AND a.xmin = $33 AND a.minute <= $34 AND a.day <= $35 AND ($27::timestamptz IS NULL OR $27 > $28::timestamptz)
@@ -140,7 +140,8 @@ class _Attempt:
         now = desk.clock.now()
         minute, day = now.replace(second=0, microsecond=0), now.astimezone(UTC).date()
         async with desk.database.fast_connection() as connection:
-            found = await connection.fetchrow(LOOK, *about(self.user_id, account, order, reservation, role=role), day, minute)
+            asked = about(self.user_id, account, order, reservation, role=role)
+            found = await connection.fetchrow(LOOK, *asked, day, minute, intent.source.value)
             if found is None or not found["is_open"] or (must_be_default and not found["is_default"]):
                 return None
             counted = Counted(minute=found["minute_orders"] + 1, day=found["day_orders"] + 1, unseen=1)

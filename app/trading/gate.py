@@ -11,7 +11,7 @@ from decimal import ROUND_CEILING, Context, Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from app.domain.enums import OrderType, Role, Side, TradingState
+from app.domain.enums import OrderType, Role, Side, Source, TradingState
 from app.domain.instruments import Instrument
 from app.domain.limits import DEFAULTS, Ask, Money, RiskLimits, Standing, check_balance, check_limits
 from app.domain.risk import refusal
@@ -46,7 +46,7 @@ RETURNING minute, minute_orders, day, day_orders, set_config('plan_cache_mode', 
 #: account's.
 _ORDERS: Final = f"""
 o AS (SELECT $6::uuid AS id, $1::uuid AS user_id, $2::uuid AS broker_id, NULL::uuid AS bot_id, $3::text AS symbol, $4::text AS side,
-             $7::text AS role, $5::numeric AS quantity),
+             $7::text AS role, $11::text AS source, $5::numeric AS quantity),
 told AS (SELECT coalesce(l.updated_at, b.last_balance_update) AS at, coalesce(l.free, 0) AS free
            FROM brokers b LEFT JOIN balances l ON l.broker_id = b.id AND l.asset = $8 WHERE b.id = $2),
 unsettled AS MATERIALIZED (
@@ -121,7 +121,7 @@ SELECT told.at AS told_at, told.free - money.kept + money.stepping_aside - past.
        CASE WHEN u.scope_id IS NOT NULL THEN (
          SELECT coalesce(sum(day_orders), 0) FROM account_activity WHERE user_id = $1 AND day = $9) END AS u_day_orders,
        u.scope_id IS NOT NULL AS has_user_limits, u.xmin AS user_revision, {_limit_columns("u")}, {_limit_columns("b")},
-       r.state AS restraint, r.reason AS restraint_reason"""  # noqa: S608  # constants
+       r.state AS restraint, r.reason AS restraint_reason, r.is_mode"""  # noqa: S608  # constants
 _FROM: Final = f"""
   FROM told, money, past, gained, counts, o
   LEFT JOIN LATERAL ({restraining("o")}) r ON true
@@ -172,6 +172,7 @@ async def admit(
     *,
     user_id: UUID,
     role: Role,
+    source: Source,
     reference_price: Decimal | None,
     replaces_id: UUID | None = None,
 ) -> Reservation:
@@ -185,6 +186,7 @@ async def admit(
         instrument: Its instrument.
         user_id: Whose it is.
         role: What it is for. The limits hold for entries; the trading states and the balance for all.
+        source: Who wishes for it, which the account's trading mode may leave out.
         reference_price: What the market would pay or take now, in quote per base; None when nobody knows.
         replaces_id: The order whose place it takes, whose reservation is free then.
 
@@ -195,7 +197,7 @@ async def admit(
     reservation = reservation_of(order, instrument, reference_price=reference_price)
     entered = await connection.fetchrow(_ENTER, account.id, user_id, desk.clock.now())
     asked = about(user_id, account, order, reservation, role=role, replaces_id=replaces_id)
-    found = await connection.fetchrow(_READ, *asked, entered["day"], entered["minute"])
+    found = await connection.fetchrow(_READ, *asked, entered["day"], entered["minute"], source.value)
     counted = Counted(minute=entered["minute_orders"], day=entered["day_orders"])
     judge(desk, found, account, order, instrument, reservation, counted, role=role, reference_price=reference_price)
     return reservation
@@ -239,7 +241,7 @@ def judge(
         OrderDenied: as `admit`.
     """
     if found["restraint"] is not None:
-        raise OrderDenied(*refusal(TradingState(found["restraint"]), found["restraint_reason"]))
+        raise OrderDenied(*refusal(TradingState(found["restraint"]), found["restraint_reason"], is_mode=found["is_mode"]))
     exchange = account.exchange
     ask = _ask(desk, exchange, order, instrument, role=role, market_price=reference_price)
     own = _standing(desk, found, "b", exchange, minute=counted.minute, day=counted.day)

@@ -113,7 +113,15 @@ async def _store(
         # One of the two trades, so the dearer one is what must be there.
         dearer = max(legs, key=lambda leg: leg.quantity * (leg.price or leg.trigger_price or Decimal(0)))
         reservation = await admit(
-            desk, connection, account, dearer, instrument, user_id=user_id, role=intents[0].purpose, reference_price=market.price
+            desk,
+            connection,
+            account,
+            dearer,
+            instrument,
+            user_id=user_id,
+            role=intents[0].purpose,
+            source=intents[0].source,
+            reference_price=market.price,
         )
         for intent, order in zip(intents, legs, strict=True):
             held = reservation if order is legs[0] else replace(reservation, amount=Decimal(0))

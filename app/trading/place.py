@@ -165,6 +165,7 @@ async def _draft(
         instrument,
         user_id=user_id,
         role=intent.purpose,
+        source=intent.source,
         reference_price=market.price,
     )
     return Draft(

@@ -11,8 +11,8 @@ from uuid import UUID
 
 import structlog
 
-from app.domain.enums import TradingState
-from app.domain.risk import LOWERING, PASSING, Scope, ScopeKind, strictest
+from app.domain.enums import Source, TradingState
+from app.domain.risk import LEFT_OUT, LOWERING, PASSING, Scope, ScopeKind, strictest
 from app.trading.desk import Desk
 from app.trading.events import TradingStateChanged
 
@@ -71,18 +71,36 @@ def _passes(order: str) -> str:
     return f"CASE s.state {' '.join(cases)} END"
 
 
+_WHOSE: Final = {Source.MANUAL: "new orders by hand", Source.WEBHOOK: "orders from webhooks", Source.BOT: "orders from bots"}
+
+
+def _mode(order: str) -> str:
+    """SQL: the account's trading mode as a state, where it leaves out the order's source; the rules are those of `domain.risk`."""
+    left_out = " ".join(f"WHEN '{source.value}' THEN '{state.value}'" for source, state in LEFT_OUT.items())
+    whose = " ".join(f"WHEN '{source.value}' THEN '{words}'" for source, words in _WHOSE.items())
+    return f"""
+SELECT CASE {order}.source {left_out} END AS state,
+       CASE {order}.source {whose} END || ' are switched off on this account; its trading mode is '
+         || coalesce(nullif(array_to_string(b.trading_modes, ', '), ''), 'off') AS reason,
+       b.created_at AS set_at, true AS is_mode
+  FROM brokers b WHERE b.id = {order}.broker_id AND {order}.source <> ALL (b.trading_modes)"""  # noqa: S608  # an alias of ours
+
+
 def restraining(order: str) -> str:
-    """Return a SELECT of the strictest state (`state`, `reason`) that does not let `order` pass; no row when it may be sent.
+    """Return a SELECT of the strictest state (`state`, `reason`, `is_mode`) that does not let `order` pass; no row when it may be sent.
 
     Args:
-        order: An alias with id, user_id, broker_id, bot_id, symbol, side, role and quantity.
+        order: An alias with id, user_id, broker_id, bot_id, symbol, side, role, source and quantity.
     """
     scopes = (
         f"'{ScopeKind.PLATFORM.value}', {order}.user_id::text, {order}.broker_id::text, {order}.bot_id::text, "
         f"{order}.user_id::text || '/' || {order}.symbol"
     )
     return f"""
-SELECT s.state, s.reason FROM trading_states s WHERE s.key = ANY(ARRAY[{scopes}]) AND NOT {_passes(order)}
+SELECT s.state, s.reason, s.is_mode FROM (
+  SELECT state, reason, set_at, false AS is_mode FROM trading_states WHERE key = ANY(ARRAY[{scopes}])
+   UNION ALL {_mode(order)}) s
+ WHERE NOT {_passes(order)}
  ORDER BY array_position({_ORDERED}, s.state) DESC, s.set_at LIMIT 1
 """  # noqa: S608  # an alias of ours
 

@@ -11,18 +11,19 @@ from sqlalchemy import text
 
 from app.brokers.models import Broker
 from app.brokers.service import get_broker, list_brokers
+from app.brokers.testing import ConnectionTest
 from app.core.db import Database
 from app.core.i18n import gettext
 from app.domain.enums import Side, Source
 from app.domain.instruments import Instrument
 from app.errors import ExchangeError, NotFound
-from app.exchanges.catalogue import venue_of
 from app.marketdata.status import FeedStatus
-from app.trading import external, oversight_queries
+from app.trading import external, oversight_queries, states
 from app.trading import queries as trading
 from app.trading.desk import Desk
 from app.trading.portfolio import start_of_day
 from app.ui.audit import audit_view
+from app.ui.brokers import bar_status, broker_row
 from app.ui.checklist import checklist_of
 from app.ui.guarding import facts, guard_row
 from app.ui.order_rows import external_row, order_row
@@ -32,7 +33,6 @@ from app.ui.views import (
     BalanceRow,
     Balances,
     BrokerRow,
-    BrokerStatus,
     ChecklistStep,
     DeliveryRow,
     Environment,
@@ -48,7 +48,6 @@ from app.ui.views import (
     PositionRow,
     Region,
     StatusItems,
-    TestResult,
     TradingView,
 )
 from app.webhooks import queries as webhooks
@@ -108,7 +107,7 @@ class Regions:
             accounts = await list_brokers(session, self.user_id)
         return StatusItems(
             heartbeat=HeartbeatSummary(state=_feed_state(feed), age_s=age),
-            brokers=tuple(_status(account) for account in accounts),
+            brokers=tuple(bar_status(account) for account in accounts),
             day_pnl=kpis.day_change,
         )
 
@@ -275,25 +274,15 @@ class Regions:
         """The user's broker accounts."""
         async with self._database.transaction() as session:
             accounts = await list_brokers(session, self.user_id)
-        return Region(rows=tuple(self._broker(account) for account in accounts))
+        restraints = await states.list_for(self._desk, self.user_id)
+        return Region(rows=tuple(broker_row(account, restraints, is_simulated=self.is_simulated(account)) for account in accounts))
 
-    def _broker(self, account: Broker) -> BrokerRow:
-        venue = venue_of(account.exchange)
-        return BrokerRow(
-            id=str(account.id),
-            name=account.name,
-            exchange=account.exchange,
-            exchange_name=venue.name if venue else account.exchange,
-            test=test_result(account),
-            description=account.description,
-            key_hint=account.key_hint,
-            is_default=account.is_default,
-            is_testnet=account.is_testnet,
-            is_simulated=self.is_simulated(account),
-            is_paper=account.is_paper,
-            is_active=account.is_active,
-            disabled_reason=account.paused_reason or "",
-        )
+    async def broker(self, broker_id: UUID, found: ConnectionTest) -> BrokerRow:
+        """One of them, with the steps of a test that was made just now."""
+        async with self._database.transaction() as session:
+            account = await get_broker(session, self.user_id, broker_id)
+        restraints = await states.list_for(self._desk, self.user_id)
+        return broker_row(account, restraints, is_simulated=self.is_simulated(account), found=found)
 
     def environment(self, account: Broker) -> Environment:
         """What an account trades with."""
@@ -342,27 +331,6 @@ def _feed_state(feed: FeedStatus) -> Literal["fresh", "stale", "connecting"]:
     if feed.is_fresh:
         return "fresh"
     return "stale" if feed.last_message_at is not None else "connecting"
-
-
-def _status(account: Broker) -> BrokerStatus:
-    return BrokerStatus(
-        name=account.name,
-        ok=account.is_active and account.paused_reason is None and account.last_connection_success is not False,
-        latency_ms=account.last_latency_ms,
-    )
-
-
-def test_result(account: Broker) -> TestResult:
-    """Return the account's last connection test as its card shows it."""
-    if account.last_connection_test is None:
-        return TestResult(broker_id=str(account.id))
-    return TestResult(
-        broker_id=str(account.id),
-        state="ok" if account.last_connection_success else "failed",
-        detail=account.last_connection_message or "",
-        latency_ms=account.last_latency_ms,
-        at=account.last_connection_test,
-    )
 
 
 def _delivery(row: Any) -> DeliveryRow:

@@ -7,7 +7,20 @@ from app.core.i18n import load_catalogues
 from app.core.paths import resource
 from app.ui import stream
 from app.ui.assets import Assets
-from app.ui.pages import account, accounts, administration, brokers, dashboard, docs, own_log, positions, tokens, trading, webhooks
+from app.ui.pages import (
+    account,
+    accounts,
+    administration,
+    broker_changes,
+    brokers,
+    dashboard,
+    docs,
+    own_log,
+    positions,
+    tokens,
+    trading,
+    webhooks,
+)
 from app.ui.templating import Templating
 
 
@@ -16,6 +29,7 @@ def mount_pages(app: FastAPI) -> None:
     load_catalogues()
     assets = Assets(resource("static"))
     app.state.templating = Templating(resource("templates"), resource("static"), assets=assets, now=lambda: app.state.clock.now())
-    for area in (accounts, account, own_log, tokens, administration, dashboard, brokers, webhooks, trading, positions, docs, stream):
+    mine = (accounts, account, own_log, tokens, administration)
+    for area in (*mine, dashboard, brokers, broker_changes, webhooks, trading, positions, docs, stream):
         app.include_router(area.router)
     app.router.routes.append(Route("/static/{path:path}", assets.serve, methods=["GET", "HEAD"]))

@@ -9,7 +9,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "20261125_77"
-down_revision = "20261125_73"
+down_revision = "20261125_74"
 branch_labels = None
 depends_on = None
 
@@ -19,6 +19,7 @@ _SEALED = (
     ("brokers", "api_key"),
     ("brokers", "api_secret"),
     ("brokers", "api_password"),
+    ("brokers", "api_uid"),
     ("second_factors", "secret"),
 )
 

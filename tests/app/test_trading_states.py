@@ -120,7 +120,8 @@ async def test_the_database_lets_pass_exactly_what_the_table_does(pieces: Pieces
     buying = await stored(pieces, quantity="0.2", side=Side.BUY)
     query = f"""
       SELECT r.state FROM (SELECT $1::uuid AS id, $2::uuid AS user_id, $3::uuid AS broker_id, NULL::uuid AS bot_id, $4 AS symbol,
-                                  $5 AS side, $6 AS role, $7::numeric AS quantity) o, LATERAL ({states.restraining("o")}) r
+                                  $5 AS side, $6 AS role, 'manual' AS source, $7::numeric AS quantity) o,
+           LATERAL ({states.restraining("o")}) r
     """
     for case in CASES:
         await put_position(pieces, case.held)

@@ -49,3 +49,16 @@ async def test_accounts_events_come_from_where_their_orders_go(config: RegistryC
 @pytest.mark.asyncio
 async def test_exchange_without_a_documented_stream_is_only_asked(registry: Registry) -> None:
     assert (await registry.client("binanceus", KEYS)).user_stream() is None
+
+
+@pytest.mark.asyncio
+async def test_a_user_id_and_a_sub_account_reach_the_venues_that_take_them_and_no_others(registry: Registry) -> None:
+    keys = Credentials(api_key="the-key", api_secret="the-secret", api_uid="4711", subaccount="grid")
+
+    coinmate = (await registry.client("coinmate", keys))._ccxt
+    bullish = (await registry.client("bullish", keys))._ccxt
+    binance = (await registry.client("binance", keys))._ccxt
+
+    assert coinmate.uid == "4711"
+    assert bullish.options["tradingAccountId"] == "grid"
+    assert "grid" not in str(binance.options)

@@ -161,11 +161,13 @@ async def test_a_broker_account_is_added_tested_and_deleted_in_the_page(browser:
 
         await page.click("article.broker button[hx-post$='/test']")
         await watched.see("article.broker .note.ok")
+        await watched.see("article.broker .steps li", count=5)
         assert "Connection works" in await watched.text("article.broker .note.ok")
         (account,) = (await asyncio.to_thread(trader.call, "GET", "/api/brokers"))["items"]
         assert account["last_connection_success"] is True
 
-        await page.click("article.broker button[commandfor^=delete-]")
+        await page.click("article.broker button[id$='-delete']")
+        await watched.see("#broker-card-dialog[open]")
         submit = page.locator("dialog[open] button[type=submit]")
         assert await submit.is_disabled()
         await page.fill("dialog[open] input[name=confirm]", "My play")

@@ -8,7 +8,7 @@ from app.domain.candles import Timeframe
 from app.domain.enums import OrderState, OrderType, Side, Source
 from app.ui import views
 from app.ui.templating import PageView
-from tests.ui import sample_accounts
+from tests.ui import sample_accounts, sample_brokers
 from tests.ui.sample_guarding import audit, external_orders, guard, guard_form, position_question
 from tests.ui.sample_states import trading_state
 
@@ -240,53 +240,6 @@ def troubled_dashboard(*, language: str = "en") -> views.DashboardView:
     )
 
 
-def broker_form(**changes: object) -> views.BrokerForm:
-    """The add-broker form."""
-    choices = tuple(views.Choice(value=name.lower(), label=name) for name in ("Binance", "Kraken", "OKX"))
-    facts = views.ExchangeFacts(why_no_sandbox="Kraken offers no test environment; use a paper account.")
-    form = views.BrokerForm(exchanges=choices, untested=(views.Choice(value="bitstamp", label="Bitstamp"),), facts=facts)
-    return replace(form, **changes)  # type: ignore[arg-type]  # a test's own field names
-
-
-def brokers(*, language: str = "en") -> views.BrokersView:
-    """Four accounts: fine, broken, untested, paper."""
-    rows = (
-        views.BrokerRow(
-            id="b1",
-            name="Binance main",
-            exchange="binance",
-            exchange_name="Binance Spot",
-            description="Long-term account, no bots.",
-            key_hint="9f3A",
-            is_default=True,
-            test=views.TestResult(broker_id="b1", state="ok", detail="Account readable, clock 12 ms apart.", latency_ms=38, at=NOW),
-        ),
-        views.BrokerRow(
-            id="b2",
-            name='Testnet "quoted" <b>',
-            exchange="binance",
-            exchange_name="Binance Spot",
-            key_hint="77qx",
-            is_testnet=True,
-            is_active=False,
-            disabled_reason="The API key no longer works.",
-            test=views.TestResult(broker_id="b2", state="failed", detail="The exchange refused the key (−2015)."),
-        ),
-        views.BrokerRow(
-            id="b3",
-            name="Demo",
-            exchange="binance",
-            exchange_name="Emulator",
-            is_simulated=True,
-            test=views.TestResult(broker_id="b3"),
-        ),
-        views.BrokerRow(
-            id="b4", name="Practice", exchange="paper", exchange_name="Paper trading", is_paper=True, test=views.TestResult(broker_id="b4")
-        ),
-    )
-    return views.BrokersView(shell=shell(page="brokers", language=language), form=broker_form(), brokers=views.Region(rows=rows))
-
-
 def hook_form() -> views.HookForm:
     """The create-webhook form."""
     return views.HookForm(brokers=(views.Choice(value="b1", label="Binance main"),))
@@ -356,7 +309,7 @@ def pages(*, language: str = "en") -> dict[str, tuple[str, PageView]]:
         "dashboard": ("pages/dashboard/dashboard.html", dashboard(language=language)),
         "dashboard-empty": ("pages/dashboard/dashboard.html", empty_dashboard(language=language)),
         "dashboard-troubled": ("pages/dashboard/dashboard.html", troubled_dashboard(language=language)),
-        "brokers": ("pages/brokers/brokers.html", brokers(language=language)),
+        "brokers": ("pages/brokers/brokers.html", sample_brokers.brokers(shell(page="brokers", language=language))),
         "webhooks": ("pages/webhooks/webhooks.html", webhooks(language=language)),
         "error": ("pages/errors/error.html", error(language=language)),
         "error-500": ("pages/errors/error.html", error(status=500, user_name=None, language=language)),
@@ -366,7 +319,7 @@ def pages(*, language: str = "en") -> dict[str, tuple[str, PageView]]:
 
 def fragments() -> dict[str, object]:
     """Every fragment: template → region."""
-    view, broker_page, hook_page = dashboard(), brokers(), webhooks()
+    view, hook_page = dashboard(), webhooks()
     found: dict[str, object] = {
         "fragments/shell/_status_items.html": shell().status,
         "fragments/shell/_account_menu.html": shell(),
@@ -389,12 +342,5 @@ def fragments() -> dict[str, object]:
         "fragments/webhooks/_hooks.html": hook_page.hooks,
         "fragments/webhooks/_hook_form.html": hook_page.form,
         "fragments/webhooks/_hook_created.html": hook_created(),
-        "fragments/brokers/_brokers.html": broker_page.brokers,
-        "fragments/brokers/_broker_card.html": broker_page.brokers.rows[0],
-        "fragments/brokers/_broker_delete.html": broker_page.brokers.rows[0],
-        "fragments/brokers/_broker_reset.html": broker_page.brokers.rows[0],
-        "fragments/brokers/_broker_form.html": broker_form(errors={"": "Not saved.", "name": "That name is taken."}),
-        "fragments/brokers/_broker_exchange.html": views.ExchangeFacts(sandbox="demo", is_tested=False, is_testnet=True),
-        "fragments/brokers/_broker_test_result.html": broker_page.brokers.rows[0].test,
     }
-    return found | sample_accounts.fragments()
+    return found | sample_accounts.fragments() | sample_brokers.fragments(shell(page="brokers"))

@@ -6,7 +6,7 @@ import pytest
 
 from app.ui.templating import Templating, triggers
 from app.ui.views import Region
-from tests.ui import sample_views
+from tests.ui import sample_brokers, sample_views
 
 BOTH = ("en", "fr")
 INCLUDED = {
@@ -62,7 +62,7 @@ def test_fragment_alone_is_what_its_page_holds(name: str, templating: Templating
 def test_markup_in_data_stays_text(templating: Templating) -> None:
     assert "<script>alert(1)" not in page(templating, "dashboard")
     assert "&lt;script&gt;alert(1)" in page(templating, "dashboard")
-    assert 'data-must-equal="Testnet &#34;quoted&#34; &lt;b&gt;"' in page(templating, "brokers")
+    assert 'aria-label="Testnet &#34;quoted&#34; &lt;b&gt;"' in page(templating, "brokers")
 
 
 def test_csrf_token_reaches_htmx_and_plain_forms(templating: Templating) -> None:
@@ -101,7 +101,7 @@ def test_environment_theme_and_palette_are_on_the_root_element(templating: Templ
 
 
 def test_secrets_that_were_typed_are_not_sent_back(templating: Templating) -> None:
-    form = sample_views.broker_form(name="Main", errors={"name": "That name is taken."})
+    form = sample_brokers.broker_form(name="Main", errors={"name": "That name is taken."})
     html = templating.fragment("fragments/brokers/_broker_form.html", form, reader=sample_views.shell().reader)
     for name in ("api_key", "api_secret", "api_password"):
         found = re.search(rf'<input[^>]*name="{name}"[^>]*>', html)

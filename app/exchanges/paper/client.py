@@ -24,6 +24,7 @@ from app.errors import (
     OutcomeUnknown,
     RetryableError,
     SymbolNotFound,
+    Unsupported,
 )
 from app.exchanges.capabilities import capabilities_of
 from app.exchanges.catalogue import PAPER
@@ -35,6 +36,7 @@ from app.exchanges.paper.store import PaperStore
 from app.exchanges.port import (
     Balance,
     Guard,
+    KeyRights,
     OcoReport,
     OcoRequest,
     OrderRequest,
@@ -187,6 +189,10 @@ class PaperClient:
             held = await self._store.holdings(self._broker_id)
         found = (Balance(asset=asset, free=holding.free, locked=holding.locked) for asset, holding in held.items())
         return {balance.asset: balance for balance in found if balance.total}
+
+    async def fetch_key_rights(self) -> KeyRights:
+        """Raise Unsupported: a paper account has no key."""
+        raise Unsupported("a paper account has no key")
 
     async def fetch_ticker(self, symbol: str, *, lane: Lane = Lane.MARKET) -> Ticker:
         """Return the best prices that an order would meet now."""

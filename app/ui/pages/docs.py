@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
 from app.accounts.dependencies import authenticate
-from app.accounts.service import Principal
+from app.accounts.principal import Principal
 from app.core.config import Settings
 from app.errors import NotAuthenticated
 from app.ui.surroundings import page, shell_of
