@@ -118,7 +118,7 @@ def test_every_encrypted_column_is_bound_to_its_user_its_row_and_itself() -> Non
         whose = "id" if column.table.name == "users" else "user_id"
         assert {whose, key.name} <= named
         places.append(kind.place)
-    assert len(set(places)) == len(places) == 5
+    assert len(set(places)) == len(places) == 6
 
 
 def test_the_second_factor_is_sealed_for_the_place_that_its_column_names() -> None:

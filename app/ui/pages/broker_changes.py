@@ -7,7 +7,7 @@ from fastapi import APIRouter, Form, Request
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from app.accounts.dependencies import CurrentUser
+from app.accounts.dependencies import CurrentUser, fresh_user
 from app.accounts.principal import Principal
 from app.brokers import service
 from app.brokers.models import Broker
@@ -92,6 +92,8 @@ async def change_broker(request: Request, principal: CurrentUser, broker_id: UUI
     """Store the changes; new keys are tried first, and empty key fields keep what is stored."""
     account = await _account(request, principal, broker_id)
     given = given.model_copy(update={"exchange": account.exchange})
+    if any(given.keys().values()):
+        await fresh_user(principal)
     with use_language(reader_of(request, principal).language):
         try:
             answer = await _change(request, principal, account, given)
