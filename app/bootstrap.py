@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from app.accounts.development import DevelopmentMode
 from app.accounts.service import Accounts, SessionPolicy
 from app.brokers.connections import Connections
+from app.brokers.service import exchanges_in_use
 from app.core import crash_points
 from app.core.clock import Clock, SystemClock
 from app.core.config import Secrets, Settings, load_secrets
@@ -40,9 +41,12 @@ from app.marketdata.heartbeat import Heartbeat, HeartbeatConfig
 from app.marketdata.instruments import InstrumentBook
 from app.marketdata.quotes import Quotes
 from app.marketdata.status import ensure_row
+from app.marketdata.updates import Nightly, Updates
 from app.trading import suspension
 from app.trading.audit import Audit, Finding, ask_rules
 from app.trading.audit_rules import RULES as AUDIT_RULES
+from app.trading.delisting import USES as USES_OF_TRADING
+from app.trading.delisting import tell_users
 from app.trading.desk import ENGINE_ROLE, Desk
 from app.trading.gates import close_all
 from app.trading.guardian import Guardian
@@ -56,6 +60,7 @@ from app.trading.trips import TripWatch
 from app.trading.user_stream import UserStreams
 from app.trading.watch import TriggerWatch
 from app.webhooks.audit import RULES as AUDIT_OF_ALERTS
+from app.webhooks.delisting import USES as USES_OF_ALERTS
 from app.webhooks.inbox import Inbox
 from app.webhooks.receive import Door
 
@@ -230,6 +235,7 @@ def _make_trading(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
     stack.push_async_callback(registry.close)
     quotes = Quotes(settings.heartbeat_exchange)
     book = InstrumentBook(ground.database, registry, clock=ground.clock, same_as={PAPER: settings.heartbeat_exchange})
+    book.on_stopped = partial(tell_users, uses=(*USES_OF_TRADING, *USES_OF_ALERTS))
     paper = _make_paper(ground, quotes, registry, book)
     connections = Connections(ground.database, vault, registry, paper=paper)
     stack.push_async_callback(connections.close)
@@ -257,12 +263,18 @@ def _make_trading(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
     )
     state.vault, state.registry, state.connections = vault, registry, connections
     state.quotes, state.instruments, state.heartbeat, state.desk = quotes, book, heartbeat, desk
+    nightly = Nightly(hour=settings.symbols_refresh_hour, in_use=partial(_exchanges_in_use, ground), is_ours=lambda: desk.lease.is_held)
+    state.updates = Updates(ground.database, book, ground.bus, clock=ground.clock, nightly=nightly)
     state.open_order_count = partial(count_open_orders, desk)
     state.halt_user, state.release_user = partial(suspension.begin, desk), partial(suspension.end, desk)
     paper.listen(lambda changes: desk.suspect(changes.broker_id))
     state.paper, state.reset_paper = paper, partial(start_over, desk, paper)
     state.door = Door(ground.database, ground.bus, ground.clock, repeat_window=timedelta(seconds=settings.webhook_repeat_window_s))
     state.inbox = Inbox(desk)
+
+
+async def _exchanges_in_use(ground: Ground) -> set[str]:
+    return {ground.settings.heartbeat_exchange, *await exchanges_in_use(ground.database)}
 
 
 def _make_paper(ground: Ground, quotes: Quotes, registry: Registry, book: InstrumentBook) -> PaperExchange:
@@ -280,6 +292,7 @@ async def _start_loops(app: FastAPI, ground: Ground, supervisor: Supervisor) -> 
     supervisor.start("accounts", state.accounts.run)
     supervisor.start("exchanges", state.registry.run, limit_s=60)
     supervisor.start("connections", state.connections.run, limit_s=60)
+    supervisor.start("instruments.updates", state.updates.run, limit_s=60)
     if "engine" in settings.roles:
         desk.lease.on_taken = partial(close_all, desk)
         await desk.lease.renew()

@@ -159,10 +159,10 @@ async def test_a_symbol_that_is_no_longer_listed_is_kept_as_inactive(app: FastAP
     async with app.state.database.connection() as connection:
         await connection.execute("UPDATE instruments SET symbol = 'GONE/USDT', base = 'GONE' WHERE symbol = 'ETH/USDT'")
 
-    listed = await book.refresh("binance")
+    changes = await book.refresh("binance")
     gone = await book.get("binance", "GONE/USDT")
 
-    assert listed == 2
+    assert (changes.listed, changes.added, changes.removed) == (2, ("ETH/USDT",), ("GONE/USDT",))
     assert gone is not None
     assert not gone.is_active
 
