@@ -2,10 +2,10 @@
 
     uv run python benchmarks/instruments.py [--quick]
 
-The server is a process of its own and answers pages of 100 symbols with all their rules to a logged-in client that asks one question after
-the other; the SELECT is asked by asyncpg on a connection that is open, returns the same columns and becomes no JSON. Both are asked the same
-questions in turn. Ours puts what begins with the text first, the SELECT does not. The private PostgreSQL has no pg_trgm: a text somewhere in
-a symbol makes it read rows until the page is full, all of them where few match.
+The server is a process of its own and answers pages of 100 symbols with all their rules to a logged-in client that asks one question
+after the other; the SELECT is asked by asyncpg on a connection that is open, returns the same columns and becomes no JSON. Both are asked
+the same questions in turn. Ours puts what begins with the text first, the SELECT does not. The private PostgreSQL has no pg_trgm: a text
+somewhere in a symbol makes it read rows until the page is full, all of them where few match.
 """
 
 import argparse
