@@ -53,6 +53,7 @@ from app.ui.views.shell import (
     Theme,
     UpDown,
 )
+from app.ui.views.symbols import SymbolList, SymbolRow, SymbolsView, UpdateList, UpdateRow
 from app.ui.views.trading_state import AlarmRow, KillProgress, RestraintRow, TradingView
 from app.ui.views.webhooks import Decision, DeliveryRow, HookCreated, HookForm, HookRow, WebhooksView
 
@@ -118,6 +119,9 @@ __all__ = [
     "SessionRow",
     "Shell",
     "StatusItems",
+    "SymbolList",
+    "SymbolRow",
+    "SymbolsView",
     "TargetField",
     "TargetRow",
     "TestResult",
@@ -129,6 +133,8 @@ __all__ = [
     "TradingView",
     "UnexplainedRow",
     "UpDown",
+    "UpdateList",
+    "UpdateRow",
     "UserList",
     "UserRow",
     "Watch",
