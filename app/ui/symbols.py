@@ -6,14 +6,13 @@ from uuid import UUID
 
 from fastapi import FastAPI
 
-from app.core.i18n import gettext
 from app.domain.instruments import Instrument
 from app.exchanges.catalogue import venue_of
 from app.marketdata.instruments import InstrumentBook
 from app.marketdata.models import UpdateCause
 from app.marketdata.update_store import Update
 from app.marketdata.updates import Updates
-from app.ui.views import Choice, SymbolList, SymbolRow, UpdateList, UpdateRow
+from app.ui.views import Quotes, SymbolList, SymbolRow, UpdateList, UpdateRow
 
 PAGE: Final = 100
 _UPDATES: Final = 6
@@ -61,14 +60,12 @@ async def symbol_list(app: FastAPI, exchange: str, *, search: str, quote: str, a
     )
 
 
-async def quote_choices(app: FastAPI, exchange: str, chosen: str) -> tuple[Choice, ...]:
-    """Return the quote assets with most symbols, and the chosen one."""
+async def quotes(app: FastAPI, exchange: str, chosen: str) -> Quotes:
+    """Return the quote assets with most symbols, and the chosen one, so that it can be taken back."""
     found = await book_of(app).stored(exchange)
-    quotes = [quote for quote, _ in found.quotes] if found is not None else []
-    shown = quotes[:_QUOTES]
-    if chosen in quotes and chosen not in shown:
-        shown.append(chosen)
-    return (Choice(value="", label=gettext("All")), *(Choice(value=quote, label=quote) for quote in shown))
+    shown = [] if found is None else [quote for quote, _ in found.quotes[:_QUOTES]]
+    chosen = chosen.strip().upper()
+    return Quotes(rows=tuple(shown if not chosen or chosen in shown else [*shown, chosen]), chosen=chosen)
 
 
 def _symbol_row(found: Instrument) -> SymbolRow:

@@ -6,11 +6,13 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
+from app.core.database_url import DatabaseUrls
 from tests.emulator_process import EmulatorProcess
 from tests.journeys.chromium import DESKTOP, PHONE, Watched, running_chromium, watched_page
 from tests.journeys.conftest import MakeTrader
 from tests.journeys.eventually import eventually_async
 from tests.journeys.trader import Trader
+from tests.postgres import connected
 from tests.server_process import ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
@@ -92,6 +94,35 @@ async def test_a_symbol_is_found_as_one_types_and_the_address_keeps_the_question
         await watched.see("#symbols .region-state")
         assert await watched.overflow() <= 0
 
+        assert await page.locator("input[name=quote][value=USDT]").is_checked(), "the answers leave the choice as it is"
+
         await page.select_option("#exchange", "kraken")
         await page.wait_for_url("**/symbols?exchange=kraken")
         assert "Nothing is known of Kraken yet" in await watched.text("#symbols")
+
+
+async def many(shared_urls: DatabaseUrls) -> None:
+    """An exchange with more symbols than a page holds, two of them at the end of the alphabet."""
+    async with connected(shared_urls.owner) as owner:
+        await owner.execute(
+            "INSERT INTO instruments (id, exchange, symbol, type, base, quote, is_active, last_updated, tick_size, step_size, raw_info)"
+            " SELECT gen_random_uuid(), 'gate', 'C' || n || '/USDC', 'spot', 'C' || n, 'USDC', true, now(), 1e-10, 1, '{}'"
+            " FROM generate_series(1000, 1101) n"
+        )
+
+
+async def test_a_long_list_is_paged_from_its_top_and_back(browser: Browser, trader: Trader, shared_urls: DatabaseUrls) -> None:
+    await many(shared_urls)
+    async with watched_page(browser, DESKTOP) as watched:
+        page = watched.page
+        await watched.log_in(trader.server.url, trader.username, trader.password)
+        await page.goto(f"{trader.server.url}/symbols?exchange=gate")
+        await watched.see("#symbols tbody tr", count=100)
+        assert "0.0000000001" in await watched.text("#symbols tbody tr:first-child td:nth-child(2)")
+        await page.get_by_role("button", name="Next page").click()
+        await watched.see("#symbols tbody tr", count=2)
+        assert await page.locator("#search").is_visible()
+        await page.get_by_role("button", name="First page").click()
+        await watched.see("#symbols tbody tr", count=100)
+        top = await page.evaluate("document.getElementById('symbols-filter').getBoundingClientRect().top")
+        assert 0 <= top < 300

@@ -65,7 +65,7 @@ def symbols() -> views.SymbolList:
 def symbols_page(shell: views.Shell) -> views.SymbolsView:
     """A list that was searched, while an update runs."""
     tested = tuple(views.Choice(value=name.lower(), label=name) for name in ("Binance", "Kraken", "OKX"))
-    quotes = ("", "USDT", "USDC", "BTC", "ETH", "BNB", "FDUSD", "TRY", "EUR", "BRL", "JPY")
+    quotes = ("USDT", "USDC", "BTC", "ETH", "BNB", "FDUSD", "TRY", "EUR", "BRL", "JPY")
     return views.SymbolsView(
         shell=shell,
         exchange="binance",
@@ -73,18 +73,15 @@ def symbols_page(shell: views.Shell) -> views.SymbolsView:
         untested=(views.Choice(value="bitstamp", label="Bitstamp"),),
         symbols=symbols(),
         updates=updates(),
-        quotes=tuple(views.Choice(value=quote, label=quote or "All") for quote in quotes),
+        quotes=views.Quotes(rows=quotes, chosen="USDT"),
         search='b"tc',
-        quote="USDT",
     )
 
 
 def pages(shell: views.Shell) -> dict[str, tuple[str, PageView]]:
     """The page with everything on it, of an exchange that nobody has asked yet, and of a search in vain."""
     view = symbols_page(shell)
-    unknown = replace(
-        view, symbols=views.SymbolList(name="Kraken"), updates=views.UpdateList(), quotes=view.quotes[:1], quote="", search=""
-    )
+    unknown = replace(view, symbols=views.SymbolList(name="Kraken"), updates=views.UpdateList(), quotes=views.Quotes(), search="")
     return {
         "symbols": (_PAGE, view),
         "symbols-unknown": (_PAGE, unknown),
@@ -94,4 +91,8 @@ def pages(shell: views.Shell) -> dict[str, tuple[str, PageView]]:
 
 def fragments() -> dict[str, object]:
     """Fragments of that page: template → region."""
-    return {"fragments/symbols/_symbols.html": symbols(), "fragments/symbols/_updates.html": updates()}
+    return {
+        "fragments/symbols/_quotes.html": views.Quotes(rows=("USDT", "A<b>"), chosen="USDT"),
+        "fragments/symbols/_symbols.html": symbols(),
+        "fragments/symbols/_updates.html": updates(),
+    }

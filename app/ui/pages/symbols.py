@@ -13,14 +13,15 @@ from app.brokers.service import list_brokers
 from app.core.i18n import gettext, use_language
 from app.errors import UpdateTooSoon
 from app.exchanges.catalogue import EXCHANGES, OTHERS, PAPER, venue_of
-from app.ui.surroundings import fragment, page, reader_of, shell_of
-from app.ui.symbols import book_of, quote_choices, symbol_list, update_list, updates_of
+from app.ui.surroundings import fragment, page, reader_of, shell_of, templating_of
+from app.ui.symbols import book_of, quotes, symbol_list, update_list, updates_of
 from app.ui.templating import ToastLevel
 from app.ui.views import Choice, SymbolsView
 
 router = APIRouter(include_in_schema=False)
 
 _ROWS: Final = "fragments/symbols/_symbols.html"
+_QUOTES: Final = "fragments/symbols/_quotes.html"
 _UPDATES: Final = "fragments/symbols/_updates.html"
 _TOPICS: Final = ("updates",)
 _ID: Final = re.compile(r"[a-z0-9]{2,32}")
@@ -41,9 +42,8 @@ async def show_symbols(request: Request, principal: CurrentUser, exchange: str =
             untested=tuple(Choice(value=venue.id, label=venue.name) for venue in OTHERS.values()),
             symbols=await symbol_list(request.app, chosen, search=search, quote=quote),
             updates=await update_list(request.app, principal.user_id),
-            quotes=await quote_choices(request.app, chosen, quote.strip().upper()),
+            quotes=await quotes(request.app, chosen, quote),
             search=search,
-            quote=quote.strip().upper(),
         )
     return page(request, "pages/symbols/symbols.html", view)
 
@@ -54,9 +54,10 @@ async def show_rows(
 ) -> Response:
     """A page of the list, by text and quote asset."""
     chosen = exchange if _is_known(exchange) else await _usual(request, principal)
-    with use_language(reader_of(request, principal).language):
-        rows = await symbol_list(request.app, chosen, search=search, quote=quote, after=after)
-    answer = fragment(request, principal, _ROWS, rows)
+    reader = reader_of(request, principal)
+    rows = await symbol_list(request.app, chosen, search=search, quote=quote, after=after)
+    chips = templating_of(request).partial(_QUOTES, await quotes(request.app, chosen, quote), target="quotes", reader=reader)
+    answer = fragment(request, principal, _ROWS, rows, partials=chips)
     # A reload, or the address sent to somebody, shows the same.
     asked = {name: value for name, value in (("exchange", chosen), ("search", search), ("quote", quote)) if value}
     answer.headers["HX-Replace-Url"] = f"/symbols?{urlencode(asked)}"

@@ -53,7 +53,7 @@ from app.ui.views.shell import (
     Theme,
     UpDown,
 )
-from app.ui.views.symbols import SymbolList, SymbolRow, SymbolsView, UpdateList, UpdateRow
+from app.ui.views.symbols import Quotes, SymbolList, SymbolRow, SymbolsView, UpdateList, UpdateRow
 from app.ui.views.trading_state import AlarmRow, KillProgress, RestraintRow, TradingView
 from app.ui.views.webhooks import Decision, DeliveryRow, HookCreated, HookForm, HookRow, WebhooksView
 
@@ -111,6 +111,7 @@ __all__ = [
     "PositionFacts",
     "PositionQuestion",
     "PositionRow",
+    "Quotes",
     "Reader",
     "Region",
     "RegionState",

@@ -70,8 +70,16 @@ class SymbolList:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quotes:
+    """The quote assets with most symbols, region of `fragments/symbols/_quotes.html`; `chosen` is "" for all."""
+
+    rows: tuple[str, ...] = ()
+    chosen: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SymbolsView:
-    """Page `pages/symbols/symbols.html`. `quotes` are the quote assets with most symbols."""
+    """Page `pages/symbols/symbols.html`."""
 
     shell: Shell
     exchange: str
@@ -79,6 +87,5 @@ class SymbolsView:
     untested: tuple[Choice, ...]
     symbols: SymbolList
     updates: UpdateList
-    quotes: tuple[Choice, ...] = ()
+    quotes: Quotes
     search: str = ""
-    quote: str = ""
