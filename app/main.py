@@ -30,6 +30,7 @@ from app.trading.oversight_router import router as oversight_router
 from app.trading.protection_router import router as protection_router
 from app.trading.risk_router import router as risk_router
 from app.trading.router import router as trading_router
+from app.trading.symbols_router import router as account_symbols_router
 from app.ui.errors import render_failure
 from app.ui.routes import mount_pages
 from app.webhooks.router import door
@@ -169,6 +170,7 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
         tokens_router,
         admin_router,
         brokers_router,
+        account_symbols_router,
         oversight_router,
         trading_router,
         protection_router,

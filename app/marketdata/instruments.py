@@ -135,6 +135,10 @@ class InstrumentBook:
         log.info("instruments_refreshed", exchange=exchange, symbols=changes.listed, **counts)
         return changes
 
+    async def release(self, exchange: str) -> None:
+        """Let go of what the exchange's answer was made from; the instruments themselves stay."""
+        await self._registry.release(self.source(exchange))
+
     def is_loaded(self, exchange: str) -> bool:
         """Return whether the instruments of `exchange` are in memory."""
         return self.source(exchange) in self._books

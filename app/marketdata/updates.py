@@ -161,12 +161,14 @@ class Updates:
         if now < due + self._jitter:
             return
         began = await self._store.last_nightly()
-        wanted = {self._book.source(exchange) for exchange in await nightly.in_use()}
-        for exchange in sorted(wanted):
+        for exchange in sorted(await self._in_use(nightly)):
             is_missed = due >= self._began_at or (exchange in done and done[exchange] < due)
             if is_missed and (exchange not in began or began[exchange] < due) and venue_of(exchange) is not None:
                 await self._store.purge(now)
                 await self.begin(exchange, started_by=None, cause=UpdateCause.NIGHTLY)
+
+    async def _in_use(self, nightly: Nightly) -> set[str]:
+        return {self._book.source(exchange) for exchange in await nightly.in_use()}
 
     async def _work(self, update: Update) -> None:
         progress = self._live[update.id]
@@ -193,6 +195,8 @@ class Updates:
             log.exception("instrument_update_failed", exchange=update.exchange)
             outcome = Outcome(state=UpdateState.FAILED, code="INTERNAL")
         await self._store.finish(update.id, outcome, now=self._clock.now())
+        if self._nightly is not None and update.exchange not in await self._in_use(self._nightly):
+            await self._book.release(update.exchange)
         log.info("instrument_update_ended", exchange=update.exchange, state=outcome.state.value, code=outcome.code)
         self._bus.publish(InstrumentsUpdated(exchange=update.exchange, is_over=True))
 

@@ -284,3 +284,24 @@ async def test_a_night_that_no_server_saw_is_made_up_for_and_a_new_server_waits_
     await fresh._look_around()
     (latest,) = await fresh.latest(10)
     assert latest.cause is UpdateCause.NIGHTLY
+
+
+async def test_the_markets_of_an_exchange_that_nobody_has_an_account_at_are_let_go_and_come_back_when_asked_for(moving: Pieces) -> None:
+    used: set[str] = {"binance"}
+
+    async def in_use() -> set[str]:
+        return used
+
+    updates = make_updates(moving, nightly=Nightly(hour=3, in_use=in_use, is_ours=lambda: False))
+    public = await moving.registry.public("binance")
+    async with running(updates):
+        await ended(updates, (await updates.begin("binance", started_by=moving.user_id)).id)
+        assert public._source.shared is not None
+        used.clear()
+        await moving.rows("DELETE FROM instrument_updates")
+        begun = await updates.begin("binance", started_by=moving.user_id)
+        await ended(updates, begun.id)
+        async with asyncio.timeout(DEADLINE_S):
+            while public._source.shared is not None:  # noqa: ASYNC110  # by a task that tells nobody
+                await asyncio.sleep(0.02)
+    assert (await public.fetch_ticker("BTC/USDT")).last is not None

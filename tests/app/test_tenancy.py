@@ -163,6 +163,8 @@ async def test_nothing_of_another_tenant_is_in_any_list_or_page(site: Site, hers
 async def test_an_update_of_symbols_is_everybodys_and_does_not_say_who_began_it(site: Site, hers: dict[str, str]) -> None:
     begun = await site.ada.call("POST", "/api/symbols/updates", json={"exchange": "binance"})
     assert (begun.status_code, begun.json()["is_mine"]) == (202, True), begun.text
+    again = await site.ada.call("POST", f"/api/brokers/{hers['broker_id']}/update_symbols")
+    assert again.status_code in (202, 429), "joins the one that runs, or is too soon after it"
     for path in (f"/api/symbols/updates/{begun.json()['id']}", "/api/symbols/updates"):
         seen = await site.eve.call("GET", path)
         assert seen.status_code == 200
