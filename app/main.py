@@ -25,6 +25,7 @@ from app.core.http import describe_problems, install_error_handlers
 from app.core.middleware import BodyLimit, HostGuard, NoTrailingSlash, OriginGuard, RequestShell
 from app.errors import ConfigError
 from app.marketdata.router import router as marketdata_router
+from app.marketdata.symbols_router import router as symbols_router
 from app.trading.kill_router import router as kill_router
 from app.trading.oversight_router import router as oversight_router
 from app.trading.protection_router import router as protection_router
@@ -179,7 +180,8 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
         webhooks_router,
     ):
         app.include_router(router, dependencies=[_BEARER])
-    app.include_router(marketdata_router, dependencies=[_BEARER, Depends(current_user)])
+    for router in (marketdata_router, symbols_router):
+        app.include_router(router, dependencies=[_BEARER, Depends(current_user)])
     app.include_router(health)
     mount_pages(app)
     install_error_handlers(app, render_failure)

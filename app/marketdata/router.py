@@ -15,10 +15,8 @@ from app.marketdata.queries import MOST_CANDLES, read_chart
 from app.marketdata.quotes import Quotes
 from app.marketdata.schemas import CandlesOut, HeartbeatOut, SymbolStatusOut, TickerOut
 from app.marketdata.symbols_router import ExchangeName, InstrumentsDep
-from app.marketdata.symbols_router import router as symbols_router
 
 router = APIRouter(prefix="/api", tags=["market data"])
-router.include_router(symbols_router)
 
 #: A quote older than this is asked for again.
 _QUOTE_MAX_AGE_S = 5.0

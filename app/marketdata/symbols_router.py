@@ -11,7 +11,7 @@ from app.marketdata.instruments import InstrumentBook
 from app.marketdata.schemas import InstrumentOut, InstrumentsOut, UpdateIn, UpdateOut, UpdatesOut
 from app.marketdata.updates import Updates
 
-router = APIRouter(prefix="/symbols")
+router = APIRouter(prefix="/api/symbols", tags=["market data"])
 
 _MOST_SYMBOLS = 1000
 _MOST_UPDATES = 100

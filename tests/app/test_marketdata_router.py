@@ -20,6 +20,7 @@ from app.marketdata.heartbeat import Heartbeat, HeartbeatConfig
 from app.marketdata.instruments import InstrumentBook
 from app.marketdata.quotes import Quotes
 from app.marketdata.router import router
+from app.marketdata.symbols_router import router as symbols_router
 from tests.emulator_process import EmulatorProcess
 
 
@@ -37,6 +38,7 @@ async def app(emulator: EmulatorProcess, database_urls: DatabaseUrls) -> AsyncIt
     await database.open()
     app = FastAPI()
     app.include_router(router)
+    app.include_router(symbols_router)
 
     async def page(request: Request, failure: Failure) -> Response:
         return PlainTextResponse("", failure.problem.status)
