@@ -17,6 +17,7 @@ from app.accounts.development import DevelopmentMode
 from app.accounts.service import Accounts, SessionPolicy
 from app.brokers.connections import Connections
 from app.brokers.keys import judge_stored_keys
+from app.brokers.service import exchanges_in_use
 from app.core import crash_points
 from app.core.clock import Clock, SystemClock
 from app.core.config import Settings
@@ -43,9 +44,12 @@ from app.marketdata.heartbeat import Heartbeat, HeartbeatConfig
 from app.marketdata.instruments import InstrumentBook
 from app.marketdata.quotes import Quotes
 from app.marketdata.status import ensure_row
+from app.marketdata.updates import Nightly, Updates
 from app.trading import suspension
 from app.trading.audit import Audit, Finding, ask_rules
 from app.trading.audit_rules import RULES as AUDIT_RULES
+from app.trading.delisting import USES as USES_OF_TRADING
+from app.trading.delisting import tell_users
 from app.trading.desk import ENGINE_ROLE, Desk
 from app.trading.gates import close_all
 from app.trading.guardian import Guardian
@@ -60,6 +64,7 @@ from app.trading.user_stream import UserStreams
 from app.trading.watch import TriggerWatch
 from app.trading.wind_down import what_is_left, wind_down
 from app.webhooks.audit import RULES as AUDIT_OF_ALERTS
+from app.webhooks.delisting import USES as USES_OF_ALERTS
 from app.webhooks.inbox import Inbox
 from app.webhooks.receive import Door
 
@@ -261,6 +266,7 @@ def _make_trading(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
     stack.push_async_callback(registry.close)
     quotes = Quotes(settings.heartbeat_exchange)
     book = InstrumentBook(ground.database, registry, clock=ground.clock, same_as={PAPER: settings.heartbeat_exchange})
+    book.on_stopped = partial(tell_users, uses=(*USES_OF_TRADING, *USES_OF_ALERTS))
     paper = _make_paper(ground, quotes, registry, book)
     connections = Connections(ground.database, vault, registry, paper=paper)
     stack.push_async_callback(connections.close)
@@ -290,6 +296,8 @@ def _make_trading(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
     state.vault, state.registry, state.connections = vault, registry, connections
     state.quotes, state.instruments, state.heartbeat, state.desk = quotes, book, heartbeat, desk
     state.what_is_left, state.wind_down = partial(what_is_left, desk), partial(wind_down, desk)
+    nightly = Nightly(hour=settings.symbols_refresh_hour, in_use=partial(_exchanges_in_use, ground), is_ours=lambda: desk.lease.is_held)
+    state.updates = Updates(ground.database, book, ground.bus, clock=ground.clock, nightly=nightly)
     state.halt_user, state.release_user = partial(suspension.begin, desk), partial(suspension.end, desk)
     paper.listen(lambda changes: desk.suspect(changes.broker_id))
     state.paper, state.reset_paper = paper, partial(start_over, desk, paper)
@@ -300,6 +308,10 @@ def _make_trading(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
 def _why_closed(keyring: Keyring) -> str | None:
     """What is missing is said to the administrators: paths and advice are not for everybody."""
     return None if keyring.is_whole else KeyMissing().message
+
+
+async def _exchanges_in_use(ground: Ground) -> set[str]:
+    return {ground.settings.heartbeat_exchange, *await exchanges_in_use(ground.database)}
 
 
 def _make_paper(ground: Ground, quotes: Quotes, registry: Registry, book: InstrumentBook) -> PaperExchange:
@@ -317,6 +329,7 @@ async def _start_loops(app: FastAPI, ground: Ground, supervisor: Supervisor) -> 
     supervisor.start("exchanges", state.registry.run, limit_s=60)
     supervisor.start("connections", state.connections.run, limit_s=60)
     supervisor.start("encryption_keys", ground.keyring.run)
+    supervisor.start("instruments.updates", state.updates.run, limit_s=60)
     if "engine" in settings.roles:
         if ground.keyring.is_whole:
             await _start_engine(app, ground, supervisor)

@@ -8,7 +8,7 @@ AppError 500 (never raised bare)
 ├─ OrderDenied 422       code = DenialReason; ours, before anything is sent
 ├─ NotAuthenticated 401  SecondFactorNeeded
 ├─ Forbidden 403         CsrfFailed · FreshCodeNeeded · ScopeMissing · SessionNeeded · InvitationInvalid
-├─ RateLimited 429       TooManyAttempts · BodyTooLarge 413
+├─ RateLimited 429       TooManyAttempts (UpdateTooSoon) · BodyTooLarge 413
 ├─ WebhookError          BadToken 404 · BadPayload 422
 ├─ ExchangeError 502     OrderRejected 409 · InsufficientFunds 409 · BadCredentials 409 · Unsupported 422
 │  ├─ RetryableError 503 ExchangeUnavailable · ExchangeRateLimited · NotSent      (reads, and writes proved unsent)
@@ -223,6 +223,12 @@ class TooManyAttempts(RateLimited):
     def until(cls, until: datetime, *, now: datetime) -> "TooManyAttempts":
         """Return the refusal that says when the next attempt is taken."""
         return cls(retry_after_s=max((until - now).total_seconds(), 1.0))
+
+
+class UpdateTooSoon(TooManyAttempts):
+    """These symbols were updated less than a minute ago. Wait a little."""
+
+    default_code = "UPDATE_TOO_SOON"
 
 
 class SecondFactorNeeded(NotAuthenticated):

@@ -25,11 +25,13 @@ from app.core.http import describe_problems, install_error_handlers
 from app.core.middleware import BodyLimit, HostGuard, NoTrailingSlash, OriginGuard, RequestShell
 from app.errors import ConfigError, KeyMissing
 from app.marketdata.router import router as marketdata_router
+from app.marketdata.symbols_router import router as symbols_router
 from app.trading.kill_router import router as kill_router
 from app.trading.oversight_router import router as oversight_router
 from app.trading.protection_router import router as protection_router
 from app.trading.risk_router import router as risk_router
 from app.trading.router import router as trading_router
+from app.trading.symbols_router import router as account_symbols_router
 from app.ui.errors import render_failure
 from app.ui.routes import mount_pages
 from app.webhooks.router import door
@@ -172,6 +174,7 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
         tokens_router,
         admin_router,
         brokers_router,
+        account_symbols_router,
         oversight_router,
         trading_router,
         protection_router,
@@ -180,7 +183,8 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
         webhooks_router,
     ):
         app.include_router(router, dependencies=[_BEARER])
-    app.include_router(marketdata_router, dependencies=[_BEARER, Depends(current_user)])
+    for router in (marketdata_router, symbols_router):
+        app.include_router(router, dependencies=[_BEARER, Depends(current_user)])
     app.include_router(health)
     mount_pages(app)
     install_error_handlers(app, render_failure)

@@ -224,6 +224,13 @@ async def set_default(session: AsyncSession, user_id: UUID, broker_id: UUID) -> 
     return broker
 
 
+async def exchanges_in_use(database: Database) -> set[str]:
+    """Return the exchanges at which anybody has an account. For the platform's database: it looks at all users'."""
+    async with database.connection() as connection:
+        rows = await connection.fetch("SELECT DISTINCT exchange FROM brokers WHERE removed_at IS NULL")
+    return {row["exchange"] for row in rows}
+
+
 async def list_brokers(session: AsyncSession, user_id: UUID) -> list[Broker]:
     """Return the user's accounts, the default first, then by name."""
     found = await session.scalars(owned(Broker, user_id).where(Broker.removed_at.is_(None)).order_by(Broker.is_default.desc(), Broker.name))

@@ -50,7 +50,7 @@ class LeaseHolder:
     def __init__(self, database: Database, role: str) -> None:
         self._database = database
         self.role = role
-        self.owner = f"{process_place()}:{os.getpid()}:{process_start(os.getpid())}:{secrets.token_hex(4)}"
+        self.owner = process_name()
         self._epoch: int | None = None
         self._good_until = 0.0
         self._changed = asyncio.Event()
@@ -158,6 +158,11 @@ class LeaseHolder:
     async def _release(self) -> None:
         async with self._database.connection() as connection:
             await connection.execute(_RELEASE, self.role, self.owner)
+
+
+def process_name() -> str:
+    """Return a name for whoever asks in this process: no other has it, and `is_dead` can tell when the process has ended."""
+    return f"{process_place()}:{os.getpid()}:{process_start(os.getpid())}:{secrets.token_hex(4)}"
 
 
 def process_place() -> str:

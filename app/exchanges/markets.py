@@ -53,6 +53,12 @@ class MarketsSource:
             if self.shared is None or time.monotonic() - self._loaded_at > max_age_s:
                 await self._load()
 
+    async def forget(self) -> None:
+        """Let go of the markets; the next use loads them again."""
+        async with self._lock:
+            self.shared = None
+            self._listings = None
+
     def listings(self) -> tuple[Listing, ...]:
         """Return the spot symbols with their rules; `ensure` first."""
         if self._listings is None:

@@ -111,6 +111,13 @@ class Registry:
         await source.refresh(max_age_s)
         return source.listings()
 
+    async def release(self, exchange: str) -> None:
+        """Let go of the markets of an exchange at which no account is open: 10 to 35 MB, for each whose symbols anybody asks for."""
+        address = self._address(exchange, is_testnet=False)
+        source, post = self._sources.get(address), self._posts.get(self._shared_address(address))
+        if source is not None and (post is None or not post.is_active):
+            await source.forget()
+
     def limits(self) -> list[LimitGauge]:
         """Return how each venue address that was used is doing: its limit, its circuit, its clock."""
         return [post.gate.gauge() for post in self._posts.values()]

@@ -65,3 +65,11 @@ class HeartbeatChanged:
     is_connected: bool
     is_fresh: bool
     last_error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstrumentsUpdated:
+    """An update of an exchange's instruments has begun or come further, or it is over. Concerns everybody."""
+
+    exchange: str
+    is_over: bool

@@ -1,49 +1,50 @@
-"""Trading rules of all symbols: a table for lists and searches, and a book in memory for the hot path, which asks no database."""
+"""Trading rules of all symbols: a table for other processes, and a book in memory for searches and the hot path, which ask no database."""
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import fields
-from decimal import Decimal
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 import structlog
 
 from app.core.clock import Clock
 from app.core.db import Database
-from app.core.ids import new_id
 from app.domain.instruments import Instrument
+from app.domain.symbol_search import SymbolSearch
 from app.domain.symbols import resolve_symbol, why_unresolved
 from app.errors import ExchangeError, SymbolNotFound
-from app.exchanges.listings import Listing
 from app.exchanges.registry import Registry
+from app.marketdata.listing_store import Changes, Told, fitting, read_stored, store_listings
 
 log = structlog.get_logger(__name__)
 
-#: Fields of Instrument as columns of the same name, in the order of the statement below.
-_RULES: Final = tuple(field.name for field in fields(Instrument))
-#: NUMERIC(38,18) holds 20 digits before the point; exchanges write larger numbers to mean "no bound".
-_LARGEST: Final = Decimal(10) ** 20
-_SPOT: Final = "spot"
 _BEAT_S: Final = 10.0
 _REFRESH_EVERY_S: Final = 3600.0
+#: Whoever comes while another one asks takes the same answer.
+_ASKED_JUST_NOW_S: Final = 30.0
 
-_TEXTS: Final = frozenset({"symbol", "base", "quote"})
-_TYPES: Final = [f"{'text' if name in _TEXTS else 'boolean' if name == 'is_active' else 'numeric'}[]" for name in _RULES]
-_NAMES: Final = ", ".join(_RULES)
-_UPSERT_SQL: Final = f"""
-INSERT INTO instruments AS stored (id, exchange, type, last_updated, raw_info, {_NAMES})
-SELECT new.id, $1, new.type, $2, new.raw_info, {", ".join(f"new.{name}" for name in _RULES)}
-FROM unnest(
-    $3::uuid[], $4::text[], $5::jsonb[], {", ".join(f"${number}::{kind}" for number, kind in enumerate(_TYPES, start=6))}
-) AS new (id, type, raw_info, {_NAMES})
-ON CONFLICT (exchange, symbol, type) DO UPDATE SET
-    {", ".join(f"{name} = excluded.{name}" for name in _RULES if name != "symbol")},
-    raw_info = excluded.raw_info, last_updated = excluded.last_updated
-"""  # noqa: S608  # constants
-_DELISTED_SQL: Final = "UPDATE instruments SET is_active = false, last_updated = $2 WHERE exchange = $1 AND is_active AND last_updated < $2"
-_COUNT_SQL: Final = "SELECT count(*) FROM instruments WHERE exchange = $1 AND is_active"
-_READ_SQL: Final = f"SELECT {', '.join(_RULES)} FROM instruments WHERE exchange = $1 AND type = '{_SPOT}'"  # noqa: S608  # constants
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """Symbols that trade no longer since `at`, of the venues that go by one exchange's list. `removed` ones it does not even list."""
+
+    exchanges: tuple[str, ...]
+    halted: tuple[str, ...]
+    removed: tuple[str, ...]
+    at: datetime
+
+
+#: Does in the transaction of a refresh what is to be done about symbols that trade no longer.
+OnStopped = Callable[[Any, Stopped], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Book:
+    instruments: Mapping[str, Instrument]
+    search: SymbolSearch
 
 
 class InstrumentBook:
@@ -57,7 +58,10 @@ class InstrumentBook:
         self._registry = registry
         self._clock = clock
         self._same_as = dict(same_as or {})
-        self._books: dict[str, Mapping[str, Instrument]] = {}
+        self._books: dict[str, _Book] = {}
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        #: Set by whoever must know, before anything is refreshed.
+        self.on_stopped: OnStopped | None = None
 
     def source(self, exchange: str) -> str:
         """Return the exchange whose instruments and prices are those of `exchange`; mostly that one itself."""
@@ -69,18 +73,24 @@ class InstrumentBook:
         Raises:
             ExchangeError: nothing is stored yet and the exchange cannot be asked.
         """
+        return (await self._book(exchange)).instruments
+
+    async def search(self, exchange: str) -> SymbolSearch:
+        """Return the search over what trades at `exchange`. Raises as `all`."""
+        return (await self._book(exchange)).search
+
+    async def stored(self, exchange: str) -> SymbolSearch | None:
+        """Return the search over what is known of `exchange` without asking it; None when that is nothing."""
         exchange = self.source(exchange)
         if exchange not in self._books:
-            stored = await self._read(exchange)
-            if stored:
-                self._books[exchange] = stored
-            else:
-                await self.refresh(exchange)
-        return self._books[exchange]
+            await self.reload(exchange)
+        book = self._books.get(exchange)
+        return None if book is None else book.search
 
     def cached(self, exchange: str, symbol: str) -> Instrument | None:
         """Return the rules of a unified symbol without waiting, or None when its exchange was not loaded yet."""
-        return self._books.get(self.source(exchange), {}).get(symbol)
+        book = self._books.get(self.source(exchange))
+        return None if book is None else book.instruments.get(symbol)
 
     async def get(self, exchange: str, symbol: str) -> Instrument | None:
         """Return the rules of a unified symbol, or None when it is not listed. Raises as `all`."""
@@ -102,8 +112,8 @@ class InstrumentBook:
             raise SymbolNotFound(why_unresolved(text, book), field="symbol")
         return book[symbol]
 
-    async def refresh(self, exchange: str, *, max_age_s: float = 0.0) -> int:
-        """Ask the exchange, store the answer in one transaction, and return how many symbols it lists.
+    async def refresh(self, exchange: str, *, max_age_s: float = 0.0, told: Told = lambda _done, _total: None) -> Changes:
+        """Ask the exchange, store the answer in one transaction, and return what that changed. `told` hears how far it is.
 
         What a test environment lists is not asked for: its symbols are the same, and some of the real ones are missing there.
 
@@ -111,19 +121,36 @@ class InstrumentBook:
             ExchangeError: the exchange cannot be asked, or lists less than half of what it did before; what is known stays.
         """
         exchange = self.source(exchange)
-        listings = await self._registry.listings(exchange, max_age_s=max_age_s)
-        now = self._clock.now()
-        async with self._database.raw_transaction() as connection:
-            known: int = await connection.fetchval(_COUNT_SQL, exchange)
-            # A halted symbol is still listed: an exchange that stops trading everything for an hour lost none of them.
-            if len(listings) < known / 2:
-                words = f"{exchange} lists {len(listings)} symbols only, {known} were traded there before: the list is taken for incomplete"
-                raise ExchangeError(words, code="LISTING_INCOMPLETE")
-            await connection.execute(_UPSERT_SQL, exchange, now, *_columns(listings))
-            await connection.execute(_DELISTED_SQL, exchange, now)
-        self._books[exchange] = await self._read(exchange)
-        log.info("instruments_refreshed", exchange=exchange, symbols=len(listings))
-        return len(listings)
+        async with self._turns[exchange]:
+            listings = await asyncio.to_thread(fitting, await self._registry.listings(exchange, max_age_s=max_age_s))
+            now = self._clock.now()
+            async with self._database.raw_transaction() as connection:
+                changes = await store_listings(connection, exchange, listings, now=now, told=told)
+                if self.on_stopped is not None and (changes.halted or changes.removed):
+                    venues = (exchange, *(name for name, source in self._same_as.items() if source == exchange))
+                    stopped = Stopped(exchanges=venues, halted=changes.halted, removed=changes.removed, at=now)
+                    await self.on_stopped(connection, stopped)
+            await self.reload(exchange)
+        counts = {name: len(getattr(changes, name)) for name in ("added", "updated", "removed")}
+        log.info("instruments_refreshed", exchange=exchange, symbols=changes.listed, **counts)
+        return changes
+
+    async def release(self, exchange: str) -> None:
+        """Let go of what the exchange's answer was made from; the instruments themselves stay."""
+        await self._registry.release(self.source(exchange))
+
+    def is_loaded(self, exchange: str) -> bool:
+        """Return whether the instruments of `exchange` are in memory."""
+        return self.source(exchange) in self._books
+
+    async def reload(self, exchange: str) -> None:
+        """Read the table again: another process may have written it. The book is exchanged whole, so no symbol is ever missing."""
+        exchange = self.source(exchange)
+        async with self._database.connection() as connection:
+            stored = await read_stored(connection, exchange)
+        if stored:
+            # Half a second of work for fifty thousand symbols.
+            self._books[exchange] = await asyncio.to_thread(_make_book, {name: row.instrument for name, row in stored.items()})
 
     async def run(self, beat: Callable[[], None]) -> None:
         """Refresh the exchanges in use every hour, for ever. A supervised loop that beats each ten seconds."""
@@ -140,21 +167,14 @@ class InstrumentBook:
                 except ExchangeError as error:
                     log.warning("instruments_not_refreshed", exchange=exchange, code=error.code)
 
-    async def _read(self, exchange: str) -> dict[str, Instrument]:
-        async with self._database.connection() as connection:
-            rows = await connection.fetch(_READ_SQL, exchange)
-        return {row["symbol"]: Instrument(**row) for row in rows}
+    async def _book(self, exchange: str) -> _Book:
+        exchange = self.source(exchange)
+        if exchange not in self._books:
+            await self.reload(exchange)
+        if exchange not in self._books:
+            await self.refresh(exchange, max_age_s=_ASKED_JUST_NOW_S)
+        return self._books.get(exchange) or _make_book({})
 
 
-def _columns(listings: tuple[Listing, ...]) -> list[list[Any]]:
-    rules = [[_bounded(getattr(listing.instrument, name)) for listing in listings] for name in _RULES]
-    return [
-        [new_id() for _ in listings],
-        [listing.type for listing in listings],
-        [listing.raw_info for listing in listings],
-        *rules,
-    ]
-
-
-def _bounded(value: object) -> object:
-    return None if isinstance(value, Decimal) and value >= _LARGEST else value
+def _make_book(instruments: Mapping[str, Instrument]) -> _Book:
+    return _Book(instruments, SymbolSearch(instruments.values()))

@@ -4,8 +4,9 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -122,4 +123,66 @@ class InstrumentRow(Identified, Base):
     min_notional: Mapped[Decimal | None]
     max_notional: Mapped[Decimal | None]
     raw_info: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    #: When this row last changed; the list as a whole may have been compared since.
     last_updated: Mapped[datetime]
+    #: Since when the exchange does not list the symbol any more. One that is not active and yet listed is halted.
+    delisted_at: Mapped[datetime | None]
+
+
+class UpdateCause(StrEnum):
+    """Who wanted an update of the instruments."""
+
+    PERSON = "person"
+    NIGHTLY = "nightly"
+
+
+class UpdateState(StrEnum):
+    """What became of an update. Interrupted: its server ended before it did."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+class UpdatePhase(StrEnum):
+    """How far an update is: it waits for others, asks the exchange, or stores its answer."""
+
+    WAITING = "waiting"
+    ASKING = "asking"
+    STORING = "storing"
+
+
+class InstrumentUpdate(Identified, Base):
+    """One update of an exchange's instruments. The answer is everybody's, so the row is too; `started_by` is shown to nobody else.
+
+    `done` of `total` symbols are stored. `names` holds the first symbols of what was added, updated and removed.
+    """
+
+    __tablename__ = "instrument_updates"
+    __table_args__ = (
+        one_of("cause", UpdateCause),
+        one_of("state", UpdateState),
+        one_of("phase", UpdatePhase),
+        Index("uq_instrument_updates_running", "exchange", unique=True, postgresql_where=text("state = 'running'")),
+        Index("ix_instrument_updates_exchange_id", "exchange", "id"),
+    )
+
+    exchange: Mapped[str]
+    cause: Mapped[str]
+    started_by: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    state: Mapped[str]
+    phase: Mapped[str]
+    done: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    total: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    added: Mapped[int | None] = mapped_column(Integer)
+    updated: Mapped[int | None] = mapped_column(Integer)
+    removed: Mapped[int | None] = mapped_column(Integer)
+    names: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'::jsonb"))
+    code: Mapped[str | None]
+    detail: Mapped[str | None]
+    #: The process that works on it, as `core.leases` names processes, and when it last said so.
+    owner: Mapped[str]
+    started_at: Mapped[datetime]
+    touched_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]

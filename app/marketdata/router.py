@@ -8,30 +8,23 @@ from pydantic import AwareDatetime
 
 from app.core.http import problems
 from app.domain.candles import Candle, Timeframe, to_milliseconds
-from app.domain.instruments import Instrument
 from app.errors import InvalidInput
 from app.exchanges.registry import Registry
 from app.marketdata.heartbeat import Heartbeat
-from app.marketdata.instruments import InstrumentBook
 from app.marketdata.queries import MOST_CANDLES, read_chart
 from app.marketdata.quotes import Quotes
-from app.marketdata.schemas import CandlesOut, HeartbeatOut, InstrumentOut, InstrumentsOut, SymbolStatusOut, TickerOut
+from app.marketdata.schemas import CandlesOut, HeartbeatOut, SymbolStatusOut, TickerOut
+from app.marketdata.symbols_router import ExchangeName, InstrumentsDep
 
 router = APIRouter(prefix="/api", tags=["market data"])
 
 #: A quote older than this is asked for again.
 _QUOTE_MAX_AGE_S = 5.0
-_MOST_SYMBOLS = 1000
 
 
 def _heartbeat(request: Request) -> Heartbeat:
     heartbeat: Heartbeat = request.app.state.heartbeat
     return heartbeat
-
-
-def _instruments(request: Request) -> InstrumentBook:
-    instruments: InstrumentBook = request.app.state.instruments
-    return instruments
 
 
 def _quotes(request: Request) -> Quotes:
@@ -45,10 +38,8 @@ def _registry(request: Request) -> Registry:
 
 
 HeartbeatDep = Annotated[Heartbeat, Depends(_heartbeat)]
-InstrumentsDep = Annotated[InstrumentBook, Depends(_instruments)]
 QuotesDep = Annotated[Quotes, Depends(_quotes)]
 RegistryDep = Annotated[Registry, Depends(_registry)]
-ExchangeName = Annotated[str, Query(pattern="^[a-z0-9]{2,32}$", description="Exchange id, such as binance")]
 SymbolText = Annotated[str, Query(min_length=2, max_length=40, description="BTC/USDT, BTCUSDT or BINANCE:BTCUSDT")]
 
 
@@ -86,28 +77,6 @@ async def get_candles(
         timeframe=timeframe.value,
         is_last_open=chart.is_last_open,
     )
-
-
-@router.get("/symbols", summary="Symbols with their trading rules", responses=problems(422, 503))
-async def get_symbols(
-    instruments: InstrumentsDep,
-    *,
-    exchange: ExchangeName = "binance",
-    search: Annotated[str | None, Query(max_length=40, description="Part of the symbol")] = None,
-    quote: Annotated[str | None, Query(max_length=20, description="Quote asset, such as USDT")] = None,
-    limit: Annotated[int, Query(ge=1, le=_MOST_SYMBOLS)] = 100,
-    cursor: Annotated[str | None, Query(max_length=40, description="`next` of the page before")] = None,
-) -> InstrumentsOut:
-    """Return active symbols in alphabetical order; those whose base begins with `search` come first on a searched page."""
-    book = await instruments.all(exchange)
-    wanted = [found for found in book.values() if found.is_active and _matches(found, search, quote)]
-    begins = (search or "").upper()
-    wanted.sort(key=lambda found: (not found.base.startswith(begins), found.symbol))
-    if cursor is not None:
-        known = [found.symbol for found in wanted]
-        wanted = wanted[known.index(cursor) + 1 :] if cursor in known else []
-    page = wanted[:limit]
-    return InstrumentsOut(items=[InstrumentOut.of(found) for found in page], next=page[-1].symbol if len(wanted) > limit else None)
 
 
 @router.get("/ticker", summary="Best prices of a symbol", responses=problems(404, 422, 503))
@@ -148,13 +117,6 @@ async def get_heartbeat(heartbeat: HeartbeatDep) -> HeartbeatOut:
 def _check_range(start: datetime | None, end: datetime | None) -> None:
     if start is not None and end is not None and end <= start:
         raise InvalidInput(f"end must be after start, was {end.isoformat()}", field="end")
-
-
-def _matches(instrument: Instrument, search: str | None, quote: str | None) -> bool:
-    if quote is not None and instrument.quote != quote.strip().upper():
-        return False
-    text = (search or "").strip().upper()
-    return text in instrument.symbol or text in f"{instrument.base}{instrument.quote}"
 
 
 def _row(candle: Candle) -> tuple[int, float, float, float, float, float]:

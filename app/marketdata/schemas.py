@@ -3,10 +3,13 @@
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated
+from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from app.domain.instruments import Instrument, plain
+from app.marketdata.models import UpdateCause, UpdatePhase, UpdateState
+from app.marketdata.update_store import Update
 
 #: Money leaves as text without exponent or trailing zeros.
 MoneyText = Annotated[Decimal, PlainSerializer(plain, return_type=str)]
@@ -51,6 +54,52 @@ class InstrumentsOut(BaseModel):
 
     items: list[InstrumentOut]
     next: str | None
+
+
+class UpdateIn(BaseModel):
+    """Whose instruments to update."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    exchange: str = Field(pattern="^[a-z0-9]{2,32}$", description="Exchange id, such as binance")
+
+
+class UpdateOut(BaseModel):
+    """One update of an exchange's instruments. Whoever began it, the answer is everybody's.
+
+    `done` of `total` symbols are stored, once the exchange has answered. The counts are null until it is done; `names` holds up to 20
+    symbols behind each. `code` says why it failed or was interrupted.
+    """
+
+    id: UUID
+    exchange: str
+    cause: UpdateCause
+    is_mine: bool
+    state: UpdateState
+    phase: UpdatePhase
+    done: int
+    total: int
+    added: int | None
+    updated: int | None
+    removed: int | None
+    names: dict[str, list[str]]
+    code: str | None
+    detail: str | None
+    started_at: datetime
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, update: Update, user_id: UUID) -> "UpdateOut":
+        """Return the update as that user may see it: who else began one is nobody's business."""
+        shown = {name: getattr(update, name) for name in cls.model_fields if name != "is_mine"}
+        return cls(**shown, is_mine=update.started_by == user_id)
+
+
+class UpdatesOut(BaseModel):
+    """Updates, newest first; `next` goes on with older ones."""
+
+    items: list[UpdateOut]
+    next: UUID | None
 
 
 class TickerOut(BaseModel):

@@ -36,6 +36,7 @@ class NoticeKind(StrEnum):
     ORPHAN_ADOPTED = "orphan_adopted"
     AUDIT_FAILED = "audit_failed"
     POSITION_UNPROTECTED = "position_unprotected"
+    SYMBOL_STOPPED = "symbol_stopped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

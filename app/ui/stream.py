@@ -19,7 +19,7 @@ from app.core.events import Subscription
 from app.core.i18n import use_language
 from app.domain.candles import Candle, to_milliseconds
 from app.domain.instruments import plain
-from app.marketdata.events import CandleChanged, CandleClosed, HeartbeatChanged, TickerChanged
+from app.marketdata.events import CandleChanged, CandleClosed, HeartbeatChanged, InstrumentsUpdated, TickerChanged
 from app.trading.events import (
     FillRecorded,
     KillSwitchChanged,
@@ -30,6 +30,7 @@ from app.trading.events import (
 )
 from app.ui.regions import Regions
 from app.ui.surroundings import reader_of, regions_of, templating_of
+from app.ui.symbols import update_list
 from app.ui.templating import Templating
 from app.ui.views import Reader
 from app.webhooks.events import DeliveryChanged
@@ -42,12 +43,13 @@ _IDLE_S: Final = 0.25
 _PING_S: Final = 5.0
 #: Marks move with the market and the feed's age with time: these are sent again though no event touched them.
 _REPEATED: Final = (
-    (frozenset({"positions", "kpis"}), 2.0), (frozenset({"status"}), 5.0), (frozenset({"external"}), 5.0), (frozenset({"audit"}), 10.0)
+    (frozenset({"positions", "kpis"}), 2.0), (frozenset({"status"}), 5.0), (frozenset({"external"}), 5.0), (frozenset({"audit"}), 10.0),
+    (frozenset({"updates"}), 3.0),  # what another process does is known by its row only
 )  # fmt: skip
 _LOG_ROWS: Final = 100
 _EVENTS: Final = (
     OrderChanged, FillRecorded, PortfolioChanged, DeliveryChanged, TickerChanged, CandleChanged, CandleClosed, HeartbeatChanged,
-    TradingStateChanged, KillSwitchChanged, ProtectionChanged,
+    TradingStateChanged, KillSwitchChanged, ProtectionChanged, InstrumentsUpdated,
 )  # fmt: skip
 #: Which regions an event makes out of date.
 _TOUCHES: Final[dict[type, frozenset[str]]] = {
@@ -59,6 +61,7 @@ _TOUCHES: Final[dict[type, frozenset[str]]] = {
     TradingStateChanged: frozenset({"trading", "audit"}),
     KillSwitchChanged: frozenset({"trading"}),
     ProtectionChanged: frozenset({"positions", "orders", "trading"}),
+    InstrumentsUpdated: frozenset({"updates"}),
 }
 #: Without a user, these concern everybody; the others nobody.
 _FOR_ALL: Final = (TradingStateChanged, KillSwitchChanged)
@@ -75,6 +78,7 @@ _TEMPLATES: Final = {
     "log": "fragments/webhooks/_deliveries.html",
     "balances": "fragments/dashboard/_balances.html",
     "hooks": "fragments/webhooks/_hooks.html",
+    "updates": "fragments/symbols/_updates.html",
 }
 
 
@@ -129,6 +133,7 @@ class PageStream:
             "log": lambda: regions.deliveries(limit=_LOG_ROWS, with_strangers=principal.is_admin),
             "balances": regions.balances,
             "hooks": regions.hooks,
+            "updates": lambda: update_list(request.app, principal.user_id),
         }
 
     async def messages(self) -> AsyncIterator[bytes]:
@@ -187,6 +192,8 @@ class PageStream:
             case FillRecorded() if "chart" in self._topics:
                 told = {"s": event.symbol, "side": event.side.value, "p": plain(event.price), "q": plain(event.quantity)}
                 return self._named("fill", {**told, "t": to_milliseconds(event.executed_at)})
+            case InstrumentsUpdated(is_over=True) if "updates" in self._topics:
+                return self._named(f"symbols-{event.exchange}", {})
             case _:
                 return b""
 

@@ -20,6 +20,7 @@ from app.marketdata.heartbeat import Heartbeat, HeartbeatConfig
 from app.marketdata.instruments import InstrumentBook
 from app.marketdata.quotes import Quotes
 from app.marketdata.router import router
+from app.marketdata.symbols_router import router as symbols_router
 from tests.emulator_process import EmulatorProcess
 
 
@@ -37,6 +38,7 @@ async def app(emulator: EmulatorProcess, database_urls: DatabaseUrls) -> AsyncIt
     await database.open()
     app = FastAPI()
     app.include_router(router)
+    app.include_router(symbols_router)
 
     async def page(request: Request, failure: Failure) -> Response:
         return PlainTextResponse("", failure.problem.status)
@@ -159,10 +161,10 @@ async def test_a_symbol_that_is_no_longer_listed_is_kept_as_inactive(app: FastAP
     async with app.state.database.connection() as connection:
         await connection.execute("UPDATE instruments SET symbol = 'GONE/USDT', base = 'GONE' WHERE symbol = 'ETH/USDT'")
 
-    listed = await book.refresh("binance")
+    changes = await book.refresh("binance")
     gone = await book.get("binance", "GONE/USDT")
 
-    assert listed == 2
+    assert (changes.listed, changes.added, changes.removed) == (2, ("ETH/USDT",), ("GONE/USDT",))
     assert gone is not None
     assert not gone.is_active
 

@@ -24,7 +24,7 @@ from tests.postgres import PostgresForTests
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 #: Parameters of paths that name what belongs to everybody.
-_SHARED = {"exchange", "exchange_id", "symbol", "path", "section"}
+_SHARED = {"exchange", "exchange_id", "symbol", "path", "section", "update_id"}
 #: The secret of a webhook is itself the right to use it.
 _RIGHTS = {"secret"}
 #: For every body that names something by its id: what else it needs.
@@ -159,6 +159,18 @@ async def test_nothing_of_another_tenant_is_in_any_list_or_page(site: Site, hers
         answer = await ask(site, "GET", route.path)
         assert answer.status_code < 500, (route.path, answer.text)
         assert not [name for name, value in hers.items() if value in answer.text], route.path
+
+
+async def test_an_update_of_symbols_is_everybodys_and_does_not_say_who_began_it(site: Site, hers: dict[str, str]) -> None:
+    begun = await site.ada.call("POST", "/api/symbols/updates", json={"exchange": "binance"})
+    assert (begun.status_code, begun.json()["is_mine"]) == (202, True), begun.text
+    again = await site.ada.call("POST", f"/api/brokers/{hers['broker_id']}/update_symbols")
+    assert again.status_code in (202, 429), "joins the one that runs, or is too soon after it"
+    for path in (f"/api/symbols/updates/{begun.json()['id']}", "/api/symbols/updates"):
+        seen = await site.eve.call("GET", path)
+        assert seen.status_code == 200
+        assert '"is_mine":false' in seen.text
+        assert hers["user_id"] not in seen.text
 
 
 async def test_all_of_it_is_still_there_for_its_owner(site: Site, hers: dict[str, str]) -> None:

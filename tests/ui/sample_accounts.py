@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from app.ui import views
 from app.ui.templating import PageView
-from tests.ui import sample_administration
+from tests.ui import sample_administration, sample_symbols
 
 NOW = datetime(2026, 11, 21, 14, 4, 58, tzinfo=UTC)
 _PICTURE = "data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciLz4="
@@ -33,7 +33,7 @@ def account(shell: views.Shell) -> views.AccountView:
 
 
 def pages(made: Callable[..., views.Shell], stranger: views.Shell, *, language: str) -> dict[str, tuple[str, PageView]]:
-    """Pages of an account and of the administration: name → (template, view)."""
+    """Pages of an account, of the administration and of symbols: name → (template, view)."""
     shell, admin = (made(page=name, language=language) for name in ("account", "admin"))
     codes = tuple(f"abcd{number}-efgh{number}" for number in range(10))
     enrolling = views.FactorForm(step="enrolling", secret="JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP", picture=_PICTURE, errors={"code": "Wrong."})
@@ -44,6 +44,7 @@ def pages(made: Callable[..., views.Shell], stranger: views.Shell, *, language: 
         "tokens": ("pages/accounts/tokens.html", sample_administration.tokens_page(shell)),
         "own-log": ("pages/accounts/log.html", sample_administration.own_log_page(shell)),
         "admin": ("pages/admin/admin.html", sample_administration.admin_page(admin)),
+        **sample_symbols.pages(made(page="symbols", language=language)),
         "account-enrolling": (page, replace(account(shell), factor=enrolling)),
         "account-guarded": (page, replace(account(shell), factor=guarded)),
         "code": ("pages/accounts/code.html", views.CodeView(shell=stranger, challenge="c.h.a", error="The code is wrong.")),
@@ -51,14 +52,18 @@ def pages(made: Callable[..., views.Shell], stranger: views.Shell, *, language: 
 
 
 def fragments() -> dict[str, object]:
-    """Fragments of an account and of the administration: template → region."""
+    """Fragments of an account, of the administration and of symbols: template → region."""
     enrolling = views.FactorForm(step="enrolling", secret="JBSWY3DPEHPK3PXP", picture=_PICTURE)
-    return sample_administration.fragments() | {
-        "fragments/accounts/_password.html": views.PasswordForm(
-            username="d", errors={"password": "Too short.", "current_password": "Wrong."}
-        ),
-        "fragments/accounts/_second_factor.html": views.FactorForm(step="on", recovery_codes=1),
-        "fragments/accounts/_second_factor_begin.html": enrolling,
-        "fragments/accounts/_sessions.html": sessions(),
-        "fragments/shell/_fresh_code.html": views.FreshCodeForm(error="The code is wrong, or it was used before."),
-    }
+    return (
+        sample_administration.fragments()
+        | sample_symbols.fragments()
+        | {
+            "fragments/accounts/_password.html": views.PasswordForm(
+                username="d", errors={"password": "Too short.", "current_password": "Wrong."}
+            ),
+            "fragments/accounts/_second_factor.html": views.FactorForm(step="on", recovery_codes=1),
+            "fragments/accounts/_second_factor_begin.html": enrolling,
+            "fragments/accounts/_sessions.html": sessions(),
+            "fragments/shell/_fresh_code.html": views.FreshCodeForm(error="The code is wrong, or it was used before."),
+        }
+    )

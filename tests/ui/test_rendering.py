@@ -28,6 +28,7 @@ INCLUDED = {
         "fragments/shell/_trading_state.html",
         "fragments/shell/_kill_switch.html",
     ),
+    "symbols": ("fragments/symbols/_updates.html", "fragments/symbols/_symbols.html"),
     "webhooks": ("fragments/webhooks/_hooks.html", "fragments/webhooks/_hook_form.html"),
 }
 

@@ -69,6 +69,7 @@ from app.ui.views.shell import (
     Theme,
     UpDown,
 )
+from app.ui.views.symbols import Quotes, SymbolList, SymbolRow, SymbolsView, UpdateList, UpdateRow
 from app.ui.views.trading_state import AlarmRow, KillProgress, MissingKey, RestraintRow, TradingView
 from app.ui.views.webhooks import Decision, DeliveryRow, HookCreated, HookForm, HookRow, WebhooksView
 
@@ -136,6 +137,7 @@ __all__ = [
     "PositionFacts",
     "PositionQuestion",
     "PositionRow",
+    "Quotes",
     "Reader",
     "Region",
     "RegionState",
@@ -144,6 +146,9 @@ __all__ = [
     "SessionRow",
     "Shell",
     "StatusItems",
+    "SymbolList",
+    "SymbolRow",
+    "SymbolsView",
     "TargetField",
     "TargetRow",
     "TestResult",
@@ -156,6 +161,8 @@ __all__ = [
     "TradingView",
     "UnexplainedRow",
     "UpDown",
+    "UpdateList",
+    "UpdateRow",
     "UserList",
     "UserRow",
     "Watch",

@@ -68,6 +68,7 @@ NAVIGATION = (
     NavItem(key="dashboard", href="/", icon="layout-dashboard", label=N_("Dashboard")),
     NavItem(key="webhooks", href="/webhooks", icon="webhook", label=N_("Webhooks")),
     NavItem(key="brokers", href="/brokers", icon="plug", label=N_("Brokers")),
+    NavItem(key="symbols", href="/symbols", icon="coins", label=N_("Symbols")),
 )
 
 
