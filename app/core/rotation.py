@@ -101,7 +101,7 @@ class Rotation:
         self._say(f"{new} seals. Waiting until every running server follows …")
         await self._wait_until(lambda holder: holder.sealing == new or holder.sealing not in holder.fingerprints, f"seal with {new}")
         done = await reseal_all(self._database, Base.metadata, Vault(keys, sealing=new))
-        self._say(f"{done.changed} values were sealed anew, {done.unchanged} were so already, {done.unreadable} no key here opens.")
+        self._say(f"Sealed anew: {done.changed}. Sealed with it already: {done.unchanged}. Opened by no key here: {done.unreadable}.")
         if drop_old:
             await self._drop(keys, new)
         elif older:

@@ -377,5 +377,5 @@ async def test_the_command_itself_is_killed_and_run_again(stage: Stage, emptied_
     assert last == old
     assert set(await stage.counted(new)) == {fingerprint(new)}
     assert await stage.opened(Vault((new,))) == before
-    assert b"values were sealed anew" in told
+    assert b"Sealed anew: " in told
     assert new.encode() not in told
