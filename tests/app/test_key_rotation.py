@@ -361,7 +361,7 @@ async def test_the_command_itself_is_killed_and_run_again(stage: Stage, emptied_
         process = await asyncio.create_subprocess_exec(*command, env=kept | settings, stdout=asyncio.subprocess.PIPE)
         assert process.stdout is not None
         async for line in process.stdout:
-            if b" seals. " in line:
+            if b" seals." in line:
                 await asyncio.sleep(random.uniform(0, 0.15))
                 break
         if process.returncode is None:
