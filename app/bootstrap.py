@@ -155,7 +155,7 @@ async def initialise(settings: Settings, announce: Announce) -> None:
         await _first_administrator(accounts, settings, announce)
         await DevelopmentMode(database, clock, accounts, is_offered=settings.debug_aristobot).ensure_user()
         await ensure_row(database, settings.heartbeat_exchange, now=clock.now())
-        announce("The database is ready.")
+        announce(f"The database is ready, with an administrator, the user dev and the heartbeat of {settings.heartbeat_exchange}.")
 
 
 async def _open_secrets(settings: Settings, database: Database, stack: AsyncExitStack, announce: Announce) -> tuple[str, Keyring]:

@@ -75,16 +75,23 @@ def emulator(context: typer.Context) -> None:
     raise typer.Exit(run_emulator(context.args))
 
 
+def _quiet() -> Settings:
+    """Settings for a command that speaks for itself: of its log only warnings are shown, redacted as the server's."""
+    settings = Settings()
+    configure_logging(level="WARNING", fmt=settings.log_format)
+    return settings
+
+
 @cli.command()
 def init() -> None:
     """Make the database, the administrator and what else a first start makes; what is there already stays. Safe to repeat."""
-    asyncio.run(initialise(Settings(), typer.echo))
+    asyncio.run(initialise(_quiet(), typer.echo))
 
 
 @cli.command()
 def audit() -> None:
     """Print what must always hold in the database and does not; nothing is changed. Ends with 1 when there is any."""
-    found = asyncio.run(inspect(Settings()))
+    found = asyncio.run(inspect(_quiet()))
     for finding in found:
         typer.echo(str(finding))
     typer.echo(f"{len(found)} findings" if found else "All that must hold does.")
@@ -102,7 +109,7 @@ def rotate_keys(
     drop_old: Annotated[bool, typer.Option("--drop-old", help="Afterwards forget the older keys, if nothing is sealed with them.")] = False,
 ) -> None:
     """Seal every stored secret with a new encryption key; servers may run meanwhile. Run it again if it was interrupted."""
-    asyncio.run(change_keys(Settings(), lambda rotation: rotation.rotate(drop_old=drop_old), typer.echo))
+    asyncio.run(change_keys(_quiet(), lambda rotation: rotation.rotate(drop_old=drop_old), typer.echo))
 
 
 @keys.command("replace-lost")
@@ -112,7 +119,7 @@ def replace_lost_key(
     """Give up an encryption key of which there is no copy: API keys that it sealed must be entered again."""
     if not yes:
         typer.confirm("Every stored secret that the lost key sealed stays unreadable for good. Is there really no copy?", abort=True)
-    asyncio.run(change_keys(Settings(), lambda rotation: rotation.replace_lost(), typer.echo))
+    asyncio.run(change_keys(_quiet(), lambda rotation: rotation.replace_lost(), typer.echo))
 
 
 def main() -> None:

@@ -77,6 +77,13 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("admin_user")
+    @classmethod
+    def _administrator_is_not_the_developer(cls, value: str) -> str:
+        if value.strip().lower() == "dev":
+            raise ValueError("dev is the name of development mode's own user; choose another for the administrator")
+        return value
+
     @field_validator("trusted_proxies")
     @classmethod
     def _proxies_are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:

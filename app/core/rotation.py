@@ -98,10 +98,10 @@ class Rotation:
         if new != sealing:
             await self._wait_until(lambda holder: sealing not in holder.fingerprints or new in holder.fingerprints, f"have the key {new}")
             await self._seal_with(new)
-        self._say(f"{new} seals. Waiting until every running server follows …")
+        self._say(f"{new} seals.")
         await self._wait_until(lambda holder: holder.sealing == new or holder.sealing not in holder.fingerprints, f"seal with {new}")
         done = await reseal_all(self._database, Base.metadata, Vault(keys, sealing=new))
-        self._say(f"{done.changed} values were sealed anew, {done.unchanged} were so already, {done.unreadable} no key here opens.")
+        self._say(f"Sealed anew: {done.changed}. Sealed with it already: {done.unchanged}. Opened by no key here: {done.unreadable}.")
         if drop_old:
             await self._drop(keys, new)
         elif older:
@@ -152,11 +152,15 @@ class Rotation:
     async def _wait_until(self, is_well: Callable[[Holder], bool], what: str) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience_s
+        is_said = False
         while True:
             async with self._database.connection() as connection:
                 late = [holder.process for holder in await holders(connection) if not is_well(holder)]
             if not late:
                 return
+            if not is_said:
+                self._say(f"Waiting for {len(late)} running servers to {what} (one that was killed counts for {GONE_S:.0f} s) …")
+                is_said = True
             if loop.time() > deadline:
                 raise ConfigError(
                     f"running servers do not {what}: {'; '.join(late)}. Give them the same FERNET_KEY or secrets file, "
