@@ -126,7 +126,7 @@ def _status_of(account: Broker, restraints: list[Restraint]) -> tuple[Status, st
     if not account.is_active:
         return "off", gettext("Switched off: no order is sent, no stop either.")
     if account.last_connection_success is False:
-        return "error", gettext("The last connection test failed.")
+        return "error", ""  # the test's own words stand below
     if not account.trading_modes:
         return "off", gettext("Trading mode off: nothing is opened. Stops, cancels and closing by hand go on.")
     found = next((item for item in restraints if _concerns(item, account.id)), None)

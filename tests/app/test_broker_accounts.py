@@ -301,11 +301,11 @@ async def test_a_paused_account_goes_on_once_the_exchange_takes_its_key_again(ac
         await connection.execute("UPDATE brokers SET paused_reason = 'the key is refused' WHERE id = $1", Broker(id=account.id).id)
 
     await account.page("POST", "resume")
-    assert (await account.read())["paused_reason"] == "the key is refused"
+    assert (await account.read())["paused_reason"] is not None
 
     account.emulator.change_key(account.api_key, ip_allowed=True)
     await account.page("POST", "edit", name=account.name, mode=["manual"], is_active="true")
-    assert (await account.read())["paused_reason"] == "the key is refused", "an edit of something else lifts nothing"
+    assert (await account.read())["paused_reason"] is not None, "an edit of something else lifts nothing"
     await account.page("POST", "resume")
     assert (await account.read())["paused_reason"] is None
 
