@@ -16,6 +16,7 @@ from cryptography.fernet import Fernet
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.core.addresses import parse_allowed
 from app.errors import ConfigError
 
 _SHORTEST_JWT_SECRET = 32
@@ -65,6 +66,8 @@ class Settings(BaseSettings):
     binance_rest_url: str | None = None
     binance_stream_url: str | None = None
     binance_ws_api_url: str | None = None
+    openrouter_url: str = "https://openrouter.ai/api/v1"
+    ollama_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ("localhost:11434", "127.0.0.1:11434", "[::1]:11434")
     limiter_share: float = Field(1.0, gt=0, le=1)
     webhook_repeat_window_s: int = Field(30, ge=0)
     reconcile_interval_s: float = Field(5.0, gt=0)
@@ -77,10 +80,16 @@ class Settings(BaseSettings):
     log_format: LogFormat = LogFormat.CONSOLE
     log_file: Path | None = None
 
-    @field_validator("heartbeat_symbols", "roles", "allowed_hosts", "trusted_proxies", mode="before")
+    @field_validator("heartbeat_symbols", "roles", "allowed_hosts", "trusted_proxies", "ollama_allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("ollama_allowed_hosts", mode="after")
+    @classmethod
+    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        parse_allowed(value)
+        return value
 
     @property
     def access_token_lifetime(self) -> timedelta:
