@@ -13,14 +13,17 @@ from typing import Final
 import structlog
 from fastapi import FastAPI
 
+from app.accounts.ai import AiProviders
 from app.accounts.development import DevelopmentMode
 from app.accounts.service import Accounts, SessionPolicy
 from app.brokers.connections import Connections
+from app.brokers.service import set_default
 from app.core import crash_points
+from app.core.addresses import parse_allowed
 from app.core.clock import Clock, SystemClock
 from app.core.config import Secrets, Settings, load_secrets
 from app.core.crypto import Vault
-from app.core.database_url import DatabaseUrls, prepare_external
+from app.core.database_url import DatabaseUrls, port_of, prepare_external
 from app.core.db import Database
 from app.core.embedded_postgres import EmbeddedPostgres
 from app.core.events import EventBus
@@ -28,6 +31,7 @@ from app.core.leases import LeaseHolder
 from app.core.loop_lag import LoopLag
 from app.core.migrate import upgrade
 from app.core.outage import is_database_gone
+from app.core.outgoing import Outgoing
 from app.core.security import PasswordHasher
 from app.core.supervisor import Beat, Supervisor
 from app.errors import ConfigError
@@ -256,6 +260,8 @@ def _make_trading(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
         clock=ground.clock,
     )
     state.vault, state.registry, state.connections = vault, registry, connections
+    # Accounts lie beneath brokers, so what sets the default account is handed down.
+    state.ai_providers, state.set_default_broker = AiProviders(_outgoing(settings), openrouter_url=settings.openrouter_url), set_default
     state.quotes, state.instruments, state.heartbeat, state.desk = quotes, book, heartbeat, desk
     state.open_order_count = partial(count_open_orders, desk)
     state.halt_user, state.release_user = partial(suspension.begin, desk), partial(suspension.end, desk)
@@ -263,6 +269,12 @@ def _make_trading(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
     state.paper, state.reset_paper = paper, partial(start_over, desk, paper)
     state.door = Door(ground.database, ground.bus, ground.clock, repeat_window=timedelta(seconds=settings.webhook_repeat_window_s))
     state.inbox = Inbox(desk)
+
+
+def _outgoing(settings: Settings) -> Outgoing:
+    urls = (settings.database_url, settings.database_owner_url)
+    ports = {port_of(url.get_secret_value()) for url in urls if url is not None}
+    return Outgoing(allowed=parse_allowed(settings.ollama_allowed_hosts), forbidden_ports=ports)
 
 
 def _make_paper(ground: Ground, quotes: Quotes, registry: Registry, book: InstrumentBook) -> PaperExchange:

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -343,15 +343,6 @@ class Accounts:
 async def get_user(session: AsyncSession, user_id: UUID) -> User:
     """Return the user's own row."""
     return (await session.scalars(select(User).where(User.id == user_id))).one()
-
-
-async def update_preferences(session: AsyncSession, user_id: UUID, changes: dict[str, Any]) -> User:
-    """Change what the user chose; every key is a column of `users` that the schema allows."""
-    user = await get_user(session, user_id)
-    for name, value in changes.items():
-        setattr(user, name, value)
-    await session.flush()
-    return user
 
 
 _PRINCIPAL = """

@@ -7,7 +7,7 @@ from app.core.i18n import load_catalogues
 from app.core.paths import resource
 from app.ui import stream
 from app.ui.assets import Assets
-from app.ui.pages import account, accounts, administration, brokers, dashboard, docs, positions, tokens, trading, webhooks
+from app.ui.pages import account, accounts, administration, brokers, dashboard, docs, positions, preferences, tokens, trading, webhooks
 from app.ui.templating import Templating
 
 
@@ -16,6 +16,6 @@ def mount_pages(app: FastAPI) -> None:
     load_catalogues()
     assets = Assets(resource("static"))
     app.state.templating = Templating(resource("templates"), resource("static"), assets=assets, now=lambda: app.state.clock.now())
-    for area in (accounts, account, tokens, administration, dashboard, brokers, webhooks, trading, positions, docs, stream):
+    for area in (accounts, account, preferences, tokens, administration, dashboard, brokers, webhooks, trading, positions, docs, stream):
         app.include_router(area.router)
     app.router.routes.append(Route("/static/{path:path}", assets.serve, methods=["GET", "HEAD"]))

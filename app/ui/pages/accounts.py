@@ -1,4 +1,4 @@
-"""Login, logout, registration and the two preferences of the menu."""
+"""Login, logout and registration."""
 
 from typing import Annotated
 
@@ -10,9 +10,8 @@ from app.accounts.dependencies import CurrentUser, MaybeUser, accounts_of, cooki
 from app.accounts.development import DevelopmentMode
 from app.accounts.router import admission
 from app.accounts.security_router import address_of
-from app.accounts.service import Login, update_preferences
+from app.accounts.service import Login
 from app.core.config import Registration
-from app.core.http import SessionDep
 from app.core.i18n import gettext, use_language
 from app.core.security import TOOK_TOO_LONG
 from app.errors import AppError, InvitationInvalid, NotAuthenticated, SecondFactorNeeded, TooManyAttempts
@@ -20,9 +19,6 @@ from app.ui.surroundings import page, reader_of, see_other, shell_of
 from app.ui.views import CodeView, LoginView, RegisterView
 
 router = APIRouter(include_in_schema=False)
-
-_THEMES = ("dark", "light")
-_LANGUAGES = ("en", "fr")
 
 
 def development_of(request: Request) -> DevelopmentMode:
@@ -194,23 +190,3 @@ async def register(
         return page(request, "pages/accounts/register.html", view, status=422)
     login = await accounts.log_in(username, password, ip_address=address_of(request), user_agent=request.headers.get("user-agent"))
     return _with_cookie(request, see_other(request, "/"), login)
-
-
-@router.post("/preferences")
-async def change_preferences(
-    request: Request,
-    principal: MaybeUser,
-    session: SessionDep,
-    theme: Annotated[str | None, Form()] = None,
-    language: Annotated[str | None, Form()] = None,
-    next: Annotated[str, Form(max_length=500)] = "/",  # the form's own name
-) -> Response:
-    """Change theme or language and go back to where one was. A stranger's choice lives in cookies."""
-    given = (("theme", theme, _THEMES), ("language", language, _LANGUAGES))
-    changes = {name: value for name, value, known in given if value in known}
-    if principal is not None:
-        await update_preferences(session, principal.user_id, changes)
-    response = see_other(request, next)
-    for name, value in changes.items():
-        response.set_cookie("lang" if name == "language" else name, str(value), max_age=31_536_000, path="/", samesite="lax")
-    return response

@@ -38,6 +38,7 @@ from app.ui.views.dashboard import (
 from app.ui.views.docs import ApiView, FieldDoc, GroupDoc, OperationDoc
 from app.ui.views.guarding import GuardForm, GuardRow, PositionFacts, PositionQuestion, TargetField, TargetRow, Watch
 from app.ui.views.oversight import AuditView, ExternalOrderRow, FindingRow, UnexplainedRow
+from app.ui.views.preferences import AiForm, DefaultBrokerForm, LooksForm, ModelList, PreferencesView
 from app.ui.views.shell import (
     NAVIGATION,
     BrokerStatus,
@@ -62,6 +63,7 @@ __all__ = [
     "AccountLog",
     "AccountView",
     "AdminView",
+    "AiForm",
     "AlarmRow",
     "ApiView",
     "AuditView",
@@ -77,6 +79,7 @@ __all__ = [
     "CodeView",
     "DashboardView",
     "Decision",
+    "DefaultBrokerForm",
     "DeliveryRow",
     "Environment",
     "EquityPoint",
@@ -103,6 +106,8 @@ __all__ = [
     "Kpis",
     "LogRow",
     "LoginView",
+    "LooksForm",
+    "ModelList",
     "NavItem",
     "OperationDoc",
     "OrderRow",
@@ -110,6 +115,7 @@ __all__ = [
     "PositionFacts",
     "PositionQuestion",
     "PositionRow",
+    "PreferencesView",
     "Reader",
     "Region",
     "RegionState",
