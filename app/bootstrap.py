@@ -13,15 +13,17 @@ from typing import Final
 import structlog
 from fastapi import FastAPI
 
+from app.accounts.ai import AiProviders
 from app.accounts.development import DevelopmentMode
 from app.accounts.service import Accounts, SessionPolicy
 from app.brokers.connections import Connections
 from app.brokers.keys import judge_stored_keys
-from app.brokers.service import exchanges_in_use
+from app.brokers.service import exchanges_in_use, set_default
 from app.core import crash_points
+from app.core.addresses import parse_allowed
 from app.core.clock import Clock, SystemClock
 from app.core.config import Settings
-from app.core.database_url import DatabaseUrls, prepare_external
+from app.core.database_url import DatabaseUrls, port_of, prepare_external
 from app.core.db import Database
 from app.core.embedded_postgres import EmbeddedPostgres
 from app.core.events import EventBus
@@ -30,6 +32,7 @@ from app.core.leases import LeaseHolder
 from app.core.loop_lag import LoopLag
 from app.core.migrate import upgrade
 from app.core.outage import is_database_gone
+from app.core.outgoing import Outgoing
 from app.core.rotation import Rotation
 from app.core.secrets_file import FILE, KeySource, load_jwt_secret
 from app.core.security import PasswordHasher
@@ -294,6 +297,8 @@ def _make_trading(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
         clock=ground.clock,
     )
     state.vault, state.registry, state.connections = vault, registry, connections
+    # Accounts lie beneath brokers, so what sets the default account is handed down.
+    state.ai_providers, state.set_default_broker = AiProviders(_outgoing(settings), openrouter_url=settings.openrouter_url), set_default
     state.quotes, state.instruments, state.heartbeat, state.desk = quotes, book, heartbeat, desk
     state.what_is_left, state.wind_down = partial(what_is_left, desk), partial(wind_down, desk)
     nightly = Nightly(hour=settings.symbols_refresh_hour, in_use=partial(_exchanges_in_use, ground), is_ours=lambda: desk.lease.is_held)
@@ -312,6 +317,12 @@ def _why_closed(keyring: Keyring) -> str | None:
 
 async def _exchanges_in_use(ground: Ground) -> set[str]:
     return {ground.settings.heartbeat_exchange, *await exchanges_in_use(ground.database)}
+
+
+def _outgoing(settings: Settings) -> Outgoing:
+    urls = (settings.database_url, settings.database_owner_url)
+    ports = {port_of(url.get_secret_value()) for url in urls if url is not None}
+    return Outgoing(allowed=parse_allowed(settings.ollama_allowed_hosts), forbidden_ports=ports)
 
 
 def _make_paper(ground: Ground, quotes: Quotes, registry: Registry, book: InstrumentBook) -> PaperExchange:

@@ -4,7 +4,7 @@ AppError 500 (never raised bare)
 ├─ NotFound 404          BrokerNotFound · OrderNotFound · WebhookNotFound · DeliveryNotFound · SymbolNotFound   (another tenant's row too)
 │                        TokenNotFound · UserNotFound · InvitationNotFound
 ├─ Conflict 409          DuplicateIntent · InvalidTransition · OrderNotCancellable · NameTaken · BrokerInUse · LastAdministrator
-├─ InvalidInput 422      a field that cannot be what was given
+├─ InvalidInput 422      a field that cannot be what was given; AddressRefused
 ├─ OrderDenied 422       code = DenialReason; ours, before anything is sent
 ├─ NotAuthenticated 401  SecondFactorNeeded
 ├─ Forbidden 403         CsrfFailed · FreshCodeNeeded · ScopeMissing · SessionNeeded · InvitationInvalid
@@ -13,6 +13,7 @@ AppError 500 (never raised bare)
 ├─ ExchangeError 502     OrderRejected 409 · InsufficientFunds 409 · BadCredentials 409 · Unsupported 422
 │  ├─ RetryableError 503 ExchangeUnavailable · ExchangeRateLimited · NotSent      (reads, and writes proved unsent)
 │  └─ OutcomeUnknown 504 the write may have happened; reconcile decides
+├─ UpstreamFailed 502    another server that a user named gave no answer that can be used
 ├─ Fenced 503            this process no longer owns the role; it must stop writing
 ├─ KeyMissing 503        the encryption key is not here · KeyUnreadable 409: no key here opens one stored secret
 └─ ConfigError           refuses to start
@@ -139,6 +140,19 @@ class InvalidInput(AppError):
 
     status = 422
     default_code = "INVALID_INPUT"
+
+
+class AddressRefused(InvalidInput):
+    """This server does not call that address."""
+
+    default_code = "ADDRESS_REFUSED"
+
+
+class UpstreamFailed(AppError):
+    """The other server gave no answer that can be used."""
+
+    status = 502
+    default_code = "UPSTREAM_FAILED"
 
 
 class OrderDenied(AppError):

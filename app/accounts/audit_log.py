@@ -30,6 +30,7 @@ class Action(StrEnum):
     SECOND_FACTOR_ON = "second_factor_on"
     SECOND_FACTOR_OFF = "second_factor_off"
     SESSIONS_ENDED = "sessions_ended"
+    AI_CHANGED = "ai_changed"
     USER_MADE = "user_made"
     USER_DISABLED = "user_disabled"
     USER_ENABLED = "user_enabled"

@@ -1,4 +1,7 @@
-"""Who is asking, as a FastAPI dependency: a session's bearer token, an API token, or the session cookie with its CSRF token for changes."""
+"""Who is asking, as a FastAPI dependency: by the session cookie, with its CSRF token for changes; on the API also by a bearer token.
+
+A bearer token is a session's, or an API token. Pages take the cookie only.
+"""
 
 from typing import Annotated, Final
 
@@ -7,13 +10,16 @@ from fastapi import Depends, Request
 from app.accounts import tokens
 from app.accounts.principal import Principal
 from app.accounts.service import Accounts
+from app.core.http import is_page
+from app.core.i18n import N_
 from app.core.security import csrf_token, decode_token, same
 from app.core.tenancy import enter_tenant
-from app.errors import CsrfFailed, Forbidden, FreshCodeNeeded, NotAuthenticated
+from app.errors import CsrfFailed, Forbidden, FreshCodeNeeded, NotAuthenticated, SessionNeeded
 
 COOKIE: Final = "sid"
 #: Over HTTPS the browser itself then guarantees that the cookie came from this host, for all its paths.
 SECURE_COOKIE: Final = "__Host-sid"
+_PAGES_TAKE_COOKIES: Final = N_("No bearer token opens a page: pages take the cookie of a login. Programs call /api.")
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -38,7 +44,7 @@ async def authenticate(request: Request) -> Principal | None:
 
     Raises:
         NotAuthenticated: a bearer token was given and is not valid.
-        SessionNeeded: an API token was given where none will do.
+        SessionNeeded: a bearer token was given for a page, or an API token where none will do.
         ScopeMissing: an API token was given that may not do that.
         CsrfFailed: a cookie was used for a change without the page's token.
     """
@@ -46,22 +52,32 @@ async def authenticate(request: Request) -> Principal | None:
     authorization = request.headers.get("authorization")
     if authorization is not None:
         scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not token:
+        is_bearer = scheme.lower() == "bearer"
+        if is_page(request):
+            # A proxy in front may have a password of its own (Basic), which browsers send with everything: it is not for us.
+            if is_bearer:
+                raise SessionNeeded(_PAGES_TAKE_COOKIES)
+        elif not is_bearer or not token:
             raise NotAuthenticated("use `Authorization: Bearer …`")
-        if token.strip().startswith(tokens.PREFIX):
-            return await _by_api_token(request, token.strip())
-        claims = decode_token(request.app.state.jwt_secret, token.strip())
-        principal = await accounts.by_session(claims.session_id)
-        if principal is None or principal.user_id != claims.user_id:
-            raise NotAuthenticated("the session of this token is over; log in again")
-        enter_tenant(principal.user_id)
-        return principal
+        else:
+            return await _by_bearer(request, token.strip())
     cookie = request.cookies.get(cookie_name(request))
     principal = await accounts.by_cookie(cookie) if cookie else None
     if principal is not None and request.method not in _SAFE:
         await _check_csrf(request, principal)
     if principal is not None:
         enter_tenant(principal.user_id)
+    return principal
+
+
+async def _by_bearer(request: Request, token: str) -> Principal:
+    if token.startswith(tokens.PREFIX):
+        return await _by_api_token(request, token)
+    claims = decode_token(request.app.state.jwt_secret, token)
+    principal = await accounts_of(request).by_session(claims.session_id)
+    if principal is None or principal.user_id != claims.user_id:
+        raise NotAuthenticated("the session of this token is over; log in again")
+    enter_tenant(principal.user_id)
     return principal
 
 

@@ -51,6 +51,7 @@ class User(Identified, Base):
         one_of("display_timezone", DisplayTimezone),
         one_of("language", Language),
         sealed("ai_api_key"),
+        CheckConstraint("ai_provider <> 'openrouter' OR ai_api_key IS NOT NULL", name="ai_key_given"),
         Index("uq_users_username", func.lower(text("username")), unique=True),
         Index("uq_users_is_dev", "is_dev", unique=True, postgresql_where=text("is_dev")),
         Index("uq_users_email", func.lower(text("email")), unique=True, postgresql_where=text("email IS NOT NULL")),
@@ -63,14 +64,24 @@ class User(Identified, Base):
     is_dev: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
     is_active: Mapped[bool] = mapped_column(Boolean, server_default=text("true"))
     ai_provider: Mapped[str] = mapped_column(server_default="none")
-    ai_enabled: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
     ai_api_key: Mapped[bytes | None] = mapped_column(Encrypted("user:{id}:ai_api_key"))
+    ai_key_hint: Mapped[str] = mapped_column(server_default="")
     ai_endpoint_url: Mapped[str] = mapped_column(server_default="http://localhost:11434")
     ai_model: Mapped[str | None]
     theme: Mapped[str] = mapped_column(server_default="dark")
     display_timezone: Mapped[str] = mapped_column(server_default="local")
     language: Mapped[str] = mapped_column(server_default="en")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    @property
+    def ai_enabled(self) -> bool:
+        """Whether a provider is on; which, one column says alone."""
+        return self.ai_provider != AiProvider.NONE
+
+    @property
+    def has_ai_key(self) -> bool:
+        """Whether a key of OpenRouter is stored."""
+        return self.ai_api_key is not None
 
 
 class UserSession(Identified, Owned, Base):

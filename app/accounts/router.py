@@ -1,4 +1,4 @@
-"""`/api/auth`: tokens and the current user."""
+"""`/api/auth`: tokens, the current user, and what they chose."""
 
 from typing import Final
 from uuid import UUID
@@ -7,12 +7,15 @@ from fastapi import APIRouter, Request
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.accounts import preferences
+from app.accounts.ai import AiCheck
 from app.accounts.dependencies import CurrentUser, accounts_of, address_of
+from app.accounts.events import PreferencesChanged
 from app.accounts.models import User
-from app.accounts.schemas import LoginIn, PreferencesIn, RegisterIn, TokenOut, UserOut
-from app.accounts.service import Login, get_user, update_preferences
+from app.accounts.schemas import AiIn, AiTestOut, LoginIn, PreferencesIn, PreferencesOut, RegisterIn, TokenOut, UserOut
+from app.accounts.service import Login, get_user
 from app.core.config import Registration
-from app.core.http import SessionDep, problems
+from app.core.http import SessionDep, database_of, problems
 from app.core.i18n import N_
 from app.core.tenancy import enter_tenant
 from app.errors import Forbidden, InvitationInvalid
@@ -93,11 +96,49 @@ async def current(principal: CurrentUser, session: SessionDep) -> UserOut:
     return await user_out(session, await get_user(session, principal.user_id))
 
 
-@router.put("/preferences", summary="Change how pages look", responses=problems(401, 422))
-async def change_preferences(principal: CurrentUser, body: PreferencesIn, session: SessionDep) -> UserOut:
-    """Change the fields that are given."""
-    user = await update_preferences(session, principal.user_id, body.model_dump(exclude_none=True))
-    return await user_out(session, user)
+@router.get("/preferences", summary="What you chose", responses=problems(401))
+async def show_preferences(principal: CurrentUser, session: SessionDep) -> PreferencesOut:
+    """Return how pages look, the default account and the AI provider, without its key."""
+    return PreferencesOut.model_validate((await user_out(session, await get_user(session, principal.user_id))).model_dump())
+
+
+@router.put("/preferences", summary="Choose", responses=problems(401, 404, 422))
+async def change_preferences(request: Request, principal: CurrentUser, body: PreferencesIn) -> UserOut:
+    """Change the fields that are given; your open pages follow at once. To switch one AI provider on switches the other off."""
+    return await save_preferences(request, principal.user_id, body)
+
+
+async def save_preferences(request: Request, user_id: UUID, changes: PreferencesIn) -> UserOut:
+    """Change preferences and tell the open pages; shared by API and page. Raises as `preferences.change` does.
+
+    Raises:
+        BrokerNotFound: no such account of this user.
+    """
+    state = request.app.state
+    # Committed here and not with the request: the pages that are told read it again at once.
+    async with database_of(request).transaction() as session:
+        user = await preferences.change(session, state.vault, state.ai_providers, user_id, changes)
+        if changes.default_broker_id is not None:
+            await state.set_default_broker(session, user_id, changes.default_broker_id)
+        saved = await user_out(session, user)
+    state.bus.publish(PreferencesChanged(user_id=user_id, default_broker_id=changes.default_broker_id))
+    return saved
+
+
+@router.post("/ai/test", summary="Ask the AI provider", responses=problems(401, 422))
+async def ask_ai(request: Request, principal: CurrentUser, body: AiIn) -> AiTestOut:
+    """Ask the provider which models it has, as given here, or as stored where nothing is given. Nothing is stored."""
+    found = await check_ai(request, principal.user_id, body)
+    return AiTestOut(success=found.success, code=found.code, message=found.message, models=list(found.models))
+
+
+async def check_ai(request: Request, user_id: UUID, given: AiIn) -> AiCheck:
+    """Ask the provider; shared by API and page."""
+    state = request.app.state
+    async with database_of(request).transaction() as session:
+        access = await preferences.access_of(session, state.vault, user_id, given)
+    checked: AiCheck = await state.ai_providers.check(access)
+    return checked
 
 
 async def _token(request: Request, session: AsyncSession, login: Login) -> TokenOut:

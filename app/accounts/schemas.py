@@ -1,9 +1,11 @@
 """Shapes of the account API."""
 
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+ApiKey = Annotated[SecretStr, Field(min_length=1, max_length=300)]
 
 
 class LoginIn(BaseModel):
@@ -27,17 +29,52 @@ class RegisterIn(BaseModel):
     invitation: str | None = Field(None, max_length=200, description="where one is needed: what stands behind `invite=` in its link")
 
 
-class PreferencesIn(BaseModel):
-    """What a user may choose; fields left out stay as they are."""
+class AiIn(BaseModel):
+    """Which AI provider answers, and how it is reached; fields left out stay as they are."""
 
     model_config = ConfigDict(extra="forbid")
+
+    ai_provider: Literal["none", "openrouter", "ollama"] | None = Field(None, description="one at most is on")
+    ai_api_key: ApiKey | None = Field(None, description="OpenRouter's; stored sealed, never given out again")
+    ai_endpoint_url: str | None = Field(None, max_length=500, description="Ollama's")
+    ai_model: str | None = Field(None, max_length=200, description="empty for none")
+
+
+class PreferencesIn(AiIn):
+    """What a user may choose; fields left out stay as they are."""
 
     theme: Literal["dark", "light"] | None = None
     language: Literal["en", "fr"] | None = None
     display_timezone: Literal["utc", "local"] | None = None
+    default_broker_id: UUID | None = None
+    forget_ai_key: bool = Field(False, description="drops the stored key; where OpenRouter was on, no provider is")
 
 
-class UserOut(BaseModel):
+class PreferencesOut(BaseModel):
+    """What a user chose. Of the key only that there is one, and how it ends."""
+
+    ai_provider: str
+    ai_enabled: bool
+    ai_endpoint_url: str
+    ai_model: str | None
+    has_ai_key: bool
+    ai_key_hint: str
+    theme: str
+    display_timezone: str
+    language: str
+    default_broker_id: UUID | None
+
+
+class AiTestOut(BaseModel):
+    """What came of asking the provider. `models` are the names it knows."""
+
+    success: bool
+    code: str | None
+    message: str
+    models: list[str]
+
+
+class UserOut(PreferencesOut):
     """A user as the API shows it."""
 
     id: UUID
@@ -45,13 +82,6 @@ class UserOut(BaseModel):
     email: str | None
     is_admin: bool
     is_dev: bool
-    ai_provider: str
-    ai_enabled: bool
-    ai_model: str | None
-    theme: str
-    display_timezone: str
-    language: str
-    default_broker_id: UUID | None
 
 
 class TokenOut(BaseModel):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 from uuid import UUID
 
 import structlog
@@ -350,12 +350,3 @@ class Accounts:
 async def get_user(session: AsyncSession, user_id: UUID) -> User:
     """Return the user's own row."""
     return (await session.scalars(select(User).where(User.id == user_id))).one()
-
-
-async def update_preferences(session: AsyncSession, user_id: UUID, changes: dict[str, Any]) -> User:
-    """Change what the user chose; every key is a column of `users` that the schema allows."""
-    user = await get_user(session, user_id)
-    for name, value in changes.items():
-        setattr(user, name, value)
-    await session.flush()
-    return user

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.core.addresses import parse_allowed
+
 
 class LogFormat(StrEnum):
     """How log lines look."""
@@ -60,6 +62,8 @@ class Settings(BaseSettings):
     binance_rest_url: str | None = None
     binance_stream_url: str | None = None
     binance_ws_api_url: str | None = None
+    openrouter_url: str = "https://openrouter.ai/api/v1"
+    ollama_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ("localhost:11434", "127.0.0.1:11434", "[::1]:11434")
     limiter_share: float = Field(1.0, gt=0, le=1)
     webhook_repeat_window_s: int = Field(30, ge=0)
     reconcile_interval_s: float = Field(5.0, gt=0)
@@ -72,7 +76,7 @@ class Settings(BaseSettings):
     log_format: LogFormat = LogFormat.CONSOLE
     log_file: Path | None = None
 
-    @field_validator("heartbeat_symbols", "roles", "allowed_hosts", "trusted_proxies", mode="before")
+    @field_validator("heartbeat_symbols", "roles", "allowed_hosts", "trusted_proxies", "ollama_allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -103,6 +107,12 @@ class Settings(BaseSettings):
         networks = [ipaddress.ip_network(proxy) for proxy in self.trusted_proxies]
         mapped = [f"::ffff:{network.network_address}/{96 + network.prefixlen}" for network in networks if network.version == 4]
         return [*(str(network) for network in networks), *mapped]
+
+    @field_validator("ollama_allowed_hosts", mode="after")
+    @classmethod
+    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        parse_allowed(value)
+        return value
 
     @property
     def access_token_lifetime(self) -> timedelta:

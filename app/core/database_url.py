@@ -12,6 +12,7 @@ from app.errors import ConfigError
 
 #: Older servers lack what the migrations use; 14 is the oldest major version that PostgreSQL itself still repairs.
 MINIMUM_SERVER_VERSION = 140000
+DEFAULT_PORT = 5432
 _CONNECT_TIMEOUT_S = 10.0
 
 
@@ -37,6 +38,11 @@ def socket_url(role: str, password: str, *, socket_dir: str, port: int, database
 def with_database(url: str, database: str) -> str:
     """Return the same address for another database of the same server."""
     return make_url(url).set(database=database).render_as_string(hide_password=False)
+
+
+def port_of(url: str) -> int:
+    """Return the port that an address names, or the usual one; a unix socket has one too."""
+    return make_url(normalise(url)).port or DEFAULT_PORT
 
 
 def normalise(url: str) -> str:

@@ -126,7 +126,8 @@ class OriginGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] in _UNSAFE and not scope["path"].startswith("/hooks/"):
             headers = Headers(scope=scope)
-            if "authorization" not in headers and self._is_foreign(headers):
+            is_bearer = headers.get("authorization", "").lower().startswith("bearer ")
+            if not is_bearer and self._is_foreign(headers):
                 await _problem(403, "CSRF_FAILED", "The request came from another site.")(scope, receive, send)
                 return
         await self._app(scope, receive, send)

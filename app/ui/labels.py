@@ -45,6 +45,7 @@ ACTIONS = {
     "second_factor_off": N_("Second factor switched off"),
     "sessions_ended": N_("Sessions ended"),
     "development_mode": N_("Development mode switched"),
+    "ai_changed": N_("AI provider changed"),
     "user_made": N_("Account made"),
     "user_disabled": N_("User disabled"),
     "user_enabled": N_("User enabled"),

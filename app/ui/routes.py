@@ -17,6 +17,7 @@ from app.ui.pages import (
     docs,
     own_log,
     positions,
+    preferences,
     symbols,
     tokens,
     trading,
@@ -30,7 +31,7 @@ def mount_pages(app: FastAPI) -> None:
     load_catalogues()
     assets = Assets(resource("static"))
     app.state.templating = Templating(resource("templates"), resource("static"), assets=assets, now=lambda: app.state.clock.now())
-    mine = (accounts, account, own_log, tokens, administration)
+    mine = (accounts, account, preferences, own_log, tokens, administration)
     for area in (*mine, dashboard, brokers, broker_changes, webhooks, trading, positions, symbols, docs, stream):
         app.include_router(area.router)
     app.router.routes.append(Route("/static/{path:path}", assets.serve, methods=["GET", "HEAD"]))

@@ -7,6 +7,7 @@ has to be replayed. Regions are sent at most twice a second; prices and candles 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 import orjson
@@ -14,6 +15,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import StreamingResponse
 
 from app.accounts.dependencies import CurrentUser
+from app.accounts.events import PreferencesChanged
+from app.accounts.models import Language, Theme
+from app.accounts.preferences import looks_of
 from app.accounts.principal import Principal
 from app.core.events import Subscription
 from app.core.i18n import use_language
@@ -49,7 +53,7 @@ _REPEATED: Final = (
 _LOG_ROWS: Final = 100
 _EVENTS: Final = (
     OrderChanged, FillRecorded, PortfolioChanged, DeliveryChanged, TickerChanged, CandleChanged, CandleClosed, HeartbeatChanged,
-    TradingStateChanged, KillSwitchChanged, ProtectionChanged, InstrumentsUpdated,
+    TradingStateChanged, KillSwitchChanged, ProtectionChanged, InstrumentsUpdated, PreferencesChanged,
 )  # fmt: skip
 #: Which regions an event makes out of date.
 _TOUCHES: Final[dict[type, frozenset[str]]] = {
@@ -92,7 +96,6 @@ async def events(request: Request, principal: CurrentUser, topics: str = "") -> 
         principal=principal,
         regions=regions_of(request, principal),
         templating=templating_of(request),
-        reader=reader_of(request, principal),
     )
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return StreamingResponse(stream.messages(), media_type="text/event-stream", headers=headers)
@@ -109,15 +112,16 @@ class PageStream:
         principal: Principal,
         regions: Regions,
         templating: Templating,
-        reader: Reader,
     ) -> None:
+        self._request = request
         self._bus = request.app.state.bus
         self._stopping: asyncio.Event = request.app.state.stopping
         self._accounts = request.app.state.accounts
         self._topics = topics
         self._principal = principal
         self._templating = templating
-        self._reader = reader
+        self._reader: Reader = reader_of(request, principal)
+        self._looks: dict[str, str] = {}
         self._regions = regions
         self._number = 0
         self._next_at: dict[frozenset[str], float] = {}
@@ -142,6 +146,7 @@ class PageStream:
         flush_at = 0.0
         with self._bus.subscribe(*_EVENTS, size=2000) as subscription:
             yield b"retry: 1000\n\n"
+            yield await self._preferences()
             while not self._stopping.is_set():
                 for topics, every_s in _REPEATED:
                     if self._is_time(topics, every_s):
@@ -150,6 +155,8 @@ class PageStream:
                     if await self._accounts.is_over(self._principal.session_id):
                         return
                     yield self._named("ping", {})
+                    # They may have been changed by way of another process, which no event comes from.
+                    yield await self._preferences()
                 if dirty and time.monotonic() >= flush_at:
                     for name in sorted(dirty):
                         yield await self._region(name)
@@ -158,7 +165,26 @@ class PageStream:
                 for event in await _next_events(subscription, max(_SHORTEST_S, flush_at - time.monotonic()) if dirty else _IDLE_S):
                     if self._is_mine(event):
                         dirty |= _TOUCHES.get(type(event), frozenset()) & self._topics
-                        yield self._as_named(event)
+                        yield await self._preferences(event) if isinstance(event, PreferencesChanged) else self._as_named(event)
+
+    async def _preferences(self, event: PreferencesChanged | None = None) -> bytes:
+        """Read anew how this person reads, and tell the page if it has not been told; it knows what it shows, and follows."""
+        looks = await looks_of(self._request.app.state.database, self._principal.user_id)
+        broker = event.default_broker_id if event is not None else None
+        if looks is None:
+            return b""
+        who = replace(
+            self._principal,
+            theme=Theme(looks["theme"]),
+            language=Language(looks["language"]),
+            display_timezone=looks["display_timezone"],
+        )
+        self._reader = reader_of(self._request, who)
+        told = {"theme": who.theme.value, "language": self._reader.language, "timezone": self._reader.timezone}
+        if told == self._looks and broker is None:
+            return b""
+        self._looks = told
+        return self._named("preferences", told if broker is None else {**told, "broker": str(broker)})
 
     def _is_time(self, topics: frozenset[str], every_s: float) -> bool:
         now = time.monotonic()

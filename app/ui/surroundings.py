@@ -83,6 +83,7 @@ async def shell_of(request: Request, principal: Principal | None, *, page: str, 
         topics=_SHELL_TOPICS + topics,
         trading=trading,
         kill_scopes=kill_scopes,
+        default_broker=next((str(account.id) for account in accounts if account.is_default), ""),
         is_debug=principal.is_dev,
         is_admin=principal.is_admin,
     )

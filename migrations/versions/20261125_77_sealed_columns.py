@@ -9,7 +9,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "20261125_77"
-down_revision = "20261125_75"
+down_revision = "20261125_76"
 branch_labels = None
 depends_on = None
 

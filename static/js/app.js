@@ -125,6 +125,15 @@ async function copy(element) {
 
 // ---- theme: at once here, and remembered by the server
 
+export function setTheme(theme) {
+  root.dataset.theme = theme;
+  document.querySelector("meta[name=color-scheme]").content = theme;
+  for (const button of document.querySelectorAll("[data-theme-form] [name=theme]")) {
+    button.setAttribute("aria-pressed", String(button.value === theme));
+  }
+  dispatchEvent(new Event("themechange"));
+}
+
 document.addEventListener("submit", (event) => {
   const form = event.target;
   if (!form.matches("[data-theme-form]")) return;
@@ -132,10 +141,7 @@ document.addEventListener("submit", (event) => {
   const theme = event.submitter.value;
   const body = new URLSearchParams(new FormData(form));
   body.set("theme", theme);
-  root.dataset.theme = theme;
-  document.querySelector("meta[name=color-scheme]").content = theme;
-  for (const button of form.querySelectorAll("[name=theme]")) button.setAttribute("aria-pressed", String(button.value === theme));
-  dispatchEvent(new Event("themechange"));
+  setTheme(theme);
   fetch(form.action, { method: "POST", body, headers: { "HX-Request": "true" } }).catch(() => toast("error", texts.notReached));
 });
 

@@ -1,6 +1,7 @@
 // The page's one event stream. hx-sse swaps unnamed messages itself and dispatches named ones as DOM events on #live,
 // with the text in `detail.data`. This module hands them out, and knows when the stream has gone silent.
 
+import { setTheme } from "./app.js";
 import { texts, time } from "./format.js";
 
 const root = document.documentElement;
@@ -14,6 +15,7 @@ const REGIONS = [
 
 let heardAt = Date.now();
 let attempts = 0;
+let isLeaving = false;
 
 /** Call `handler` with the parsed JSON of each message named `name`. */
 export function on(name, handler) {
@@ -47,6 +49,21 @@ async function resync() {
   }
 }
 
+// ---- preferences: whichever page changed them, this one follows. What it shows already is left as it is.
+
+addEventListener("beforeunload", () => (isLeaving = true));
+addEventListener("pageshow", () => (isLeaving = false));
+
+function follow({ theme, language, timezone, broker }) {
+  if (theme !== root.dataset.theme) setTheme(theme);
+  const isAsShown = language === root.lang && timezone === root.dataset.timezone && (broker ?? root.dataset.broker) === root.dataset.broker;
+  if (isAsShown || isLeaving) return;
+  // Nobody's half-filled form is taken away from under their hands.
+  const dialog = document.querySelector("dialog[open]");
+  if (dialog) dialog.addEventListener("close", () => location.reload(), { once: true });
+  else location.reload();
+}
+
 // hx-sse reconnects a stream that once stood; the very first connection is ours to repeat.
 function retryFirstConnection() {
   const delay = Math.min(RETRY_MS * 2 ** attempts, RETRY_AT_MOST_MS);
@@ -65,6 +82,7 @@ if (live) {
     if (event.detail.status === 401) location.reload();
   });
   on("resync", resync);
+  on("preferences", follow);
   // A hidden tab holds no stream: its silence begins when it is looked at again.
   document.addEventListener("visibilitychange", () => (heardAt = Date.now()));
   setInterval(() => {

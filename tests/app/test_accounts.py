@@ -2,12 +2,11 @@ import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 from jose import jwt
 
-from app.accounts.service import WRONG_LOGIN, Accounts, get_user, update_preferences
+from app.accounts.service import WRONG_LOGIN
 from app.core.clock import ManualClock
 from app.core.db import Database
 from app.core.ids import new_id
@@ -226,13 +225,3 @@ async def test_name_that_nobody_could_read_is_refused(database: Database, name: 
     with pytest.raises(InvalidInput) as caught:
         await make_accounts(database).create_user(name, PASSWORD)
     assert caught.value.field == "username"
-
-
-async def test_preferences_are_kept(database: Database) -> None:
-    accounts: Accounts = make_accounts(database)
-    user_id: UUID = (await accounts.create_user("ada", PASSWORD)).id
-    async with database.transaction() as session:
-        await update_preferences(session, user_id, {"theme": "light", "language": "fr"})
-    async with database.transaction() as session:
-        user = await get_user(session, user_id)
-    assert (user.theme, user.language, user.display_timezone) == ("light", "fr", "local")

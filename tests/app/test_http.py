@@ -34,6 +34,10 @@ async def site(
         yield running
 
 
+#: Forms for somebody who is not logged in yet, who are asked for no cookie.
+_FOR_STRANGERS = {"/login", "/login/code", "/login/development", "/register"}
+
+
 def is_problem(answer: httpx.Response, status: int) -> bool:
     document = answer.json()
     return (
@@ -264,6 +268,28 @@ async def test_keys_go_in_and_never_come_out(site: Site) -> None:
         assert answer.status_code == 200
         assert API_SECRET not in answer.text
         assert "gAAAA" not in answer.text
+
+
+async def test_no_bearer_token_opens_a_page(site: Site) -> None:
+    tried = 0
+    for method, route in routes(site.app):
+        if route.path.startswith(("/api", "/hooks", "/healthz", "/readyz", "/openapi")):
+            continue
+        path = route.path.format_map(Filled(site.ada.ids))
+        headers = {"Authorization": f"Bearer {site.ada.token}", "X-CSRF-Token": site.ada.csrf}
+        answer = await site.http.request(method, path, headers=headers)
+        assert "ada" not in answer.text, (method, path)
+        assert answer.status_code == 403 or path in _FOR_STRANGERS, (method, path, answer.status_code)
+        tried += 1
+    assert tried >= 30
+
+
+async def test_a_proxys_own_password_does_not_stop_a_page(site: Site) -> None:
+    basic = {"Authorization": "Basic dXNlcjpwYXNzd29yZA=="}
+    assert (await site.ada.browse("GET", "/", headers=basic)).status_code == 200
+    assert (await site.http.get("/", headers=basic)).status_code == 303
+    foreign = {**basic, "Origin": "https://evil.example", "X-CSRF-Token": site.ada.csrf}
+    assert is_problem(await site.ada.browse("POST", "/brokers", headers=foreign), 403)
 
 
 async def test_logout_ends_the_bearer_token_at_once(site: Site) -> None:

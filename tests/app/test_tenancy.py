@@ -34,6 +34,7 @@ _BODIES: dict[str, dict[str, object]] = {
     "LimitsIn": {"max_open_orders": 3},
     "WebhookIn": {"name": "Mine"},
     "BrokerTryIn": {},
+    "PreferencesIn": {},
 }
 #: Closed to everybody else, whatever the id.
 _OF_ADMINISTRATORS = ("/api/admin/", "/admin/")
@@ -88,6 +89,7 @@ async def hers(site: Site) -> dict[str, str]:
     key = await site.ada.call("POST", "/api/auth/tokens", json={"name": "Hers", "scopes": ["read"]})
     user = (await site.ada.call("GET", "/api/auth/current")).json()
     mine = {"position_id": position["id"], "command_id": halt.json()["id"], "token_id": key.json()["id"], "user_id": user["id"]}
+    mine["default_broker_id"] = site.ada.ids["broker_id"]
     return {**site.ada.ids, **mine, "session_id": sessions[0]["id"], "invitation_id": str(new_id())}
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from app.ui import views
 from app.ui.templating import PageView
-from tests.ui import sample_administration, sample_symbols
+from tests.ui import sample_administration, sample_preferences, sample_symbols
 
 NOW = datetime(2026, 11, 21, 14, 4, 58, tzinfo=UTC)
 _PICTURE = "data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciLz4="
@@ -39,7 +39,7 @@ def pages(made: Callable[..., views.Shell], stranger: views.Shell, *, language: 
     enrolling = views.FactorForm(step="enrolling", secret="JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP", picture=_PICTURE, errors={"code": "Wrong."})
     guarded = views.FactorForm(step="on", recovery_codes=10, codes=codes, errors={"code": "The code is wrong, or it was used before."})
     page = "pages/accounts/account.html"
-    return {
+    return sample_preferences.pages(made, language=language) | {
         "account": (page, account(shell)),
         "tokens": ("pages/accounts/tokens.html", sample_administration.tokens_page(shell)),
         "own-log": ("pages/accounts/log.html", sample_administration.own_log_page(shell)),
@@ -55,7 +55,8 @@ def fragments() -> dict[str, object]:
     """Fragments of an account, of the administration and of symbols: template → region."""
     enrolling = views.FactorForm(step="enrolling", secret="JBSWY3DPEHPK3PXP", picture=_PICTURE)
     return (
-        sample_administration.fragments()
+        sample_preferences.fragments()
+        | sample_administration.fragments()
         | sample_symbols.fragments()
         | {
             "fragments/accounts/_password.html": views.PasswordForm(

@@ -1,4 +1,4 @@
-"""Login, logout, registration and the two preferences of the menu."""
+"""Login, logout and registration."""
 
 import math
 from typing import Annotated
@@ -10,18 +10,14 @@ from app.accounts import invitations
 from app.accounts.dependencies import CurrentUser, MaybeUser, accounts_of, address_of, cookie_name
 from app.accounts.development import DevelopmentMode
 from app.accounts.router import admission
-from app.accounts.service import Login, update_preferences
+from app.accounts.service import Login
 from app.core.config import Registration
-from app.core.http import SessionDep
 from app.core.security import TOOK_TOO_LONG
 from app.errors import AppError, InvitationInvalid, NotAuthenticated, SecondFactorNeeded, TooManyAttempts
 from app.ui.surroundings import page, see_other, shell_of
 from app.ui.views import CodeView, LoginView, RegisterView
 
 router = APIRouter(include_in_schema=False)
-
-_THEMES = ("dark", "light")
-_LANGUAGES = ("en", "fr")
 
 
 def development_of(request: Request) -> DevelopmentMode:
@@ -192,31 +188,3 @@ async def register(
         return _hurry_slowly(page(request, "pages/accounts/register.html", view, status=error.status), error)
     login = await accounts.log_in(username, password, ip_address=address_of(request), user_agent=request.headers.get("user-agent"))
     return _with_cookie(request, see_other(request, "/"), login)
-
-
-@router.post("/preferences")
-async def change_preferences(
-    request: Request,
-    principal: MaybeUser,
-    session: SessionDep,
-    theme: Annotated[str | None, Form()] = None,
-    language: Annotated[str | None, Form()] = None,
-    next: Annotated[str, Form(max_length=500)] = "/",  # the form's own name
-) -> Response:
-    """Change theme or language and go back to where one was. A stranger's choice lives in cookies."""
-    given = (("theme", theme, _THEMES), ("language", language, _LANGUAGES))
-    changes = {name: value for name, value, known in given if value in known}
-    if principal is not None:
-        await update_preferences(session, principal.user_id, changes)
-    response = see_other(request, next)
-    for name, value in changes.items():
-        response.set_cookie(
-            "lang" if name == "language" else name,
-            str(value),
-            max_age=31_536_000,
-            path="/",
-            secure=request.url.scheme == "https",
-            httponly=True,
-            samesite="lax",
-        )
-    return response

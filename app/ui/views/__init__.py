@@ -53,6 +53,7 @@ from app.ui.views.dashboard import (
 from app.ui.views.docs import ApiView, FieldDoc, GroupDoc, OperationDoc
 from app.ui.views.guarding import GuardForm, GuardRow, PositionFacts, PositionQuestion, TargetField, TargetRow, Watch
 from app.ui.views.oversight import AuditView, ExternalOrderRow, FindingRow, UnexplainedRow
+from app.ui.views.preferences import AiForm, DefaultBrokerForm, LooksForm, ModelList, PreferencesView
 from app.ui.views.shell import (
     NAVIGATION,
     BrokerStatus,
@@ -79,6 +80,7 @@ __all__ = [
     "AccountLog",
     "AccountView",
     "AdminView",
+    "AiForm",
     "AlarmRow",
     "ApiView",
     "AuditView",
@@ -98,6 +100,7 @@ __all__ = [
     "CodeView",
     "DashboardView",
     "Decision",
+    "DefaultBrokerForm",
     "DeliveryRow",
     "Environment",
     "EquityPoint",
@@ -127,8 +130,10 @@ __all__ = [
     "Kpis",
     "LogRow",
     "LoginView",
+    "LooksForm",
     "MissingKey",
     "ModeChoice",
+    "ModelList",
     "NavItem",
     "OperationDoc",
     "OrderRow",
@@ -137,6 +142,7 @@ __all__ = [
     "PositionFacts",
     "PositionQuestion",
     "PositionRow",
+    "PreferencesView",
     "Quotes",
     "Reader",
     "Region",

@@ -111,7 +111,7 @@ class Shell:
     """What every page needs around itself. `user_name` is None before login: then there is no bar, no rail and no stream.
 
     `path` is the page's own address, where a preference form returns to. `topics` are the stream's topics; empty means no stream.
-    `kill_scopes` is what the person may stop.
+    `kill_scopes` is what the person may stop, `default_broker` the id of the account that is used where none is named.
     """
 
     csrf_token: str
@@ -130,6 +130,7 @@ class Shell:
     topics: tuple[str, ...] = ()
     trading: TradingView = field(default_factory=TradingView)
     kill_scopes: tuple["Choice", ...] = ()
+    default_broker: str = ""
     is_debug: bool = False
     is_admin: bool = False
 

@@ -1,0 +1,83 @@
+"""Every page as axe-core sees it in a real Chromium: no violation in either theme, with its dialogs and menus closed and open."""
+
+from collections.abc import AsyncIterator
+from importlib.resources import files
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page
+
+from app.ui.assets import Assets
+from app.ui.templating import Templating
+from tests.ui import sample_views
+from tests.ui.test_pages_in_chromium import CHROMIUM, build_app, chromium, serving
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()
+#: Colours that are on their way from one theme to another are nobody's to judge.
+STANDING = "*, *::before, *::after { transition: none !important; animation: none !important; }"
+OPEN = """(id) => {
+  const element = document.getElementById(id);
+  if (element.matches("dialog")) element.showModal(); else element.showPopover();
+}"""
+CLOSE = """(id) => {
+  const element = document.getElementById(id);
+  if (element.matches("dialog")) element.close(); else element.hidePopover();
+}"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def base(templating: Templating, assets: Assets) -> AsyncIterator[str]:
+    async with serving(build_app(templating, assets)) as address:
+        yield address
+
+
+async def violations(page: Page, where: str) -> list[str]:
+    found: list[dict[str, Any]] = await page.evaluate(
+        "async () => (await axe.run(document, { resultTypes: ['violations'] })).violations"
+        ".map(({ id, help, nodes }) => ({ id, help, nodes: nodes.map(({ html, failureSummary }) => html.slice(0, 200) + failureSummary) }))"
+    )
+    return [f"{where}: {violation['id']}, {violation['help']}: {node}" for violation in found for node in violation["nodes"]]
+
+
+@pytest.mark.parametrize("name", sorted(sample_views.pages()))
+async def test_page_has_no_violation(name: str, browser: Browser, base: str) -> None:
+    found: list[str] = []
+    for theme, language, size in (("dark", "en", (1440, 900)), ("light", "fr", (390, 844))):
+        context = await browser.new_context(viewport={"width": size[0], "height": size[1]}, bypass_csp=True)
+        page = await context.new_page()
+        # What comes live has tests of its own, and a region that changes while it is looked at belongs to nobody.
+        await page.route("**/events*", lambda route: route.abort())
+        await page.goto(f"{base}/page/{name}?lang={language}")
+        await page.add_style_tag(content=STANDING)
+        await page.evaluate("(theme) => { document.documentElement.dataset.theme = theme; }", theme)
+        await page.evaluate(AXE)
+        found += await violations(page, f"{theme} {size[0]}")
+        for opened in await page.evaluate("() => [...document.querySelectorAll('dialog[id], .menu[popover]')].map((one) => one.id)"):
+            await page.evaluate(OPEN, opened)
+            found += await violations(page, f"{theme} {size[0]} #{opened}")
+            await page.evaluate(CLOSE, opened)
+        await context.close()
+    assert found == []
+
+
+async def test_a_violation_would_be_found(browser: Browser) -> None:
+    page = await browser.new_page()
+    await page.set_content(
+        "<html><body><main><h1>x</h1><button></button><p style='color:#999;background:#fff'>pale</p></main></body></html>"
+    )
+    await page.evaluate(AXE)
+    found = await violations(page, "here")
+    await page.close()
+    assert {text.split(", ")[0] for text in found} >= {"here: button-name", "here: color-contrast", "here: html-has-lang"}
