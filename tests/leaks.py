@@ -9,6 +9,7 @@ from typing import Any, Final
 #: part of the exchange's own records, but never of ours.
 SECRETS: Final = re.compile(
     rb"api-secret-of-a-test|secret-of-trader-\d|correct horse battery|a long sentence, number \d"
+    rb"|sk-or-v1-a-key-of-a-test"
     rb"|signature=[0-9a-f]{32}|[Xx]-MBX-APIKEY: *\w|arb_[0-9a-f]{32}_\w"
 )
 #: Candles come from nobody's account.

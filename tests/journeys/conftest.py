@@ -28,6 +28,8 @@ def settings_for(emulator: EmulatorProcess, urls: DatabaseUrls, **settings: obje
         "reconcile_interval_s": 1,
         "reconcile_settle_s": 0.2,
         "equity_interval_s": 2,
+        # Nobody listens there: no test asks the real one.
+        "openrouter_url": "http://127.0.0.1:9/v1",
     } | settings
 
 
