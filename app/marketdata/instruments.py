@@ -92,6 +92,11 @@ class InstrumentBook:
         book = self._books.get(self.source(exchange))
         return None if book is None else book.instruments.get(symbol)
 
+    @property
+    def loaded(self) -> set[str]:
+        """Exchanges whose symbols are at hand without asking anybody."""
+        return set(self._books)
+
     async def get(self, exchange: str, symbol: str) -> Instrument | None:
         """Return the rules of a unified symbol, or None when it is not listed. Raises as `all`."""
         return (await self.all(exchange)).get(symbol)

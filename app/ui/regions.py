@@ -107,9 +107,15 @@ class Regions:
             accounts = await list_brokers(session, self.user_id)
         return StatusItems(
             heartbeat=HeartbeatSummary(state=_feed_state(feed), age_s=age),
+            exchanges=tuple(sorted(self._exchanges(accounts) & self.app.state.instruments.loaded)),
             brokers=tuple(bar_status(account) for account in accounts),
             day_pnl=kpis.day_change,
         )
+
+    def _exchanges(self, accounts: list[Broker]) -> set[str]:
+        # Only the person's own: what others trade on is nobody's business.
+        book = self.app.state.instruments
+        return {self.app.state.settings.heartbeat_exchange, *(book.source(account.exchange) for account in accounts)}
 
     async def trading(self) -> TradingView:
         """What restrains trading, and how far the kill switch is."""

@@ -29,6 +29,7 @@ def shell(*, page: str = "dashboard", user_name: str | None = "dominique", langu
         timezone="Europe/Paris",
         status=views.StatusItems(
             heartbeat=views.HeartbeatSummary(state="fresh", age_s=0.4),
+            exchanges=("binance", "kraken"),
             brokers=(
                 views.BrokerStatus(name="Binance", ok=True, latency_ms=38),
                 views.BrokerStatus(name="Bitget", ok=False, latency_ms=412),

@@ -94,6 +94,8 @@ class StatusItems:
     """Live middle of the status bar, region of `fragments/shell/_status_items.html`."""
 
     heartbeat: HeartbeatSummary = field(default_factory=HeartbeatSummary)
+    #: Exchanges of the person's accounts, and the heartbeat's, whose symbols are at hand.
+    exchanges: tuple[str, ...] = ()
     brokers: tuple[BrokerStatus, ...] = ()
     day_pnl: Decimal | None = None
     currency: str = "USDT"
