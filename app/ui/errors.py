@@ -3,7 +3,7 @@
 from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
-from app.accounts.dependencies import authenticate
+from app.accounts.dependencies import accounts_of, authenticate, cookie_name
 from app.accounts.service import Principal
 from app.core.http import Failure
 from app.core.i18n import gettext, use_language
@@ -22,7 +22,7 @@ async def render_failure(request: Request, failure: Failure) -> Response:
         target = "/login" if path == "/" or request.method != "GET" else f"/login?next={path}"
         return Response(status_code=401, headers={"HX-Redirect": target}) if is_fragment else RedirectResponse(target, 303)
     if is_fragment:
-        words = _in_language(problem.detail, reader_of(request, None).language)
+        words = _in_language(problem.detail, await _language(request, problem.status))
         return Response(status_code=problem.status, headers={"HX-Trigger": triggers(toast=words, level="error"), "HX-Reswap": "none"})
     shell = await shell_of(request, await _known(request, problem.status), page="error")
     words = _in_language(problem.detail, shell.language)
@@ -34,6 +34,13 @@ def _in_language(detail: str, language: str) -> str:
     """The sentence as the catalogue has it; one with values in it is not there and stays as it is."""
     with use_language(language):
         return gettext(detail) if detail else detail
+
+
+async def _language(request: Request, status: int) -> str:
+    """The language of whoever asked, whatever was wrong with what they asked; with the database away, of their browser."""
+    cookie = request.cookies.get(cookie_name(request))
+    principal = await accounts_of(request).by_cookie(cookie) if cookie and status < 500 else None
+    return reader_of(request, principal).language
 
 
 async def _known(request: Request, status: int) -> Principal | None:

@@ -4,6 +4,7 @@
 somebody writes one), messages nobody uses any more are dropped.
 """
 
+import inspect
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.frontend import parse_mapping_cfg
 from babel.messages.pofile import read_po, write_po
 
+from app import errors
 from app.core.i18n import CATALOGUES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,6 +35,10 @@ def messages() -> Iterator[tuple[str | tuple[str, ...], str | None, str]]:
     found = extract_from_dir(ROOT, methods, options, keywords=KEYWORDS)
     for filename, line, message, _comments, context in found:
         yield message, context, f"{filename}:{line}"
+    # What an error says when nothing better is known is its class's docstring.
+    for _name, kind in inspect.getmembers(errors, inspect.isclass):
+        if issubclass(kind, errors.AppError):
+            yield inspect.cleandoc(kind.__doc__ or ""), None, "app/errors.py:0"
 
 
 def updated(catalogue: Catalog) -> Catalog:
