@@ -153,7 +153,8 @@ def install_error_handlers(app: FastAPI, page: PageRenderer) -> None:
         assert isinstance(error, HTTPException)  # noqa: S101  # registered for it only
         if error.status_code == HTTPStatus.BAD_REQUEST:
             # FastAPI's own, for a body that is no text or no form. What is wrong with a body is always said with the same status.
-            return await answer(request, _failure(request, 422, "INVALID_INPUT", "The body cannot be read: it is not what its type says."))
+            words = N_("The body cannot be read: it is not what its type says.")
+            return await answer(request, _failure(request, 422, "INVALID_INPUT", words))
         detail = _HTTP_DETAILS.get(error.status_code, str(error.detail))
         code = HTTPStatus(error.status_code).name
         return await answer(request, _failure(request, error.status_code, code, detail, headers=error.headers or {}))
@@ -164,7 +165,7 @@ def install_error_handlers(app: FastAPI, page: PageRenderer) -> None:
 
     async def on_unexpected(request: Request, error: Exception) -> Response:
         log.error("request_failed", path=request.url.path, exc_info=error)
-        failure = _failure(request, 500, "INTERNAL", "Something went wrong here. It was logged under the id below.")
+        failure = _failure(request, 500, "INTERNAL", N_("Something went wrong here. It was logged under the id below."))
         response = await answer(request, failure)
         # Starlette sends the answer to an unexpected error from outside every middleware, so it gets its headers here.
         shield(response.headers, request.scope)
@@ -181,7 +182,7 @@ def install_error_handlers(app: FastAPI, page: PageRenderer) -> None:
 def _from_database_error(request: Request, error: Exception) -> Failure | None:
     """Return what is told: a value that cannot be stored, or a database that is away. None for a statement of ours that is wrong."""
     if _is_data_error(error):
-        what = "A field has a value that cannot be stored: a character that is no text, or a number out of all bounds."
+        what = N_("A field has a value that cannot be stored: a character that is no text, or a number out of all bounds.")
         return _failure(request, 422, "INVALID_INPUT", what)
     if not _is_gone(error):
         return None
@@ -203,8 +204,8 @@ def _is_data_error(error: Exception) -> bool:
 
 
 _HTTP_DETAILS = {
-    404: "There is nothing at this address.",
-    405: "This address does not take that method.",
+    404: N_("There is nothing at this address."),
+    405: N_("This address does not take that method."),
 }
 
 

@@ -3,7 +3,7 @@
 from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
-from app.accounts.dependencies import authenticate
+from app.accounts.dependencies import accounts_of, authenticate, cookie_name
 from app.accounts.principal import Principal
 from app.core.http import Failure
 from app.core.i18n import use_language
@@ -23,7 +23,7 @@ async def render_failure(request: Request, failure: Failure) -> Response:
         target = "/login" if path == "/" or request.method != "GET" else f"/login?next={path}"
         return Response(status_code=401, headers={"HX-Redirect": target}) if is_fragment else RedirectResponse(target, 303)
     if is_fragment:
-        words = _in_language(problem.detail, reader_of(request, None).language)
+        words = _in_language(problem.detail, await _language(request, problem.status))
         # A fresh code is asked for above the form that needs it: what was typed there stays.
         dialog = "fresh-code-dialog" if problem.code == FreshCodeNeeded.default_code else ""
         trigger = triggers(toast="" if dialog else words, level="error", open_dialog=dialog)
@@ -37,6 +37,13 @@ async def render_failure(request: Request, failure: Failure) -> Response:
 def _in_language(detail: str, language: str) -> str:
     with use_language(language):
         return said(detail)
+
+
+async def _language(request: Request, status: int) -> str:
+    """The language of whoever asked, whatever was wrong with what they asked; with the database away, of their browser."""
+    cookie = request.cookies.get(cookie_name(request))
+    principal = await accounts_of(request).by_cookie(cookie) if cookie and status < 500 else None
+    return reader_of(request, principal).language
 
 
 async def _known(request: Request, status: int) -> Principal | None:

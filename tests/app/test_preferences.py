@@ -299,3 +299,14 @@ async def test_a_strangers_choice_lives_in_cookies(site: Site) -> None:
     assert answer.headers.get_list("set-cookie")[1].startswith("lang=fr")
     nothing = await site.http.post("/preferences", data={"theme": "pink", "next": "https://evil.example"})
     assert (nothing.headers["location"], nothing.headers.get_list("set-cookie")) == ("/", [])
+
+
+async def test_what_goes_wrong_is_told_in_the_language_that_was_chosen(site: Site, person: Person) -> None:
+    await put(person, language="fr")
+    headers = {"X-CSRF-Token": person.csrf, "HX-Request": "true", "Accept-Language": "en"}
+    path = f"/brokers/{site.ada.ids['broker_id']}/test"
+    answer = await person.browse("POST", path, headers=headers)
+    assert answer.status_code == 404
+    assert "Ce compte n\\u2019existe pas." in answer.headers["HX-Trigger"]
+    page = (await person.browse("GET", "/no-such-page", headers={"Accept-Language": "en"})).text
+    assert "Il n’y a rien à cette adresse." in page

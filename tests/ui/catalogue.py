@@ -20,6 +20,31 @@ from app.core.i18n import CATALOGUES
 
 ROOT = Path(__file__).resolve().parents[2]
 _PLACEHOLDER = re.compile(r"%\(\w+\)[sd]")
+_SQL = re.compile(r"^(SELECT|UPDATE|INSERT|DELETE|WITH) |\b[A-Z]{2,} [A-Z$%]|'[a-z]+', '|\|")
+#: Modules in which whatever has several words is read by people.
+_ALL_SENTENCES = frozenset(
+    f"app/{name}.py"
+    for name in [
+        "brokers/keys",
+        "brokers/testing",
+        "domain/guard",
+        "domain/limits",
+        "domain/protection",
+        "domain/symbols",
+        "exchanges/binance_user_messages",
+        "exchanges/errors",
+        "trading/apply",
+        "trading/audit",
+        "trading/gates",
+        "trading/guardian",
+        "trading/kill_switch",
+        "trading/orphans",
+        "trading/pairs",
+        "trading/suspension",
+        "trading/trips",
+        "webhooks/inbox",
+    ]
+)
 _NAMES_OF_SENTENCES = frozenset({"words", "told", "text", "detail", "sentence", "what", "what_else", "why", "bounds"})
 KEYWORDS = {
     "_": None,
@@ -56,16 +81,19 @@ def sentences() -> Iterator[tuple[str, str]]:
     for path in sorted((ROOT / "app").rglob("*.py")):
         if "emulator" in path.parts:
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        tree, name = ast.parse(path.read_text()), str(path.relative_to(ROOT))
+        for node in ast.walk(tree):
             for found in _said_by(node, kinds):
                 for words in _words(found):
-                    yield words, str(path.relative_to(ROOT))
+                    yield words, name
+        if name in _ALL_SENTENCES:
+            yield from ((words, name) for words in _sentences_in(tree))
 
 
 def _said_by(node: ast.AST, kinds: Container[str]) -> Iterator[ast.expr]:
     """Yield the words of an error, of a denial in two parts, of a note to an order, and of a sentence that was given a name first."""
     if isinstance(node, ast.Call):
-        if _name_of(node.func) in kinds:
+        if _name_of(node.func) in kinds or _name_of(node.func) == "N_":
             yield from node.args
         yield from (keyword.value for keyword in node.keywords if keyword.arg in ("detail", "reason"))
     elif isinstance(node, ast.Tuple) and len(node.elts) == 2 and isinstance(node.elts[0], ast.Attribute):
@@ -73,6 +101,18 @@ def _said_by(node: ast.AST, kinds: Container[str]) -> Iterator[ast.expr]:
             yield node.elts[1]
     elif isinstance(node, ast.Assign) and all(_name_of(target) in _NAMES_OF_SENTENCES for target in node.targets):
         yield node.value
+
+
+def _sentences_in(tree: ast.Module) -> Iterator[str]:
+    """Yield every text of several words that is neither a docstring nor SQL."""
+    scopes = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    skipped = {id(node.body[0].value) for node in ast.walk(tree) if isinstance(node, scopes) and isinstance(node.body[0], ast.Expr)}
+    skipped |= {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in ast.walk(tree):
+        if id(node) not in skipped and isinstance(node, ast.Constant | ast.JoinedStr):
+            for words in _words(node):
+                if words.count(" ") >= 3 and words[0].isalpha() | words.startswith("%(") and not _SQL.search(words):
+                    yield words
 
 
 def _words(node: ast.expr) -> Iterator[str]:
