@@ -59,6 +59,8 @@ class InstrumentBook:
         self._clock = clock
         self._same_as = dict(same_as or {})
         self._books: dict[str, _Book] = {}
+        #: Exchanges that anything but a search has asked about.
+        self._used: set[str] = set()
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         #: Set by whoever must know, before anything is refreshed.
         self.on_stopped: OnStopped | None = None
@@ -73,6 +75,7 @@ class InstrumentBook:
         Raises:
             ExchangeError: nothing is stored yet and the exchange cannot be asked.
         """
+        self._used.add(self.source(exchange))
         return (await self._book(exchange)).instruments
 
     async def search(self, exchange: str) -> SymbolSearch:
@@ -158,7 +161,10 @@ class InstrumentBook:
             self._books[exchange] = await asyncio.to_thread(_make_book, {name: row.instrument for name, row in stored.items()})
 
     async def run(self, beat: Callable[[], None]) -> None:
-        """Refresh the exchanges in use every hour, for ever. A supervised loop that beats each ten seconds."""
+        """Refresh the exchanges in use every hour, for ever. A supervised loop that beats each ten seconds.
+
+        An exchange whose symbols somebody only looked at waits for the next update.
+        """
         refreshed_at = time.monotonic()
         while True:
             beat()
@@ -166,7 +172,7 @@ class InstrumentBook:
             if time.monotonic() - refreshed_at < _REFRESH_EVERY_S:
                 continue
             refreshed_at = time.monotonic()
-            for exchange in list(self._books):
+            for exchange in list(self._used):
                 try:
                     await self.refresh(exchange)
                 except ExchangeError as error:
