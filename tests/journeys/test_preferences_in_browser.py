@@ -8,13 +8,13 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page
 
-from app.core.database_url import DatabaseUrls
 from tests.app.ai_server import KEY, MODELS, AiServer, ai_server
 from tests.emulator_process import EmulatorProcess
 from tests.journeys.chromium import DESKTOP, PHONE, Watched, running_chromium, watched_page
 from tests.journeys.conftest import MakeTrader, settings_for
 from tests.journeys.eventually import eventually_async
 from tests.journeys.trader import Trader
+from tests.postgres import PostgresForTests
 from tests.server_process import ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
@@ -34,12 +34,14 @@ async def provider() -> AsyncIterator[AiServer]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server(
-    provider: AiServer, market: EmulatorProcess, shared_urls: DatabaseUrls, tmp_path_factory: pytest.TempPathFactory
+    provider: AiServer, market: EmulatorProcess, postgres: PostgresForTests, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[ServerProcess]:
     """A server whose administrator allows the provider, which also stands in for OpenRouter."""
+    urls = await postgres.create_database()
     ours = {"registration": "open", "ollama_allowed_hosts": f"127.0.0.1:{provider.port}", "openrouter_url": f"{provider.url}/v1"}
-    with ServerProcess(tmp_path_factory.mktemp("preferences"), **settings_for(market, shared_urls, **ours)) as process:
+    with ServerProcess(tmp_path_factory.mktemp("preferences"), **settings_for(market, urls, **ours)) as process:
         yield process
+    await postgres.drop_database(urls)
 
 
 @pytest.fixture
