@@ -145,7 +145,7 @@ async def change_broker(session: AsyncSession, vault: Vault, user_id: UUID, brok
         InvalidInput: new keys that are not all that the exchange requires; keys for a paper account, or fees for a real one.
         NameTaken: the name is in use.
     """
-    broker = await get_broker(session, user_id, broker_id)
+    broker = await _locked(session, user_id, broker_id)
     for name in ("name", "description", "is_active", "trading_modes"):
         if (value := getattr(changes, name)) is not None:
             setattr(broker, name, value)
@@ -217,8 +217,9 @@ async def set_default(session: AsyncSession, user_id: UUID, broker_id: UUID) -> 
     Raises:
         BrokerNotFound: no such account of this user.
     """
-    broker = await get_broker(session, user_id, broker_id)
+    # Before the account itself, as a removal of the default one does.
     await _clear_default(session, user_id)
+    broker = await _locked(session, user_id, broker_id)
     broker.is_default = True
     await _flush(session, broker.name)
     return broker
@@ -249,13 +250,23 @@ async def get_broker(session: AsyncSession, user_id: UUID, broker_id: UUID) -> B
     return broker
 
 
+async def _locked(session: AsyncSession, user_id: UUID, broker_id: UUID) -> Broker:
+    """Return one account to be changed, as it is once those who change or remove it now have committed. Raises as `get_broker`."""
+    query = owned(Broker, user_id).where(Broker.id == broker_id, Broker.removed_at.is_(None))
+    locked = query.with_for_update(key_share=True).execution_options(populate_existing=True)
+    broker = await session.scalar(locked)
+    if broker is None:
+        raise BrokerNotFound
+    return broker
+
+
 async def remove_broker(session: AsyncSession, user_id: UUID, broker_id: UUID, *, now: datetime) -> None:
     """Forget the account's keys and hide it; its orders stay in the journal. Another account becomes the default.
 
     Raises:
         BrokerNotFound: no such account of this user.
     """
-    broker = await get_broker(session, user_id, broker_id)
+    broker = await _locked(session, user_id, broker_id)
     was_default = broker.is_default
     broker.removed_at = now
     broker.is_default = broker.is_active = False

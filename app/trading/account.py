@@ -39,6 +39,16 @@ async def find_account(desk: Desk, user_id: UUID, broker_id: UUID | None) -> Acc
     raise OrderDenied(DenialReason.NO_BROKER, "there is no broker account yet; add one, then send the order again")
 
 
+def check_open(desk: Desk) -> None:
+    """Refuse every order while this server takes none.
+
+    Raises:
+        OrderDenied: ENCRYPTION_KEY_MISSING.
+    """
+    if (reason := desk.closed()) is not None:
+        raise OrderDenied(DenialReason.ENCRYPTION_KEY_MISSING, reason)
+
+
 def check_account(account: Account) -> None:
     """Refuse an account that is switched off or paused.
 

@@ -18,13 +18,13 @@ from app.domain.orders import TERMINAL, Denied
 from app.domain.sizing import SizedOrder, size
 from app.errors import Conflict, InvalidInput, OrderNotCancellable, OrderNotFound
 from app.exchanges.port import ExchangeClient
-from app.trading.account import Account
+from app.trading.account import Account, check_open
 from app.trading.apply import record
 from app.trading.balances import with_fresh_balance
 from app.trading.cancel import cancel_at_venue
 from app.trading.desk import Desk
 from app.trading.events import announce
-from app.trading.gate import Reservation, admit, reservation_of
+from app.trading.gate import Reservation, admit
 from app.trading.pairs import send_replacement
 from app.trading.place import SEND_WITHIN, Draft, insert
 from app.trading.protections import disturb
@@ -67,9 +67,10 @@ async def amend(desk: Desk, user_id: UUID, order_id: UUID, change: Amendment) ->
         OrderNotFound: no such order of this user.
         OrderNotCancellable: it is finished.
         Conflict: it is on its way to the venue; try again in a moment.
-        OrderDenied: the changed order breaks a rule; the old one stands as it was.
+        OrderDenied: the changed order breaks a rule, or this server takes no orders now; the old one stands as it was.
         InvalidInput: nothing is to change, or a part of a pair or of a protection was named.
     """
+    check_open(desk)
     order = await _find(desk, user_id, order_id)
     if change == Amendment():
         raise InvalidInput("say what to change: price, quantity, trigger_price or trailing_percent")
@@ -80,7 +81,7 @@ async def amend(desk: Desk, user_id: UUID, order_id: UUID, change: Amendment) ->
     instrument = instruments[order.symbol]
     wanted = _wanted(desk, order, change, instrument, client.exchange)
     if order.is_held:
-        return await _change_here(desk, order, wanted, instrument)
+        return await _change_here(desk, order, wanted, instrument=instrument, client=client)
     if order.state not in _RESTING:
         raise Conflict("the order is on its way to the exchange; try again in a moment")
     return await _replace(desk, order, wanted, instrument=instrument, client=client)
@@ -120,16 +121,46 @@ def _wanted(desk: Desk, order: OrderRecord, change: Amendment, instrument: Instr
     return sized
 
 
-async def _change_here(desk: Desk, order: OrderRecord, wanted: SizedOrder, instrument: Instrument) -> OrderRecord:
-    reserved = reservation_of(wanted, instrument, reference_price=None).amount
-    values = (wanted.quantity, wanted.price, wanted.trigger_price, wanted.trailing_delta, desk.clock.now(), reserved)
-    async with desk.database.connection() as connection:
-        row = await connection.fetchrow(_CHANGE_HERE, order.id, *values)
-    if row is None:
-        raise Conflict("the order's price was reached a moment ago; it is on its way to the exchange")
-    changed = OrderRecord.of(row)
+async def _change_here(
+    desk: Desk, order: OrderRecord, wanted: SizedOrder, *, instrument: Instrument, client: ExchangeClient
+) -> OrderRecord:
+    attempt = partial(_store_here, desk, order, wanted, instrument=instrument, exchange=client.exchange)
+    changed = await with_fresh_balance(desk, client, broker_id=order.broker_id, user_id=order.user_id, attempt=attempt)
     announce(desk.bus, changed)
     return changed
+
+
+async def _store_here(desk: Desk, order: OrderRecord, wanted: SizedOrder, *, instrument: Instrument, exchange: str) -> OrderRecord:
+    """Write the change down, admitted as a new order would be: once its trigger is reached nobody asks for its size any more."""
+    async with desk.database.raw_transaction() as connection:
+        reservation = await _admit(desk, connection, order, wanted, instrument=instrument, exchange=exchange)
+        values = (wanted.quantity, wanted.price, wanted.trigger_price, wanted.trailing_delta, desk.clock.now(), reservation.amount)
+        row = await connection.fetchrow(_CHANGE_HERE, order.id, *values)
+        if row is None:
+            raise Conflict("the order's price was reached a moment ago; it is on its way to the exchange")
+    return OrderRecord.of(row)
+
+
+async def _admit(
+    desk: Desk, connection: Any, order: OrderRecord, wanted: SizedOrder, *, instrument: Instrument, exchange: str
+) -> Reservation:
+    """Let the changed order pass in the old one's place."""
+    return await admit(
+        desk,
+        connection,
+        _account(order, exchange),
+        wanted,
+        instrument,
+        user_id=order.user_id,
+        role=order.role,
+        source=order.source,
+        reference_price=desk.quotes.reference_price(exchange, order.symbol, is_buy=order.side is Side.BUY),
+        replaces_id=order.id,
+    )
+
+
+def _account(order: OrderRecord, exchange: str) -> Account:
+    return Account(id=order.broker_id, exchange=exchange, is_active=True, paused_reason=None)
 
 
 async def _replace(desk: Desk, order: OrderRecord, wanted: SizedOrder, *, instrument: Instrument, client: ExchangeClient) -> OrderRecord:
@@ -153,20 +184,9 @@ async def _store(
     desk: Desk, order: OrderRecord, leaves: SizedOrder, *, instrument: Instrument, exchange: str, is_atomic: bool
 ) -> OrderRecord | None:
     """Write the new order down, admitted as one that takes the old one's place; None when there is one already."""
-    account = Account(id=order.broker_id, exchange=exchange, is_active=True, paused_reason=None)
+    account = _account(order, exchange)
     async with desk.database.raw_transaction() as connection:
-        reservation = await admit(
-            desk,
-            connection,
-            account,
-            leaves,
-            instrument,
-            user_id=order.user_id,
-            role=order.role,
-            source=order.source,
-            reference_price=desk.quotes.reference_price(exchange, order.symbol, is_buy=order.side is Side.BUY),
-            replaces_id=order.id,
-        )
+        reservation = await _admit(desk, connection, order, leaves, instrument=instrument, exchange=exchange)
         attempt = await connection.fetchval(_ATTEMPTS, order.broker_id, order.key, order.leg)
         draft = _draft(desk, order, leaves, account=account, reservation=reservation, attempt=attempt + 1)
         new = await insert(desk, connection, draft)

@@ -15,7 +15,7 @@ from app.domain.intents import OrderIntent
 from app.domain.sizing import SizedOrder, size
 from app.errors import DenialReason, OrderDenied
 from app.exchanges.capabilities import Capabilities
-from app.trading.account import Account, check_account, find_account
+from app.trading.account import Account, check_account, check_open, find_account
 from app.trading.balances import with_fresh_balance
 from app.trading.desk import Desk
 from app.trading.events import announce
@@ -64,6 +64,7 @@ async def submit_oco(desk: Desk, user_id: UUID, wish: OcoIntent, *, broker_id: U
         BrokerNotFound: no such account of this user.
         ExchangeUnavailable: the account's exchange cannot be reached to learn its rules; nothing was stored or sent.
     """
+    check_open(desk)
     account = await find_account(desk, user_id, broker_id)
     check_account(account)
     client = await desk.connections.client(account.id)

@@ -205,7 +205,12 @@ class _Prices:
 async def count_open_orders(desk: Desk, broker_id: UUID) -> int:
     """Return how many orders of an account may still fill; those that the venue has long not known are not counted."""
     async with desk.database.connection() as connection:
-        found: int = await connection.fetchval(_OPEN, broker_id)
+        return await count_open_on(connection, broker_id)
+
+
+async def count_open_on(connection: Any, broker_id: UUID) -> int:
+    """Do what `count_open_orders` does, inside the caller's transaction."""
+    found: int = await connection.fetchval(_OPEN, broker_id)
     return found
 
 

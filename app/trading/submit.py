@@ -18,7 +18,7 @@ from app.domain.sizing import needs_reference_price
 from app.domain.symbols import resolve_symbol, why_unresolved
 from app.errors import BadCredentials, DenialReason, OrderDenied, RetryableError
 from app.exchanges.port import ExchangeClient
-from app.trading.account import Account, check_account, find_account
+from app.trading.account import Account, check_account, check_open, find_account
 from app.trading.balances import fetch, store_balances, with_fresh_balance
 from app.trading.desk import Desk
 from app.trading.events import announce
@@ -65,8 +65,7 @@ async def submit(
         ExchangeUnavailable: the account's exchange cannot be reached to learn its rules; nothing was stored or sent.
         Fenced: this process lost the engine role; the intent is stored and its new owner sends it.
     """
-    if (reason := desk.closed()) is not None:
-        raise OrderDenied(DenialReason.ENCRYPTION_KEY_MISSING, reason)
+    check_open(desk)
     quick = await enter_at_once(desk, user_id, intent, broker_id=broker_id, account=account, delivery_id=delivery_id)
     if quick is not None:
         return Submission(order=await _sent(desk, quick.order, quick.client), is_new=True)
