@@ -7,6 +7,7 @@ with names in place of the values (`%(price)s`), and a sentence that fits is put
 """
 
 import re
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Final
 
@@ -31,10 +32,10 @@ def _said(language: str, sentence: str, depth: int) -> str:
     exact = gettext(sentence)
     if exact != sentence or depth == 0:
         return exact
-    for pattern, translation in _patterns(language):
-        found = pattern.fullmatch(sentence)
+    for template, translation in _templates(language):
+        found = template.values_in(sentence)
         if found is not None:
-            values = {name: _said(language, value, depth - 1) for name, value in found.groupdict().items()}
+            values = {name: _said(language, value, depth - 1) for name, value in found.items()}
             return "".join(values.get(piece, "") if place % 2 else piece.replace("%%", "%") for place, piece in enumerate(translation))
     return _in_parts(language, sentence, depth)
 
@@ -42,23 +43,49 @@ def _said(language: str, sentence: str, depth: int) -> str:
 def _in_parts(language: str, sentence: str, depth: int) -> str:
     """A sentence that was put together of others: `what: why` or `what; and what more`."""
     for mark in (": ", "; "):
-        head, found, tail = sentence.partition(mark)
-        if found:
+        head, _, tail = sentence.partition(mark)
+        if head and tail:
             known, more = _said(language, head, depth - 1), _said(language, tail, depth - 1)
             if (known, more) != (head, tail):
                 return known + mark + more
     return sentence
 
 
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """A sentence with values: the words between them, one more than there are names.
+
+    Not a regular expression: a sentence can hold what a stranger wrote, and one of several values between short words could be made to
+    take it hours. Each word is looked for once, at its first place, which finds the shortest values from the left, as `.+?` would.
+    """
+
+    words: tuple[str, ...]
+    names: tuple[str, ...]
+
+    def values_in(self, sentence: str) -> dict[str, str] | None:
+        """Return what stands in place of the names, none of it empty; None when the sentence is another."""
+        last = len(sentence) - len(self.words[-1])
+        if not sentence.startswith(self.words[0]) or not sentence.endswith(self.words[-1]):
+            return None
+        values: dict[str, str] = {}
+        at = len(self.words[0])
+        for name, word in zip(self.names[:-1], self.words[1:-1], strict=True):
+            found = sentence.find(word, at + 1, last)
+            if found < 0:
+                return None
+            values[name] = sentence[at:found]
+            at = found + len(word)
+        return {**values, self.names[-1]: sentence[at:last]} if at < last else None
+
+
 @cache
-def _patterns(language: str) -> tuple[tuple[re.Pattern[str], list[str]], ...]:
+def _templates(language: str) -> tuple[tuple[_Template, list[str]], ...]:
     """Sentences with values and their translations in pieces; those with the most words of their own first: the rest may fit by chance."""
     known = [(_PLACEHOLDER.split(template), _PLACEHOLDER.split(translation)) for template, translation in translated_templates(language)]
     known.sort(key=lambda one: -sum(map(len, one[0][::2])))
-    return tuple((_pattern(pieces), translation) for pieces, translation in known)
+    return tuple((_template(pieces), translation) for pieces, translation in known if len(pieces) > 1)
 
 
-def _pattern(pieces: list[str]) -> re.Pattern[str]:
+def _template(pieces: list[str]) -> _Template:
     # Every second piece is the name of a value.
-    parts = [f"(?P<{piece}>.+?)" if place % 2 else re.escape(piece.replace("%%", "%")) for place, piece in enumerate(pieces)]
-    return re.compile("".join(parts), re.DOTALL)
+    return _Template(tuple(piece.replace("%%", "%") for piece in pieces[::2]), tuple(pieces[1::2]))

@@ -1,6 +1,7 @@
 """What the server wrote in English is shown in the reader's language, with its values."""
 
 import re
+import time
 
 import pytest
 
@@ -67,3 +68,29 @@ def test_what_is_very_long_is_left_alone() -> None:
     with use_language("fr"):
         long = "the message is empty; " * 1000
         assert said(long) == long
+
+
+@pytest.mark.parametrize("sentence", [": they said no", "Binance: ", "; ", "the exchange refused: "])
+def test_of_an_empty_part_nothing_is_said(sentence: str) -> None:
+    """The catalogue has its own header under the empty sentence."""
+    with use_language("fr"):
+        assert "Project-Id-Version" not in said(sentence)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "a b at" + " x is y % z of w;" * 100,
+        "x: with the market at" + " a the price of a b must be c, was" * 50,
+        "x" + " until y. Orders" * 120,
+        "x: with the market at " + "a " * 900,
+        "x: " * 600,
+    ],
+)
+def test_no_text_of_a_stranger_keeps_the_server_busy(hostile: str) -> None:
+    """As a regular expression the first of these took 22 seconds with a fifth of its length."""
+    with use_language("fr"):
+        said("warm")
+        started = time.perf_counter()
+        assert said(hostile[:2000])
+        assert time.perf_counter() - started < 0.5
