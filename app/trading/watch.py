@@ -166,10 +166,12 @@ class TriggerWatch:
         known = self._orders.pop(order_id, None)
         if known is None:
             return
-        book = self._books[known[0]]
-        book.cancel(str(order_id))
-        if not len(book):
-            del self._books[known[0]]
+        # What a price has woken has left the book by itself, and the last of them may have taken the book along.
+        book = self._books.get(known[0])
+        if book is not None:
+            book.cancel(str(order_id))
+            if not len(book):
+                del self._books[known[0]]
 
     def _pass(self, place: _Place, price: Decimal, group: asyncio.TaskGroup) -> None:
         book = self._books.get(place)
