@@ -6,15 +6,22 @@ alone, which knows whether something is encrypted already.
 
 import os
 import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from cryptography.fernet import Fernet
 
 from app.core.config import Settings
+from app.core.file_lock import FileLock
 from app.errors import ConfigError
 
 FILE: Final = "secrets.env"
+_LOCK: Final = "secrets.lock"
+_PATIENCE_S: Final = 10.0
+_POLL_S: Final = 0.02
 _SHORTEST_JWT_SECRET: Final = 32
 _WEAK_WORDS: Final = ("changethis", "changeme", "secret", "password", "aristobot", "example")
 _HEAD: Final = "# Made by Aristobot. Losing FERNET_KEY makes every stored exchange key unreadable: keep a copy apart from the database's.\n"
@@ -28,11 +35,19 @@ def load_jwt_secret(settings: Settings) -> tuple[str, bool]:
     """
     given = settings.jwt_secret.get_secret_value() if settings.jwt_secret else _read(settings.data_dir).get("JWT_SECRET")
     if given is None:
-        made = secrets.token_urlsafe(48)
-        _write(settings.data_dir, JWT_SECRET=made)
-        return made, True
+        return _make_jwt_secret(settings.data_dir)
     _refuse_weak(given)
     return given, False
+
+
+def _make_jwt_secret(data_dir: Path) -> tuple[str, bool]:
+    with _turn(data_dir):
+        found = _read(data_dir).get("JWT_SECRET")
+        if found is not None:
+            return found, False  # another process with the same folder was first
+        made = secrets.token_urlsafe(48)
+        _write(data_dir, JWT_SECRET=made)
+        return made, True
 
 
 class KeySource:
@@ -74,7 +89,8 @@ class KeySource:
 
     def write(self, keys: tuple[str, ...]) -> None:
         """Keep these keys in the secrets file, instead of those that are there; durable when it returns."""
-        _write(self._data_dir, FERNET_KEY=",".join(keys))
+        with _turn(self._data_dir):
+            _write(self._data_dir, FERNET_KEY=",".join(keys))
 
 
 def _refuse_weak(jwt_secret: str) -> None:
@@ -94,8 +110,27 @@ def _read(data_dir: Path) -> dict[str, str]:
     return {name.strip(): value.strip() for name, value in pairs}
 
 
-def _write(data_dir: Path, **values: str) -> None:
+@contextmanager
+def _turn(data_dir: Path) -> Iterator[None]:
+    """Let no other process write between our reading and our writing: what it had added would be gone.
+
+    Raises:
+        ConfigError: another process does not come to an end with it.
+    """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = FileLock(data_dir / _LOCK)
+    deadline = time.monotonic() + _PATIENCE_S
+    while not lock.try_acquire():
+        if time.monotonic() > deadline:
+            raise ConfigError(f"another process has held {data_dir / _LOCK} for {_PATIENCE_S:.0f} seconds; is it stuck?")
+        time.sleep(_POLL_S)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _write(data_dir: Path, **values: str) -> None:
     text = _HEAD + "".join(f"{name}={value}\n" for name, value in sorted((_read(data_dir) | values).items()))
     fresh = data_dir / f".secrets.{os.getpid()}"
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -18,7 +18,6 @@ from app.domain.book import BookOrder, Depth, TapePrint
 from app.domain.enums import OrderState, Role, Side
 from app.domain.matching import MatchingEngine
 from app.domain.orders import Denied
-from app.errors import ExchangeError
 from app.marketdata.events import TickerChanged
 from app.trading.apply import record
 from app.trading.border import Border
@@ -34,6 +33,8 @@ SIBLING: Final = "OTHER_HALF_TRIGGERED"
 _READ_EVERY_S: Final = 2.0
 #: How often a symbol that the feed does not watch is asked for at its exchange.
 _ASK_EVERY_S: Final = 2.0
+#: So many accounts are tried for one symbol's price each time.
+_MOST_ASKED: Final = 3
 _KEEP_EVERY_S: Final = 1.0
 _WAKE_S: Final = 0.25
 _HELD: Final = """
@@ -74,6 +75,8 @@ class TriggerWatch:
         self._kept: dict[UUID, Decimal | None] = {}
         self._asked_at: dict[_Place, float] = {}
         self._asking: set[_Place] = set()
+        #: Accounts whose exchange did not tell them a price when it was last asked.
+        self._failed_at: dict[UUID, float] = {}
         self._read_at = self._kept_at = float("-inf")
 
     async def run(self, beat: Beat) -> None:
@@ -130,6 +133,7 @@ class TriggerWatch:
     def _forget(self) -> None:
         self._books.clear()
         self._orders.clear()
+        self._failed_at.clear()
         self._read_at = float("-inf")
 
     async def _read(self, group: asyncio.TaskGroup) -> None:
@@ -146,8 +150,9 @@ class TriggerWatch:
             if known is None or known[1].updated_at != row["updated_at"]:
                 place = (row["exchange"], row["symbol"])
                 self._drop(row["id"])
-                self._add(place, OrderRecord.of(row))
-                added.add(place)
+                with self._border.around("trigger_not_watched", row["id"], order_id=str(row["id"])):
+                    self._add(place, OrderRecord.of(row))
+                    added.add(place)
         for place in added:
             # The present price may be beyond the trigger already, and on a quiet market it is the last for long.
             price = self._desk.quotes.last_price(*place)
@@ -166,10 +171,12 @@ class TriggerWatch:
         known = self._orders.pop(order_id, None)
         if known is None:
             return
-        book = self._books[known[0]]
-        book.cancel(str(order_id))
-        if not len(book):
-            del self._books[known[0]]
+        # What a price has woken has left the book by itself, and the last of them may have taken the book along.
+        book = self._books.get(known[0])
+        if book is not None:
+            book.cancel(str(order_id))
+            if not len(book):
+                del self._books[known[0]]
 
     def _pass(self, place: _Place, price: Decimal, group: asyncio.TaskGroup) -> None:
         book = self._books.get(place)
@@ -187,19 +194,32 @@ class TriggerWatch:
             group.create_task(self._fire_leg(leg, price, after=own), name=f"trigger:{leg.id}")
 
     async def _ask(self, place: _Place, group: asyncio.TaskGroup) -> None:
-        """A symbol that the feed does not watch: any account's client there knows its price."""
+        """A symbol that the feed does not watch: its price is the same for all, so any account there that is answered will do."""
         exchange, symbol = place
-        order = next((order for where, order in self._orders.values() if where == place), None)
-        if order is None or place in self._asking:
+        accounts = dict.fromkeys(order.broker_id for where, order in self._orders.values() if where == place)
+        if not accounts or place in self._asking:
             return
         self._asking.add(place)
         try:
-            client = await self._desk.connections.client(order.broker_id)
-            self._pass((exchange, symbol), (await client.fetch_ticker(symbol)).last, group)
-        except ExchangeError as error:
-            log.warning("trigger_price_unknown", exchange=exchange, symbol=symbol, code=error.code)
+            for broker_id in sorted(accounts, key=lambda account: self._failed_at.get(account, 0.0))[:_MOST_ASKED]:
+                price = await self._price_told_to(broker_id, symbol)
+                if price is not None:
+                    self._pass((exchange, symbol), price, group)
+                    return
         finally:
             self._asking.discard(place)
+
+    async def _price_told_to(self, broker_id: UUID, symbol: str) -> Decimal | None:
+        """None when that account is not answered, whatever is wrong with it: the others are asked before it then."""
+        price: Decimal | None = None
+        with self._border.around("trigger_price_unknown", broker_id, broker_id=str(broker_id), symbol=symbol):
+            client = await self._desk.connections.client(broker_id)
+            price = (await client.fetch_ticker(symbol)).last
+        if self._border.is_troubled(broker_id):
+            self._failed_at[broker_id] = asyncio.get_running_loop().time()
+        else:
+            self._failed_at.pop(broker_id, None)
+        return price
 
     async def _go(self, order: OrderRecord, written: asyncio.Task[OrderRecord | None]) -> None:
         fired = await written

@@ -1,5 +1,7 @@
 import re
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 from cryptography.fernet import Fernet
 from pydantic import ValidationError
 
+from app.core import secrets_file
 from app.core.config import Settings
 from app.core.secrets_file import KeySource, load_jwt_secret
 from app.errors import ConfigError
@@ -32,7 +35,30 @@ def test_the_signing_secret_is_made_once_for_its_owner_only(tmp_path: Path) -> N
     assert load_jwt_secret(settings(data_dir=folder)) == (secret, False)
     assert stat.S_IMODE((folder / "secrets.env").stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert [path.name for path in folder.iterdir()] == ["secrets.env"]
+    assert {path.name for path in folder.iterdir()} == {"secrets.env", "secrets.lock"}
+
+
+def test_processes_that_write_at_once_lose_nothing_of_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen, key = settings(data_dir=tmp_path), Fernet.generate_key().decode()
+    read, is_reading, go_on = secrets_file._read, threading.Event(), threading.Event()
+
+    def read_slowly(data_dir: Path) -> dict[str, str]:
+        found = read(data_dir)
+        if threading.current_thread().name.startswith("slow") and not go_on.is_set():
+            is_reading.set()
+            go_on.wait(0.5)
+        return found
+
+    monkeypatch.setattr(secrets_file, "_read", read_slowly)
+    with ThreadPoolExecutor(thread_name_prefix="slow") as slow, ThreadPoolExecutor(thread_name_prefix="quick") as quick:
+        made = slow.submit(load_jwt_secret, chosen)
+        assert is_reading.wait(5)
+        written = quick.submit(KeySource(chosen).write, (key,))
+        other = quick.submit(load_jwt_secret, chosen)
+        written.result(5)
+        go_on.set()
+        assert made.result(5)[0] == other.result(5)[0], "one signing secret for both"
+    assert KeySource(chosen).read() == (key,)
 
 
 def test_given_secrets_are_used_and_not_written_down(tmp_path: Path) -> None:
