@@ -4,6 +4,7 @@ import asyncio
 import signal
 import socket
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -167,6 +168,7 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
     )
     app.state.settings = chosen
     app.state.stopping = asyncio.Event()
+    app.state.page_streams = Counter()
     app.include_router(door)  # first: routes are tried in order, and alerts are in a hurry
     for router in (
         accounts_router,

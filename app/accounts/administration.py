@@ -18,8 +18,9 @@ SELECT u.id, u.username, u.email, u.is_admin, u.is_dev, u.is_active, u.created_a
 _LIST: Final = f"{_COLUMNS} WHERE $1::uuid IS NULL OR u.id > $1 ORDER BY u.id LIMIT $2"
 _ONE: Final = f"{_COLUMNS} WHERE u.id = $1"
 _OWN_RIGHTS: Final = N_("Nobody takes their own rights as an administrator away, so that there is always one. Ask another administrator.")
+_ONLY_ONE: Final = N_("This is the only administrator with a password. Make another first.")
 #: In one order, so that two administrators who change each other do not wait for each other.
-_LOCK: Final = "SELECT id, is_admin, is_active FROM users WHERE is_admin OR id = $1 ORDER BY id FOR UPDATE"
+_LOCK: Final = "SELECT id, is_admin, is_active, is_dev FROM users WHERE is_admin OR id = $1 ORDER BY id FOR UPDATE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,7 @@ async def change_user(
 
     Raises:
         UserNotFound: there is no such user.
-        LastAdministrator: an administrator's own account; so one is always left.
+        LastAdministrator: an administrator's own account, or the last beside development mode's own; so one is always left.
         Forbidden: whoever asks is no administrator any more.
     """
     async with database.connection() as connection, connection.transaction():
@@ -83,6 +84,8 @@ async def change_user(
             raise UserNotFound
         if user_id == admin_id and (is_active is False or is_admin is False):
             raise LastAdministrator(_OWN_RIGHTS)
+        if (is_active is False or is_admin is False) and _is_last(list(rows.values()), target):
+            raise LastAdministrator(_ONLY_ONE)
         if is_admin is not None and is_admin != target["is_admin"]:
             await connection.execute("UPDATE users SET is_admin = $2 WHERE id = $1", user_id, is_admin)
             done.append(Action.ADMIN_GIVEN if is_admin else Action.ADMIN_TAKEN)
@@ -92,6 +95,12 @@ async def change_user(
         # Last, when every row is locked: somebody who is logging out has theirs already, and waits for this turn.
         for action in done:
             await note(connection, action, user_id=admin_id, object=f"user:{user_id}")
+
+
+def _is_last(rows: list[Any], target: Any) -> bool:
+    """Whether nobody else could administrate: `dev` is gone when its mode is."""
+    left = [row["id"] for row in rows if row["is_admin"] and row["is_active"] and not row["is_dev"]]
+    return left == [target["id"]]
 
 
 async def _set_active(connection: Any, user_id: UUID, *, is_active: bool, now: datetime) -> None:

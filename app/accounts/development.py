@@ -1,10 +1,12 @@
 """Development mode: whoever sits at this machine is logged in as `dev`, an administrator, without a password.
 
 It is offered only where DEBUG_ARISTOBOT is set, which is refused on an address that others can reach, and only to requests from this
-machine. Whether it is on stands in the database; a start without the variable switches it off and ends every login of `dev`.
+machine: not to those that a proxy or a tunnel here hands on from elsewhere, which come from this machine too. Whether it is on stands in
+the database; a start without the variable switches it off and ends every login of `dev`.
 """
 
 import ipaddress
+from collections.abc import Iterable
 from typing import Final
 
 import structlog
@@ -23,9 +25,26 @@ log = structlog.get_logger(__name__)
 
 NAME: Final = "dev"
 _KEY: Final = "development_mode"
+#: By which a proxy says for whom it asks. With DEBUG_ARISTOBOT no proxy is trusted, but that one is there says enough.
+_HANDED_ON: Final = frozenset(
+    {
+        "forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-server", "x-real-ip", "x-client-ip",
+        "true-client-ip", "cf-connecting-ip", "cf-ray", "fly-client-ip", "tailscale-user-login",
+    }
+)  # fmt: skip
 _END: Final = """
 UPDATE user_sessions SET ended_at = $1 WHERE ended_at IS NULL AND user_id IN (SELECT id FROM users WHERE is_dev)
 """
+
+
+def sitting_here(address: str | None, headers: Iterable[str]) -> str | None:
+    """Return the address that a request comes from, None where a proxy hands it on, whoever asked that.
+
+    Args:
+        address: Whose connection it is.
+        headers: Names of the request's headers.
+    """
+    return None if any(name.lower() in _HANDED_ON for name in headers) else address
 
 
 class DevelopmentMode:
@@ -45,7 +64,7 @@ class DevelopmentMode:
             await self._put(is_on=False)
 
     def is_offered_to(self, address: str | None) -> bool:
-        """Whether the switch is shown to a request from that address: from this machine only, also through a proxy on it."""
+        """Whether the switch is shown to a request from that address: from this machine only (`sitting_here`)."""
         if not self._is_offered or address is None:
             return False
         try:

@@ -35,7 +35,7 @@ class PasswordJudge:
         self._throttle = throttle
         self._hasher = hasher
         self._known, self._strangers = _Lane(), _Lane()
-        self._of_address: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._of_address: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
     async def is_right(self, attempt: Attempt, password: str, hashed: str | None) -> bool:
         """Tell whether it is the password, after the same time when there is none to compare with. A right one is forgiven the wrong ones.
@@ -44,8 +44,8 @@ class PasswordJudge:
             TooManyAttempts: too many others wait; nothing was judged, and nothing counted.
         """
         lane = self._known if attempt.is_known else self._strangers
-        # The address's own queue comes first: what waits there does not fill the lane for the others.
-        async with self._of_address.setdefault(attempt.origin, asyncio.Lock()), self._turn(lane, attempt):
+        # The address's own queue comes first: what waits there does not fill the lane for the others. An IPv6 customer's are one address.
+        async with self._of_address.setdefault(attempt.address or b"", asyncio.Lock()), self._turn(lane, attempt):
             matches = await self._hasher.verify(password, hashed)
         if matches:
             await self._throttle.succeeded(attempt)

@@ -64,12 +64,12 @@ class _Counter:
 class Attempt:
     """An attempt that was counted. `succeeded` takes it back.
 
-    `origin` is the address in words, empty where there is none; `is_known` says that the owner of the name has logged in from there before.
+    `address` stands for where it comes from, an IPv6 customer's addresses being one; `is_known` says that the owner of the name has logged
+    in from there before.
     """
 
     own: bytes
     address: bytes | None = None
-    origin: str = ""
     is_known: bool = False
 
 
@@ -98,7 +98,7 @@ class Throttle:
             if network is not None:
                 counters.append(network)
             await self._count(connection, counters, now)
-        return Attempt(own=own.key, address=None if network is None else network.key, origin=address or "", is_known=bool(known))
+        return Attempt(own=own.key, address=None if network is None else network.key, is_known=bool(known))
 
     async def begin_code(self, subject: str) -> Attempt:
         """Count a try of a second factor. Raises as `begin`."""

@@ -32,6 +32,8 @@ _DATABASE_GONE: Final = N_(
 )
 _DATABASE_GONE_FOR_A_READER: Final = N_("The database does not answer. Try again in a moment.")
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_MOST_PROBLEMS: Final = 20
+_LONGEST_NAME: Final = 100
 
 
 def database_of(request: Request) -> Database:
@@ -242,9 +244,12 @@ def _from_app_error(request: Request, error: AppError) -> Failure:
 
 
 def _from_validation(request: Request, error: RequestValidationError) -> Failure:
+    # Anybody may send eighty thousand fields that are none: an answer that named them all would be five megabytes and a second's work.
     found = [
-        FieldProblem(field=".".join(str(part) for part in item["loc"] if part not in ("body", "query", "path")), message=item["msg"])
-        for item in error.errors()
+        FieldProblem(
+            field=".".join(str(part)[:_LONGEST_NAME] for part in item["loc"] if part not in ("body", "query", "path")), message=item["msg"]
+        )
+        for item in error.errors()[:_MOST_PROBLEMS]
     ]
     names = ", ".join(sorted({item.field for item in found if item.field})) or "the body"
     return _failure(request, 422, "INVALID_INPUT", f"These fields cannot be used: {names}.", errors=found)

@@ -30,6 +30,8 @@ SECURITY_HEADERS: Final = {
 }
 _UNSAFE: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _LARGEST_BODY: Final = 1_000_000
+#: A form is read letter by letter, in Python: a megabyte of ampersands would keep the server from everything else for most of a second.
+_LARGEST_FORM: Final = 100_000
 
 
 def _problem(status: int, code: str, detail: str) -> Response:
@@ -156,9 +158,12 @@ class BodyLimit:
         if scope["type"] != "http" or scope["method"] not in _UNSAFE or scope["path"].startswith("/hooks/"):
             await self._app(scope, receive, send)
             return
-        declared = Headers(scope=scope).get("content-length", "0")
-        if not declared.isdecimal() or int(declared) > self._largest:
-            await self._refuse(scope, receive, send)
+        headers = Headers(scope=scope)
+        is_form = headers.get("content-type", "").lower().startswith("application/x-www-form-urlencoded")
+        largest = min(self._largest, _LARGEST_FORM) if is_form else self._largest
+        declared = headers.get("content-length", "0")
+        if not declared.isdecimal() or int(declared) > largest:
+            await _too_large(largest, scope, receive, send)
             return
         taken = 0
         is_refused = False
@@ -168,17 +173,18 @@ class BodyLimit:
             message = await receive()
             taken += len(message.get("body", b""))
             # The declared length was not kept (chunked transfer): nothing more is handed on, and whoever reads gives up.
-            return {"type": "http.disconnect"} if taken > self._largest else message
+            return {"type": "http.disconnect"} if taken > largest else message
 
         async def answered(message: Message) -> None:
             nonlocal is_refused
-            if taken <= self._largest:
+            if taken <= largest:
                 await send(message)
             elif not is_refused:
                 is_refused = True
-                await self._refuse(scope, receive, send)
+                await _too_large(largest, scope, receive, send)
 
         await self._app(scope, counted, answered)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await _problem(413, "BODY_TOO_LARGE", f"The body may have at most {self._largest} bytes.")(scope, receive, send)
+
+async def _too_large(largest: int, scope: Scope, receive: Receive, send: Send) -> None:
+    await _problem(413, "BODY_TOO_LARGE", f"The body may have at most {largest} bytes.")(scope, receive, send)

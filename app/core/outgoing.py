@@ -6,25 +6,31 @@ shown but what its caller picks out of the JSON.
 """
 
 import asyncio
-import socket
 import ssl
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 from functools import cache
 from http import HTTPStatus
-from ipaddress import ip_address
 from typing import Any, Final
+from uuid import UUID
 
 import httpx
 import orjson
 
 from app.core.addresses import LARGEST_PORT, Address, Refusal, comparable, refusal_of
 from app.core.i18n import N_
-from app.errors import AddressRefused, UpstreamFailed
+from app.core.lookups import Lookups, TooManyLookups
+from app.core.tenancy import present_tenant
+from app.errors import AddressRefused, TooManyAttempts, UpstreamFailed
 
 TOTAL_S: Final = 10.0
 LARGEST_BYTES: Final = 2_000_000
 _AT_ONCE: Final = 8
+#: A page asks when it opens, and its button asks again.
+_AT_ONCE_OF_ONE: Final = 2
+_RETRY_S: Final = 10.0
 _LONGEST_URL: Final = 500
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -59,6 +65,7 @@ _WORDS: Final = {
     Failure.UNREADABLE: N_("It does not answer as such a server does. Is the address right?"),
 }
 _NO_ADDRESS: Final = N_("That is no address. It begins with http:// or https:// and has no user name, question mark or # in it.")
+_ASKING_ALREADY: Final = N_("You are asking already. Wait for the answer, then try again.")
 _DATABASE: Final = N_("This server never calls the port of its own database.")
 _REFUSALS: Final = {
     Refusal.PRIVATE: N_("This server calls nothing inside its own network that its administrator has not allowed (OLLAMA_ALLOWED_HOSTS)."),
@@ -69,16 +76,6 @@ _REFUSALS: Final = {
 def failed(failure: Failure) -> UpstreamFailed:
     """Return the error that says so."""
     return UpstreamFailed(_WORDS[failure], failure=failure)
-
-
-async def look_up(host: str, port: int) -> list[Address]:
-    """Return all addresses of a name, as this machine resolves it.
-
-    Raises:
-        OSError: it has none.
-    """
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
 
 
 @cache
@@ -92,7 +89,7 @@ class Outgoing:
     Args:
         allowed: (host, port) pairs inside our network that may be called (`addresses.parse_allowed`).
         forbidden_ports: Never called, whatever the host: the database's.
-        resolve: Looks a name up.
+        resolve: Looks a name up; None for as this machine does.
         transport: Makes what carries a request; a test's own, or None for the network.
         context: What certificates are trusted; None for the usual ones.
         total_s: Seconds a call may take in all.
@@ -103,18 +100,19 @@ class Outgoing:
         *,
         allowed: frozenset[tuple[str, int]] = frozenset(),
         forbidden_ports: Collection[int] = (),
-        resolve: Resolve = look_up,
+        resolve: Resolve | None = None,
         transport: Callable[[], httpx.AsyncBaseTransport] | None = None,
         context: ssl.SSLContext | None = None,
         total_s: float = TOTAL_S,
     ) -> None:
         self._allowed = allowed
         self._forbidden_ports = frozenset(forbidden_ports)
-        self._resolve = resolve
+        self._resolve = Lookups() if resolve is None else resolve
         self._transport = transport
         self._context = context
         self._total_s = total_s
         self._places = asyncio.Semaphore(_AT_ONCE)
+        self._asking: Counter[UUID | None] = Counter()
 
     def check(self, url: str) -> httpx.URL:
         """Return a user's address, read as it will be called; what it resolves to is checked with each call.
@@ -137,20 +135,37 @@ class Outgoing:
 
         Raises:
             AddressRefused: it may not be called; nothing was sent.
+            TooManyAttempts: this user asks as often as one may at once: who asks what never answers keeps nobody else from asking.
             UpstreamFailed: no answer that can be used; `context["failure"]` is the `Failure`.
         """
         parsed = _parsed(url) if is_ours else self.check(url)
         try:
-            async with asyncio.timeout(self._total_s), self._places:
-                addresses = await self._addresses(parsed, is_ours=is_ours)
-                return await self._first_that_answers(parsed, addresses, dict(headers or {}))
+            with self._turn():
+                async with asyncio.timeout(self._total_s), self._places:
+                    addresses = await self._addresses(parsed, is_ours=is_ours)
+                    return await self._first_that_answers(parsed, addresses, dict(headers or {}))
         except (TimeoutError, httpx.TimeoutException) as error:
             raise failed(Failure.TOO_SLOW) from error
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        who = present_tenant()
+        if who is not None and self._asking[who] >= _AT_ONCE_OF_ONE:
+            raise TooManyAttempts(_ASKING_ALREADY, retry_after_s=_RETRY_S)
+        self._asking[who] += 1
+        try:
+            yield
+        finally:
+            self._asking[who] -= 1
+            if not self._asking[who]:
+                del self._asking[who]
 
     async def _addresses(self, url: httpx.URL, *, is_ours: bool) -> list[Address]:
         port = _port(url)
         try:
             found = await self._resolve(url.host, port)
+        except TooManyLookups as error:
+            raise TooManyAttempts(_ASKING_ALREADY, retry_after_s=_RETRY_S) from error
         except (OSError, ValueError) as error:
             raise failed(Failure.UNKNOWN_NAME) from error
         if not found:

@@ -6,9 +6,12 @@ has to be replayed. Regions are sent at most twice a second; prices and candles 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
+from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Request
@@ -20,9 +23,10 @@ from app.accounts.models import Language, Theme
 from app.accounts.preferences import looks_of
 from app.accounts.principal import Principal
 from app.core.events import Subscription
-from app.core.i18n import use_language
+from app.core.i18n import N_, use_language
 from app.domain.candles import Candle, to_milliseconds
 from app.domain.instruments import plain
+from app.errors import RateLimited
 from app.marketdata.events import CandleChanged, CandleClosed, HeartbeatChanged, InstrumentsUpdated, TickerChanged
 from app.trading.events import (
     FillRecorded,
@@ -51,6 +55,9 @@ _REPEATED: Final = (
     (frozenset({"updates"}), 3.0),  # what another process does is known by its row only
 )  # fmt: skip
 _LOG_ROWS: Final = 100
+#: Open pages of one user. Each costs a connection, of which a process has a thousand or so, and is drawn anew with every event.
+_MOST_STREAMS: Final = 40
+_TOO_MANY: Final = N_("You have very many pages open. Close some of them.")
 _EVENTS: Final = (
     OrderChanged, FillRecorded, PortfolioChanged, DeliveryChanged, TickerChanged, CandleChanged, CandleClosed, HeartbeatChanged,
     TradingStateChanged, KillSwitchChanged, ProtectionChanged, InstrumentsUpdated, PreferencesChanged,
@@ -88,7 +95,13 @@ _TEMPLATES: Final = {
 
 @router.get("/events")
 async def events(request: Request, principal: CurrentUser, topics: str = "") -> StreamingResponse:
-    """The live stream of one page. Topics choose what is sent; whose it is, the session decides."""
+    """The live stream of one page. Topics choose what is sent; whose it is, the session decides.
+
+    Raises:
+        RateLimited: this user has as many open as one may.
+    """
+    if open_streams(request)[principal.user_id] >= _MOST_STREAMS:
+        raise RateLimited(_TOO_MANY)
     wanted = frozenset(topics.split(",")) & (_TEMPLATES.keys() | {"chart", "equity"})
     stream = PageStream(
         request,
@@ -98,7 +111,28 @@ async def events(request: Request, principal: CurrentUser, topics: str = "") -> 
         templating=templating_of(request),
     )
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return StreamingResponse(stream.messages(), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(counted(open_streams(request), principal.user_id, stream), media_type="text/event-stream", headers=headers)
+
+
+def open_streams(request: Request) -> Counter[UUID]:
+    """Return how many streams each user has open at this process."""
+    streams: Counter[UUID] = request.app.state.page_streams
+    return streams
+
+
+async def counted(streams: Counter[UUID], user_id: UUID, stream: "PageStream") -> AsyncGenerator[bytes, None]:
+    """Yield a stream's messages, and count it as open meanwhile. Of very many asked for at one moment those that are too many end."""
+    if streams[user_id] >= _MOST_STREAMS:
+        return
+    streams[user_id] += 1
+    try:
+        async with aclosing(stream.messages()) as messages:
+            async for message in messages:
+                yield message
+    finally:
+        streams[user_id] -= 1
+        if not streams[user_id]:
+            del streams[user_id]
 
 
 class PageStream:
@@ -140,7 +174,7 @@ class PageStream:
             "updates": lambda: update_list(request.app, principal.user_id),
         }
 
-    async def messages(self) -> AsyncIterator[bytes]:
+    async def messages(self) -> AsyncGenerator[bytes, None]:
         """Yield messages until the client leaves, the session ends or the server stops."""
         dirty = set(self._topics & self._builders.keys())  # everything once: whatever was missed while it was away
         flush_at = 0.0

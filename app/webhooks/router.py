@@ -9,7 +9,7 @@ import orjson
 from fastapi import APIRouter, Query, Response
 from fastapi import Request as HttpRequest
 
-from app.accounts.dependencies import CurrentUser
+from app.accounts.dependencies import CurrentUser, FreshUser
 from app.core.http import SessionDep, database_of, problems
 from app.webhooks import queries, service
 from app.webhooks.models import Decision
@@ -88,9 +88,9 @@ async def list_webhooks(principal: CurrentUser, session: SessionDep) -> WebhookP
     return WebhookPage(items=[WebhookOut.model_validate(row) for row in await service.list_webhooks(session, principal.user_id)])
 
 
-@router.post("", status_code=201, summary="Make a webhook", responses=problems(401, 404, 409, 422))
-async def create_webhook(request: HttpRequest, principal: CurrentUser, body: WebhookIn, session: SessionDep) -> WebhookCreated:
-    """Make a webhook. Its address is in this answer and nowhere else."""
+@router.post("", status_code=201, summary="Make a webhook", responses=problems(401, 403, 404, 409, 422))
+async def create_webhook(request: HttpRequest, principal: FreshUser, body: WebhookIn, session: SessionDep) -> WebhookCreated:
+    """Make a webhook. Its address is in this answer and nowhere else. Who has it may trade: it takes a fresh code, as a token does."""
     created = await service.create_webhook(
         session, principal.user_id, name=body.name, broker_id=body.broker_id, now=request.app.state.clock.now()
     )
@@ -144,9 +144,9 @@ async def change_webhook(principal: CurrentUser, webhook_id: UUID, body: Webhook
     return WebhookOut.model_validate(changed)
 
 
-@router.post("/{webhook_id}/rotate", summary="Give a webhook a new address", responses=problems(401, 404))
-async def rotate(request: HttpRequest, principal: CurrentUser, webhook_id: UUID, session: SessionDep) -> WebhookCreated:
-    """Make a new address; the old one stops working at once."""
+@router.post("/{webhook_id}/rotate", summary="Give a webhook a new address", responses=problems(401, 403, 404))
+async def rotate(request: HttpRequest, principal: FreshUser, webhook_id: UUID, session: SessionDep) -> WebhookCreated:
+    """Make a new address; the old one stops working at once. Takes a fresh code."""
     return _created(request, await service.rotate_secret(session, principal.user_id, webhook_id, now=request.app.state.clock.now()))
 
 

@@ -15,12 +15,13 @@ import pytest_asyncio
 from pydantic import ValidationError
 
 from app import bootstrap
+from app.accounts.administration import change_user
 from app.accounts.development import DevelopmentMode
 from app.core.config import Settings
 from app.core.database_url import DatabaseUrls
 from app.core.db import Database
 from app.core.security import PasswordHasher
-from app.errors import ConfigError
+from app.errors import ConfigError, LastAdministrator
 from app.main import create_app
 from tests.app.conftest import PASSWORD, make_accounts
 from tests.app.whole_site import settings_for
@@ -94,6 +95,29 @@ async def test_it_is_for_this_machine_only(starts: Starts) -> None:
     assert (await stranger.get("/webhooks", follow_redirects=True)).url.path == "/login"
     foreign = await http.post("/login/development", data={"on": "true"}, headers={"Origin": "https://evil.example"})
     assert foreign.status_code == 403
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "x-real-ip", "Forwarded", "Via", "CF-Connecting-IP"])
+async def test_what_a_proxy_here_hands_on_comes_from_elsewhere(starts: Starts, name: str) -> None:
+    """nginx's `proxy_pass` and a tunnel ask from this machine and by its own name, for anybody."""
+    http = await starts.start(offered=True)
+    await http.post("/login/development", data={"on": "true"})
+    stranger = await starts.client("127.0.0.1")
+    stranger.headers[name] = "203.0.113.9"
+    assert "/login/development" not in (await stranger.get("/login")).text
+    assert (await stranger.post("/login/development", data={"on": "true"})).status_code == 403
+    assert (await stranger.get("/admin", follow_redirects=True)).url.path == "/login"
+
+
+async def test_dev_leaves_an_administrator_who_outlives_it(database: Database) -> None:
+    accounts = make_accounts(database)
+    dev = await DevelopmentMode(database, accounts._clock, accounts, is_offered=True).ensure_user()
+    admin = await accounts.create_user("grace", PASSWORD, is_admin=True)
+    for changes in ({"is_active": None, "is_admin": False}, {"is_active": False, "is_admin": None}):
+        with pytest.raises(LastAdministrator, match="only administrator with a password"):
+            await change_user(database, dev.id, admin.id, now=accounts._clock.now(), **changes)
+    await accounts.create_user("ada", PASSWORD, is_admin=True)
+    await change_user(database, dev.id, admin.id, is_active=False, is_admin=False, now=accounts._clock.now())
 
 
 async def test_off_and_a_start_without_the_variable_end_every_login_of_dev(starts: Starts) -> None:

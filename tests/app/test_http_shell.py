@@ -107,6 +107,22 @@ async def test_no_route_reads_more_than_a_megabyte_whatever_the_body_calls_itsel
     assert refused >= 60
 
 
+async def test_a_form_is_smaller_since_it_is_read_letter_by_letter(site: Site) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert (await site.http.post("/login", headers=headers, content=b"&" * 100_001)).status_code == 413
+    given: list[int] = []
+    assert (await site.http.post("/login", headers=headers, content=in_parts(given))).status_code == 413
+    assert sum(given) <= 150_000
+
+
+async def test_a_refusal_names_a_few_of_very_many_wrong_fields_and_none_at_length(site: Site) -> None:
+    wrong = {"username": "a", "password": "b", "x" * 50_000: 0, **{f"{number:x}": 0 for number in range(50_000)}}
+    answer = await site.http.post("/api/auth/login", json=wrong)
+    assert answer.status_code == 422
+    assert len(answer.json()["errors"]) == 20
+    assert len(answer.content) < 5_000
+
+
 async def test_the_api_is_described_to_users_and_to_strangers_only_where_a_setting_says_so(site: Site) -> None:
     refused = await site.http.get("/openapi.json")
     assert (refused.status_code, refused.json()["code"]) == (401, "NOT_AUTHENTICATED")

@@ -44,6 +44,8 @@ async def test_the_api_says_it_too(site: Site) -> None:
 async def test_what_costs_money_in_the_wrong_hands_takes_a_fresh_code_of_who_has_a_second_factor(site: Site) -> None:
     accounts, clock = site.app.state.accounts, site.app.state.clock
     principal = await accounts.by_cookie(site.eve.cookie)
+    await site.eve.call("POST", "/api/brokers", json={"name": "first", "exchange": "paper"})
+    hook = (await site.eve.call("POST", "/api/webhooks", json={"name": "before"})).json()
     made = await accounts.factors.enrol(principal.user_id, principal.username)
     totp = pyotp.TOTP(made.secret)
     await accounts.switch_on(principal.user_id, principal.session_id, totp.at(clock.now() - timedelta(seconds=30)))
@@ -57,6 +59,8 @@ async def test_what_costs_money_in_the_wrong_hands_takes_a_fresh_code_of_who_has
             "limits": ("PUT", "/api/risk/limits", {}),
             "keys": ("POST", "/api/keys", {"exchange": "binance", "api_key": "k" * 20, "api_secret": "s" * 20, "is_testnet": True}),
             "account": ("POST", "/api/brokers", {"name": "b", "exchange": "paper"}),
+            "address": ("POST", "/api/webhooks", {"name": "h"}),
+            "new address": ("POST", f"/api/webhooks/{hook['id']}/rotate", {}),
         }
         return {
             name: (await site.http.request(method, path, json=body, headers=cookie | csrf)).status_code
@@ -66,8 +70,9 @@ async def test_what_costs_money_in_the_wrong_hands_takes_a_fresh_code_of_who_has
     assert set((await tries()).values()) == {403}
     refusal = await site.http.post("/api/auth/tokens", json={"name": "t", "scopes": ["read"]}, headers=cookie | csrf)
     assert refusal.json()["code"] == "OTP_AGAIN"
-    page = await site.http.post("/account/tokens", data={"name": "t"}, headers=cookie | csrf | {"HX-Request": "true"})
-    assert json.loads(page.headers["hx-trigger"]) == {"dialog-open": {"target": "body", "id": "fresh-code-dialog"}}
+    for path in ("/account/tokens", "/webhooks"):
+        page = await site.http.post(path, data={"name": "t"}, headers=cookie | csrf | {"HX-Request": "true"})
+        assert json.loads(page.headers["hx-trigger"]) == {"dialog-open": {"target": "body", "id": "fresh-code-dialog"}}
     assert (await site.http.get("/api/risk/limits", headers=cookie)).status_code == 200, "looking needs none"
     given = await site.http.post("/api/auth/verify", json={"code": totp.at(clock.now())}, headers=cookie | csrf)
     assert given.status_code == 204

@@ -337,3 +337,21 @@ async def test_a_password_among_the_first_guesses_is_refused(password: str) -> N
     with pytest.raises(InvalidInput, match="first that are guessed"):
         check_new_password(password, username="ada")
     check_new_password("a long sentence of mine", username="ada")
+
+
+async def test_an_ipv6_customer_does_not_fill_the_queue_of_strangers(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(*_: object) -> bool:
+        begun.set()
+        await go_on.wait()
+        return False
+
+    monkeypatch.setattr(accounts._hasher, "verify", slow)
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(20):
+            tasks.create_task(attempt(accounts, f"name-{number}", address=f"2001:db8:1:2::{number:x}"))
+        await begun.wait()
+        await asyncio.sleep(0.3)
+        assert accounts._judge._strangers.waiting == 1
+        go_on.set()

@@ -8,7 +8,7 @@ from starlette.responses import RedirectResponse, Response
 
 from app.accounts import invitations
 from app.accounts.dependencies import CurrentUser, MaybeUser, accounts_of, address_of, cookie_name
-from app.accounts.development import DevelopmentMode
+from app.accounts.development import DevelopmentMode, sitting_here
 from app.accounts.router import admission
 from app.accounts.service import Login
 from app.core.config import Registration
@@ -48,18 +48,22 @@ async def show_login(request: Request, principal: MaybeUser, next: str = "") -> 
 
 async def _development(request: Request) -> bool | None:
     mode = development_of(request)
-    return await mode.is_on() if mode.is_offered_to(address_of(request)) else None
+    return await mode.is_on() if mode.is_offered_to(_sitting_here(request)) else None
+
+
+def _sitting_here(request: Request) -> str | None:
+    return sitting_here(address_of(request), request.headers)
 
 
 async def _as_dev(request: Request, target: str) -> Response:
-    login = await development_of(request).log_in(address=address_of(request), user_agent=request.headers.get("user-agent"))
+    login = await development_of(request).log_in(address=_sitting_here(request), user_agent=request.headers.get("user-agent"))
     return _with_cookie(request, see_other(request, target), login)
 
 
 @router.post("/login/development")
 async def switch_development_mode(request: Request, on: Annotated[bool, Form()]) -> Response:
     """Switch development mode; on, it logs in at once."""
-    await development_of(request).switch(is_on=on, address=address_of(request))
+    await development_of(request).switch(is_on=on, address=_sitting_here(request))
     if on:
         return await _as_dev(request, "/")
     return see_other(request, "/login")

@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
-from app.accounts.dependencies import CurrentUser
+from app.accounts.dependencies import CurrentUser, FreshUser
 from app.accounts.principal import Principal
 from app.brokers.service import list_brokers
 from app.core.i18n import gettext, use_language
@@ -51,7 +51,7 @@ async def show_webhooks(request: Request, principal: CurrentUser) -> Response:
 
 @router.post("/webhooks")
 async def add_webhook(
-    request: Request, principal: CurrentUser, name: Annotated[str, Form()] = "", broker_id: Annotated[str, Form()] = ""
+    request: Request, principal: FreshUser, name: Annotated[str, Form()] = "", broker_id: Annotated[str, Form()] = ""
 ) -> Response:
     """Make a webhook and show its address, this once."""
     state = request.app.state
