@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -90,6 +91,7 @@ async def readiness(pieces: Pieces) -> Any:
     app.include_router(health)
     state = app.state
     state.database, state.desk, state.registry, state.loop_lag = pieces.database, pieces.desk, pieces.registry, LoopLag()
+    state.keyring = SimpleNamespace(is_whole=True)
     transport = httpx.ASGITransport(app)
     async with (
         Supervisor(on_fatal=lambda: None) as state.supervisor,
