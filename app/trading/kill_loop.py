@@ -8,6 +8,7 @@ it the protective lane. What the exchange refuses is tried again after a growing
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -129,12 +130,8 @@ class KillLoop:
 
     async def _cancel(self, row: Any) -> None:
         """Ask for one order's end. What cannot be reached now stays wished for, and reconcile repeats it."""
-        try:
+        with self._border.around("kill_cancel_postponed", row["id"], order_id=str(row["id"])), suppress(OrderNotCancellable):
             await cancel(self._desk, row["user_id"], row["id"])
-        except OrderNotCancellable:
-            return
-        except ExchangeError as error:
-            log.warning("kill_cancel_postponed", order_id=str(row["id"]), code=error.code)
 
     async def _exit(self, command: Command, row: Any) -> dict[str, str] | None:
         """Sell one position at the market, unless that is under way; what keeps it from being sold, or None."""
@@ -142,7 +139,12 @@ class KillLoop:
         rest = self._rests.get(place)
         if rest is not None and time.monotonic() < rest.until:
             return rest.obstacle
-        obstacle = await self._sell(command, row)
+        # Whatever is odd about one account, the others' positions are sold.
+        obstacle: dict[str, str] | None = _obstacle(
+            row, "INTERNAL", "it could not be sold because of an error of this server, which tries again"
+        )
+        with self._border.around("kill_exit_failed", row["id"], position_id=str(row["id"])):
+            obstacle = await self._sell(command, row)
         if obstacle is None:
             self._rests.pop(place, None)
             return None
