@@ -271,12 +271,15 @@ class Accounts:
         """Return who a session cookie belongs to, or None when the session is over."""
         return await self._principal("s.token_hash = $1", fingerprint(cookie), idle=self.policy.idle)
 
-    async def is_over(self, session_id: UUID) -> bool:
-        """Tell whether a session has ended, without counting the question as use: an open page alone does not keep a login alive."""
+    async def is_over(self, session_id: UUID, *, is_admin: bool) -> bool:
+        """Tell whether a session has ended, or its user's rights are others by now.
+
+        The question does not count as use: an open page alone does not keep a login alive.
+        """
         now = self._clock.now()
         async with self._database.connection() as connection:
             row = await connection.fetchrow(FIND_PRINCIPAL.format(condition="s.id = $1"), session_id, now, now - self.policy.idle, now)
-        return row is None
+        return row is None or row["is_admin"] is not is_admin
 
     async def by_session(self, session_id: UUID) -> Principal | None:
         """Return who a bearer token's session belongs to, or None when the session is over."""

@@ -175,7 +175,7 @@ class PageStream:
         }
 
     async def messages(self) -> AsyncGenerator[bytes, None]:
-        """Yield messages until the client leaves, the session ends or the server stops."""
+        """Yield messages until the client leaves, the session ends, rights change or the server stops."""
         dirty = set(self._topics & self._builders.keys())  # everything once: whatever was missed while it was away
         flush_at = 0.0
         with self._bus.subscribe(*_EVENTS, size=2000) as subscription:
@@ -186,7 +186,7 @@ class PageStream:
                     if self._is_time(topics, every_s):
                         dirty |= self._topics & topics
                 if self._is_time(frozenset({"ping"}), _PING_S):
-                    if await self._accounts.is_over(self._principal.session_id):
+                    if await self._accounts.is_over(self._principal.session_id, is_admin=self._principal.is_admin):
                         return
                     yield self._named("ping", {})
                     # They may have been changed by way of another process, which no event comes from.
