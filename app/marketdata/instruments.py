@@ -62,6 +62,7 @@ class InstrumentBook:
         #: Exchanges that anything but a search has asked about.
         self._used: set[str] = set()
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._readings: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         #: Set by whoever must know, before anything is refreshed.
         self.on_stopped: OnStopped | None = None
 
@@ -154,11 +155,13 @@ class InstrumentBook:
     async def reload(self, exchange: str) -> None:
         """Read the table again: another process may have written it. The book is exchanged whole, so no symbol is ever missing."""
         exchange = self.source(exchange)
-        async with self._database.connection() as connection:
-            stored = await read_stored(connection, exchange)
-        if stored:
-            # Half a second of work for fifty thousand symbols.
-            self._books[exchange] = await asyncio.to_thread(_make_book, {name: row.instrument for name, row in stored.items()})
+        # One after the other: who read the table before a refresh must not be done after who read it behind that.
+        async with self._readings[exchange]:
+            async with self._database.connection() as connection:
+                stored = await read_stored(connection, exchange)
+            if stored:
+                # Half a second of work for fifty thousand symbols.
+                self._books[exchange] = await asyncio.to_thread(_make_book, {name: row.instrument for name, row in stored.items()})
 
     async def run(self, beat: Callable[[], None]) -> None:
         """Refresh the exchanges in use every hour, for ever. A supervised loop that beats each ten seconds.
