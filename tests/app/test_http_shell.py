@@ -13,7 +13,7 @@ from app.core.config import Settings
 from app.core.middleware import SECURITY_HEADERS
 from app.core.paths import resource
 from tests.app.conftest import PASSWORD
-from tests.app.whole_site import HOST, Filled, Site, routes, running_site, state_of
+from tests.app.whole_site import HOST, Filled, Site, log_in, routes, running_site, state_of
 from tests.emulator_process import EmulatorProcess
 from tests.postgres import PostgresForTests
 
@@ -107,17 +107,29 @@ async def test_no_route_reads_more_than_a_megabyte_whatever_the_body_calls_itsel
     assert refused >= 60
 
 
-async def test_a_form_is_smaller_since_it_is_read_letter_by_letter(site: Site) -> None:
-    headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    assert (await site.http.post("/login", headers=headers, content=b"&" * 100_001)).status_code == 413
+@pytest.mark.parametrize(
+    ("path", "kind", "largest"),
+    [
+        ("/preferences", "application/x-www-form-urlencoded", 100_000),
+        ("/login", "application/x-www-form-urlencoded", 20_000),
+        ("/login/code", "multipart/form-data; boundary=x", 20_000),
+        ("/register", "application/x-www-form-urlencoded", 20_000),
+        ("/api/auth/login", "application/json", 20_000),
+    ],
+)
+async def test_forms_and_what_strangers_are_asked_are_smaller(site: Site, path: str, kind: str, largest: int) -> None:
+    headers = {"Content-Type": kind}
+    assert (await site.http.post(path, headers=headers, content=b"&" * largest)).status_code != 413
+    assert (await site.http.post(path, headers=headers, content=b"&" * (largest + 1))).status_code == 413
     given: list[int] = []
-    assert (await site.http.post("/login", headers=headers, content=in_parts(given))).status_code == 413
-    assert sum(given) <= 150_000
+    assert (await site.http.post(path, headers=headers, content=in_parts(given))).status_code in (413, 415, 422)
+    assert sum(given) <= largest + 50_000
 
 
 async def test_a_refusal_names_a_few_of_very_many_wrong_fields_and_none_at_length(site: Site) -> None:
-    wrong = {"username": "a", "password": "b", "x" * 50_000: 0, **{f"{number:x}": 0 for number in range(50_000)}}
-    answer = await site.http.post("/api/auth/login", json=wrong)
+    wrong = {"symbol": "BTCUSDT", "side": "buy", "x" * 50_000: 0, **{f"{number:x}": 0 for number in range(50_000)}}
+    eve = await log_in(site.app, site.http, "eve")
+    answer = await eve.call("POST", "/api/orders", json=wrong)
     assert answer.status_code == 422
     assert len(answer.json()["errors"]) == 20
     assert len(answer.content) < 5_000

@@ -91,14 +91,20 @@ async def test_all_together_have_eight(never: Event) -> None:
 
 
 async def test_one_user_whose_servers_never_answer_leaves_places_to_the_others() -> None:
-    async def trickle(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(1)
-        writer.close()
+    heard = asyncio.Queue[bytes]()
 
-    server = await asyncio.start_server(trickle, "127.0.0.1", 0)
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.read()  # until whoever asked has gone
+        writer.close()
+        await writer.wait_closed()
+        heard.put_nowait(asked)
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     calls = Outgoing(allowed=frozenset({("127.0.0.1", port)}), total_s=0.3)
     async with server:
         with working_for(new_id()):
             results = await asyncio.gather(*(outcome(calls, f"http://127.0.0.1:{port}/") for _ in range(20)))
+        async with asyncio.timeout(5):
+            assert all([await heard.get() for _ in range(2)])
     assert (results.count(Failure.TOO_SLOW), results.count("too many")) == (2, 18)
