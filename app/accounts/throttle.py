@@ -28,18 +28,19 @@ _IS_KNOWN: Final = """
 SELECT EXISTS (SELECT 1 FROM user_sessions s JOIN users u ON u.id = s.user_id
                 WHERE lower(u.username) = $1 AND s.ip_address = $2 AND s.created_at > $3)
 """
-#: The keys come sorted, so that two attempts never wait for each other in a ring.
+#: The keys come sorted, so that two attempts never wait for each other in a ring. Who need not wait is blocked until long ago: of two at
+#: the same moment the one that comes to the row second may have looked at the clock first.
 _COUNT: Final = """
 WITH given AS (SELECT * FROM unnest($1::bytea[], $2::int[], $3::int[], $6::int[]) AS g (key, free, longest, first)),
 blocked AS (SELECT max(a.blocked_until) AS until FROM login_attempts a JOIN given g ON g.key = a.key WHERE a.blocked_until > $4),
 counted AS (
   INSERT INTO login_attempts AS a (key, failures, last_at, blocked_until)
-  SELECT g.key, 1, $4, $4 FROM given g, blocked WHERE blocked.until IS NULL ORDER BY g.key
+  SELECT g.key, 1, $4, $4 - interval '1 hour' FROM given g, blocked WHERE blocked.until IS NULL ORDER BY g.key
   ON CONFLICT (key) DO UPDATE
-     SET failures = CASE WHEN a.last_at < $5 THEN 1 ELSE a.failures + 1 END, last_at = excluded.last_at,
+     SET failures = CASE WHEN a.last_at < $5 THEN 1 ELSE a.failures + 1 END, last_at = greatest(a.last_at, excluded.last_at),
          blocked_until = excluded.last_at + make_interval(secs => CASE
-           WHEN a.last_at < $5 THEN 0
-           ELSE (SELECT CASE WHEN a.failures + 1 < g.free THEN 0
+           WHEN a.last_at < $5 THEN -3600
+           ELSE (SELECT CASE WHEN a.failures + 1 < g.free THEN -3600
                              ELSE least(g.first * power(2, least(a.failures + 1 - g.free, 20)), g.longest) END
                    FROM given g WHERE g.key = a.key) END)
    WHERE a.blocked_until <= excluded.last_at
@@ -48,7 +49,9 @@ SELECT blocked.until, (SELECT count(*) FROM counted) AS counted FROM blocked
 """
 _LATEST: Final = "SELECT max(blocked_until) FROM login_attempts WHERE key = ANY($1)"
 _FORGET: Final = "DELETE FROM login_attempts WHERE key = $1"
-_TAKE_BACK: Final = "UPDATE login_attempts SET failures = greatest(failures - 1, 0), blocked_until = last_at WHERE key = ANY($1)"
+_TAKE_BACK: Final = (
+    "UPDATE login_attempts SET failures = greatest(failures - 1, 0), blocked_until = last_at - interval '1 hour' WHERE key = ANY($1)"
+)
 _OLD: Final = "DELETE FROM login_attempts WHERE last_at < $1"
 
 

@@ -91,6 +91,8 @@ def settings_for(urls: DatabaseUrls, emulator: EmulatorProcess, folder: Path) ->
         binance_rest_url=emulator.url,
         binance_stream_url=emulator.ws_url,
         roles=("web", "engine"),
+        # Everybody in a test comes from one address.
+        registrations_per_hour=1000,
         # Nobody listens there: no test asks the real one.
         openrouter_url="http://127.0.0.1:9/v1",
     )
