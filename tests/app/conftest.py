@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
@@ -39,6 +39,9 @@ from app.trading.submit import Submission, submit
 from tests.emulator_process import EmulatorProcess, steps, write_candles
 from tests.leaks import scan_database
 from tests.postgres import PostgresForTests, connected
+
+if TYPE_CHECKING:
+    from tests.app.whole_site import Site
 
 SYMBOL = "BTC/USDT"
 PASSWORD = "correct horse battery"
@@ -319,3 +322,15 @@ async def waiting_commits(outage: Outage) -> AsyncIterator[None]:
     await outage.admin.execute("ALTER SYSTEM RESET synchronous_standby_names")
     await outage.admin.execute("SELECT pg_reload_conf()")
     await outage.owner.execute("DROP FUNCTION wait_for_a_standby CASCADE")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(
+    postgres: PostgresForTests, standing_emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator["Site"]:
+    """The whole application with two users, one for all tests of a module."""
+    # That module is built on this one.
+    from tests.app.whole_site import running_site
+
+    async with running_site(postgres, standing_emulator, tmp_path_factory.mktemp("site")) as running:
+        yield running

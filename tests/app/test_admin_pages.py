@@ -3,7 +3,6 @@
 import html
 import json
 import re
-from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -11,19 +10,9 @@ import pytest_asyncio
 
 from app.core.config import Registration
 from tests.app.conftest import PASSWORD
-from tests.app.whole_site import HOST, Person, Site, log_in, running_site, state_of
-from tests.emulator_process import EmulatorProcess
-from tests.postgres import PostgresForTests
+from tests.app.whole_site import HOST, Person, Site, log_in, state_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(
-    postgres: PostgresForTests, standing_emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Site]:
-    async with running_site(postgres, standing_emulator, tmp_path_factory.mktemp("site")) as running:
-        yield running
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -1,7 +1,6 @@
 """Administrators: other people's accounts, invitations, and that one of them is always left."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -14,19 +13,9 @@ from app.core.clock import ManualClock
 from app.core.config import Registration
 from app.core.ids import new_id
 from tests.app.conftest import PASSWORD
-from tests.app.whole_site import HOST, Person, Site, log_in, running_site, state_of
-from tests.emulator_process import EmulatorProcess
-from tests.postgres import PostgresForTests
+from tests.app.whole_site import HOST, Person, Site, log_in, state_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(
-    postgres: PostgresForTests, standing_emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Site]:
-    async with running_site(postgres, standing_emulator, tmp_path_factory.mktemp("site")) as running:
-        yield running
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -1,13 +1,11 @@
 """API tokens: what each may do on every route, and how they end."""
 
 import re
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import UUID
 
 import httpx
 import pytest
-import pytest_asyncio
 
 from app.accounts.models import TokenScope
 from app.accounts.tokens import needed_scope
@@ -15,9 +13,7 @@ from app.core.clock import ManualClock
 from app.core.logging import redact_text
 from app.core.security import fingerprint
 from tests.app.conftest import PASSWORD
-from tests.app.whole_site import Filled, Person, Site, log_in, routes, running_site, state_of
-from tests.emulator_process import EmulatorProcess
-from tests.postgres import PostgresForTests
+from tests.app.whole_site import Filled, Person, Site, log_in, routes, state_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -34,14 +30,6 @@ _OPEN = {
     "/healthz",
     "/readyz",
 }
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(
-    postgres: PostgresForTests, standing_emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Site]:
-    async with running_site(postgres, standing_emulator, tmp_path_factory.mktemp("site")) as running:
-        yield running
 
 
 async def make(person: Person, *scopes: str, days: int = 30) -> tuple[str, str]:

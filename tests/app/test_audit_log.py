@@ -19,19 +19,10 @@ from app.core.db import Database
 from app.core.ids import new_id
 from app.core.origin import Origin, coming_from
 from tests.app.conftest import PASSWORD, make_user
-from tests.app.whole_site import Person, Site, log_in, running_site
-from tests.emulator_process import EmulatorProcess
+from tests.app.whole_site import Person, Site, log_in
 from tests.postgres import PostgresForTests, connected
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(
-    postgres: PostgresForTests, standing_emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Site]:
-    async with running_site(postgres, standing_emulator, tmp_path_factory.mktemp("site")) as running:
-        yield running
 
 
 async def own(person: Person, **query: Any) -> list[dict[str, Any]]:

@@ -14,23 +14,14 @@ from app.brokers.models import Broker
 from app.brokers.testing import StepName, StepState, examine
 from app.errors import ExchangeUnavailable
 from tests.app.conftest import API_SECRET, open_account
-from tests.app.whole_site import Person, Site, running_site
+from tests.app.whole_site import Person, Site
 from tests.emulator_process import EmulatorProcess
-from tests.postgres import PostgresForTests
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 STEPS = ["reachable", "clock", "key", "rights", "balance"]
 MARKET = {"symbol": "BTCUSDT", "side": "buy", "type": "market", "quantity": "0.01"}
 LIMIT = {**MARKET, "type": "limit", "price": "50000"}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(
-    postgres: PostgresForTests, standing_emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Site]:
-    async with running_site(postgres, standing_emulator, tmp_path_factory.mktemp("site")) as running:
-        yield running
 
 
 @dataclass(frozen=True)

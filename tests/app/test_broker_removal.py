@@ -1,26 +1,12 @@
 """Removing a broker account that has something open: it says what, asks, and leaves no order that nobody follows."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 
 from tests.app.test_broker_accounts import LIMIT, MARKET, Account, account
-from tests.app.whole_site import Site, running_site
-from tests.emulator_process import EmulatorProcess
-from tests.postgres import PostgresForTests
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 __all__ = ["account"]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(
-    postgres: PostgresForTests, standing_emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Site]:
-    async with running_site(postgres, standing_emulator, tmp_path_factory.mktemp("site")) as running:
-        yield running
 
 
 async def has_ids(account: Account) -> list[str]:

@@ -1,24 +1,12 @@
 """`POST /api/keys`: the shortest way to an account that trades."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 
 from tests.app.conftest import API_SECRET, open_account
-from tests.app.whole_site import Site, running_site
+from tests.app.whole_site import Site
 from tests.emulator_process import EmulatorProcess
-from tests.postgres import PostgresForTests
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(
-    postgres: PostgresForTests, standing_emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Site]:
-    async with running_site(postgres, standing_emulator, tmp_path_factory.mktemp("site")) as running:
-        yield running
 
 
 async def test_keys_make_the_default_account_or_replace_those_of_it(site: Site, standing_emulator: EmulatorProcess) -> None:

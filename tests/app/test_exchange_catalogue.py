@@ -1,28 +1,16 @@
 """The exchanges one can choose, as the API and the broker form tell it."""
 
 import re
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
-from tests.app.whole_site import Site, running_site
-from tests.emulator_process import EmulatorProcess
-from tests.postgres import PostgresForTests
+from tests.app.whole_site import Site
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _TEN = ["binance", "binanceus", "kraken", "coinbase", "kucoin", "bitget", "okx", "bybit", "gate", "mexc"]
 _KEYS = {"api_key": "k" * 20, "api_secret": "s" * 20}
 _STOPS = {"stop_market", "stop_limit", "take_profit", "take_profit_limit", "trailing_stop"}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(
-    postgres: PostgresForTests, standing_emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Site]:
-    async with running_site(postgres, standing_emulator, tmp_path_factory.mktemp("site")) as running:
-        yield running
 
 
 async def test_tested_exchanges_come_first_and_all_others_by_name(site: Site) -> None:

@@ -9,7 +9,6 @@ from uuid import UUID
 import asyncpg
 import httpx
 import pytest
-import pytest_asyncio
 from structlog.testing import capture_logs
 
 from app.core.config import Settings
@@ -18,20 +17,11 @@ from app.core.ids import new_id
 from app.core.middleware import CONTENT_SECURITY_POLICY
 from app.exchanges.circuit import Reason
 from tests.app.conftest import API_SECRET, PASSWORD
-from tests.app.whole_site import HOST, Filled, Site, log_in, routes, running_site
+from tests.app.whole_site import HOST, Filled, Site, log_in, routes
 from tests.emulator_process import EmulatorProcess
 from tests.fault_matrix import row
-from tests.postgres import PostgresForTests
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(
-    postgres: PostgresForTests, standing_emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Site]:
-    async with running_site(postgres, standing_emulator, tmp_path_factory.mktemp("site")) as running:
-        yield running
 
 
 #: Forms for somebody who is not logged in yet, who are asked for no cookie.

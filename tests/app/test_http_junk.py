@@ -1,31 +1,21 @@
 """Whatever anybody sends, the answer is a refusal in words and never a failure of the server."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from fastapi.routing import APIRoute
 
 from tests.app.conftest import PASSWORD
-from tests.app.whole_site import Filled, Site, log_in, one_of_everything, routes, running_site
+from tests.app.whole_site import Filled, Site, log_in, one_of_everything, routes
 from tests.emulator_process import EmulatorProcess
-from tests.postgres import PostgresForTests
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 JUNK: list[Any] = [
     None, True, 0, -1, 1.5, 10**40, "", "x", "\0", "\ud800", "9" * 100, "1e999", "NaN", [], [[]], {}, {"a": {}}, "BTC/USDT", "ü" * 70,
 ]  # fmt: skip
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(
-    postgres: PostgresForTests, standing_emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Site]:
-    async with running_site(postgres, standing_emulator, tmp_path_factory.mktemp("site")) as running:
-        yield running
 
 
 def bodies(route: APIRoute) -> Iterator[bytes]:

@@ -7,15 +7,12 @@ from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 
 from app.core.config import Settings
 from app.core.middleware import SECURITY_HEADERS
 from app.core.paths import resource
 from tests.app.conftest import PASSWORD
-from tests.app.whole_site import HOST, Filled, Site, log_in, routes, running_site, state_of
-from tests.emulator_process import EmulatorProcess
-from tests.postgres import PostgresForTests
+from tests.app.whole_site import HOST, Filled, Site, log_in, routes, state_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -23,14 +20,6 @@ LARGEST = 1_000_000
 #: It never ends by itself.
 _STREAMS = {"/events"}
 _TYPES = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain", "")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(
-    postgres: PostgresForTests, standing_emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Site]:
-    async with running_site(postgres, standing_emulator, tmp_path_factory.mktemp("site")) as running:
-        yield running
 
 
 def has_headers(answer: httpx.Response, *, is_secure: bool = False) -> bool:

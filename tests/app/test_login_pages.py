@@ -1,26 +1,14 @@
 """The login pages tell a person when to come back, in words and to machines."""
 
 import json
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pyotp
 import pytest
-import pytest_asyncio
 
-from tests.app.whole_site import Site, running_site
-from tests.emulator_process import EmulatorProcess
-from tests.postgres import PostgresForTests
+from tests.app.whole_site import Site
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(
-    postgres: PostgresForTests, standing_emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Site]:
-    async with running_site(postgres, standing_emulator, tmp_path_factory.mktemp("site")) as running:
-        yield running
 
 
 @pytest.mark.parametrize(("language", "words"), [("en", "Try again in "), ("fr", "Réessayez dans ")])

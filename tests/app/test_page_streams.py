@@ -1,10 +1,8 @@
 """The streams of open pages: forty of one user and no more, and none that shows what its user may not see any more."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from fastapi import Request
 
 from app.accounts.administration import change_user
@@ -14,19 +12,9 @@ from app.ui import stream
 from app.ui.stream import PageStream, counted
 from app.ui.surroundings import regions_of, templating_of
 from tests.app.conftest import PASSWORD
-from tests.app.whole_site import Site, running_site
-from tests.emulator_process import EmulatorProcess
-from tests.postgres import PostgresForTests
+from tests.app.whole_site import Site
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(
-    postgres: PostgresForTests, standing_emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Site]:
-    async with running_site(postgres, standing_emulator, tmp_path_factory.mktemp("site")) as running:
-        yield running
 
 
 def page(site: Site, principal: Principal, *topics: str) -> PageStream:

@@ -22,20 +22,10 @@ from app.ui.stream import PageStream
 from app.ui.surroundings import regions_of, templating_of
 from tests.app.ai_server import KEY, MODELS, AiServer, ai_server
 from tests.app.conftest import PASSWORD
-from tests.app.whole_site import Person, Site, log_in, running_site, state_of
-from tests.emulator_process import EmulatorProcess
-from tests.postgres import PostgresForTests
+from tests.app.whole_site import Person, Site, log_in, state_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 URL = "/api/auth/preferences"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(
-    postgres: PostgresForTests, standing_emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Site]:
-    async with running_site(postgres, standing_emulator, tmp_path_factory.mktemp("site")) as running:
-        yield running
 
 
 @pytest_asyncio.fixture(loop_scope="module")
