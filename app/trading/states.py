@@ -11,6 +11,7 @@ from uuid import UUID
 
 import structlog
 
+from app.core.i18n import N_
 from app.domain.enums import Source, TradingState
 from app.domain.risk import LEFT_OUT, LOWERING, PASSING, Scope, ScopeKind, strictest
 from app.trading.desk import Desk
@@ -71,7 +72,12 @@ def _passes(order: str) -> str:
     return f"CASE s.state {' '.join(cases)} END"
 
 
-_WHOSE: Final = {Source.MANUAL: "new orders by hand", Source.WEBHOOK: "orders from webhooks", Source.BOT: "orders from bots"}
+_WHOSE: Final = {
+    Source.MANUAL: N_("new orders by hand"),
+    Source.WEBHOOK: N_("orders from webhooks"),
+    Source.BOT: N_("orders from bots"),
+}
+_SWITCHED_OFF: Final = N_("%(whose)s are switched off on this account; its trading mode is %(modes)s")
 
 
 def _mode(order: str) -> str:
@@ -80,8 +86,8 @@ def _mode(order: str) -> str:
     whose = " ".join(f"WHEN '{source.value}' THEN '{words}'" for source, words in _WHOSE.items())
     return f"""
 SELECT CASE {order}.source {left_out} END AS state,
-       CASE {order}.source {whose} END || ' are switched off on this account; its trading mode is '
-         || coalesce(nullif(array_to_string(b.trading_modes, ', '), ''), 'off') AS reason,
+       replace(replace('{_SWITCHED_OFF}', '%(whose)s', CASE {order}.source {whose} END), '%(modes)s',
+               coalesce(nullif(array_to_string(b.trading_modes, ', '), ''), 'off')) AS reason,
        b.created_at AS set_at, true AS is_mode
   FROM brokers b WHERE b.id = {order}.broker_id AND {order}.source <> ALL (b.trading_modes)"""  # noqa: S608  # an alias of ours
 

@@ -30,6 +30,10 @@ _PLACEHOLDER = re.compile(r"%\(\w+\)[sd]")
         ),
         ("trading is halted and nothing was sent: my own words", "le trading est arrêté et rien n’a été envoyé: my own words"),
         ("Something a person wrote: 100 % of it", "Something a person wrote: 100 % of it"),
+        (
+            "orders from webhooks are switched off on this account; its trading mode is manual",
+            "les ordres des webhooks sont désactivés sur ce compte ; son mode de trading est manual",
+        ),
         ("", ""),
     ],
 )
