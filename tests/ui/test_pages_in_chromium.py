@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 import uvicorn
 from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Route as Interception
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
@@ -123,3 +124,16 @@ async def test_live_messages_reach_chart_table_and_toasts(templating: Templating
         await page.locator("#order-o1").wait_for(timeout=30_000)
         await page.locator(".toast", has_text="Order filled").first.wait_for(timeout=30_000)
         await page.locator("#last-price", has_text="42.00").wait_for(timeout=30_000)
+
+
+@pytest.mark.asyncio
+async def test_a_page_gets_its_stream_however_late_the_extension_arrives(templating: Templating, assets: Assets) -> None:
+    async def late(route: Interception) -> None:
+        await asyncio.sleep(1.0)
+        await route.continue_()
+
+    async with serving(build_app(templating, assets)) as base, chromium() as browser:
+        page = await browser.new_page()
+        await page.route("**/hx-sse*", late)
+        await page.goto(f"{base}/page/dashboard-empty")
+        await page.locator("#order-o1").wait_for(timeout=30_000)
