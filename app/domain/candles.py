@@ -13,6 +13,7 @@ class Timeframe(StrEnum):
     M1 = "1m"
     M3 = "3m"
     M5 = "5m"
+    M10 = "10m"
     M15 = "15m"
     M30 = "30m"
     H1 = "1h"
@@ -37,6 +38,21 @@ class Timeframe(StrEnum):
     def floor(self, moment: datetime) -> datetime:
         """Return the open time of the candle that holds `moment`."""
         return moment - (moment - EPOCH) % self.duration
+
+
+#: What the heartbeat makes of every symbol's minutes, shortest first.
+LIVE_TIMEFRAMES = (
+    Timeframe.M1,
+    Timeframe.M3,
+    Timeframe.M5,
+    Timeframe.M10,
+    Timeframe.M15,
+    Timeframe.M30,
+    Timeframe.H1,
+    Timeframe.H2,
+    Timeframe.H4,
+    Timeframe.D1,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

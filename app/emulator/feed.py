@@ -19,7 +19,8 @@ from app.emulator.streams import StreamHub
 
 log = structlog.get_logger(__name__)
 
-_TIMEFRAMES = {timeframe.value: timeframe for timeframe in Timeframe}
+#: As on the real one, there are none of ten minutes.
+_TIMEFRAMES = {timeframe.value: timeframe for timeframe in Timeframe if timeframe is not Timeframe.M10}
 _LONGEST_SLEEP_S = 0.25
 _SHORTEST_SLEEP_S = 0.005
 

@@ -12,7 +12,8 @@ from app.emulator.filters import eight
 from app.emulator.market import SymbolMarket
 from app.emulator.venue import Venue
 
-_TIMEFRAMES = {timeframe.value: timeframe for timeframe in Timeframe}
+#: As on the real one, there are none of ten minutes.
+_TIMEFRAMES = {timeframe.value: timeframe for timeframe in Timeframe if timeframe is not Timeframe.M10}
 _DEPTH_LIMITS = 5000
 _LIMIT = 1000
 _HOUR_MS = 3_600_000

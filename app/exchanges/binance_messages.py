@@ -60,7 +60,9 @@ class Acknowledged:
     error: str | None
 
 
-_TIMEFRAMES: Final = {timeframe.value: timeframe for timeframe in Timeframe}
+#: Binance has candles of every length that we have but one. Source: rest-api.md, "Kline/Candlestick chart intervals".
+TIMEFRAMES: Final = frozenset(Timeframe) - {Timeframe.M10}
+_TIMEFRAMES: Final = {timeframe.value: timeframe for timeframe in TIMEFRAMES}
 
 StreamMessage = KlineEvent | AggTrade | BookTicker | ServerShutdown | Acknowledged
 

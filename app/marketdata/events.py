@@ -24,6 +24,23 @@ class CandleClosed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CandleRevised:
+    """A stored candle got other numbers, for whatever cause. It is no second `CandleClosed`."""
+
+    exchange: str
+    symbol: str
+    timeframe: Timeframe
+    candle: Candle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapsChanged:
+    """Holes in an exchange's candles were found, filled or explained."""
+
+    exchange: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CandlesLoaded:
     """History from before this process watched the symbol was stored: `count` candles with open times in [start, end]."""
 

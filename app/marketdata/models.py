@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, UniqueConstraint, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.models import Base, CandleFloat, Identified, one_of
@@ -56,6 +56,7 @@ class CandleGap(Identified, Base):
         CheckConstraint("end_at > start_at", name="range_not_empty"),
         UniqueConstraint("exchange", "symbol", "timeframe", "start_at", "end_at"),
         Index("ix_candle_gaps_open", "exchange", "symbol", postgresql_where="outcome = 'open'"),
+        Index("ix_candle_gaps_exchange_start_at", "exchange", "start_at"),
     )
 
     exchange: Mapped[str]
@@ -68,8 +69,40 @@ class CandleGap(Identified, Base):
     outcome: Mapped[str]
 
 
+class DifferenceCause(StrEnum):
+    """How a stored candle came to have other numbers: the exchange told it again, or its own candle is not the sum of its minutes."""
+
+    REVISED = "revised"
+    CROSS_CHECK = "cross_check"
+
+
+class CandleDifference(Identified, Base):
+    """A stored candle that got other numbers. `was` and `became` are open, high, low, close and volume."""
+
+    __tablename__ = "candle_differences"
+    __table_args__ = (
+        one_of("cause", DifferenceCause),
+        CheckConstraint("cardinality(was) = 5 AND cardinality(became) = 5", name="five_numbers"),
+        Index("ix_candle_differences_exchange_found_at", "exchange", "found_at"),
+        Index("ix_candle_differences_candle", "exchange", "symbol", "timeframe", "open_time"),
+    )
+
+    exchange: Mapped[str]
+    symbol: Mapped[str]
+    timeframe: Mapped[str]
+    open_time: Mapped[datetime]
+    cause: Mapped[str]
+    was: Mapped[list[float]] = mapped_column(ARRAY(CandleFloat))
+    became: Mapped[list[float]] = mapped_column(ARRAY(CandleFloat))
+    found_at: Mapped[datetime]
+
+
 class HeartbeatStatus(Base):
-    """How the live feed of one exchange is doing; one row per exchange, rewritten every few seconds."""
+    """How the live feed of one exchange is doing; one row per exchange, rewritten every few seconds.
+
+    `lag_ms` is how long messages take from the venue's clock to us, `clock_offset_ms` how far its clock is ahead of ours; None: not known.
+    `reconnects` counts since the start. `connections` holds what is open now: url, streams, opened_at, age_ms of its last data.
+    """
 
     __tablename__ = "heartbeat_status"
 
@@ -79,6 +112,10 @@ class HeartbeatStatus(Base):
     last_heartbeat: Mapped[datetime | None]
     last_error: Mapped[str | None]
     symbols_monitored: Mapped[list[str]] = mapped_column(JSONB)
+    lag_ms: Mapped[float | None] = mapped_column(DOUBLE_PRECISION)
+    clock_offset_ms: Mapped[float | None] = mapped_column(DOUBLE_PRECISION)
+    reconnects: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    connections: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'::jsonb"))
     started_at: Mapped[datetime | None]
     stopped_at: Mapped[datetime | None]
     updated_at: Mapped[datetime]
