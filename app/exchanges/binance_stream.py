@@ -82,6 +82,19 @@ class BinanceStream:
         except ConnectionClosed:
             log.info("subscribe_postponed", streams=len(new))  # the next connection brings them
 
+    async def unsubscribe(self, streams: Iterable[str]) -> None:
+        """Let go of streams, at once when connected."""
+        gone = [name for name in streams if name in self._streams]
+        for name in gone:
+            del self._streams[name]
+        connection = self._connection
+        if connection is None or not gone:
+            return
+        try:
+            await self._ask(connection, gone, method="UNSUBSCRIBE")
+        except ConnectionClosed:
+            log.info("unsubscribe_needless", streams=len(gone))
+
     async def reconnect(self) -> None:
         """Drop the present connection; the iterator makes a new one."""
         if self._connection is not None:
@@ -160,10 +173,10 @@ class BinanceStream:
             if message is not None:
                 yield message
 
-    async def _ask(self, connection: ClientConnection, streams: list[str]) -> None:
+    async def _ask(self, connection: ClientConnection, streams: list[str], *, method: str = "SUBSCRIBE") -> None:
         async with self._sending:
             for chunk in _chunks(streams, _STREAMS_IN_REQUEST):
-                request = {"method": "SUBSCRIBE", "params": chunk, "id": next(self._request_ids)}
+                request = {"method": method, "params": chunk, "id": next(self._request_ids)}
                 await connection.send(orjson.dumps(request).decode())
                 await asyncio.sleep(_BETWEEN_REQUESTS_S)
 

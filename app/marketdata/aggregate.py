@@ -1,6 +1,7 @@
 """Longer candles from one-minute ones. Pure numpy."""
 
 from collections.abc import Iterable
+from math import fsum
 from typing import Final
 
 import numpy as np
@@ -10,7 +11,7 @@ from app.domain.candles import Candle, Timeframe, from_milliseconds, to_millisec
 from app.marketdata.bulk import CANDLE_DTYPE, Candles
 
 #: Exchanges give volumes with eight decimals; sums of floats carry noise beyond them.
-_VOLUME_DECIMALS: Final = 8
+VOLUME_DECIMALS: Final = 8
 
 
 def aggregate(candles: Candles, timeframe: Timeframe) -> tuple[Candles, npt.NDArray[np.int64]]:
@@ -29,7 +30,11 @@ def aggregate(candles: Candles, timeframe: Timeframe) -> tuple[Candles, npt.NDAr
     longer["high"] = np.maximum.reduceat(candles["high"], firsts)
     longer["low"] = np.minimum.reduceat(candles["low"], firsts)
     longer["close"] = candles["close"][lasts]
-    longer["volume"] = np.round(np.add.reduceat(candles["volume"], firsts), _VOLUME_DECIMALS)
+    volumes = candles["volume"].tolist()
+    # Exact sums, so that neither the order of the minutes nor the way they came changes a bit.
+    longer["volume"] = [
+        round(fsum(volumes[first:last]), VOLUME_DECIMALS) for first, last in zip(firsts.tolist(), (lasts + 1).tolist(), strict=True)
+    ]
     return longer, (lasts - firsts + 1).astype(np.int64)
 
 

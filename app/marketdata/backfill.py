@@ -11,8 +11,6 @@ import structlog
 from app.domain.candles import Candle, Timeframe
 from app.exchanges.port import ExchangeClient
 from app.marketdata.gaps import GapBook
-from app.marketdata.models import CandleSource
-from app.marketdata.store import CandleStore, Close
 
 log = structlog.get_logger(__name__)
 
@@ -21,7 +19,8 @@ _PAGE: Final = 1000
 _LAGGING_TRIES: Final = 4
 _LAGGING_REST_S: Final = 0.5
 
-OnPage = Callable[[list[Candle]], Awaitable[None]]
+#: Stores a page of closed candles and whatever follows from them, or raises.
+Keep = Callable[[list[Candle]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +32,12 @@ class Backfilled:
 
 
 class Backfill:
-    """Backfill of one exchange and timeframe."""
+    """Backfill of one exchange and timeframe. It fetches and explains; whoever calls it stores."""
 
-    def __init__(self, exchange: str, timeframe: Timeframe, *, client: ExchangeClient, store: CandleStore, gaps: GapBook) -> None:
-        self._exchange = exchange
+    def __init__(self, timeframe: Timeframe, *, client: ExchangeClient, gaps: GapBook) -> None:
         self._timeframe = timeframe
         self._step = timeframe.duration
         self._client = client
-        self._store = store
         self._gaps = gaps
 
     async def venue_time(self) -> datetime:
@@ -52,28 +49,28 @@ class Backfill:
         candles = await self._client.fetch_candles(symbol, self._timeframe, limit=1)
         return candles[-1].open_time if candles else None
 
-    async def history(self, symbol: str, *, start: datetime, now: datetime, on_page: OnPage) -> Backfilled:
+    async def history(self, symbol: str, *, start: datetime, now: datetime, keep: Keep) -> Backfilled:
         """Fetch everything closed from `start` for a symbol with nothing stored. What lies before its first candle is no hole.
 
         Args:
             symbol: Unified symbol.
             start: First open time wanted.
             now: The venue's time.
-            on_page: Called with each page of candles after they are stored.
+            keep: Called with each page of candles, oldest first; it stores them. Holes before and in a page are in the book by then.
 
         Raises:
             RetryableError: the exchange does not answer; what came so far is stored.
         """
-        return await self._fetch(symbol, start=start, now=now, last=None, on_page=on_page)
+        return await self._fetch(symbol, start=start, now=now, last=None, keep=keep)
 
-    async def catch_up(self, symbol: str, *, last: datetime, now: datetime, on_page: OnPage) -> Backfilled:
+    async def catch_up(self, symbol: str, *, last: datetime, now: datetime, keep: Keep) -> Backfilled:
         """Fetch what closed after the stored candle `last`. Arguments and errors as `history`."""
-        done = await self._fetch(symbol, start=last + self._step, now=now, last=last, on_page=on_page)
+        done = await self._fetch(symbol, start=last + self._step, now=now, last=last, keep=keep)
         assert done.last is not None  # noqa: S101  # it starts from `last`
         await self._gaps.covered(symbol, done.last + self._step, at=now)
         return done
 
-    async def up_to(self, symbol: str, *, last: datetime, newer: datetime, on_page: OnPage) -> Backfilled:
+    async def up_to(self, symbol: str, *, last: datetime, newer: datetime, keep: Keep) -> Backfilled:
         """Fill the hole between `last` and a candle `newer` that the stream has already closed. Raises as `history`.
 
         When the exchange still shows nothing there after a few tries, it has none.
@@ -83,7 +80,7 @@ class Backfill:
         for attempt in range(_LAGGING_TRIES):
             if attempt:
                 await asyncio.sleep(_LAGGING_REST_S)
-            done = await self.catch_up(symbol, last=last, now=now, on_page=on_page)
+            done = await self.catch_up(symbol, last=last, now=now, keep=keep)
             assert done.last is not None  # noqa: S101  # it starts from `last`
             last, count = done.last, count + done.count
             if last + self._step >= newer:
@@ -93,17 +90,15 @@ class Backfill:
         await self._gaps.covered(symbol, newer, at=now)
         return Backfilled(last=newer - self._step, count=count)
 
-    async def _fetch(self, symbol: str, *, start: datetime, now: datetime, last: datetime | None, on_page: OnPage) -> Backfilled:
+    async def _fetch(self, symbol: str, *, start: datetime, now: datetime, last: datetime | None, keep: Keep) -> Backfilled:
         count = 0
         is_noted = last is None or await self._note_gap(symbol, start, self._timeframe.floor(now), now=now)
         async for page in self._pages(symbol, start, now):
             is_noted = is_noted or await self._note_gap(symbol, start, page[-1].open_time + self._step, now=now)
-            closes = [Close(symbol, self._timeframe, candle) for candle in page]
-            await self._store.upsert(self._exchange, closes, source=CandleSource.REST)
             # A hole counts only with a candle on either side: at the end the exchange may just be late.
             for hole_start, hole_end in holes(page, last=last, step=self._step):
                 await self._gaps.exchange_has_none(symbol, hole_start, hole_end, at=now)
-            await on_page(page)
+            await keep(page)
             last = page[-1].open_time
             start = last + self._step
             count += len(page)

@@ -26,6 +26,11 @@ _READ_SQL: Final = """
 SELECT start_at, end_at, outcome FROM candle_gaps WHERE exchange = $1 AND symbol = $2 AND timeframe = $3 ORDER BY start_at, end_at
 """
 
+_OPEN_SQL: Final = """
+SELECT start_at, end_at FROM candle_gaps
+WHERE exchange = $1 AND symbol = $2 AND timeframe = $3 AND outcome = 'open' AND end_at > $4 ORDER BY start_at
+"""
+
 
 class GapBook:
     """Holes in the candles of one exchange and timeframe. Ranges are open times, start inclusive, end exclusive."""
@@ -49,6 +54,12 @@ class GapBook:
         """Mark every hole that ends by `until` as filled, unless the exchange had none."""
         async with self._database.connection() as connection:
             await connection.execute(_FILLED_SQL, self._exchange, symbol, self._timeframe, until, at)
+
+    async def unexplained(self, symbol: str, *, since: datetime) -> list[tuple[datetime, datetime]]:
+        """Return the holes that end after `since` and are neither filled nor known to be the exchange's own, oldest first."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_OPEN_SQL, self._exchange, symbol, self._timeframe, since)
+        return [(row["start_at"], row["end_at"]) for row in rows]
 
     async def of(self, symbol: str) -> list[tuple[datetime, datetime, GapOutcome]]:
         """Return all holes of a symbol, oldest first."""

@@ -1,31 +1,49 @@
 """The candle table: one statement for a batch of closes, COPY for history, plain reads. Plain asyncpg, because this is a hot path."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
 
 from app.core.db import Database
+from app.core.ids import new_id
 from app.domain.candles import EPOCH, Candle, Timeframe, from_milliseconds
 from app.errors import InvalidInput
 from app.marketdata.aggregate import to_candles
 from app.marketdata.bulk import Candles, copy_in, copy_out
-from app.marketdata.models import CandleSource
+from app.marketdata.models import CandleSource, DifferenceCause
 
-_UPSERT_SQL: Final = """
-INSERT INTO candles AS stored (exchange, symbol, timeframe, open_time, open, high, low, close, volume, source)
-SELECT $1, symbol, timeframe, open_time, open, high, low, close, volume, $2
+_NEW: Final = """
 FROM unnest($3::text[], $4::text[], $5::timestamptz[], $6::float8[], $7::float8[], $8::float8[], $9::float8[], $10::float8[])
     AS new (symbol, timeframe, open_time, open, high, low, close, volume)
-ON CONFLICT (exchange, symbol, timeframe, open_time) DO UPDATE SET
-    open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume,
-    source = excluded.source
-WHERE (stored.open, stored.high, stored.low, stored.close, stored.volume)
-    IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume)
-RETURNING symbol, timeframe, open_time
 """
+_INSERT_SQL: Final = f"""
+INSERT INTO candles (exchange, symbol, timeframe, open_time, open, high, low, close, volume, source)
+SELECT $1, symbol, timeframe, open_time, open, high, low, close, volume, $2 {_NEW}
+ON CONFLICT (exchange, symbol, timeframe, open_time) DO NOTHING RETURNING symbol, timeframe, open_time
+"""
+#: Only for candles that are there already: it reads what they were, replaces those that differ, and writes down that they did.
+_REPLACE_SQL: Final = f"""
+WITH new AS (SELECT * {_NEW}),
+changed AS (
+    UPDATE candles AS stored SET open = new.open, high = new.high, low = new.low, close = new.close, volume = new.volume, source = $2
+    FROM new JOIN candles AS old USING (symbol, timeframe, open_time)
+    WHERE old.exchange = $1 AND stored.exchange = $1 AND old.open_time BETWEEN $13 AND $14 AND stored.open_time BETWEEN $13 AND $14
+      AND (stored.symbol, stored.timeframe, stored.open_time) = (new.symbol, new.timeframe, new.open_time)
+      AND (stored.open, stored.high, stored.low, stored.close, stored.volume)
+          IS DISTINCT FROM (new.open, new.high, new.low, new.close, new.volume)
+    RETURNING stored.symbol, stored.timeframe, stored.open_time, ARRAY[old.open, old.high, old.low, old.close, old.volume] AS was,
+              ARRAY[new.open, new.high, new.low, new.close, new.volume] AS became
+),
+told AS (SELECT *, row_number() OVER () AS number FROM changed),
+noted AS (
+    INSERT INTO candle_differences (id, exchange, symbol, timeframe, open_time, cause, was, became, found_at)
+    SELECT ($11::uuid[])[number], $1, symbol, timeframe, open_time, $12, was, became, now() FROM told
+)
+SELECT symbol, timeframe, open_time, was FROM told
+"""  # noqa: S608  # constants
 _LATEST_SQL: Final = """
 SELECT open_time, open, high, low, close, volume FROM (
     SELECT * FROM candles WHERE exchange = $1 AND symbol = $2 AND timeframe = $3 AND open_time < $4 ORDER BY open_time DESC LIMIT $5
@@ -50,6 +68,10 @@ _FAR_FUTURE: Final = datetime(2100, 1, 1, tzinfo=UTC)
 _UPSERT_CHUNK: Final = 5_000
 
 
+#: Symbol, timeframe and open time.
+Key = tuple[str, str, datetime]
+
+
 @dataclass(frozen=True, slots=True)
 class Close:
     """A closed candle on its way into the table."""
@@ -59,9 +81,25 @@ class Close:
     candle: Candle
 
     @property
-    def key(self) -> tuple[str, str, datetime]:
+    def key(self) -> Key:
         """What makes it unique within an exchange."""
         return self.symbol, self.timeframe.value, self.candle.open_time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A stored candle that got other numbers; `was` is what it had before."""
+
+    close: Close
+    was: Candle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What became of candles that were handed to the store; one that was there with the same numbers is in neither."""
+
+    new: set[Key] = field(default_factory=set)
+    changed: tuple[Change, ...] = ()
 
 
 class CandleStore:
@@ -71,31 +109,36 @@ class CandleStore:
         self._database = database
         self._months: set[tuple[int, int]] = set()
 
-    async def upsert(self, exchange: str, closes: Sequence[Close], *, source: CandleSource) -> set[tuple[str, str, datetime]]:
-        """Store closed candles in one statement; return the keys (symbol, timeframe, open time) that were new or different.
+    async def write(
+        self, exchange: str, closes: Sequence[Close], *, source: CandleSource, cause: DifferenceCause = DifferenceCause.REVISED
+    ) -> Written:
+        """Store closed candles in one transaction.
 
-        The same candle again changes nothing. A later version with other numbers replaces the earlier one.
+        The same candle again changes nothing. One with other numbers replaces what was stored, and the difference is written down with
+        its cause. Of several with the same key the last counts.
         """
-        if not closes:
-            return set()
-        unique = list({close.key: close for close in closes}.values())
-        candles = [close.candle for close in unique]
-        await self._ensure_partitions({(c.open_time.year, c.open_time.month) for c in candles})
-        async with self._database.connection() as connection:
+        unique = {close.key: close for close in closes}
+        if not unique:
+            return Written()
+        await self._ensure_partitions({(close.candle.open_time.year, close.candle.open_time.month) for close in unique.values()})
+        async with self._database.connection() as connection, connection.transaction():
+            rows = await connection.fetch(_INSERT_SQL, exchange, source.value, *_columns(unique.values()))
+            new = {(row["symbol"], row["timeframe"], row["open_time"]) for row in rows}
+            known = [close for key, close in unique.items() if key not in new]
+            if not known:
+                return Written(new=new)
+            moments = [close.candle.open_time for close in known]
+            ids = [new_id() for _ in known]
             rows = await connection.fetch(
-                _UPSERT_SQL,
-                exchange,
-                source.value,
-                [close.symbol for close in unique],
-                [close.timeframe.value for close in unique],
-                [c.open_time for c in candles],
-                [c.open for c in candles],
-                [c.high for c in candles],
-                [c.low for c in candles],
-                [c.close for c in candles],
-                [c.volume for c in candles],
+                _REPLACE_SQL, exchange, source.value, *_columns(known), ids, cause.value, min(moments), max(moments)
             )
-        return {(row["symbol"], row["timeframe"], row["open_time"]) for row in rows}
+        changed = tuple(Change(close=unique[row["symbol"], row["timeframe"], row["open_time"]], was=_was(row)) for row in rows)
+        return Written(new=new, changed=changed)
+
+    async def upsert(self, exchange: str, closes: Sequence[Close], *, source: CandleSource) -> set[Key]:
+        """As `write`; return the keys that were new or different."""
+        written = await self.write(exchange, closes, source=source)
+        return written.new | {change.close.key for change in written.changed}
 
     async def load(self, exchange: str, symbol: str, timeframe: Timeframe, candles: Candles, *, source: CandleSource) -> int:
         """Store history of any length and return how many candles it had: by COPY where nothing is stored yet, else by upsert.
@@ -153,6 +196,16 @@ class CandleStore:
             for year, month in missing:
                 await connection.execute("SELECT ensure_candle_partition($1)", datetime(year, month, 1, tzinfo=UTC))
         self._months |= months
+
+
+def _columns(closes: Iterable[Close]) -> list[list[Any]]:
+    rows = [(c.symbol, c.timeframe.value, k.open_time, k.open, k.high, k.low, k.close, k.volume) for c in closes for k in (c.candle,)]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _was(row: Any) -> Candle:
+    opened, high, low, close, volume = row["was"]
+    return Candle(open_time=row["open_time"], open=opened, high=high, low=low, close=close, volume=volume)
 
 
 def _candle(row: Any) -> Candle:

@@ -24,7 +24,7 @@ from app.accounts.preferences import looks_of
 from app.accounts.principal import Principal
 from app.core.events import Subscription
 from app.core.i18n import N_, use_language
-from app.domain.candles import Candle, to_milliseconds
+from app.domain.candles import Candle, Timeframe, to_milliseconds
 from app.domain.instruments import plain
 from app.errors import RateLimited
 from app.marketdata.events import CandleChanged, CandleClosed, HeartbeatChanged, InstrumentsUpdated, TickerChanged
@@ -247,7 +247,7 @@ class PageStream:
                 return self._named("tick", {"s": event.symbol, "p": plain(event.last), "t": to_milliseconds(event.at)})
             case CandleChanged() if "chart" in self._topics:
                 return self._named("candle", _candle(event.symbol, event.timeframe.value, event.candle, is_closed=False))
-            case CandleClosed() if "chart" in self._topics and not event.is_late:
+            case CandleClosed(timeframe=Timeframe.M1) if "chart" in self._topics and not event.is_late:
                 return self._named("candle", _candle(event.symbol, event.timeframe.value, event.candle, is_closed=True))
             case FillRecorded() if "chart" in self._topics:
                 told = {"s": event.symbol, "side": event.side.value, "p": plain(event.price), "q": plain(event.quantity)}

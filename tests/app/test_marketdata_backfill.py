@@ -62,10 +62,11 @@ class Bench:
     def __init__(self, database: Database, venue: CandleVenue) -> None:
         self.store = CandleStore(database)
         self.gaps = GapBook(database, "binance", Timeframe.M1)
-        self.backfill = Backfill("binance", Timeframe.M1, client=cast(ExchangeClient, venue), store=self.store, gaps=self.gaps)
+        self.backfill = Backfill(Timeframe.M1, client=cast(ExchangeClient, venue), gaps=self.gaps)
         self.told: list[int] = []
 
-    async def on_page(self, page: list[Candle]) -> None:
+    async def keep(self, page: list[Candle]) -> None:
+        await self.store.upsert("binance", [Close("A/B", Timeframe.M1, found) for found in page], source=CandleSource.REST)
         self.told += [(found.open_time - START) // MINUTE for found in page]
 
     async def put(self, minute: int) -> None:
@@ -83,7 +84,7 @@ async def test_history_of_several_pages_ends_before_the_open_candle(database: Da
     venue = CandleVenue(list(range(2500)), now=START + 2499 * MINUTE + timedelta(seconds=30))
     bench = Bench(database, venue)
 
-    done = await bench.backfill.history("A/B", start=START, now=venue.now, on_page=bench.on_page)
+    done = await bench.backfill.history("A/B", start=START, now=venue.now, keep=bench.keep)
 
     assert done.count == 2499
     assert bench.told == await bench.stored() == list(range(2499))
@@ -96,7 +97,7 @@ async def test_a_full_page_that_ends_with_the_open_candle_is_cut(database: Datab
     venue = CandleVenue(list(range(1000)), now=START + 999 * MINUTE + timedelta(seconds=30))
     bench = Bench(database, venue)
 
-    done = await bench.backfill.history("A/B", start=START, now=venue.now, on_page=bench.on_page)
+    done = await bench.backfill.history("A/B", start=START, now=venue.now, keep=bench.keep)
 
     assert done.last == START + 998 * MINUTE
     assert bench.told == list(range(999))
@@ -107,7 +108,7 @@ async def test_a_gap_is_written_down_as_found_and_then_as_filled(database: Datab
     venue = CandleVenue(list(range(11)), now=START + 10 * MINUTE + timedelta(seconds=5))
     bench = Bench(database, venue)
 
-    await bench.backfill.catch_up("A/B", last=START, now=venue.now, on_page=bench.on_page)
+    await bench.backfill.catch_up("A/B", last=START, now=venue.now, keep=bench.keep)
 
     assert await bench.holes() == [(1, 10, GapOutcome.FILLED)]
     assert bench.told == list(range(1, 10))
@@ -118,7 +119,7 @@ async def test_a_hole_longer_than_a_page_is_the_exchanges_own(database: Database
     venue = CandleVenue([0, 1, *range(1500, 1504)], now=START + 1503 * MINUTE + timedelta(seconds=5))
     bench = Bench(database, venue)
 
-    await bench.backfill.catch_up("A/B", last=START, now=venue.now, on_page=bench.on_page)
+    await bench.backfill.catch_up("A/B", last=START, now=venue.now, keep=bench.keep)
 
     assert await bench.holes() == [(1, 1503, GapOutcome.FILLED), (2, 1500, GapOutcome.EXCHANGE_HAS_NONE)]
 
@@ -129,10 +130,10 @@ async def test_what_is_late_at_the_end_stays_open_until_it_comes(database: Datab
     venue.lag, venue.shown_until = 1, 8
     bench = Bench(database, venue)
 
-    first = await bench.backfill.catch_up("A/B", last=START, now=venue.now, on_page=bench.on_page)
+    first = await bench.backfill.catch_up("A/B", last=START, now=venue.now, keep=bench.keep)
     waiting = await bench.holes()
     assert first.last is not None
-    await bench.backfill.catch_up("A/B", last=first.last, now=venue.now, on_page=bench.on_page)
+    await bench.backfill.catch_up("A/B", last=first.last, now=venue.now, keep=bench.keep)
 
     assert waiting == [(1, 10, GapOutcome.OPEN)]
     assert {outcome for *_, outcome in await bench.holes()} == {GapOutcome.FILLED}
@@ -147,7 +148,7 @@ async def test_a_hole_before_a_closed_candle_is_asked_for_a_few_times_and_then_b
     venue = CandleVenue([0, 1, 2], now=START + 7 * MINUTE + timedelta(seconds=5))
     bench = Bench(database, venue)
 
-    done = await bench.backfill.up_to("A/B", last=START, newer=START + 6 * MINUTE, on_page=bench.on_page)
+    done = await bench.backfill.up_to("A/B", last=START, newer=START + 6 * MINUTE, keep=bench.keep)
 
     assert done.last == START + 5 * MINUTE
     assert bench.told == [1, 2]
@@ -162,7 +163,7 @@ async def test_a_venue_whose_rest_side_lags_is_asked_again(database: Database, m
     venue.lag, venue.shown_until = 2, 4
     bench = Bench(database, venue)
 
-    done = await bench.backfill.up_to("A/B", last=START, newer=START + 6 * MINUTE, on_page=bench.on_page)
+    done = await bench.backfill.up_to("A/B", last=START, newer=START + 6 * MINUTE, keep=bench.keep)
 
     assert done.last == START + 6 * MINUTE
     assert bench.told == list(range(1, 7))

@@ -1,0 +1,341 @@
+"""Releases closed candles: stored first, then told; per symbol in order of time, each once, and none before what is missing before it.
+
+What the stream tells without a hole goes straight into one statement for all symbols. A symbol with a hole is filled by REST on a task of
+its own meanwhile; its newer candles wait for it, nobody else's do.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+
+import asyncpg
+import structlog
+
+from app.core.backoff import backoff
+from app.core.events import EventBus
+from app.domain.candles import Candle, Timeframe
+from app.errors import ExchangeError, NotFound, RetryableError
+from app.marketdata.aggregate import aggregate, to_candles
+from app.marketdata.backfill import Backfill, Keep
+from app.marketdata.events import CandleClosed, CandleRevised, CandlesLoaded, GapsChanged
+from app.marketdata.gaps import GapBook
+from app.marketdata.lines import MINUTE, Line
+from app.marketdata.models import CandleSource
+from app.marketdata.rollup import LONGER, Rollup, warm_from
+from app.marketdata.store import CandleStore, Close
+from app.marketdata.venue_clock import VenueClock
+
+log = structlog.get_logger(__name__)
+
+_M1: Final = Timeframe.M1
+_FILLS_AT_ONCE: Final = 4
+#: A symbol that the exchange refuses is asked for again after so long: it may be listed by then.
+_REFUSED_PAUSE_S: Final = 600.0
+#: What a database that went away, or an exchange that does not answer, raises. Both pass.
+PASSING: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, ExchangeError)
+
+
+class Closer:
+    """The closed candles of one exchange's symbols, on their way into the table and to whoever listens.
+
+    Args:
+        history: Fetched for a symbol that has nothing stored.
+        venue_clock: The venue's time; the closer tells it what it hears.
+        on_trouble: Told what went wrong; it is tried again.
+        on_settled: Told when something that was missing or failed has been made good.
+        on_close: Told of each closed candle once it is stored, before everybody else.
+    """
+
+    def __init__(
+        self,
+        exchange: str,
+        *,
+        store: CandleStore,
+        gaps: GapBook,
+        bus: EventBus,
+        history: timedelta,
+        venue_clock: VenueClock,
+        on_trouble: Callable[[BaseException], None],
+        on_settled: Callable[[], None],
+        on_close: Callable[[CandleClosed], None],
+    ) -> None:
+        self.lines: dict[str, Line] = {}
+        self.busy_since: float | None = None
+        self._exchange = exchange
+        self._store = store
+        self._gaps = gaps
+        self._bus = bus
+        self._history = history
+        self._venue_clock = venue_clock
+        self._on_trouble = on_trouble
+        self._on_settled = on_settled
+        self._on_close = on_close
+        self._woken = asyncio.Event()
+        self._touched: dict[str, None] = {}
+        self._few = asyncio.Semaphore(_FILLS_AT_ONCE)
+        self._backfill: Backfill | None = None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether nothing is missing of any symbol, but of those that the exchange refuses."""
+        return all(line.is_current or line.refusal is not None for line in self.lines.values())
+
+    def watch(self, symbol: str) -> None:
+        """Begin with a symbol; what is missing of it is fetched first."""
+        self.lines[symbol] = Line(symbol=symbol)
+        self._touch(symbol)
+
+    def unwatch(self, symbol: str) -> None:
+        """Let go of a symbol. A fill under way ends by itself."""
+        self.lines.pop(symbol, None)
+
+    def closed(self, symbol: str, candle: Candle) -> None:
+        """The stream told of a closed minute."""
+        line = self.lines.get(symbol)
+        if line is not None:
+            line.waiting[candle.open_time] = candle
+            self._touch(symbol)
+
+    def want(self, symbols: Iterable[str]) -> None:
+        """Something may be missing of these: they are no longer current, and nothing newer is released before it is fetched."""
+        for symbol in symbols:
+            line = self.lines.get(symbol)
+            if line is not None:
+                line.is_wanted, line.is_current = True, False
+                self._touch(symbol)
+
+    def ask(self, symbol: str) -> None:
+        """A minute's close is overdue: look for it at the exchange, if that was not done a moment ago."""
+        if self.lines[symbol].ask():
+            self._touch(symbol)
+
+    async def run(self, backfill: Backfill) -> None:
+        """Store and tell until cancelled."""
+        self._backfill = backfill
+        for line in self.lines.values():
+            line.is_filling, line.rollup = False, None
+        self.want(list(self.lines))
+        delays = backoff()
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._woken.wait()
+                self._woken.clear()
+                touched, self._touched = self._touched, {}
+                lines = [self.lines[symbol] for symbol in touched if symbol in self.lines]
+                self.busy_since = time.monotonic()
+                try:
+                    await self._release(lines)
+                except PASSING as error:
+                    # Nothing is lost: what waits is tried again.
+                    self._touched = {line.symbol: None for line in lines} | self._touched
+                    self._woken.set()
+                    self._on_trouble(error)
+                    await asyncio.sleep(next(delays))
+                else:
+                    delays = backoff()
+                    self._on_settled()
+                finally:
+                    self.busy_since = None
+                for line in lines:
+                    if line.is_wanted and not line.is_filling:
+                        line.is_filling = True
+                        group.create_task(self._fill(line), name=f"heartbeat-fill-{line.symbol}")
+
+    def _touch(self, symbol: str) -> None:
+        self._touched[symbol] = None
+        self._woken.set()
+
+    # The straight way: what follows without a hole.
+
+    async def _release(self, lines: list[Line]) -> None:
+        released: list[Line] = []
+        closes: list[Close] = []
+        again: list[Close] = []
+        for line in lines:
+            if line.last is None or line.is_filling:
+                continue
+            again += [Close(line.symbol, _M1, line.waiting[moment]) for moment in sorted(line.waiting) if moment <= line.last]
+            ready = line.ready()
+            if ready:
+                if line.rollup is None:
+                    line.rollup = await self._warm(line.symbol, line.last)
+                released.append(line)
+                closes += _rolled(line.symbol, line.rollup, ready)
+            if any(moment > line.last + len(ready) * MINUTE for moment in line.waiting):
+                line.is_wanted = True  # there is a hole before it
+        await self._keep(closes, source=CandleSource.STREAM, rollups=released)
+        if again:
+            await self._revise(again)
+
+    async def _keep(self, closes: list[Close], *, source: CandleSource, rollups: list[Line], is_told: bool = True) -> None:
+        """Store in one transaction, then tell. After a failure the rollups must be made anew: they are ahead of what is stored."""
+        try:
+            written = await self._store.write(self._exchange, closes, source=source)
+        except BaseException:
+            for line in rollups:
+                line.rollup = None
+            raise
+        for change in written.changed:
+            log.warning("candle_revised", symbol=change.close.symbol, timeframe=change.close.timeframe.value, was=str(change.was))
+        for close in closes:
+            if close.timeframe is _M1 and close.symbol in self.lines:
+                self.lines[close.symbol].release(close.candle.open_time)
+            age = self._venue_clock.now() - close.candle.open_time - close.timeframe.duration
+            is_late = age >= close.timeframe.duration
+            if is_told or not is_late:
+                self._tell(close, source, is_late=is_late)
+
+    def _tell(self, close: Close, source: CandleSource, *, is_late: bool) -> None:
+        event = CandleClosed(
+            exchange=self._exchange,
+            symbol=close.symbol,
+            timeframe=close.timeframe,
+            candle=close.candle,
+            source=source,
+            is_late=is_late,
+        )
+        self._on_close(event)
+        self._bus.publish(event)
+
+    async def _warm(self, symbol: str, last: datetime) -> Rollup:
+        """Return the open longer candles of a symbol whose newest stored minute is `last`."""
+        start = warm_from(last)
+        minutes = to_candles(await self._store.array(self._exchange, symbol, _M1, start=start, end=last + MINUTE))
+        before = await self._store.latest(self._exchange, symbol, _M1, limit=1, before=start + MINUTE)
+        since = start if before else (minutes[0].open_time if minutes else last + MINUTE)
+        for _, end in await self._gaps.unexplained(symbol, since=start):
+            since = max(since, end)
+        rollup = Rollup(since)
+        rollup.warm(minutes)
+        return rollup
+
+    # The way round: what is missing is fetched first.
+
+    async def _fill(self, line: Line) -> None:
+        delays = backoff()
+        while self.lines.get(line.symbol) is line:
+            line.is_wanted = False  # what is wanted from now on is another round's
+            try:
+                async with self._few:
+                    await self._catch_up(line)
+            except (*PASSING, NotFound) as error:
+                line.is_wanted, line.is_current, line.rollup = True, False, None
+                is_refused = isinstance(error, ExchangeError | NotFound) and not isinstance(error, RetryableError)
+                line.refusal = str(error)[:200] if is_refused else None
+                self._on_trouble(error)
+                await asyncio.sleep(_REFUSED_PAUSE_S if is_refused else next(delays))
+                continue
+            if not line.is_wanted:
+                break
+        line.is_filling = False
+        line.is_live = line.is_current = True
+        line.refusal = None
+        self._touch(line.symbol)
+
+    async def _catch_up(self, line: Line) -> None:
+        backfill = self._backfill
+        assert backfill is not None  # noqa: S101  # made before the loop starts
+        now = await backfill.venue_time()
+        self._venue_clock.heard(now)
+        last, begin = await self._where_to_start(line, backfill, now=now)
+        if line.rollup is None:
+            line.rollup = Rollup(begin) if last is None else await self._warm(line.symbol, last)
+        keep = partial(self._keep_page, line, is_told=line.is_live, is_new=last is None)
+        start = begin if last is None else last + MINUTE
+        if last is None:
+            done = await backfill.history(line.symbol, start=begin, now=now, keep=keep)
+        else:
+            line.last = last
+            done = await backfill.catch_up(line.symbol, last=last, now=now, keep=keep)
+            if done.count:
+                self._bus.publish(GapsChanged(exchange=self._exchange))
+        if line.last is None and line.waiting:
+            line.last = min(line.waiting) - MINUTE  # the exchange has nothing older
+        await self._fill_up(line, backfill, keep)
+        if done.count and done.last is not None and not line.is_live:
+            told = CandlesLoaded(exchange=self._exchange, symbol=line.symbol, timeframe=_M1, start=start, end=done.last, count=done.count)
+            self._bus.publish(told)
+
+    async def _fill_up(self, line: Line, backfill: Backfill, keep: Keep) -> None:
+        """Fill the holes between what is stored and what the stream has closed already."""
+        while line.last is not None and (newer := min((m for m in line.waiting if m > line.last), default=line.last)) > line.last + MINUTE:
+            done = await backfill.up_to(line.symbol, last=line.last, newer=newer, keep=keep)
+            line.last = done.last
+            self._bus.publish(GapsChanged(exchange=self._exchange))
+
+    async def _where_to_start(self, line: Line, backfill: Backfill, *, now: datetime) -> tuple[datetime | None, datetime]:
+        """Return the newest minute that is stored, and where to begin without one."""
+        begin = _M1.floor(now) - self._history
+        last = line.last
+        if last is None:
+            last = (await self._store.last_open_times(self._exchange, _M1, [line.symbol])).get(line.symbol)
+        if last is None or last < _M1.floor(now):
+            return last, begin
+        newest = await backfill.newest(line.symbol)
+        if newest is None or newest >= last:
+            return last, begin
+        # The venue's time went back: an emulator that was started again. What it shows now is the market.
+        log.warning("stored_candles_are_ahead", symbol=line.symbol, stored=last, venue=newest)
+        line.last, line.rollup = None, None
+        line.waiting.clear()
+        return None, newest - self._history
+
+    async def _keep_page(self, line: Line, page: list[Candle], *, is_told: bool, is_new: bool) -> None:
+        if line.rollup is None:
+            line.rollup = await self._warm(line.symbol, page[0].open_time - MINUTE)
+        closes = _rolled(line.symbol, line.rollup, page)
+        if is_new:
+            # History of a symbol that nobody has watched: it is loaded, nothing has just happened.
+            await self._store.write(self._exchange, closes, source=CandleSource.REST)
+            line.release(page[-1].open_time)
+        else:
+            await self._keep(closes, source=CandleSource.REST, rollups=[line], is_told=is_told)
+
+    # Closed candles that are told again.
+
+    async def _revise(self, again: list[Close]) -> None:
+        written = await self._store.write(self._exchange, again, source=CandleSource.STREAM)
+        for close in again:
+            self.lines[close.symbol].waiting.pop(close.candle.open_time, None)
+        longer: list[Close] = []
+        for change in written.changed:
+            symbol, moment = change.close.symbol, change.close.candle.open_time
+            log.warning("candle_revised", symbol=symbol, open_time=moment)
+            self._bus.publish(_revised(self._exchange, change.close))
+            self.lines[symbol].rollup = None
+            longer += await self.recomputed(symbol, moment)
+        for change in (await self._store.write(self._exchange, longer, source=CandleSource.STREAM)).changed:
+            self._bus.publish(_revised(self._exchange, change.close))
+
+    async def recomputed(self, symbol: str, moment: datetime) -> list[Close]:
+        """Return the stored longer candles that hold the minute `moment`, as they follow from the minutes that are stored now."""
+        found = []
+        for timeframe in LONGER:
+            start = timeframe.floor(moment)
+            end = start + timeframe.duration
+            if not await self._store.between(self._exchange, symbol, timeframe, start=start, end=end, limit=1):
+                continue
+            minutes = await self._store.array(self._exchange, symbol, _M1, start=start, end=end)
+            found += [Close(symbol, timeframe, candle) for candle in to_candles(aggregate(minutes, timeframe)[0])]
+        return found
+
+
+def _rolled(symbol: str, rollup: Rollup, minutes: list[Candle]) -> list[Close]:
+    """Return the minutes and the longer candles that close with them, in the order in which they are told."""
+    closes = []
+    for minute in minutes:
+        longer = rollup.add(minute)
+        # What a hole has closed was over before this minute.
+        is_over = [candle.open_time + timeframe.duration <= minute.open_time for timeframe, candle in longer]
+        made = [Close(symbol, timeframe, candle) for timeframe, candle in longer]
+        closes += [close for close, over in zip(made, is_over, strict=True) if over]
+        closes.append(Close(symbol, _M1, minute))
+        closes += [close for close, over in zip(made, is_over, strict=True) if not over]
+    return closes
+
+
+def _revised(exchange: str, close: Close) -> CandleRevised:
+    return CandleRevised(exchange=exchange, symbol=close.symbol, timeframe=close.timeframe, candle=close.candle)
