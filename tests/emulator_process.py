@@ -6,7 +6,7 @@ import json
 import os
 import select
 import subprocess
-import sys
+import tempfile
 import time
 import urllib.error
 import urllib.parse
@@ -18,6 +18,8 @@ from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from tests.forked import Forked
 
 HEADER = "open_time,open,high,low,close,volume"
 MINUTE_MS = 60_000
@@ -37,13 +39,14 @@ class Reply:
 class EmulatorProcess:
     """One emulator on a free port. Use as a context manager, or call `start` and `stop`.
 
-    `arguments` are those of `python -m app.emulator`; the port and the parent's watch are added.
+    `arguments` are those of `aristobot emulator`; the port and the parent's watch are added.
     """
 
     def __init__(self, *arguments: str, start_timeout_s: float = 20.0) -> None:
         self._arguments = arguments
         self._start_timeout_s = start_timeout_s
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Forked | None = None
+        self._complaints = Path()
         self.url = ""
         self.exit_code: int | None = None
         """Of the last process that was stopped."""
@@ -56,15 +59,16 @@ class EmulatorProcess:
         Raises:
             RuntimeError: it ended or said nothing in time.
         """
-        command = [sys.executable, "-m", "app.emulator", "--port", "0", "--parent-pid", str(os.getpid()), *self._arguments]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        arguments = ("emulator", "--port", "0", "--parent-pid", str(os.getpid()), *self._arguments)
+        self._complaints = Path(tempfile.mkstemp(prefix="aristobot-emulator-", suffix=".err")[1])
+        process = Forked(arguments, output=None, errors=self._complaints)
         self._process = process
         assert process.stdout is not None
         readable, _, _ = select.select([process.stdout], [], [], self._start_timeout_s)
         line = process.stdout.readline() if readable else ""
         if not line:
-            process.kill()
-            raise RuntimeError(f"the emulator did not start: {process.communicate()[1]}")
+            self.kill()
+            raise RuntimeError(f"the emulator did not start: {self._said()}")
         self.url = json.loads(line)["url"]
         return self
 
@@ -87,19 +91,27 @@ class EmulatorProcess:
         self._process = None
         process.terminate()
         try:
-            self.last_words, complaints = process.communicate(timeout=10)
+            process.wait(timeout=10)
         except subprocess.TimeoutExpired:
             process.kill()
-            self.last_words, complaints = process.communicate()
+            process.wait()
+        self.last_words = process.last_words()
         self.exit_code = process.returncode
-        return complaints
+        return self._said()
 
     def kill(self) -> None:
         """End it without any chance to save."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.communicate()
-        self._process = None
+        process, self._process = self._process, None
+        assert process is not None
+        process.kill()
+        process.wait()
+        process.last_words()
+
+    def _said(self) -> str:
+        """Return what it wrote to stderr; it is asked once."""
+        said = self._complaints.read_text()
+        self._complaints.unlink()
+        return said
 
     def __enter__(self) -> Self:
         return self.start()

@@ -93,6 +93,15 @@ class PostgresForTests:
             await scan_database(owner, str(make_url(urls.owner).database))
         await self._drop(str(make_url(urls.owner).database))
 
+    async def empty_database(self, urls: DatabaseUrls) -> None:
+        """Delete every row, after a look for secrets. Row by row: TRUNCATE would write a new file for each table and index there is."""
+        name = str(make_url(urls.owner).database)
+        async with connected(with_database(self._admin_url, name)) as admin:
+            tables = await scan_database(admin, name)
+            deletions = "; ".join(f"DELETE FROM {table}" for table in tables if table != "alembic_version")
+            # No trigger and no foreign key has a say in it.
+            await admin.execute(f"SET lock_timeout = '10s'; SET session_replication_role = replica; {deletions}")
+
     async def _use(self, admin_url: str) -> None:
         # The same passwords each time, so that two runs on one server do not lock each other out.
         password = hashlib.sha256(admin_url.encode()).hexdigest()

@@ -2,15 +2,15 @@
 
 import os
 import re
-import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
+
+from tests.forked import Forked
 
 ADMIN = "admin"
 PASSWORD = "correct horse battery"
@@ -26,26 +26,19 @@ class ServerProcess:
         self._data_dir = data_dir
         self._start_timeout_s = start_timeout_s
         self._settings = {name.upper(): str(value) for name, value in settings.items()}
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Forked | None = None
         self.log_path = data_dir / "server.log"
         self.url = ""
 
-    def start(self) -> Self:
-        """Start it and wait until it is ready.
+    def start(self, *, port: int = 0) -> Self:
+        """Start it, on a free port if none is given, and wait until it is ready.
 
         Raises:
             RuntimeError: it ended or was not ready in time.
         """
         self._data_dir.mkdir(parents=True, exist_ok=True)
-        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_START")}
-        environment = kept | {"DATA_DIR": str(self._data_dir), "ADMIN_USER": ADMIN, "ADMIN_PASSWORD": PASSWORD} | self._settings
-        # Everybody in a test comes from one address.
-        environment.setdefault("REGISTRATIONS_PER_HOUR", "1000")
         offset = self.log_path.stat().st_size if self.log_path.exists() else 0
-        with self.log_path.open("a") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "app.cli", "serve", "--port", "0"], env=environment, stdout=log, stderr=log, text=True
-            )
+        self._process = Forked(("serve", "--port", str(port)), output=self.log_path, environment=self._environment())
         deadline = time.monotonic() + self._start_timeout_s
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
@@ -55,6 +48,12 @@ class ServerProcess:
             time.sleep(0.05)
         self.kill()
         raise RuntimeError(f"the server was not ready in time: {self.log_path.read_text()[-3000:]}")
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_START")}
+        # Everybody in a test comes from one address.
+        ours = {"DATA_DIR": str(self._data_dir), "ADMIN_USER": ADMIN, "ADMIN_PASSWORD": PASSWORD, "REGISTRATIONS_PER_HOUR": "1000"}
+        return kept | ours | self._settings
 
     def _is_ready(self, offset: int) -> bool:
         found = re.search(rb"listens on (http://\S+)", self.log_path.read_bytes()[offset:])
@@ -77,7 +76,7 @@ class ServerProcess:
     def kill(self) -> None:
         """`kill -9`: no chance to save anything."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
+        self._process.kill()
         self._process.wait()
         self._process = None
 

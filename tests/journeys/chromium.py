@@ -13,7 +13,8 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error,
 
 from tests.journeys.eventually import eventually_async
 
-NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+#: The same browser without its own windows and pages comes first: it takes half the processor time.
+NAMES: Final = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS: Final = (
     "--no-sandbox",
     "--disable-gpu",
@@ -31,12 +32,18 @@ document.addEventListener("securitypolicyviolation", (event) =>
 """
 
 
-def find_chromium() -> str:
-    """Return the path of the browser that CHROMIUM names or that is installed, or skip the calling test."""
+def installed_chromium() -> str | None:
+    """Return the path of the browser that CHROMIUM names or that is installed, if there is one."""
     given = os.environ.get("CHROMIUM")
     found = given if given else next((path for name in NAMES if (path := shutil.which(name))), None)
-    if found is None or not Path(found).exists():
-        pytest.skip(f"no Chromium at {found or ', '.join(NAMES)}; install it, or say where it is with CHROMIUM")
+    return found if found is not None and Path(found).exists() else None
+
+
+def find_chromium() -> str:
+    """Return the path of the browser, or skip the calling test."""
+    found = installed_chromium()
+    if found is None:
+        pytest.skip(f"no Chromium as {', '.join(NAMES)}; install it, or say where it is with CHROMIUM")
     return found
 
 

@@ -9,13 +9,13 @@ import httpx
 from app.core.database_url import DatabaseUrls
 from tests.emulator_process import EmulatorProcess
 from tests.journeys.conftest import MakeTrader, StartServer
-from tests.leaks import SECRETS, dump
+from tests.leaks import SECRETS, dump, filled_tables
 from tests.postgres import connected
 
 
 async def _dump(url: str) -> str:
     async with connected(url) as connection:
-        return await dump(connection)
+        return await dump(connection, await filled_tables(connection))
 
 
 def test_no_key_secret_or_token_is_in_logs_pages_answers_or_the_database(

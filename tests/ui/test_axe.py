@@ -43,10 +43,13 @@ async def base(templating: Templating, assets: Assets) -> AsyncIterator[str]:
         yield address
 
 
-async def violations(page: Page, where: str) -> list[str]:
+async def violations(page: Page, where: str, within: str | None = None) -> list[str]:
+    """What axe-core finds in the page, or within the element of that id."""
     found: list[dict[str, Any]] = await page.evaluate(
-        "async () => (await axe.run(document, { resultTypes: ['violations'] })).violations"
-        ".map(({ id, help, nodes }) => ({ id, help, nodes: nodes.map(({ html, failureSummary }) => html.slice(0, 200) + failureSummary) }))"
+        "async (id) => (await axe.run((id && document.getElementById(id)) || document, { resultTypes: ['violations'] })).violations"
+        ".map(({ id, help, nodes }) =>"
+        " ({ id, help, nodes: nodes.map(({ html, failureSummary }) => html.slice(0, 200) + failureSummary) }))",
+        within,
     )
     return [f"{where}: {violation['id']}, {violation['help']}: {node}" for violation in found for node in violation["nodes"]]
 
@@ -66,7 +69,7 @@ async def test_page_has_no_violation(name: str, browser: Browser, base: str) -> 
         found += await violations(page, f"{theme} {size[0]}")
         for opened in await page.evaluate("() => [...document.querySelectorAll('dialog[id], .menu[popover]')].map((one) => one.id)"):
             await page.evaluate(OPEN, opened)
-            found += await violations(page, f"{theme} {size[0]} #{opened}")
+            found += await violations(page, f"{theme} {size[0]} #{opened}", opened)
             await page.evaluate(CLOSE, opened)
         await context.close()
     assert found == []

@@ -1,5 +1,4 @@
 import asyncio
-import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,9 +15,10 @@ from starlette.routing import Route
 from app.core.middleware import CONTENT_SECURITY_POLICY
 from app.ui.assets import Assets
 from app.ui.templating import Templating
+from tests.journeys.chromium import installed_chromium
 from tests.ui import sample_views
 
-CHROMIUM = shutil.which("chromium")
+CHROMIUM = installed_chromium()
 NOTE_VIOLATIONS = """
 window.violations = [];
 document.addEventListener("securitypolicyviolation", (event) => window.violations.push(event.violatedDirective));
