@@ -96,7 +96,7 @@ class Closer:
         """The stream told of a closed minute."""
         line = self.lines.get(symbol)
         if line is not None:
-            line.waiting[candle.open_time] = candle
+            line.take(candle)
             self._touch(symbol)
 
     def want(self, symbols: Iterable[str]) -> None:
@@ -153,11 +153,9 @@ class Closer:
     async def _release(self, lines: list[Line]) -> None:
         released: list[Line] = []
         closes: list[Close] = []
-        again: list[Close] = []
         for line in lines:
             if line.last is None or line.is_filling:
                 continue
-            again += [Close(line.symbol, _M1, line.waiting[moment]) for moment in sorted(line.waiting) if moment <= line.last]
             ready = line.ready()
             if ready:
                 if line.rollup is None:
@@ -167,8 +165,9 @@ class Closer:
             if any(moment > line.last + len(ready) * MINUTE for moment in line.waiting):
                 line.is_wanted = True  # there is a hole before it
         await self._keep(closes, source=CandleSource.STREAM, rollups=released)
-        if again:
-            await self._revise(again)
+        for line in lines:
+            if line.again and not line.is_filling:
+                await self._revise(line)
 
     async def _keep(self, closes: list[Close], *, source: CandleSource, rollups: list[Line], is_told: bool = True) -> None:
         """Store in one transaction, then tell. After a failure the rollups must be made anew: they are ahead of what is stored."""
@@ -296,19 +295,21 @@ class Closer:
 
     # Closed candles that are told again.
 
-    async def _revise(self, again: list[Close]) -> None:
-        written = await self._store.write(self._exchange, again, source=CandleSource.STREAM)
-        for close in again:
-            self.lines[close.symbol].waiting.pop(close.candle.open_time, None)
-        longer: list[Close] = []
-        for change in written.changed:
-            symbol, moment = change.close.symbol, change.close.candle.open_time
-            log.warning("candle_revised", symbol=symbol, open_time=moment)
-            self._bus.publish(_revised(self._exchange, change.close))
-            self.lines[symbol].rollup = None
-            longer += await self.recomputed(symbol, moment)
-        for change in (await self._store.write(self._exchange, longer, source=CandleSource.STREAM)).changed:
-            self._bus.publish(_revised(self._exchange, change.close))
+    async def _revise(self, line: Line) -> None:
+        versions = [candle for candle in line.again if line.last is not None and candle.open_time <= line.last]
+        for candle in versions:
+            written = await self._store.write(self._exchange, [Close(line.symbol, _M1, candle)], source=CandleSource.STREAM)
+            if not written.changed:
+                continue
+            log.warning("candle_revised", symbol=line.symbol, open_time=candle.open_time)
+            line.rollup = None
+            longer = await self.recomputed(line.symbol, candle.open_time)
+            changed = (await self._store.write(self._exchange, longer, source=CandleSource.STREAM)).changed
+            for change in (*written.changed, *changed):
+                self._bus.publish(
+                    CandleRevised(exchange=self._exchange, symbol=line.symbol, timeframe=change.close.timeframe, candle=change.close.candle)
+                )
+        line.again = [candle for candle in line.again if candle not in versions]
 
     async def recomputed(self, symbol: str, moment: datetime) -> list[Close]:
         """Return the stored longer candles that hold the minute `moment`, as they follow from the minutes that are stored now."""
@@ -335,7 +336,3 @@ def _rolled(symbol: str, rollup: Rollup, minutes: list[Candle]) -> list[Close]:
         closes.append(Close(symbol, _M1, minute))
         closes += [close for close, over in zip(made, is_over, strict=True) if not over]
     return closes
-
-
-def _revised(exchange: str, close: Close) -> CandleRevised:
-    return CandleRevised(exchange=exchange, symbol=close.symbol, timeframe=close.timeframe, candle=close.candle)

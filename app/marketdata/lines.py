@@ -16,9 +16,10 @@ _FIRST_PAUSE_S: Final = 1.0
 
 @dataclass(slots=True, kw_only=True)
 class Line:
-    """One symbol's minutes. `last` is the open time of the newest that is stored and told.
+    """One symbol's minutes.
 
-    `is_wanted`: something may be missing and must be fetched before anything newer is released. `is_current`: since the present
+    `last` is the open time of the newest that is stored and told, `waiting` are closed ones that are newer, and `again` holds closed ones
+    that the stream told before: the same, or with other numbers. `is_wanted`: something may be missing and must be fetched before anything newer is released. `is_current`: since the present
     connection nothing is missing. `is_live`: this process has caught up with the symbol at least once. `refusal`: the exchange will not
     give the symbol's candles, as it said; the others do not wait for it.
     """
@@ -27,6 +28,7 @@ class Line:
     last: datetime | None = None
     open_candle: Candle | None = None
     waiting: dict[datetime, Candle] = field(default_factory=dict)
+    again: list[Candle] = field(default_factory=list)
     rollup: Rollup | None = None
     is_wanted: bool = True
     is_filling: bool = False
@@ -45,6 +47,13 @@ class Line:
         self.asked_at = now
         self.is_wanted = True
         return True
+
+    def take(self, candle: Candle) -> None:
+        """The stream told of a closed minute. The first version is the one that is told on; a later one revises it."""
+        if candle.open_time in self.waiting or (self.last is not None and candle.open_time <= self.last):
+            self.again.append(candle)
+        else:
+            self.waiting[candle.open_time] = candle
 
     def release(self, moment: datetime) -> None:
         """The minute `moment` is stored and told."""

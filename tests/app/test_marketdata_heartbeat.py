@@ -38,6 +38,7 @@ class Feed:
     heartbeat: Heartbeat
     quotes: Quotes
     subscription: Subscription[object]
+    bus: EventBus
     events: list[object] = field(default_factory=list)
     beats: int = 0
 
@@ -127,7 +128,7 @@ async def feed_at(emulator: EmulatorProcess, database: Database, **changes: obje
     heartbeat = Heartbeat(config, database=database, registry=registry, quotes=quotes, bus=bus, clock=clock)
     try:
         with bus.subscribe(CandleClosed, CandlesLoaded, CandleChanged, TickerChanged, HeartbeatChanged, size=100_000) as subscription:
-            yield Feed(emulator, database, registry, heartbeat, quotes, subscription)
+            yield Feed(emulator, database, registry, heartbeat, quotes, subscription, bus)
     finally:
         await registry.close()
 
