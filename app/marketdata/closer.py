@@ -154,7 +154,10 @@ class Closer:
         released: list[Line] = []
         closes: list[Close] = []
         for line in lines:
-            if line.last is None or line.is_filling:
+            if line.is_filling:
+                continue
+            if line.last is None:
+                line.is_wanted = line.is_wanted or bool(line.waiting)  # its first minute ever: look what else there is
                 continue
             ready = line.ready()
             if ready:
