@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
     public_api_docs: bool = False
+    metrics_open_on_loopback: bool = False
     access_token_minutes: int = Field(10, ge=1, le=24 * 60)
     session_idle_minutes: int = Field(30, ge=1)
     session_hours: int = Field(12, ge=1)

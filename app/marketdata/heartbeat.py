@@ -82,7 +82,8 @@ class Heartbeat:
         self._quotes = quotes
         self._bus = bus
         self._clock = clock
-        self._status = StatusKeeper(config.exchange, database=database, bus=bus, clock=clock)
+        offset_ms = partial(registry.clock_ahead_ms, config.exchange)
+        self._status = StatusKeeper(config.exchange, database=database, bus=bus, clock=clock, offset_ms=offset_ms)
         self._announcer = Announcer(config.exchange, _M1, bus=bus)
         self._markets = {_market(symbol): symbol for symbol in config.symbols}
         self._stream = BinanceStream(config.stream_url, _streams(config.symbols), silence_s=config.silence_s)
@@ -94,6 +95,7 @@ class Heartbeat:
         self._venue_ahead = timedelta(0)
         self._busy_since: float | None = None
         self._status.feed.symbols = list(config.symbols)
+        self._status.connections_of = lambda: self._status.one_connection(config.stream_url, len(self._stream.streams))
 
     @property
     def status(self) -> FeedStatus:
@@ -183,8 +185,7 @@ class Heartbeat:
         symbol = self._markets.get(event.market)
         if symbol is None or event.timeframe is not _M1:
             return
-        self._status.heard()
-        self._venue_ahead = event.event_time - self._clock.now()
+        self._venue_ahead = self._status.told(event.event_time)
         self._announcer.quote(self._quotes.put(symbol, at=event.event_time, last=last_price(event.candle)))
         if event.is_closed:
             self._open_candles.pop(symbol, None)
@@ -227,11 +228,11 @@ class Heartbeat:
         resyncs = [item for item in work if isinstance(item, _Resync)]
         is_full = any(item.symbols is None for item in resyncs)
         wanted = frozenset(self.symbols) if is_full else frozenset[str]().union(*(item.symbols or () for item in resyncs))
-        connections = self.status.connections
+        reconnects = self.status.reconnects
         await self._catch_up_all(wanted)
         await self._release([item for item in work if isinstance(item, Close)])
         # A connection lost and made again meanwhile brings its own resync.
-        if is_full and self.status.is_connected and connections == self.status.connections:
+        if is_full and self.status.is_connected and reconnects == self.status.reconnects:
             self._status.change(is_connected=True, is_fresh=True)
 
     async def _catch_up_all(self, symbols: frozenset[str]) -> None:
@@ -323,7 +324,7 @@ class Heartbeat:
             self._publish(symbol, candle, CandleSource.REST)
 
     def _publish(self, symbol: str, candle: Candle, source: CandleSource) -> None:
-        is_late = self._venue_now() - candle.open_time > 2 * _M1.duration
+        is_late = self.venue_now() - candle.open_time > 2 * _M1.duration
         if not is_late:
             self._quotes.put_close(symbol, last_price(candle))
         self._bus.publish(
@@ -343,7 +344,7 @@ class Heartbeat:
         """Fetch a candle whose close the stream has not told in time: a quiet market, or a lost message."""
         if not self.status.is_fresh:
             return
-        now = self._venue_now()
+        now = self.venue_now()
         for symbol in self.symbols:
             last = self._last_closed.get(symbol)
             if last is not None and now > last + 2 * _M1.duration + self._config.overdue:
@@ -367,7 +368,8 @@ class Heartbeat:
             self._asked_at[symbol] = now
             self._work.put_nowait(_Resync(frozenset({symbol})))
 
-    def _venue_now(self) -> datetime:
+    def venue_now(self) -> datetime:
+        """Return the venue's time, as its last message has it."""
         return self._clock.now() + self._venue_ahead
 
 
