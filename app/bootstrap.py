@@ -359,8 +359,8 @@ async def _start_loops(app: FastAPI, ground: Ground, supervisor: Supervisor) -> 
             await _start_engine(app, ground, supervisor)
         else:
             ground.keyring.on_whole = partial(_start_engine, app, ground, supervisor)
-    shared = {"registry": state.registry, "database": ground.database, "bus": ground.bus}
-    await start_feed(settings, supervisor, feed=state.feed, heartbeat=state.heartbeat, **shared)
+    shared = {"registry": state.registry, "database": ground.database, "bus": ground.bus, "clock": ground.clock}
+    await start_feed(settings, supervisor, state.metrics, feed=state.feed, heartbeat=state.heartbeat, **shared)
 
 
 async def _start_engine(app: FastAPI, ground: Ground, supervisor: Supervisor) -> None:

@@ -59,6 +59,7 @@ class Settings(BaseSettings):
     heartbeat_exchange: str = "binance"
     heartbeat_symbols: Annotated[tuple[str, ...], NoDecode] = ("BTC/USDT", "ETH/USDT")
     heartbeat_history_minutes: int = Field(3 * 24 * 60, ge=0)
+    candle_check_share: float = Field(0.05, ge=0, le=0.4)
     symbols_refresh_hour: int = Field(3, ge=0, le=23)
     binance_rest_url: str | None = None
     binance_stream_url: str | None = None
