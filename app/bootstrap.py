@@ -30,6 +30,7 @@ from app.core.events import EventBus
 from app.core.keyring import Keyring
 from app.core.leases import LeaseHolder
 from app.core.loop_lag import LoopLag
+from app.core.metrics import Metrics, publish_process
 from app.core.migrate import upgrade
 from app.core.outage import is_database_gone
 from app.core.outgoing import Outgoing
@@ -43,6 +44,9 @@ from app.exchanges.catalogue import PAPER
 from app.exchanges.paper.exchange import PaperExchange
 from app.exchanges.paper.prices import Venue
 from app.exchanges.registry import Registry, RegistryConfig
+from app.marketdata.feed_health import FeedReader
+from app.marketdata.feed_loops import start_feed
+from app.marketdata.feed_metrics import publish_feed
 from app.marketdata.heartbeat import Heartbeat, HeartbeatConfig
 from app.marketdata.instruments import InstrumentBook
 from app.marketdata.quotes import Quotes
@@ -57,6 +61,7 @@ from app.trading.desk import ENGINE_ROLE, Desk
 from app.trading.gates import close_all
 from app.trading.guardian import Guardian
 from app.trading.kill_loop import KillLoop
+from app.trading.metrics import publish_trading
 from app.trading.outbox import Outbox
 from app.trading.portfolio import PortfolioLoop
 from app.trading.prices import FeedPrices
@@ -69,6 +74,7 @@ from app.trading.wind_down import what_is_left, wind_down
 from app.webhooks.audit import RULES as AUDIT_OF_ALERTS
 from app.webhooks.delisting import USES as USES_OF_ALERTS
 from app.webhooks.inbox import Inbox
+from app.webhooks.metrics import publish_webhooks
 from app.webhooks.receive import Door
 
 log = structlog.get_logger(__name__)
@@ -296,6 +302,7 @@ def _make_trading(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
         bus=ground.bus,
         clock=ground.clock,
     )
+    state.feed = FeedReader(settings.heartbeat_exchange, live=heartbeat, database=ground.database, clock=ground.clock)
     state.vault, state.registry, state.connections = vault, registry, connections
     # Accounts lie beneath brokers, so what sets the default account is handed down.
     state.ai_providers, state.set_default_broker = AiProviders(_outgoing(settings), openrouter_url=settings.openrouter_url), set_default
@@ -308,6 +315,10 @@ def _make_trading(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
     state.paper, state.reset_paper = paper, partial(start_over, desk, paper)
     state.door = Door(ground.database, ground.bus, ground.clock, repeat_window=timedelta(seconds=settings.webhook_repeat_window_s))
     state.inbox = Inbox(desk)
+    state.metrics = Metrics()
+    publish_feed(state.metrics, state.feed, heartbeat, database=ground.database, bus=ground.bus, clock=ground.clock)
+    publish_trading(state.metrics, desk)
+    publish_webhooks(state.metrics, ground.bus)
 
 
 def _why_closed(keyring: Keyring) -> str | None:
@@ -336,6 +347,8 @@ async def _start_loops(app: FastAPI, ground: Ground, supervisor: Supervisor) -> 
     settings, state = ground.settings, app.state
     state.loop_lag = LoopLag()
     supervisor.start("loop_lag", state.loop_lag.run)
+    databases = {"platform": ground.database, "tenants": ground.tenants}
+    publish_process(state.metrics, supervisor=supervisor, loop_lag=state.loop_lag, databases=databases)
     supervisor.start("accounts", state.accounts.run)
     supervisor.start("exchanges", state.registry.run, limit_s=60)
     supervisor.start("connections", state.connections.run, limit_s=60)
@@ -346,11 +359,8 @@ async def _start_loops(app: FastAPI, ground: Ground, supervisor: Supervisor) -> 
             await _start_engine(app, ground, supervisor)
         else:
             ground.keyring.on_whole = partial(_start_engine, app, ground, supervisor)
-    if "heartbeat" in settings.roles:
-        lease = LeaseHolder(ground.database, f"heartbeat:{settings.heartbeat_exchange}")
-        await lease.renew()
-        supervisor.start("heartbeat.lease", lease.run)
-        supervisor.start("heartbeat", lease.guarding(state.heartbeat.run))
+    shared = {"registry": state.registry, "database": ground.database, "bus": ground.bus, "clock": ground.clock}
+    await start_feed(settings, supervisor, state.metrics, feed=state.feed, heartbeat=state.heartbeat, **shared)
 
 
 async def _start_engine(app: FastAPI, ground: Ground, supervisor: Supervisor) -> None:

@@ -17,6 +17,7 @@ from fastapi.security import HTTPBearer
 from app import __version__
 from app.accounts.admin_router import router as admin_router
 from app.accounts.dependencies import current_user
+from app.accounts.metrics_router import router as metrics_router
 from app.accounts.router import router as accounts_router
 from app.accounts.security_router import router as security_router
 from app.accounts.tokens_router import router as tokens_router
@@ -198,6 +199,7 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
     for router in (marketdata_router, symbols_router):
         app.include_router(router, dependencies=[_BEARER, Depends(current_user)])
     app.include_router(health)
+    app.include_router(metrics_router, dependencies=[_BEARER])
     mount_pages(app)
     install_error_handlers(app, render_failure)
     describe_problems(app)

@@ -128,6 +128,8 @@ def needed_scope(method: str, path: str) -> TokenScope | None:
     """Return what a token must be allowed for a request; None where no token will do: accounts, administration, and all pages."""
     if path == "/openapi.json" and method in _READS:
         return TokenScope.READ
+    if path == "/metrics" and method in _READS:
+        return TokenScope.ADMIN
     if not path.startswith("/api/") or any(path == prefix or path.startswith(f"{prefix}/") for prefix in _OF_SESSIONS):
         return None
     return TokenScope.READ if method in _READS else TokenScope.TRADE

@@ -52,12 +52,14 @@ class Settings(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
     public_api_docs: bool = False
+    metrics_open_on_loopback: bool = False
     access_token_minutes: int = Field(10, ge=1, le=24 * 60)
     session_idle_minutes: int = Field(30, ge=1)
     session_hours: int = Field(12, ge=1)
     heartbeat_exchange: str = "binance"
     heartbeat_symbols: Annotated[tuple[str, ...], NoDecode] = ("BTC/USDT", "ETH/USDT")
     heartbeat_history_minutes: int = Field(3 * 24 * 60, ge=0)
+    candle_check_share: float = Field(0.05, ge=0, le=0.4)
     symbols_refresh_hour: int = Field(3, ge=0, le=23)
     binance_rest_url: str | None = None
     binance_stream_url: str | None = None

@@ -36,6 +36,9 @@ _SESSION: Final = {
 _PLANNED_ONCE: Final = {"plan_cache_mode": "force_generic_plan"}
 
 
+#: Connections of the ORM beyond its pool, while it needs them.
+_MOST_OVERFLOW: Final = 5
+
 #: What the policies of the tables read (migration 20261125_70).
 FOR_THE_PLATFORM: Final = {"app.scope": "platform"}
 
@@ -91,7 +94,7 @@ class Database:
         self.engine: AsyncEngine = create_async_engine(
             sqlalchemy_url(url),
             pool_size=pool_size,
-            max_overflow=5,
+            max_overflow=_MOST_OVERFLOW,
             pool_pre_ping=True,
             connect_args={"server_settings": self._settings},
             json_serializer=lambda value: orjson.dumps(value).decode(),
@@ -159,6 +162,19 @@ class Database:
                     self._kept.append(connection)
                 else:
                     await self._fast.release(connection)
+
+    def usage(self) -> dict[str, tuple[int, int, int]]:
+        """Return of each pool the connections in use, open, and at most; before `open` of the ORM's only."""
+        found = {}
+        if self._pool is not None:
+            size = self._pool.get_size()
+            found["plain"] = (size - self._pool.get_idle_size(), size, self._pool.get_max_size())
+        if self._fast is not None:
+            size = self._fast.get_size()
+            found["fast"] = (size - self._fast.get_idle_size() - len(self._kept), size, self._fast.get_max_size())
+        pool: Any = self.engine.pool
+        found["orm"] = (pool.checkedout(), pool.checkedout() + pool.checkedin(), pool.size() + _MOST_OVERFLOW)
+        return found
 
     async def _at_hand(self) -> Any:
         while self._kept:

@@ -5,9 +5,9 @@ It is an optimisation, never the truth: whoever must not miss anything reads the
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import structlog
 
@@ -44,11 +44,24 @@ class EventBus:
 
     def __init__(self) -> None:
         self._subscriptions: dict[type, set[Subscription]] = defaultdict(set)  # type: ignore[type-arg]  # keyed by its own event type
+        self._counters: dict[type, list[Callable[[Any], None]]] = {}
 
     def publish(self, event: object) -> None:
         """Give `event` to its subscribers. Call only after the commit that made it true."""
         for subscription in self._subscriptions.get(type(event), ()):
             subscription.put(event)
+        for count in self._counters.get(type(event), ()):
+            try:
+                count(event)
+            except Exception:  # what is counted must never stop what is done
+                log.exception("event_not_counted", event_type=type(event).__name__)
+
+    def count(self, kind: type[E], counter: Callable[[E], None]) -> None:
+        """Call `counter` at once with each event of this type, for as long as the bus lives. It adds to numbers and does nothing else.
+
+        A queue would lose events when it is full, and the time at which they were published.
+        """
+        self._counters.setdefault(kind, []).append(counter)
 
     @contextmanager
     def subscribe(self, *types: type, size: int = 1000) -> Iterator[Subscription[object]]:

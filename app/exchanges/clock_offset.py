@@ -97,6 +97,8 @@ class ClockOffset:
         offset_ms = round(anchor_ms - ahead_ms)
         if abs(jump_ms) > STEP_MS:
             log.warning("clock_stepped", exchange=self._exchange, by_ms=round(jump_ms), difference_ms=offset_ms, was_ms=self.offset_ms)
+        elif self._anchor_ms is not None and abs(offset_ms - self.offset_ms) > STEP_MS:
+            log.warning("venue_clock_stepped", exchange=self._exchange, difference_ms=offset_ms, was_ms=self.offset_ms)
         elif self._anchor_ms is None:
             log.info("clock_read", exchange=self._exchange, difference_ms=offset_ms)
         self.offset_ms, self._anchor_ms = offset_ms, anchor_ms

@@ -25,6 +25,8 @@ from app.exchanges.venue_setup import VenueAddress, make_exchange, quiet_ccxt
 
 MARKETS_MAX_AGE_S: Final = 3600.0
 _TEND_EVERY_S: Final = 1.0
+#: A clock that was not read for so long may have drifted: it is read each minute.
+_CLOCK_GOOD_S: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,7 @@ class Registry:
         self._posts: dict[VenueAddress, _Post] = {}
         self._sources: dict[VenueAddress, MarketsSource] = {}
         self._public: dict[VenueAddress, CcxtClient] = {}
+        self._timed: set[VenueAddress] = set()
 
     async def load(self) -> None:
         """Import ccxt, once, in a thread. It takes 1 s where byte-code is cached and 6 s where not: too long for the first page."""
@@ -127,12 +130,23 @@ class Registry:
         post = self._posts.get(self._shared_address(self._address(exchange, is_testnet=is_testnet)))
         return None if post is None else post.gate.gauge()
 
+    def keep_clock(self, exchange: str) -> None:
+        """Have `run` read that exchange's clock each minute, whether or not an account is open there: the live feed goes by it."""
+        self._timed.add(self._shared_address(self._address(exchange, is_testnet=False)))
+
+    def clock_ahead_ms(self, exchange: str) -> float | None:
+        """Return how far the exchange's clock is ahead of ours, milliseconds; None while that is not known, or not sure any more."""
+        post = self._posts.get(self._shared_address(self._address(exchange, is_testnet=False)))
+        clock = None if post is None else post.gate.clock
+        return None if clock is None or not clock.is_sure or clock.age_s > _CLOCK_GOOD_S else float(-clock.offset_ms)
+
     async def run(self, beat: Beat) -> None:
         """Find out whether open circuits close, and keep the clocks compared, until cancelled. A supervised loop."""
         while True:
             async with asyncio.TaskGroup() as group:
-                for post in self._posts.values():
-                    group.create_task(post.gate.tend(is_active=post.is_active), name=f"exchanges:{post.gate.exchange}")
+                for address, post in self._posts.items():
+                    is_active = post.is_active or address in self._timed
+                    group.create_task(post.gate.tend(is_active=is_active), name=f"exchanges:{post.gate.exchange}")
             beat()
             await asyncio.sleep(_TEND_EVERY_S)
 

@@ -85,6 +85,19 @@ class HeartbeatChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FeedAlert:
+    """The live feed, or one symbol of it, has been silent for too long; told once when that begins and once when it `is_over`.
+
+    `symbol` is None when it is the whole feed. `since` is when the last was heard: of the feed a message, of a symbol its newest close.
+    """
+
+    exchange: str
+    symbol: str | None
+    is_over: bool
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InstrumentsUpdated:
     """An update of an exchange's instruments has begun or come further, or it is over. Concerns everybody."""
 

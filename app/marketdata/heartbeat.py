@@ -24,7 +24,7 @@ from app.exchanges.registry import Registry
 from app.marketdata.announcer import ROUND_S, Announcer, last_price
 from app.marketdata.backfill import Backfill
 from app.marketdata.closer import PASSING, Closer
-from app.marketdata.events import CandleClosed
+from app.marketdata.events import CandleClosed, CandleRevised
 from app.marketdata.gaps import GapBook
 from app.marketdata.quotes import Quotes
 from app.marketdata.status import FeedStatus, StatusKeeper
@@ -65,7 +65,8 @@ class Heartbeat:
         self._registry = registry
         self._quotes = quotes
         self._clock = clock
-        self._status = StatusKeeper(config.exchange, database=database, bus=bus, clock=clock)
+        offset_ms = partial(registry.clock_ahead_ms, config.exchange)
+        self._status = StatusKeeper(config.exchange, database=database, bus=bus, clock=clock, offset_ms=offset_ms)
         self._announcer = Announcer(config.exchange, _M1, bus=bus)
         self._venue = VenueClock(clock)
         self._closer = Closer(
@@ -81,6 +82,8 @@ class Heartbeat:
         )
         self._markets: dict[str, str] = {}
         self._stream = BinanceStream(config.stream_url, _streams(config.symbols), silence_s=config.silence_s)
+        self._status.connections_of = lambda: self._status.one_connection(config.stream_url, len(self._stream.streams))
+        bus.count(CandleRevised, self._note_revision)
         for symbol in config.symbols:
             self._add(symbol)
 
@@ -185,7 +188,7 @@ class Heartbeat:
         symbol = self._markets.get(event.market)
         if symbol is None or event.timeframe is not _M1:
             return
-        self._status.heard()
+        self._status.told(event.event_time)
         self._venue.heard(event.event_time)
         self._announcer.quote(self._quotes.put(symbol, at=event.event_time, last=last_price(event.candle)))
         line = self._closer.lines[symbol]
@@ -214,6 +217,11 @@ class Heartbeat:
         if event.timeframe is _M1 and not event.is_late:
             self._quotes.put_close(event.symbol, last_price(event.candle))
 
+    def _note_revision(self, event: CandleRevised) -> None:
+        line = self._closer.lines.get(event.symbol)
+        if line is not None and event.exchange == self._config.exchange:
+            line.rollup = None  # what it knows of the open longer candles may be of the minute that changed
+
     # The small loops beside them.
 
     async def _announce(self) -> None:
@@ -223,7 +231,7 @@ class Heartbeat:
         """Fetch a candle whose close the stream has not told in time: a quiet market, or a lost message."""
         if not self.status.is_fresh:
             return
-        now = self._venue.now()
+        now = self.venue_now()
         for line in list(self._closer.lines.values()):
             if line.is_overdue(now, self._config.overdue):
                 self._closer.ask(line.symbol)
@@ -240,6 +248,10 @@ class Heartbeat:
             await self._status.write()
         except PASSING as error:
             log.warning("heartbeat_status_not_written", error=type(error).__name__)
+
+    def venue_now(self) -> datetime:
+        """Return the venue's time, as its last words have it."""
+        return self._venue.now()
 
 
 async def _repeat(every_s: float, step: Callable[[], Awaitable[None]]) -> None:

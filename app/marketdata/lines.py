@@ -19,9 +19,9 @@ class Line:
     """One symbol's minutes.
 
     `last` is the open time of the newest that is stored and told, `waiting` are closed ones that are newer, and `again` holds closed ones
-    that the stream told before: the same, or with other numbers. `is_wanted`: something may be missing and must be fetched before anything newer is released. `is_current`: since the present
-    connection nothing is missing. `is_live`: this process has caught up with the symbol at least once. `refusal`: the exchange will not
-    give the symbol's candles, as it said; the others do not wait for it.
+    that the stream told before: the same, or with other numbers. `is_wanted`: something may be missing and must be fetched before anything
+    newer is released. `is_current`: since the present connection nothing is missing. `is_live`: this process has caught up with the symbol
+    at least once. `refusal`: the exchange will not give the symbol's candles, as it said; the others do not wait for it.
     """
 
     symbol: str

@@ -10,10 +10,11 @@ from app.core.http import problems
 from app.domain.candles import Candle, Timeframe, to_milliseconds
 from app.errors import InvalidInput
 from app.exchanges.registry import Registry
+from app.marketdata.feed_health import FeedReader
 from app.marketdata.heartbeat import Heartbeat
 from app.marketdata.queries import MOST_CANDLES, read_chart
 from app.marketdata.quotes import Quotes
-from app.marketdata.schemas import CandlesOut, HeartbeatOut, SymbolStatusOut, TickerOut
+from app.marketdata.schemas import CandlesOut, HeartbeatOut, TickerOut
 from app.marketdata.symbols_router import ExchangeName, InstrumentsDep
 
 router = APIRouter(prefix="/api", tags=["market data"])
@@ -37,6 +38,12 @@ def _registry(request: Request) -> Registry:
     return registry
 
 
+def _feed(request: Request) -> FeedReader:
+    feed: FeedReader = request.app.state.feed
+    return feed
+
+
+FeedDep = Annotated[FeedReader, Depends(_feed)]
 HeartbeatDep = Annotated[Heartbeat, Depends(_heartbeat)]
 QuotesDep = Annotated[Quotes, Depends(_quotes)]
 RegistryDep = Annotated[Registry, Depends(_registry)]
@@ -99,19 +106,9 @@ async def get_ticker(
 
 
 @router.get("/heartbeat/status", summary="The live feed")
-async def get_heartbeat(heartbeat: HeartbeatDep) -> HeartbeatOut:
-    """Return whether the live feed is connected and safe to act on."""
-    feed = heartbeat.status
-    return HeartbeatOut(
-        exchange=feed.exchange,
-        is_connected=feed.is_connected,
-        is_fresh=feed.is_fresh,
-        last_heartbeat=feed.last_message_at,
-        last_error=feed.last_error,
-        symbols_monitored=[SymbolStatusOut(symbol=symbol, last_closed=heartbeat.last_closed(symbol)) for symbol in heartbeat.symbols],
-        started_at=feed.started_at,
-        connections=feed.connections,
-    )
+async def get_heartbeat(feed: FeedDep) -> HeartbeatOut:
+    """Return whether the live feed is connected and safe to act on, how old its candles are, and whether any are missing."""
+    return HeartbeatOut.of(await feed.report())
 
 
 def _check_range(start: datetime | None, end: datetime | None) -> None:

@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from app.domain.instruments import Instrument, plain
+from app.marketdata.feed_health import Coherence, FeedReport
 from app.marketdata.models import UpdateCause, UpdatePhase, UpdateState
 from app.marketdata.update_store import Update
 
@@ -114,20 +115,93 @@ class TickerOut(BaseModel):
 
 
 class SymbolStatusOut(BaseModel):
-    """One watched symbol: the newest candle that is stored."""
+    """One watched symbol: its newest one-minute candle, seconds since that closed, its open holes and what was put right in a day."""
+
+    model_config = ConfigDict(from_attributes=True)
 
     symbol: str
     last_closed: datetime | None
+    age_s: float | None
+    open_gaps: int
+    differences_24h: int
+
+
+class ConnectionOut(BaseModel):
+    """One open connection to the exchange's streams; `age_ms` is of its last data."""
+
+    url: str
+    streams: int
+    opened_at: datetime
+    age_ms: float
+
+
+class SessionOut(BaseModel):
+    """One run of the feed; without a stop it is running, or its process was killed."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    started_at: datetime
+    stopped_at: datetime | None
+    stop_reason: str | None
+
+
+class FeedAlertOut(BaseModel):
+    """The feed (no symbol) or one symbol has been silent since then."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    symbol: str | None
+    since: datetime
 
 
 class HeartbeatOut(BaseModel):
-    """How the live feed is doing. Only a fresh feed may be acted on."""
+    """How the live feed is doing. Only a fresh feed may be acted on.
+
+    `lag_ms` is how long messages take from the exchange's clock to us, `clock_offset_ms` how far its clock is ahead of ours; null while not
+    known. `reconnects` counts since the start. `coherence` is gaps while holes in the candles are open, differences when candles had to be
+    put right within the last 24 hours, else ok; gaps and differences count for all symbols of the exchange.
+    """
 
     exchange: str
+    is_running: bool
     is_connected: bool
     is_fresh: bool
     last_heartbeat: datetime | None
     last_error: str | None
     symbols_monitored: list[SymbolStatusOut]
     started_at: datetime | None
-    connections: int
+    updated_at: datetime | None
+    lag_ms: float | None
+    clock_offset_ms: float | None
+    reconnects: int
+    connections: list[ConnectionOut]
+    coherence: Coherence
+    open_gaps: int
+    differences_24h: int
+    alerts: list[FeedAlertOut]
+    sessions: list[SessionOut]
+
+    @classmethod
+    def of(cls, report: FeedReport) -> "HeartbeatOut":
+        """Return the report as it is answered."""
+        feed = report.feed
+        return cls(
+            exchange=feed.exchange,
+            is_running=feed.is_running,
+            is_connected=feed.is_connected,
+            is_fresh=feed.is_fresh,
+            last_heartbeat=feed.last_message_at,
+            last_error=feed.last_error,
+            symbols_monitored=[SymbolStatusOut.model_validate(symbol) for symbol in report.symbols],
+            started_at=feed.started_at,
+            updated_at=feed.updated_at,
+            lag_ms=feed.lag_ms,
+            clock_offset_ms=feed.clock_offset_ms,
+            reconnects=feed.reconnects,
+            connections=[ConnectionOut(**connection) for connection in feed.connections],
+            coherence=report.coherence,
+            open_gaps=report.open_gaps,
+            differences_24h=report.differences_24h,
+            alerts=[FeedAlertOut.model_validate(alert) for alert in feed.alerts],
+            sessions=[SessionOut.model_validate(session) for session in report.sessions],
+        )

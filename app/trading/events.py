@@ -20,6 +20,8 @@ class OrderChanged:
     symbol: str
     state: OrderState
     delivery_id: UUID | None
+    #: Seconds from the order's leaving to the exchange's answer, when this change is that answer.
+    answered_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,5 +96,18 @@ class KillSwitchChanged:
 def announce(bus: EventBus, order: OrderRecord) -> None:
     """Publish that an order is new or has changed, after the commit that made it so."""
     bus.publish(
-        OrderChanged(user_id=order.user_id, order_id=order.id, symbol=order.symbol, state=order.state, delivery_id=order.delivery_id)
+        OrderChanged(
+            user_id=order.user_id,
+            order_id=order.id,
+            symbol=order.symbol,
+            state=order.state,
+            delivery_id=order.delivery_id,
+            answered_after_s=_answered_after_s(order),
+        )
     )
+
+
+def _answered_after_s(order: OrderRecord) -> float | None:
+    if order.sent_at is None or order.acknowledged_at is None or order.acknowledged_at != order.updated_at:
+        return None
+    return (order.acknowledged_at - order.sent_at).total_seconds()

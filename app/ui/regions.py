@@ -47,6 +47,7 @@ from app.ui.views import (
     PositionFacts,
     PositionRow,
     Region,
+    SilentFeed,
     StatusItems,
     TradingView,
 )
@@ -100,13 +101,14 @@ class Regions:
 
     async def status(self) -> StatusItems:
         """The live middle of the status bar."""
-        feed = self.app.state.heartbeat.status
+        feed: FeedStatus = await self.app.state.feed.status()
         age = None if feed.last_message_at is None else (self.app.state.clock.now() - feed.last_message_at).total_seconds()
+        silent = tuple(SilentFeed(name=alert.symbol or alert.exchange, since=alert.since) for alert in feed.alerts)
         kpis = await self.kpis()
         async with self._database.transaction() as session:
             accounts = await list_brokers(session, self.user_id)
         return StatusItems(
-            heartbeat=HeartbeatSummary(state=_feed_state(feed), age_s=age),
+            heartbeat=HeartbeatSummary(state=_feed_state(feed), age_s=age, silent=silent),
             exchanges=tuple(sorted(self._exchanges(accounts) & self.app.state.instruments.loaded)),
             brokers=tuple(bar_status(account) for account in accounts),
             day_pnl=kpis.day_change,

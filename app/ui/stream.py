@@ -27,7 +27,7 @@ from app.core.i18n import N_, use_language
 from app.domain.candles import Candle, Timeframe, to_milliseconds
 from app.domain.instruments import plain
 from app.errors import RateLimited
-from app.marketdata.events import CandleChanged, CandleClosed, HeartbeatChanged, InstrumentsUpdated, TickerChanged
+from app.marketdata.events import CandleChanged, CandleClosed, FeedAlert, HeartbeatChanged, InstrumentsUpdated, TickerChanged
 from app.trading.events import (
     FillRecorded,
     KillSwitchChanged,
@@ -36,6 +36,7 @@ from app.trading.events import (
     ProtectionChanged,
     TradingStateChanged,
 )
+from app.ui.feed_words import alert_words
 from app.ui.regions import Regions
 from app.ui.surroundings import reader_of, regions_of, templating_of
 from app.ui.symbols import update_list
@@ -60,7 +61,7 @@ _MOST_STREAMS: Final = 40
 _TOO_MANY: Final = N_("You have very many pages open. Close some of them.")
 _EVENTS: Final = (
     OrderChanged, FillRecorded, PortfolioChanged, DeliveryChanged, TickerChanged, CandleChanged, CandleClosed, HeartbeatChanged,
-    TradingStateChanged, KillSwitchChanged, ProtectionChanged, InstrumentsUpdated, PreferencesChanged,
+    TradingStateChanged, KillSwitchChanged, ProtectionChanged, InstrumentsUpdated, PreferencesChanged, FeedAlert,
 )  # fmt: skip
 #: Which regions an event makes out of date.
 _TOUCHES: Final[dict[type, frozenset[str]]] = {
@@ -69,6 +70,7 @@ _TOUCHES: Final[dict[type, frozenset[str]]] = {
     PortfolioChanged: frozenset({"balances", "equity", "kpis", "status"}),
     DeliveryChanged: frozenset({"deliveries", "log", "hooks"}),
     HeartbeatChanged: frozenset({"status"}),
+    FeedAlert: frozenset({"status"}),
     TradingStateChanged: frozenset({"trading", "audit"}),
     KillSwitchChanged: frozenset({"trading"}),
     ProtectionChanged: frozenset({"positions", "orders", "trading"}),
@@ -252,6 +254,9 @@ class PageStream:
             case FillRecorded() if "chart" in self._topics:
                 told = {"s": event.symbol, "side": event.side.value, "p": plain(event.price), "q": plain(event.quantity)}
                 return self._named("fill", {**told, "t": to_milliseconds(event.executed_at)})
+            case FeedAlert() if "status" in self._topics:
+                level = "success" if event.is_over else "error"
+                return self._named("toast", {"level": level, "text": alert_words(event, self._reader)})
             case InstrumentsUpdated(is_over=True) if "updates" in self._topics:
                 return self._named(f"symbols-{event.exchange}", {})
             case _:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+from app.webhooks.models import Decision
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryChanged:
@@ -10,3 +12,4 @@ class DeliveryChanged:
 
     user_id: UUID
     delivery_id: UUID
+    decision: Decision

@@ -238,7 +238,7 @@ class Inbox:
         values = (decision.value, code, reason, parsed, _latencies(delivery, order), now, may_come_again)
         async with self._desk.database.connection() as connection:
             await connection.execute(_DECIDE, delivery.id, *values)
-        self._desk.bus.publish(DeliveryChanged(user_id=delivery.user_id, delivery_id=delivery.id))
+        self._desk.bus.publish(DeliveryChanged(user_id=delivery.user_id, delivery_id=delivery.id, decision=decision))
 
 
 def _latencies(delivery: Delivery, order: OrderRecord | None) -> dict[str, float]:

@@ -124,7 +124,7 @@ class Door:
             await self._note_stranger(request, now)
             raise BadToken
         decision = Decision(row["decision"])
-        self._bus.publish(DeliveryChanged(user_id=row["user_id"], delivery_id=delivery_id))
+        self._bus.publish(DeliveryChanged(user_id=row["user_id"], delivery_id=delivery_id, decision=decision))
         waiting = _waiting(row, delivery_id, request, now) if decision is Decision.PENDING else None
         return Received(delivery_id=delivery_id, decision=decision, delivery=waiting)
 
@@ -171,7 +171,7 @@ class Door:
                 fingerprint(request.secret),
             )
         if user_id is not None:
-            self._bus.publish(DeliveryChanged(user_id=user_id, delivery_id=delivery_id))
+            self._bus.publish(DeliveryChanged(user_id=user_id, delivery_id=delivery_id, decision=Decision.UNREADABLE))
 
 
 def _waiting(row: Any, delivery_id: UUID, request: Request, now: datetime) -> Delivery:

@@ -154,7 +154,7 @@ async def test_a_connection_that_the_exchange_ends_costs_no_candle(
         await feed.until_closed(1)
         market.fault(**fault)
         market.advance(3)
-        await until(lambda: feed.heartbeat.status.connections >= 2 and feed.heartbeat.status.is_fresh)
+        await until(lambda: feed.heartbeat.status.reconnects >= 1 and feed.heartbeat.status.is_fresh)
         market.advance(2)
         await feed.until_closed(6)
         await feed.assert_complete()
@@ -172,7 +172,7 @@ async def test_connections_that_are_cut_for_their_age_over_and_over_cost_no_cand
         market.control("POST", "/_limits", {"connection_lifetime_s": 90})
         market.fault("ws_close")
         count = 0
-        while feed.heartbeat.status.connections < 4:
+        while feed.heartbeat.status.reconnects < 3:
             market.advance(1)
             count += 1
             await feed.until_closed(count)

@@ -129,7 +129,7 @@ async def test_a_day_of_trouble_loses_and_doubles_nothing(
             await feed.until_fresh()
             met = await live_through(feed, dice, troubles)
             gaps = await assert_nothing_is_missing_or_doubled(feed)
-    told, connections = len(feed.closed()), feed.heartbeat.status.connections
-    print(f"{troubles} troubles {dict(met)}, {connections} connections, {told} minutes told, {len(gaps)} gaps")
+    told, reconnects = len(feed.closed()), feed.heartbeat.status.reconnects
+    print(f"{troubles} troubles {dict(met)}, {reconnects} reconnects, {told} minutes told, {len(gaps)} gaps")
     assert met["ws_close"] > 0
     assert GapOutcome.EXCHANGE_HAS_NONE in {outcome for *_, outcome in gaps}

@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import httpx
 import pytest
@@ -16,6 +17,7 @@ from app.core.events import EventBus
 from app.core.http import Failure, install_error_handlers
 from app.errors import ExchangeError, SymbolNotFound
 from app.exchanges.registry import Registry, RegistryConfig
+from app.marketdata.feed_health import FeedReader
 from app.marketdata.heartbeat import Heartbeat, HeartbeatConfig
 from app.marketdata.instruments import InstrumentBook
 from app.marketdata.quotes import Quotes
@@ -48,10 +50,12 @@ async def app(emulator: EmulatorProcess, database_urls: DatabaseUrls) -> AsyncIt
     app.state.registry = Registry(RegistryConfig(binance_rest_url=emulator.url), clock=clock)
     app.state.quotes = Quotes("binance")
     app.state.instruments = InstrumentBook(database, app.state.registry, clock=clock)
+    app.state.emulator_url = emulator.ws_url
     config = HeartbeatConfig(symbols=("BTC/USDT",), history=timedelta(hours=4), stream_url=emulator.ws_url)
     app.state.heartbeat = Heartbeat(
         config, database=database, registry=app.state.registry, quotes=app.state.quotes, bus=EventBus(), clock=clock
     )
+    app.state.feed = FeedReader("binance", live=app.state.heartbeat, database=database, clock=clock)
     yield app
     await app.state.registry.close()
     await database.close()
@@ -127,14 +131,40 @@ async def test_a_ticker_comes_from_the_feed_or_else_from_the_exchange(app: FastA
 
 
 @pytest.mark.asyncio
-async def test_the_state_of_the_feed_can_be_asked(app: FastAPI, http: httpx.AsyncClient) -> None:
-    before = (await http.get("/api/heartbeat/status")).json()
-    await fill(app)
-    after = (await http.get("/api/heartbeat/status")).json()
+async def test_the_state_of_the_feed_can_be_asked_while_it_runs_and_afterwards(app: FastAPI, http: httpx.AsyncClient) -> None:
+    registry: Registry = app.state.registry
+    registry.keep_clock("binance")
 
-    assert (before["is_connected"], before["symbols_monitored"]) == (False, [{"symbol": "BTC/USDT", "last_closed": None}])
-    assert after["symbols_monitored"][0]["last_closed"] is not None
-    assert after["connections"] == 1
+    async def asked() -> dict[str, Any]:
+        answer = await http.get("/api/heartbeat/status")
+        assert answer.status_code == 200
+        return dict(answer.json())
+
+    before = await asked()
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        tasks = [group.create_task(loop(lambda: None)) for loop in (app.state.heartbeat.run, registry.run)]
+        while not app.state.heartbeat.status.is_fresh or (await asked())["clock_offset_ms"] is None:  # noqa: ASYNC110  # as in `fill`
+            await asyncio.sleep(0.02)
+        running = await asked()
+        for task in tasks:
+            task.cancel()
+    after = await asked()
+    async with app.state.database.connection() as connection:
+        row = await connection.fetchrow("SELECT lag_ms, clock_offset_ms, reconnects, connections FROM heartbeat_status")
+
+    assert (before["is_running"], before["is_connected"], before["sessions"], before["coherence"]) == (False, False, [], "ok")
+    assert before["symbols_monitored"] == [{"symbol": "BTC/USDT", "last_closed": None, "age_s": None, "open_gaps": 0, "differences_24h": 0}]
+    assert (running["is_running"], running["is_fresh"], running["reconnects"], running["alerts"]) == (True, True, 0, [])
+    assert (running["connections"][0]["url"], running["connections"][0]["streams"]) == (app.state.emulator_url, 2)
+    assert running["symbols_monitored"][0]["age_s"] >= 0
+    assert len(running["sessions"]) == 1
+    # A process that does not run the feed answers with what was written down.
+    assert (after["is_running"], after["is_fresh"], after["connections"]) == (False, False, [])
+    assert after["started_at"] == running["started_at"]
+    assert after["symbols_monitored"][0]["last_closed"] == running["symbols_monitored"][0]["last_closed"]
+    assert after["sessions"][0]["stop_reason"] == "stopped"
+    assert row["clock_offset_ms"] == after["clock_offset_ms"]
+    assert (row["reconnects"], row["connections"]) == (0, [])
 
 
 @pytest.mark.asyncio

@@ -68,7 +68,7 @@ async def test_alert_is_kept_as_it_came_before_anybody_is_told(entrance: Entranc
     assert (row["ip_address"], row["content_type"], row["user_id"]) == ("192.0.2.7", "text/plain", entrance.user_id)
     assert received.delivery is not None
     assert received.delivery.raw == BODY
-    assert events.get_nowait() == DeliveryChanged(user_id=entrance.user_id, delivery_id=row["id"])
+    assert events.get_nowait() == DeliveryChanged(user_id=entrance.user_id, delivery_id=row["id"], decision=Decision.PENDING)
 
 
 async def test_exact_repeat_within_the_window_is_a_duplicate_and_after_it_is_not(entrance: Entrance) -> None:

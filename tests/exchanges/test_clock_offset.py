@@ -145,3 +145,19 @@ async def test_a_venue_that_does_not_answer_leaves_what_was_known() -> None:
     assert clock.offset_ms == pytest.approx(250, abs=1)
     assert clock.is_sure
     assert clock.age_s == pytest.approx(60)
+
+
+@pytest.mark.asyncio
+async def test_a_venue_whose_clock_steps_is_told_and_followed() -> None:
+    machine = Machine(ahead_ms=100)
+    clock = offset(machine)
+    await clock.sync(machine.read_time)
+    machine.ahead_ms = 900
+    machine.seconds += 60
+
+    with capture_logs() as lines:
+        await clock.sync(machine.read_time)
+
+    assert [(line["event"], line["was_ms"]) for line in lines] == [("venue_clock_stepped", 100)]
+    assert clock.offset_ms == pytest.approx(900, abs=1)
+    assert clock.is_sure

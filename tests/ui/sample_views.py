@@ -28,7 +28,9 @@ def shell(*, page: str = "dashboard", user_name: str | None = "dominique", langu
         language=language,
         timezone="Europe/Paris",
         status=views.StatusItems(
-            heartbeat=views.HeartbeatSummary(state="fresh", age_s=0.4),
+            heartbeat=views.HeartbeatSummary(
+                state="fresh", age_s=0.4, silent=(views.SilentFeed(name="BTC/USDT", since=NOW - timedelta(minutes=4)),)
+            ),
             exchanges=("binance", "kraken"),
             brokers=(
                 views.BrokerStatus(name="Binance", ok=True, latency_ms=38),

@@ -73,11 +73,20 @@ NAVIGATION = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SilentFeed:
+    """What the bar says of a feed, or of one symbol of it, that has been silent for too long."""
+
+    name: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HeartbeatSummary:
     """Market feed as the bar shows it; `age_s` is seconds since the last message, None before the first."""
 
     state: Literal["fresh", "stale", "connecting"] = "connecting"
     age_s: float | None = None
+    silent: tuple[SilentFeed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
