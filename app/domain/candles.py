@@ -24,16 +24,15 @@ class Timeframe(StrEnum):
     H12 = "12h"
     D1 = "1d"
 
-    @property
-    def duration(self) -> timedelta:
-        """Length of one candle."""
-        unit = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}[self.value[-1]]
-        return int(self.value[:-1]) * unit
+    #: Length of one candle.
+    duration: timedelta
+    #: The same in milliseconds.
+    milliseconds: int
 
-    @property
-    def milliseconds(self) -> int:
-        """Length of one candle in milliseconds."""
-        return self.duration // timedelta(milliseconds=1)
+    def __init__(self, text: str) -> None:
+        unit = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}[text[-1]]
+        self.duration = int(text[:-1]) * unit
+        self.milliseconds = self.duration // timedelta(milliseconds=1)
 
     def floor(self, moment: datetime) -> datetime:
         """Return the open time of the candle that holds `moment`."""

@@ -9,18 +9,20 @@ from datetime import datetime
 from math import fsum
 from typing import Final
 
-from app.domain.candles import LIVE_TIMEFRAMES, Candle, Timeframe
+from app.domain.candles import EPOCH, LIVE_TIMEFRAMES, Candle, Timeframe
 from app.marketdata.aggregate import VOLUME_DECIMALS
 
 #: Shortest first; minutes themselves come from elsewhere.
 LONGER: Final = LIVE_TIMEFRAMES[1:]
 _MINUTE: Final = Timeframe.M1.duration
+_LENGTHS: Final = [(timeframe, timeframe.duration // _MINUTE) for timeframe in LONGER]
 
 
 @dataclass(slots=True)
 class _Growing:
-    """A longer candle that is still open, made of the minutes so far. `volumes` add up to its volume exactly."""
+    """A longer candle that is still open. `number` counts candles of its length since the epoch, `volumes` add up exactly."""
 
+    number: int
     open_time: datetime
     open: float
     high: float
@@ -66,21 +68,23 @@ class Rollup:
         if self._last is not None and minute.open_time <= self._last:
             return []
         self._last = minute.open_time
+        number = (minute.open_time - EPOCH) // _MINUTE
         closed = []
-        for timeframe in LONGER:
-            bucket = timeframe.floor(minute.open_time)
+        for timeframe, length in _LENGTHS:
+            bucket, place = divmod(number, length)
             growing = self._growing.get(timeframe)
-            if growing is not None and growing.open_time < bucket:
+            if growing is not None and growing.number != bucket:
                 closed.append((timeframe, self._growing.pop(timeframe).closed()))
                 growing = None
-            if growing is None:
-                if bucket < self._since:
-                    continue
-                growing = _Growing(bucket, minute.open, minute.high, minute.low, minute.close, [minute.volume])
-                self._growing[timeframe] = growing
-            else:
+            if growing is not None:
                 growing.take(minute)
-            if minute.open_time + _MINUTE == bucket + timeframe.duration:
+            else:
+                open_time = minute.open_time - place * _MINUTE if place else minute.open_time
+                if open_time < self._since:
+                    continue
+                growing = _Growing(bucket, open_time, minute.open, minute.high, minute.low, minute.close, [minute.volume])
+                self._growing[timeframe] = growing
+            if place == length - 1:
                 closed.append((timeframe, self._growing.pop(timeframe).closed()))
         return closed
 
