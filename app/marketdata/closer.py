@@ -34,8 +34,13 @@ _M1: Final = Timeframe.M1
 _FILLS_AT_ONCE: Final = 4
 #: A symbol that the exchange refuses is asked for again after so long: it may be listed by then.
 _REFUSED_PAUSE_S: Final = 600.0
+_TIME_IS_GOOD_S: Final = 0.5
 #: What a database that went away, or an exchange that does not answer, raises. Both pass.
 PASSING: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, ExchangeError)
+
+
+class _LetGo(Exception):
+    """Nobody wants the symbol any more, or somebody wants it anew: what is on its way is no longer this round's to store."""
 
 
 class Closer:
@@ -77,6 +82,7 @@ class Closer:
         self._touched: dict[str, None] = {}
         self._few = asyncio.Semaphore(_FILLS_AT_ONCE)
         self._backfill: Backfill | None = None
+        self._told_time: tuple[float, datetime] | None = None
 
     @property
     def is_current(self) -> bool:
@@ -223,6 +229,8 @@ class Closer:
             try:
                 async with self._few:
                     await self._catch_up(line)
+            except _LetGo:
+                return
             except (*PASSING, NotFound) as error:
                 line.is_wanted, line.is_current, line.rollup = True, False, None
                 is_refused = isinstance(error, ExchangeError | NotFound) and not isinstance(error, RetryableError)
@@ -240,8 +248,7 @@ class Closer:
     async def _catch_up(self, line: Line) -> None:
         backfill = self._backfill
         assert backfill is not None  # noqa: S101  # made before the loop starts
-        now = await backfill.venue_time()
-        self._venue_clock.heard(now)
+        now = await self._venue_time(backfill)
         last, begin = await self._where_to_start(line, backfill, now=now)
         if line.rollup is None:
             line.rollup = Rollup(begin) if last is None else await self._warm(line.symbol, last)
@@ -260,6 +267,14 @@ class Closer:
         if done.count and done.last is not None and not line.is_live:
             told = CandlesLoaded(exchange=self._exchange, symbol=line.symbol, timeframe=_M1, start=start, end=done.last, count=done.count)
             self._bus.publish(told)
+
+    async def _venue_time(self, backfill: Backfill) -> datetime:
+        """Return the venue's time of a moment ago: after a reconnection hundreds of symbols want it at once."""
+        if self._told_time is None or time.monotonic() - self._told_time[0] > _TIME_IS_GOOD_S:
+            moment = await backfill.venue_time()
+            self._venue_clock.heard(moment)
+            self._told_time = time.monotonic(), moment
+        return self._told_time[1]
 
     async def _fill_up(self, line: Line, backfill: Backfill, keep: Keep) -> None:
         """Fill the holes between what is stored and what the stream has closed already."""
@@ -286,6 +301,8 @@ class Closer:
         return None, newest - self._history
 
     async def _keep_page(self, line: Line, page: list[Candle], *, is_told: bool, is_new: bool) -> None:
+        if self.lines.get(line.symbol) is not line:
+            raise _LetGo
         if line.rollup is None:
             line.rollup = await self._warm(line.symbol, page[0].open_time - MINUTE)
         closes = _rolled(line.symbol, line.rollup, page)

@@ -107,6 +107,11 @@ class Heartbeat:
         line = self._closer.lines.get(symbol)
         return None if line is None else line.last
 
+    def refusal(self, symbol: str) -> str | None:
+        """Return why the exchange gives no candles of a watched symbol, if it will not."""
+        line = self._closer.lines.get(symbol)
+        return None if line is None else line.refusal
+
     async def watch(self, symbol: str) -> None:
         """Watch one more symbol from now on; its history is fetched first. One that is watched already is left alone."""
         if symbol in self._closer.lines:
