@@ -46,6 +46,7 @@ from app.exchanges.registry import Registry, RegistryConfig
 from app.marketdata.heartbeat import Heartbeat, HeartbeatConfig
 from app.marketdata.instruments import InstrumentBook
 from app.marketdata.quotes import Quotes
+from app.marketdata.retention import Retention
 from app.marketdata.status import ensure_row
 from app.marketdata.updates import Nightly, Updates
 from app.trading import suspension
@@ -351,6 +352,9 @@ async def _start_loops(app: FastAPI, ground: Ground, supervisor: Supervisor) -> 
         await lease.renew()
         supervisor.start("heartbeat.lease", lease.run)
         supervisor.start("heartbeat", lease.guarding(state.heartbeat.run))
+        if settings.candles_keep_months:
+            retention = Retention(ground.database, keep_months=settings.candles_keep_months)
+            supervisor.start("candles.retention", lease.guarding(retention.run), limit_s=120)
 
 
 async def _start_engine(app: FastAPI, ground: Ground, supervisor: Supervisor) -> None:
