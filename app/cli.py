@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from app import __version__
 from app.bootstrap import change_keys, initialise, inspect
+from app.candles_cli import candles_cli
 from app.core.config import LogFormat, Settings
 from app.core.logging import configure_logging
 from app.demo import DemoOptions, free_port, run_demo
@@ -27,6 +28,7 @@ cli = typer.Typer(
 )
 keys = typer.Typer(help="Encryption keys.", no_args_is_help=True)
 cli.add_typer(keys, name="keys")
+cli.add_typer(candles_cli, name="candles")
 
 _DEMO_PORT = 8000
 

@@ -4,13 +4,13 @@ AppError 500 (never raised bare)
 ├─ NotFound 404          BrokerNotFound · OrderNotFound · WebhookNotFound · DeliveryNotFound · SymbolNotFound   (another tenant's row too)
 │                        TokenNotFound · UserNotFound · InvitationNotFound
 ├─ Conflict 409          DuplicateIntent · InvalidTransition · OrderNotCancellable · NameTaken · BrokerInUse · LastAdministrator
-├─ InvalidInput 422      a field that cannot be what was given; AddressRefused
+├─ InvalidInput 422      a field that cannot be what was given; AddressRefused · CandleFileUnreadable
 ├─ OrderDenied 422       code = DenialReason; ours, before anything is sent
 ├─ NotAuthenticated 401  SecondFactorNeeded
 ├─ Forbidden 403         CsrfFailed · FreshCodeNeeded · ScopeMissing · SessionNeeded · InvitationInvalid
 ├─ RateLimited 429       TooManyAttempts (UpdateTooSoon) · BodyTooLarge 413
 ├─ WebhookError          BadToken 404 · BadPayload 422
-├─ ExchangeError 502     OrderRejected 409 · InsufficientFunds 409 · BadCredentials 409 · Unsupported 422
+├─ ExchangeError 502     OrderRejected 409 · InsufficientFunds 409 · BadCredentials 409 · Unsupported 422 (TimeframeMissing)
 │  ├─ RetryableError 503 ExchangeUnavailable · ExchangeRateLimited · NotSent      (reads, and writes proved unsent)
 │  └─ OutcomeUnknown 504 the write may have happened; reconcile decides
 ├─ UpstreamFailed 502    another server that a user named gave no answer that can be used
@@ -140,6 +140,12 @@ class InvalidInput(AppError):
 
     status = 422
     default_code = "INVALID_INPUT"
+
+
+class CandleFileUnreadable(InvalidInput):
+    """The file is not one of candles."""
+
+    default_code = "CANDLE_FILE_UNREADABLE"
 
 
 class AddressRefused(InvalidInput):
@@ -318,6 +324,12 @@ class Unsupported(ExchangeError):
 
     status = 422
     default_code = "UNSUPPORTED"
+
+
+class TimeframeMissing(Unsupported):
+    """The exchange has no candles of that length."""
+
+    default_code = "TIMEFRAME_MISSING"
 
 
 class RetryableError(ExchangeError):

@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     heartbeat_symbols: Annotated[tuple[str, ...], NoDecode] = ("BTC/USDT", "ETH/USDT")
     heartbeat_history_minutes: int = Field(3 * 24 * 60, ge=0)
     candle_check_share: float = Field(0.05, ge=0, le=0.4)
+    candles_keep_months: int = Field(0, ge=0, le=1200)
     symbols_refresh_hour: int = Field(3, ge=0, le=23)
     binance_rest_url: str | None = None
     binance_stream_url: str | None = None

@@ -17,6 +17,7 @@ from app.domain.instruments import Instrument
 from app.domain.orders import Fill, Reported
 from app.errors import AppError, DenialReason, ExchangeError, ExchangeUnavailable, NotSent, OutcomeUnknown, RetryableError, Unsupported
 from app.exchanges import binance_orders, reports
+from app.exchanges.candle_pages import MOST_CANDLES, CandleOffer, check_timeframe, offer_of, question, within
 from app.exchanges.capabilities import capabilities_of
 from app.exchanges.errors import Outcome, classify, codes_of, is_clock_error, is_unknown_order, read_error, scrub, write_error
 from app.exchanges.key_rights import KeyRights, question_of
@@ -44,9 +45,6 @@ log = structlog.get_logger(__name__)
 _READ_TIMEOUT_MS: Final = 10_000
 #: The right of way of reads that are part of something more urgent.
 _READS_AS: ContextVar[Lane] = ContextVar("reads_as", default=Lane.RECONCILE)
-_MOST_CANDLES: Final = 1_000
-#: Venues whose candles are asked for from a moment on, whatever end ccxt is given.
-_KNOWS_NO_END: Final = frozenset({"kraken", "kucoin"})
 _BINANCE_FAMILY: Final = frozenset({"binance", "binanceus"})
 #: What reading an answer of another shape than expected raises.
 UNREADABLE: Final = (ArithmeticError, AttributeError, LookupError, OverflowError, TypeError, ValueError)
@@ -80,6 +78,11 @@ class CcxtClient:
     def user_stream(self) -> UserStreamAccess | None:
         """Return the way to the account's events as they happen; None where asking is all there is."""
         return self._user_stream
+
+    @property
+    def candle_offer(self) -> CandleOffer:
+        """Which candles the venue has, and how many it gives at once."""
+        return offer_of(self._ccxt)
 
     async def instruments(self) -> dict[str, Instrument]:
         """Return the venue's spot instruments by unified symbol."""
@@ -284,20 +287,14 @@ class CcxtClient:
         return ticker
 
     async def fetch_candles(
-        self, symbol: str, timeframe: Timeframe, *, start: datetime | None = None, end: datetime | None = None, limit: int = _MOST_CANDLES
+        self, symbol: str, timeframe: Timeframe, *, start: datetime | None = None, end: datetime | None = None, limit: int = MOST_CANDLES
     ) -> list[Candle]:
-        """Return at most 1000 candles oldest first, open times in [start, end]; the last may still be open."""
-        limit = min(limit, _MOST_CANDLES)
-        parameters: dict[str, Any] = {}
-        if end is not None and self.exchange in _KNOWS_NO_END:
-            start = start or end - timeframe.duration * (limit - 1)
-        elif end is not None:
-            parameters["until"] = to_milliseconds(end)
-        since = None if start is None else to_milliseconds(start)
+        """Return at most 1000 candles oldest first, open times in [start, end]; the last may still be open. Raises TimeframeMissing."""
+        check_timeframe(self._ccxt, self.exchange, timeframe)
+        since, limit, parameters = question(self.exchange, timeframe, start=start, end=end, limit=limit)
         rows = await self._read(self._ccxt.fetch_ohlcv, symbol, timeframe.value, since, limit, parameters, lane=Lane.MARKET)
         with _reading("candles"):
-            candles = [reports.candle(row) for row in rows]
-        return [each for each in candles if (start is None or each.open_time >= start) and (end is None or each.open_time <= end)]
+            return within([reports.candle(row) for row in rows], start=start, end=end)
 
     async def server_time(self) -> datetime:
         """Return the venue's clock."""

@@ -67,7 +67,7 @@ class Backfill:
         """Fetch what closed after the stored candle `last`. Arguments and errors as `history`."""
         done = await self._fetch(symbol, start=last + self._step, now=now, last=last, keep=keep)
         assert done.last is not None  # noqa: S101  # it starts from `last`
-        await self._gaps.covered(symbol, done.last + self._step, at=now)
+        await self._gaps.covered(symbol, last + self._step, done.last + self._step, at=now)
         return done
 
     async def up_to(self, symbol: str, *, last: datetime, newer: datetime, keep: Keep) -> Backfilled:
@@ -75,7 +75,7 @@ class Backfill:
 
         When the exchange still shows nothing there after a few tries, it has none.
         """
-        count = 0
+        count, since = 0, last + self._step
         now = await self.venue_time()
         for attempt in range(_LAGGING_TRIES):
             if attempt:
@@ -87,7 +87,7 @@ class Backfill:
                 return Backfilled(last=last, count=count)
         log.info("exchange_has_no_candles", symbol=symbol, start=last + self._step, end=newer)
         await self._gaps.exchange_has_none(symbol, last + self._step, newer, at=now)
-        await self._gaps.covered(symbol, newer, at=now)
+        await self._gaps.covered(symbol, since, newer, at=now)
         return Backfilled(last=newer - self._step, count=count)
 
     async def _fetch(self, symbol: str, *, start: datetime, now: datetime, last: datetime | None, keep: Keep) -> Backfilled:

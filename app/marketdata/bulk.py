@@ -20,10 +20,10 @@ _TRAILER: Final = b"\xff\xff"
 #: PostgreSQL counts microseconds from 2000-01-01. Source: "COPY", binary format, and timestamptz_send.
 _POSTGRES_EPOCH_MS: Final = 946_684_800_000
 _COLUMNS: Final = ("exchange", "symbol", "timeframe", "open_time", "open", "high", "low", "close", "volume", "source")
-_VALUES: Final = ("open", "high", "low", "close", "volume")
+VALUES: Final = ("open", "high", "low", "close", "volume")
 _ROW_OUT: Final = np.dtype(
     [("fields", ">i2"), ("open_time_size", ">i4"), ("open_time", ">i8")]
-    + [field for name in _VALUES for field in ((f"{name}_size", ">i4"), (name, ">f8"))]
+    + [field for name in VALUES for field in ((f"{name}_size", ">i4"), (name, ">f8"))]
 )
 _READ_SQL: Final = """
 SELECT open_time, open, high, low, close, volume FROM candles
@@ -54,7 +54,7 @@ def decode(data: bytes | bytearray) -> Candles:
     raw = np.frombuffer(body, _ROW_OUT)
     candles = np.empty(len(raw), CANDLE_DTYPE)
     candles["open_time"] = raw["open_time"] // 1000 + _POSTGRES_EPOCH_MS
-    for name in _VALUES:
+    for name in VALUES:
         candles[name] = raw[name]
     return candles
 
@@ -63,6 +63,8 @@ async def copy_in(
     connection: Any, candles: Candles, *, exchange: str, symbol: str, timeframe: Timeframe, source: CandleSource, rows_at_once: int = 50_000
 ) -> None:
     """Append candles that are not stored yet; their months' partitions must exist."""
+    if not len(candles):
+        return
 
     async def pieces() -> AsyncIterator[bytes]:
         yield _HEADER
@@ -72,6 +74,17 @@ async def copy_in(
         yield _TRAILER
 
     await connection.copy_to_table("candles", source=pieces(), columns=list(_COLUMNS), format="binary")
+
+
+def compared(candles: Candles, stored: Candles) -> tuple[Candles, Candles]:
+    """Return which of `candles` are not among `stored`, and which are there with other numbers; both ascend, each open time once."""
+    if not len(stored):
+        return candles, candles[:0]
+    places = np.searchsorted(stored["open_time"], candles["open_time"])
+    twins = stored[np.minimum(places, len(stored) - 1)]
+    is_stored = twins["open_time"] == candles["open_time"]
+    is_equal = np.logical_and.reduce([twins[name] == candles[name] for name in VALUES])
+    return candles[~is_stored], candles[is_stored & ~is_equal]
 
 
 def encode(candles: Candles, *, exchange: str, symbol: str, timeframe: Timeframe, source: CandleSource) -> bytes:

@@ -15,6 +15,7 @@ from app.marketdata.check_loop import CheckConfig, CheckLoop
 from app.marketdata.feed_alerts import AlertWatch
 from app.marketdata.feed_health import FeedReader
 from app.marketdata.heartbeat import Heartbeat
+from app.marketdata.retention import Retention
 
 #: How long a close may be overdue beyond two intervals before anybody is told; the feed has fetched it by then if it can be had.
 _PATIENCE: Final = timedelta(seconds=3)
@@ -47,3 +48,6 @@ async def start_feed(
     check = CheckLoop(config, feed=heartbeat, registry=registry, database=database, bus=bus, clock=clock)
     metrics.read("candles_compared_total", "Stored candles compared with others.", values=lambda: [((), check.compared)], kind="counter")
     supervisor.start("heartbeat.check", lease.guarding(check.run), limit_s=180)
+    if settings.candles_keep_months:
+        retention = Retention(database, keep_months=settings.candles_keep_months)
+        supervisor.start("candles.retention", lease.guarding(retention.run), limit_s=120)

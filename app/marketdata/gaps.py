@@ -1,5 +1,6 @@
 """The book of holes: a range of missing candles is written down when found, and again when it is known what became of it."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
@@ -20,7 +21,11 @@ ON CONFLICT (exchange, symbol, timeframe, start_at, end_at) DO UPDATE SET resolv
 """
 _FILLED_SQL: Final = """
 UPDATE candle_gaps SET outcome = 'filled', resolved_at = $5
-WHERE exchange = $1 AND symbol = $2 AND timeframe = $3 AND outcome = 'open' AND end_at <= $4
+WHERE exchange = $1 AND symbol = $2 AND timeframe = $3 AND outcome = 'open' AND end_at BETWEEN $6 AND $4
+"""
+_RESOLVED_SQL: Final = """
+UPDATE candle_gaps SET outcome = $6, resolved_at = $7
+WHERE exchange = $1 AND symbol = $2 AND timeframe = $3 AND start_at = $4 AND end_at = $5 AND outcome = 'open'
 """
 _READ_SQL: Final = """
 SELECT start_at, end_at, outcome FROM candle_gaps WHERE exchange = $1 AND symbol = $2 AND timeframe = $3 ORDER BY start_at, end_at
@@ -45,21 +50,39 @@ class GapBook:
         async with self._database.connection() as connection:
             await connection.execute(_FOUND_SQL, new_id(), self._exchange, symbol, self._timeframe, start, end, at)
 
+    async def found_all(self, symbol: str, holes: Collection[tuple[datetime, datetime]], *, at: datetime) -> None:
+        """As `found`, of many holes."""
+        async with self._database.connection() as connection:
+            await connection.executemany(_FOUND_SQL, self._rows(symbol, holes, at))
+
+    async def exchange_has_none_of(self, symbol: str, holes: Collection[tuple[datetime, datetime]], *, at: datetime) -> None:
+        """As `exchange_has_none`, of many holes."""
+        async with self._database.connection() as connection:
+            await connection.executemany(_HAS_NONE_SQL, self._rows(symbol, holes, at))
+
+    def _rows(self, symbol: str, holes: Collection[tuple[datetime, datetime]], at: datetime) -> list[tuple[object, ...]]:
+        return [(new_id(), self._exchange, symbol, self._timeframe, start, end, at) for start, end in holes]
+
     async def exchange_has_none(self, symbol: str, start: datetime, end: datetime, *, at: datetime) -> None:
         """Write down that the exchange itself has no candles there; they are never invented."""
         async with self._database.connection() as connection:
             await connection.execute(_HAS_NONE_SQL, new_id(), self._exchange, symbol, self._timeframe, start, end, at)
 
-    async def covered(self, symbol: str, until: datetime, *, at: datetime) -> None:
-        """Mark every hole that ends by `until` as filled, unless the exchange had none."""
+    async def covered(self, symbol: str, since: datetime, until: datetime, *, at: datetime) -> None:
+        """Mark every open hole that ends within [since, until] as filled; older ones, of an import perhaps, are still to be explained."""
         async with self._database.connection() as connection:
-            await connection.execute(_FILLED_SQL, self._exchange, symbol, self._timeframe, until, at)
+            await connection.execute(_FILLED_SQL, self._exchange, symbol, self._timeframe, until, at, since)
 
     async def unexplained(self, symbol: str, *, since: datetime) -> list[tuple[datetime, datetime]]:
         """Return the holes that end after `since` and are neither filled nor known to be the exchange's own, oldest first."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(_OPEN_SQL, self._exchange, symbol, self._timeframe, since)
         return [(row["start_at"], row["end_at"]) for row in rows]
+
+    async def resolve(self, symbol: str, start: datetime, end: datetime, outcome: GapOutcome, *, at: datetime) -> None:
+        """Write down what became of one open hole, of exactly this range."""
+        async with self._database.connection() as connection:
+            await connection.execute(_RESOLVED_SQL, self._exchange, symbol, self._timeframe, start, end, outcome.value, at)
 
     async def of(self, symbol: str) -> list[tuple[datetime, datetime, GapOutcome]]:
         """Return all holes of a symbol, oldest first."""

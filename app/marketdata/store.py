@@ -5,14 +5,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import asyncpg
 import numpy as np
 
+from app.core.clock import Clock, SystemClock
 from app.core.db import Database
 from app.core.ids import new_id
 from app.domain.candles import EPOCH, Candle, Timeframe, from_milliseconds
 from app.errors import InvalidInput
 from app.marketdata.aggregate import to_candles
-from app.marketdata.bulk import Candles, copy_in, copy_out
+from app.marketdata.bulk import VALUES, Candles, compared, copy_in, copy_out
 from app.marketdata.models import CandleSource, DifferenceCause
 
 _NEW: Final = """
@@ -59,13 +61,12 @@ CROSS JOIN LATERAL (
     SELECT open_time FROM candles WHERE exchange = $1 AND timeframe = $2 AND symbol = wanted.symbol ORDER BY open_time DESC LIMIT 1
 ) AS last
 """
-_ANY_BETWEEN_SQL: Final = """
-SELECT EXISTS (
-    SELECT FROM candles WHERE exchange = $1 AND symbol = $2 AND timeframe = $3 AND open_time BETWEEN $4 AND $5
-)
-"""
 _FAR_FUTURE: Final = datetime(2100, 1, 1, tzinfo=UTC)
 _UPSERT_CHUNK: Final = 5_000
+_MERGE_CHUNK: Final = 250_000
+_APPEND_TRIES: Final = 5
+#: The youngest months are never dropped: retention keeps one whole month at least, and clocks of processes differ.
+_NEVER_DROPPED: Final = timedelta(days=25)
 
 
 #: Symbol, timeframe and open time.
@@ -102,11 +103,20 @@ class Written:
     changed: tuple[Change, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """How many candles were not stored before, and how many were with other numbers."""
+
+    new: int
+    changed: int
+
+
 class CandleStore:
     """Reads and writes candles. Only closed ones are stored."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock | None = None) -> None:
         self._database = database
+        self._clock = clock or SystemClock()
         self._months: set[tuple[int, int]] = set()
 
     async def write(
@@ -120,6 +130,13 @@ class CandleStore:
         unique = {close.key: close for close in closes}
         if not unique:
             return Written()
+        try:
+            return await self._write(exchange, unique, source, cause)
+        except asyncpg.CheckViolationError:
+            # A month was dropped for its age since we looked.
+            return await self._write(exchange, unique, source, cause)
+
+    async def _write(self, exchange: str, unique: dict[Key, Close], source: CandleSource, cause: DifferenceCause) -> Written:
         await self._ensure_partitions({(close.candle.open_time.year, close.candle.open_time.month) for close in unique.values()})
         async with self._database.connection() as connection, connection.transaction():
             rows = await connection.fetch(_INSERT_SQL, exchange, source.value, *_columns(unique.values()))
@@ -141,25 +158,49 @@ class CandleStore:
         return written.new | {change.close.key for change in written.changed}
 
     async def load(self, exchange: str, symbol: str, timeframe: Timeframe, candles: Candles, *, source: CandleSource) -> int:
-        """Store history of any length and return how many candles it had: by COPY where nothing is stored yet, else by upsert.
+        """Store history of any length and return how many candles it had. Raises as `merge`."""
+        await self.merge(exchange, symbol, timeframe, candles, source=source)
+        return len(candles)
+
+    async def merge(self, exchange: str, symbol: str, timeframe: Timeframe, candles: Candles, *, source: CandleSource) -> Merged:
+        """Store history of any length beside what is there: by COPY what is new, by upsert what has other numbers, else nothing.
+
+        Comparing costs a COPY out of the same range, a fourth of writing it again. Many processes may write meanwhile.
 
         Raises:
             InvalidInput: the candles are not ascending, not on the timeframe's grid, or not finite.
         """
-        if not len(candles):
-            return 0
-        _check(candles, timeframe)
+        check_series(candles, timeframe)
+        new = changed = 0
+        for start in range(0, len(candles), _MERGE_CHUNK):
+            chunk = candles[start : start + _MERGE_CHUNK]
+            part, other = await self._append(exchange, symbol, timeframe, chunk, source=source)
+            closes = [Close(symbol, timeframe, candle) for candle in to_candles(other)]
+            for first in range(0, len(closes), _UPSERT_CHUNK):
+                await self.upsert(exchange, closes[first : first + _UPSERT_CHUNK], source=source)
+            new, changed = new + part, changed + len(other)
+        return Merged(new=new, changed=changed)
+
+    async def _append(
+        self, exchange: str, symbol: str, timeframe: Timeframe, candles: Candles, *, source: CandleSource
+    ) -> tuple[int, Candles]:
+        """Store those of which there is none; return their number, and those that are stored with other numbers."""
         first, last = (from_milliseconds(int(candles["open_time"][edge])) for edge in (0, -1))
-        await self._ensure_partitions(_months_between(first, last))
-        async with self._database.connection() as connection:
-            is_occupied = await connection.fetchval(_ANY_BETWEEN_SQL, exchange, symbol, timeframe.value, first, last)
-            if not is_occupied:
-                await copy_in(connection, candles, exchange=exchange, symbol=symbol, timeframe=timeframe, source=source)
-                return len(candles)
-        for start in range(0, len(candles), _UPSERT_CHUNK):
-            chunk = to_candles(candles[start : start + _UPSERT_CHUNK])
-            await self.upsert(exchange, [Close(symbol, timeframe, candle) for candle in chunk], source=source)
-        return len(candles)
+        end = last + timeframe.duration
+        for attempt in range(_APPEND_TRIES):
+            await self._ensure_partitions(_months_between(first, last))
+            async with self._database.connection() as connection:
+                stored = await copy_out(connection, exchange, symbol, timeframe, start=first, end=end)
+                new, other = compared(candles, stored)
+                try:
+                    await copy_in(connection, new, exchange=exchange, symbol=symbol, timeframe=timeframe, source=source)
+                except (asyncpg.UniqueViolationError, asyncpg.CheckViolationError):
+                    # Somebody stored one of them since we looked, or a month was dropped for its age.
+                    if attempt == _APPEND_TRIES - 1:
+                        raise
+                    continue
+                return len(new), other
+        raise AssertionError("the last try returns or raises")
 
     async def latest(self, exchange: str, symbol: str, timeframe: Timeframe, *, limit: int, before: datetime = _FAR_FUTURE) -> list[Candle]:
         """Return the last `limit` stored candles that opened before `before`, oldest first."""
@@ -189,13 +230,16 @@ class CandleStore:
         return {row["symbol"]: row["open_time"] for row in rows}
 
     async def _ensure_partitions(self, months: set[tuple[int, int]]) -> None:
-        missing = sorted(months - self._months)
+        # Months that retention may have dropped since, in whatever process, are asked for each time: 0.2 ms.
+        young = self._clock.now() - _NEVER_DROPPED
+        known = {month for month in self._months if month >= (young.year, young.month)}
+        missing = sorted(months - known)
         if not missing:
             return
         async with self._database.connection() as connection:
             for year, month in missing:
                 await connection.execute("SELECT ensure_candle_partition($1)", datetime(year, month, 1, tzinfo=UTC))
-        self._months |= months
+        self._months = known | months
 
 
 def _columns(closes: Iterable[Close]) -> list[list[Any]]:
@@ -213,13 +257,18 @@ def _candle(row: Any) -> Candle:
     return Candle(open_time=moment, open=opened, high=high, low=low, close=close, volume=volume)
 
 
-def _check(candles: Candles, timeframe: Timeframe) -> None:
+def check_series(candles: Candles, timeframe: Timeframe) -> None:
+    """Refuse what is no series of candles.
+
+    Raises:
+        InvalidInput: they are not ascending, not on the timeframe's grid, or not finite.
+    """
     moments = candles["open_time"]
     if np.any(moments[1:] <= moments[:-1]):
         raise InvalidInput("candles must be in ascending order of open time, each once", field="open_time")
     if np.any(moments % timeframe.milliseconds):
         raise InvalidInput(f"every open time must be a multiple of {timeframe.value}", field="open_time")
-    if not all(np.all(np.isfinite(candles[name])) for name in ("open", "high", "low", "close", "volume")):
+    if not all(np.all(np.isfinite(candles[name])) for name in VALUES):
         raise InvalidInput("prices and volumes must be finite numbers", field="close")
 
 
