@@ -7,6 +7,7 @@ whenever a candle is newer than expected or overdue, the writer first fetches wh
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -22,7 +23,7 @@ from app.core.events import EventBus
 from app.domain.candles import Candle, Timeframe
 from app.errors import ExchangeError
 from app.exchanges.binance_messages import BookTicker, KlineEvent
-from app.exchanges.binance_stream import DEFAULT_STREAM_URL, BinanceStream, Connected, Disconnected, StreamEvent
+from app.exchanges.binance_stream import DEFAULT_STREAM_URL, BinanceStreams, Connected, Disconnected, StreamConfig, StreamEvent
 from app.exchanges.registry import Registry
 from app.marketdata.announcer import ROUND_S, Announcer, last_price
 from app.marketdata.backfill import Backfill
@@ -85,7 +86,8 @@ class Heartbeat:
         self._status = StatusKeeper(config.exchange, database=database, bus=bus, clock=clock)
         self._announcer = Announcer(config.exchange, _M1, bus=bus)
         self._markets = {_market(symbol): symbol for symbol in config.symbols}
-        self._stream = BinanceStream(config.stream_url, _streams(config.symbols), silence_s=config.silence_s)
+        streams = StreamConfig(urls=(config.stream_url,), silence_standby_s=config.silence_s / 2, silence_kill_s=config.silence_s)
+        self._stream = BinanceStreams(streams, _streams(config.symbols), clock=clock)
         self._work: asyncio.Queue[_Work] = asyncio.Queue()
         self._backfill: Backfill | None = None
         self._open_candles: dict[str, Candle] = {}
@@ -152,8 +154,9 @@ class Heartbeat:
     # The reader: no database, no REST, no waiting.
 
     async def _read(self) -> None:
-        async for event in self._stream.events():
-            self._take(event)
+        async with aclosing(self._stream.events()) as events:
+            async for event in events:
+                self._take(event)
 
     def _take(self, event: StreamEvent) -> None:
         match event:
@@ -161,6 +164,9 @@ class Heartbeat:
                 self._take_book(event)
             case KlineEvent():
                 self._take_kline(event)
+            case Connected() if self.status.is_connected:
+                markets = {name.partition("@")[0].upper() for name in event.streams}
+                self._work.put_nowait(_Resync(frozenset(symbol for market, symbol in self._markets.items() if market in markets)))
             case Connected():
                 self._status.change(is_connected=True, is_fresh=False)
                 self._work.put_nowait(_Resync(None))
