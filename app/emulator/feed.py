@@ -5,6 +5,7 @@ A closed candle goes out exactly once and with the source's numbers; the open on
 
 import asyncio
 import time
+from collections import defaultdict
 from decimal import Decimal
 
 import structlog
@@ -70,9 +71,12 @@ class Feed:
     def step(self) -> None:
         """Bring every symbol to the present."""
         now = self._clock.now()
+        wanted: dict[str, list[str]] = defaultdict(list)
+        for stream in self._hub.subscribed():
+            wanted[stream.partition("@")[0]].append(stream)
         for symbol, market in self._exchange.markets.items():
             self._advance(symbol, market, now)
-            self._push_open(symbol, market)
+            self._push_open(market, wanted.get(symbol.lower(), []))
             if market.is_over and symbol not in self._over:
                 self._over.add(symbol)
                 log.info("the recording has ended; the price stands still", symbol=symbol)
@@ -86,7 +90,7 @@ class Feed:
         lower = symbol.lower()
         if self._wants_trades(lower):
             self._publish_trade(lower, market, trade)
-        self._push_open(symbol, market)
+        self._push_open(market, [stream for stream in self._hub.subscribed() if stream.startswith(f"{lower}@")])
         return trade
 
     def catch_up(self, from_ms: int) -> None:
@@ -145,11 +149,9 @@ class Feed:
                 if bar is not None:
                     self._publish_kline(stream, market, bar, timeframe, is_closed=True)
 
-    def _push_open(self, symbol: str, market: SymbolMarket) -> None:
-        lower = symbol.lower()
-        for stream in self._hub.subscribed():
-            if stream.startswith(f"{lower}@"):
-                self._push(stream, stream.removeprefix(f"{lower}@"), market)
+    def _push_open(self, market: SymbolMarket, streams: list[str]) -> None:
+        for stream in streams:
+            self._push(stream, stream.partition("@")[2], market)
 
     def _push(self, stream: str, kind: str, market: SymbolMarket) -> None:
         if kind == "bookTicker":

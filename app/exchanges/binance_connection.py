@@ -325,9 +325,11 @@ class StreamConnection:
             self._is_shutting_down = True
             self._owner.changed()
             return
-        if message.error is not None:
-            log.warning("subscription_refused", error=message.error, request=message.request_id)
+        refused = set(self._subscriptions.refused)
         confirmed = self._subscriptions.answered(message)
+        if message.error is not None:
+            refused = self._subscriptions.refused - refused
+            log.warning("subscription_refused", error=message.error, request=message.request_id, streams=sorted(refused) or "some of many")
         if self.speaks:
             self._take_up(confirmed)
             self._settle()

@@ -109,7 +109,7 @@ class Line:
             return
         if connection.speaks:
             self._delays = backoff()
-        self._is_bare = connection.is_address_refused
+        self._is_bare = self._is_bare or connection.is_address_refused
         self._retry_at = time.monotonic() + next(self._delays)
 
     def _judge(self, now: float) -> Verdict | None:
