@@ -2,7 +2,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.exchanges.stream_funnel import Funnel
@@ -41,6 +41,7 @@ def test_the_defaults_keep_the_venues_limits() -> None:
     assert all(url.startswith("wss://") for url in CONFIG.urls)
 
 
+@settings(deadline=None)
 @given(limit=st.integers(1, 40), pauses=st.lists(st.floats(0, 40), min_size=1, max_size=200))
 def test_no_five_minutes_see_more_attempts_than_allowed_and_each_gets_its_turn(limit: int, pauses: list[float]) -> None:
     attempts, now = AttemptLimit(limit), 1000.0

@@ -4,7 +4,7 @@ import random
 from typing import Any
 
 import orjson
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.exchanges.binance_messages import Acknowledged
@@ -50,6 +50,7 @@ class Venue:
         return True
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**32), steps=st.integers(0, 60))
 def test_however_wishes_requests_and_answers_interleave_the_venue_ends_up_sending_what_is_wanted(seed: int, steps: int) -> None:
     chance = random.Random(seed)
