@@ -39,7 +39,7 @@ from app.core.secrets_file import FILE, KeySource, load_jwt_secret
 from app.core.security import PasswordHasher
 from app.core.supervisor import Beat, Supervisor
 from app.errors import ConfigError, KeyMissing
-from app.exchanges.binance_stream import DEFAULT_STREAM_URL
+from app.exchanges.binance_stream import DEFAULT_STREAM_URLS
 from app.exchanges.catalogue import PAPER
 from app.exchanges.paper.exchange import PaperExchange
 from app.exchanges.paper.prices import Venue
@@ -294,7 +294,8 @@ def _make_trading(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
             exchange=settings.heartbeat_exchange,
             symbols=settings.heartbeat_symbols,
             history=timedelta(minutes=settings.heartbeat_history_minutes),
-            stream_url=settings.binance_stream_url or DEFAULT_STREAM_URL,
+            stream_urls=(settings.binance_stream_url,) if settings.binance_stream_url else DEFAULT_STREAM_URLS,
+            is_timed=not settings.is_simulated,
         ),
         database=ground.database,
         registry=registry,

@@ -178,7 +178,7 @@ class Heard(EventBus):
 @asynccontextmanager
 async def beating(database: Database, url: str, names: tuple[str, ...], bus: EventBus) -> AsyncIterator[Heartbeat]:
     """A heartbeat at work on these symbols."""
-    config = HeartbeatConfig(symbols=names, history=timedelta(0), stream_url=url, silence_s=600)
+    config = HeartbeatConfig(symbols=names, history=timedelta(0), stream_urls=(url,), silence_s=600, is_timed=False)
     registry = cast(Registry, Instant())
     heartbeat = Heartbeat(config, database=database, registry=registry, quotes=Quotes("binance"), bus=bus, clock=SystemClock())
     async with asyncio.TaskGroup() as group:

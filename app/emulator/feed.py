@@ -4,6 +4,8 @@ A closed candle goes out exactly once and with the source's numbers; the open on
 """
 
 import asyncio
+import time
+from collections import defaultdict
 from decimal import Decimal
 
 import structlog
@@ -23,6 +25,9 @@ log = structlog.get_logger(__name__)
 _TIMEFRAMES = {timeframe.value: timeframe for timeframe in Timeframe if timeframe is not Timeframe.M10}
 _LONGEST_SLEEP_S = 0.25
 _SHORTEST_SLEEP_S = 0.005
+#: Best offers of a real market change all the time, if only in quantity. Here they are repeated, even where time stands still: clients take
+#: silence for a dead connection, and their patience is real time.
+_BOOK_EVERY_S = 1.0
 
 
 class Feed:
@@ -34,6 +39,7 @@ class Feed:
         self._hub = hub
         self._pushed: dict[str, int] = {}
         self._book: dict[str, tuple[str, str, str, str]] = {}
+        self._book_sent_at: dict[str, float] = {}
         self._updates = 0
         self._over: set[str] = set()
         self._changed = asyncio.Event()
@@ -50,6 +56,7 @@ class Feed:
         while True:
             if not self._clock.wall.is_virtual:
                 self.step()
+            self._repeat_books()
             self._changed.clear()
             try:
                 async with asyncio.timeout(self._sleep_s()):
@@ -64,9 +71,12 @@ class Feed:
     def step(self) -> None:
         """Bring every symbol to the present."""
         now = self._clock.now()
+        wanted: dict[str, list[str]] = defaultdict(list)
+        for stream in self._hub.subscribed():
+            wanted[stream.partition("@")[0]].append(stream)
         for symbol, market in self._exchange.markets.items():
             self._advance(symbol, market, now)
-            self._push_open(symbol, market)
+            self._push_open(market, wanted.get(symbol.lower(), []))
             if market.is_over and symbol not in self._over:
                 self._over.add(symbol)
                 log.info("the recording has ended; the price stands still", symbol=symbol)
@@ -80,7 +90,7 @@ class Feed:
         lower = symbol.lower()
         if self._wants_trades(lower):
             self._publish_trade(lower, market, trade)
-        self._push_open(symbol, market)
+        self._push_open(market, [stream for stream in self._hub.subscribed() if stream.startswith(f"{lower}@")])
         return trade
 
     def catch_up(self, from_ms: int) -> None:
@@ -139,11 +149,9 @@ class Feed:
                 if bar is not None:
                     self._publish_kline(stream, market, bar, timeframe, is_closed=True)
 
-    def _push_open(self, symbol: str, market: SymbolMarket) -> None:
-        lower = symbol.lower()
-        for stream in self._hub.subscribed():
-            if stream.startswith(f"{lower}@"):
-                self._push(stream, stream.removeprefix(f"{lower}@"), market)
+    def _push_open(self, market: SymbolMarket, streams: list[str]) -> None:
+        for stream in streams:
+            self._push(stream, stream.partition("@")[2], market)
 
     def _push(self, stream: str, kind: str, market: SymbolMarket) -> None:
         if kind == "bookTicker":
@@ -168,9 +176,22 @@ class Feed:
         if self._book.get(stream) != best:
             self._book[stream] = best
             self._updates += 1
-            bid, bid_quantity, ask, ask_quantity = best
-            payload = {"u": self._updates, "s": market.rules.symbol, "b": bid, "B": bid_quantity, "a": ask, "A": ask_quantity}
-            self._hub.publish(stream, payload)
+            self._send_book(stream, market.rules.symbol, best)
+
+    def _repeat_books(self) -> None:
+        """Say again what has not changed for a while, and to a new listener at once. It is no update, so that runs stay repeatable."""
+        books = [stream for stream in self._hub.subscribed() if stream.endswith("@bookTicker")]
+        self._book_sent_at = {stream: self._book_sent_at[stream] for stream in books if stream in self._book_sent_at}
+        due = time.monotonic() - _BOOK_EVERY_S
+        for stream in books:
+            symbol = stream.partition("@")[0].upper()
+            if symbol in self._exchange.markets and self._book_sent_at.get(stream, due) <= due:
+                self._send_book(stream, symbol, rendering_market.best_prices(self._exchange.markets[symbol]))
+
+    def _send_book(self, stream: str, symbol: str, best: tuple[str, str, str, str]) -> None:
+        bid, bid_quantity, ask, ask_quantity = best
+        self._book_sent_at[stream] = time.monotonic()
+        self._hub.publish(stream, {"u": self._updates, "s": symbol, "b": bid, "B": bid_quantity, "a": ask, "A": ask_quantity})
 
     def _publish_kline(self, stream: str, market: SymbolMarket, bar: Bar, timeframe: Timeframe, *, is_closed: bool) -> None:
         event_ms = self._clock.wall_now()

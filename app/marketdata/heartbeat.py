@@ -7,10 +7,11 @@ candle is newer than expected or overdue, what is missing is fetched first, then
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -19,7 +20,7 @@ from app.core.db import Database
 from app.core.events import EventBus
 from app.domain.candles import Candle, Timeframe
 from app.exchanges.binance_messages import BookTicker, KlineEvent
-from app.exchanges.binance_stream import DEFAULT_STREAM_URL, BinanceStream, Connected, Disconnected, StreamEvent
+from app.exchanges.binance_stream import DEFAULT_STREAM_URLS, BinanceStreams, Connected, Disconnected, StreamConfig, StreamEvent
 from app.exchanges.registry import Registry
 from app.marketdata.announcer import ROUND_S, Announcer, last_price
 from app.marketdata.backfill import Backfill
@@ -43,13 +44,18 @@ _LONGEST_WRITE_S: Final = 300.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeartbeatConfig:
-    """What to watch. `history` is fetched for a symbol that has nothing stored; `overdue` is the patience with a candle's close."""
+    """What to watch.
+
+    `history` is fetched for a symbol that has nothing stored, `overdue` is the patience with a candle's close. `is_timed`: the venue's time
+    goes as ours does, so that a connection whose events lag can be told by it; an emulator's may not.
+    """
 
     exchange: str = "binance"
     symbols: tuple[str, ...] = ()
     history: timedelta = timedelta(days=3)
-    stream_url: str = DEFAULT_STREAM_URL
+    stream_urls: tuple[str, ...] = DEFAULT_STREAM_URLS
     silence_s: float = 10.0
+    is_timed: bool = True
     overdue: timedelta = timedelta(seconds=1.5)
 
 
@@ -81,8 +87,10 @@ class Heartbeat:
             on_close=self._note_close,
         )
         self._markets: dict[str, str] = {}
-        self._stream = BinanceStream(config.stream_url, _streams(config.symbols), silence_s=config.silence_s)
-        self._status.connections_of = lambda: self._status.one_connection(config.stream_url, len(self._stream.streams))
+        streams = StreamConfig(urls=config.stream_urls, silence_standby_s=config.silence_s / 2, silence_kill_s=config.silence_s)
+        self._stream = BinanceStreams(streams, _streams(config.symbols), clock=clock, venue_time=self._measured_time)
+        self._lost: frozenset[str] = frozenset()
+        self._status.connections_of = self._connections
         bus.count(CandleRevised, self._note_revision)
         for symbol in config.symbols:
             self._add(symbol)
@@ -162,8 +170,9 @@ class Heartbeat:
     # The reader: no database, no REST, no waiting.
 
     async def _read(self) -> None:
-        async for event in self._stream.events():
-            self._take(event)
+        async with aclosing(self._stream.events()) as events:
+            async for event in events:
+                self._take(event)
 
     def _take(self, event: StreamEvent) -> None:
         match event:
@@ -172,12 +181,18 @@ class Heartbeat:
             case KlineEvent():
                 self._take_kline(event)
             case Connected():
-                self._status.change(is_connected=True, is_fresh=False)
-                self._closer.want(self.symbols)
+                self._lost -= event.streams
+                self._status.feed.reconnects = self._stream.reconnects
+                if not self.status.is_connected:
+                    self._status.change(is_connected=True, is_fresh=False)
+                markets = {name.partition("@")[0].upper() for name in event.streams}
+                self._closer.want([symbol for market, symbol in self._markets.items() if market in markets])
             case Disconnected():
-                self._status.change(is_connected=False, is_fresh=False)
+                self._lost |= event.streams
+                self._status.feed.reconnects = self._stream.reconnects
+                self._status.change(is_connected=bool(self._stream.live), is_fresh=False)
                 self._status.failed(event.reason)
-                log.warning("stream_disconnected", exchange=self._config.exchange, reason=event.reason)
+                log.warning("stream_disconnected", exchange=self._config.exchange, reason=event.reason, streams=len(event.streams))
             case _:
                 pass
 
@@ -215,7 +230,8 @@ class Heartbeat:
         log.warning("heartbeat_postponed", error=type(error).__name__, detail=str(error)[:200])
 
     def _settled(self) -> None:
-        if self.status.is_connected and not self.status.is_fresh and self._closer.is_current:
+        is_whole = not self._lost.intersection(self._stream.streams)
+        if self.status.is_connected and not self.status.is_fresh and is_whole and self._closer.is_current:
             self._status.change(is_connected=True, is_fresh=True)
 
     def _note_close(self, event: CandleClosed) -> None:
@@ -253,6 +269,22 @@ class Heartbeat:
             await self._status.write()
         except PASSING as error:
             log.warning("heartbeat_status_not_written", error=type(error).__name__)
+
+    def _connections(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "url": found.url,
+                "streams": found.streams,
+                "opened_at": found.opened_at.isoformat(),
+                "age_ms": round(found.age_s * 1000),
+                "lag_ms": found.lag_ms,
+            }
+            for found in self._stream.connections
+        ]
+
+    def _measured_time(self) -> datetime | None:
+        ahead_ms = self._registry.clock_ahead_ms(self._config.exchange) if self._config.is_timed else None
+        return None if ahead_ms is None else self._clock.now() + timedelta(milliseconds=ahead_ms)
 
     def venue_now(self) -> datetime:
         """Return the venue's time, as its last words have it."""

@@ -87,7 +87,6 @@ class StatusKeeper:
         self.connections_of: Callable[[], list[dict[str, Any]]] = list
         self._offset_ms = offset_ms
         self._delays_ms: deque[float] = deque(maxlen=_LAG_SAMPLES)
-        self._connected_at: datetime | None = None
         self._database = database
         self._bus = bus
         self._clock = clock
@@ -96,7 +95,7 @@ class StatusKeeper:
     async def open(self) -> None:
         """Note the start."""
         self.feed.started_at = self._clock.now()
-        self.feed.reconnects, self._connected_at = 0, None
+        self.feed.reconnects = 0
         self.feed.is_running = True
         self._session_id = new_id()
         async with self._database.connection() as connection:
@@ -149,15 +148,6 @@ class StatusKeeper:
         self._delays_ms.append(-ahead / _MILLISECOND)
         return ahead
 
-    def one_connection(self, url: str, streams: int) -> list[dict[str, Any]]:
-        """Return what `connections_of` tells of a feed that has one connection at a time."""
-        feed = self.feed
-        if not feed.is_connected or self._connected_at is None:
-            return []
-        heard_at = max(feed.last_message_at or self._connected_at, self._connected_at)
-        age_ms = round((self._clock.now() - heard_at).total_seconds() * 1000)
-        return [{"url": url, "streams": streams, "opened_at": self._connected_at.isoformat(), "age_ms": age_ms}]
-
     def failed(self, reason: str) -> None:
         """Note an error; it stays until the feed is fresh again."""
         if reason != self.feed.last_error:
@@ -172,8 +162,6 @@ class StatusKeeper:
         if is_connected and not feed.is_connected:
             # What came by the connection before says nothing of this one's way.
             self._delays_ms.clear()
-            feed.reconnects += self._connected_at is not None
-            self._connected_at = self._clock.now()
         feed.is_connected, feed.is_fresh = is_connected, is_fresh
         if is_fresh:
             feed.last_error = None

@@ -150,7 +150,7 @@ async def test_a_symbol_that_is_watched_no_more_leaves_no_alert_behind(feed: Fee
 async def test_a_process_without_the_feed_answers_and_warns_by_what_the_other_one_wrote_down(feed: Feed) -> None:
     other = StatusKeeper("binance", database=feed.database, bus=EventBus(), clock=feed.clock, offset_ms=lambda: 250.0)
     other.feed.symbols = [BTC]
-    other.connections_of = lambda: other.one_connection("wss://example", 2)
+    other.connections_of = lambda: [{"url": "wss://example", "streams": 2, "opened_at": NOW.isoformat(), "age_ms": 0}]
     await other.open()
     other.change(is_connected=True, is_fresh=True)
     for delay_ms in (300, 320, 400):

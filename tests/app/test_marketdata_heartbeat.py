@@ -122,7 +122,8 @@ async def feed_at(emulator: EmulatorProcess, database: Database, **changes: obje
     config = HeartbeatConfig(
         symbols=("BTC/USDT",),
         history=HISTORY * MINUTE,
-        stream_url=emulator.ws_url,
+        stream_urls=(emulator.ws_url,),
+        is_timed=False,
         **changes,  # type: ignore[arg-type]  # a test's own names
     )
     heartbeat = Heartbeat(config, database=database, registry=registry, quotes=quotes, bus=bus, clock=clock)

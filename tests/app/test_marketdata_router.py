@@ -51,7 +51,7 @@ async def app(emulator: EmulatorProcess, database_urls: DatabaseUrls) -> AsyncIt
     app.state.quotes = Quotes("binance")
     app.state.instruments = InstrumentBook(database, app.state.registry, clock=clock)
     app.state.emulator_url = emulator.ws_url
-    config = HeartbeatConfig(symbols=("BTC/USDT",), history=timedelta(hours=4), stream_url=emulator.ws_url)
+    config = HeartbeatConfig(symbols=("BTC/USDT",), history=timedelta(hours=4), stream_urls=(emulator.ws_url,), is_timed=False)
     app.state.heartbeat = Heartbeat(
         config, database=database, registry=app.state.registry, quotes=app.state.quotes, bus=EventBus(), clock=clock
     )
