@@ -8,7 +8,7 @@ AppError 500 (never raised bare)
 ├─ OrderDenied 422       code = DenialReason; ours, before anything is sent
 ├─ NotAuthenticated 401  SecondFactorNeeded
 ├─ Forbidden 403         CsrfFailed · FreshCodeNeeded · ScopeMissing · SessionNeeded · InvitationInvalid
-├─ RateLimited 429       TooManyAttempts (UpdateTooSoon) · BodyTooLarge 413
+├─ RateLimited 429       TooManyAttempts (UpdateTooSoon · BackfillTooSoon) · BodyTooLarge 413
 ├─ WebhookError          BadToken 404 · BadPayload 422
 ├─ ExchangeError 502     OrderRejected 409 · InsufficientFunds 409 · BadCredentials 409 · Unsupported 422
 │  ├─ RetryableError 503 ExchangeUnavailable · ExchangeRateLimited · NotSent      (reads, and writes proved unsent)
@@ -243,6 +243,12 @@ class UpdateTooSoon(TooManyAttempts):
     """These symbols were updated less than a minute ago. Wait a little."""
 
     default_code = "UPDATE_TOO_SOON"
+
+
+class BackfillTooSoon(TooManyAttempts):
+    """The exchange was asked about missing candles a moment ago. Ask again in %(seconds)d seconds."""
+
+    default_code = "BACKFILL_TOO_SOON"
 
 
 class SecondFactorNeeded(NotAuthenticated):

@@ -122,6 +122,12 @@ class Heartbeat:
         await self._stream.subscribe(_streams([symbol]))
         self._work.put_nowait(_Resync(frozenset({symbol})))
 
+    async def unwatch(self, symbol: str) -> None:
+        """Take no more of a symbol that is not configured; what is stored stays."""
+        if symbol not in self._config.symbols and self._markets.pop(_market(symbol), ""):
+            self._status.feed.symbols = list(self.symbols)
+            self._last_closed.pop(symbol, None)
+
     async def run(self, beat: Callable[[], None]) -> None:
         """Keep the feed alive until cancelled; beats every two seconds while it is well."""
         client = await self._registry.public(self._config.exchange)

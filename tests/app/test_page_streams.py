@@ -7,9 +7,10 @@ from fastapi import Request
 
 from app.accounts.administration import change_user
 from app.accounts.principal import Principal
+from app.core.streams import counted
 from app.core.tenancy import working_for
 from app.ui import stream
-from app.ui.stream import PageStream, counted
+from app.ui.stream import PageStream
 from app.ui.surroundings import regions_of, templating_of
 from tests.app.conftest import PASSWORD
 from tests.app.whole_site import Site

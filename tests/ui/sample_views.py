@@ -28,7 +28,7 @@ def shell(*, page: str = "dashboard", user_name: str | None = "dominique", langu
         language=language,
         timezone="Europe/Paris",
         status=views.StatusItems(
-            heartbeat=views.HeartbeatSummary(state="fresh", age_s=0.4),
+            heartbeat=views.HeartbeatSummary(state="fresh", age_s=0.4, open_gaps=2, differences=1),
             exchanges=("binance", "kraken"),
             brokers=(
                 views.BrokerStatus(name="Binance", ok=True, latency_ms=38),

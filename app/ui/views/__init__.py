@@ -52,6 +52,20 @@ from app.ui.views.dashboard import (
 )
 from app.ui.views.docs import ApiView, FieldDoc, GroupDoc, OperationDoc
 from app.ui.views.guarding import GuardForm, GuardRow, PositionFacts, PositionQuestion, TargetField, TargetRow, Watch
+from app.ui.views.heartbeat import (
+    ChangedNumber,
+    DifferenceRow,
+    FeedConnection,
+    FeedSessionRow,
+    FeedState,
+    FeedSummary,
+    GapList,
+    GapRow,
+    HeartbeatView,
+    Ledgers,
+    SymbolHits,
+    WatchedSymbol,
+)
 from app.ui.views.oversight import AuditView, ExternalOrderRow, FindingRow, UnexplainedRow
 from app.ui.views.preferences import AiForm, DefaultBrokerForm, LooksForm, ModelList, PreferencesView
 from app.ui.views.shell import (
@@ -94,6 +108,7 @@ __all__ = [
     "BrokerStatus",
     "BrokersView",
     "CapabilityRow",
+    "ChangedNumber",
     "ChartView",
     "ChecklistStep",
     "Choice",
@@ -102,6 +117,7 @@ __all__ = [
     "Decision",
     "DefaultBrokerForm",
     "DeliveryRow",
+    "DifferenceRow",
     "Environment",
     "EquityPoint",
     "EquityView",
@@ -109,14 +125,21 @@ __all__ = [
     "ExchangeFacts",
     "ExternalOrderRow",
     "FactorForm",
+    "FeedConnection",
+    "FeedSessionRow",
+    "FeedState",
+    "FeedSummary",
     "FieldDoc",
     "FillMark",
     "FindingRow",
     "FreshCodeForm",
+    "GapList",
+    "GapRow",
     "GroupDoc",
     "GuardForm",
     "GuardRow",
     "HeartbeatSummary",
+    "HeartbeatView",
     "HookCreated",
     "HookForm",
     "HookRow",
@@ -128,6 +151,7 @@ __all__ = [
     "KeyTry",
     "KillProgress",
     "Kpis",
+    "Ledgers",
     "LogRow",
     "LoginView",
     "LooksForm",
@@ -152,6 +176,7 @@ __all__ = [
     "SessionRow",
     "Shell",
     "StatusItems",
+    "SymbolHits",
     "SymbolList",
     "SymbolRow",
     "SymbolsView",
@@ -172,5 +197,6 @@ __all__ = [
     "UserList",
     "UserRow",
     "Watch",
+    "WatchedSymbol",
     "WebhooksView",
 ]
