@@ -208,7 +208,7 @@ class NewsDesk:
                 self._send(channel, self._news("feed", {timeframe.value: list(found) for timeframe, found in channel.signals.items()}))
                 channel.signals = {}
             if channel.lines:
-                self._send(channel, self._news("feed-raw", {"lines": list(channel.lines), "count": channel.line_count}))
+                self._send(channel, self._news("feed-raw", {"lines": sorted(channel.lines, key=_moment), "count": channel.line_count}))
                 channel.lines.clear()
                 channel.line_count = 0
 
@@ -241,6 +241,10 @@ class NewsDesk:
         # Microseconds: they go on after a restart, so that nobody sees a number twice.
         self._number = max(self._number + 1, time.time_ns() // 1000)
         return FeedNews(name, b"id: %d\nevent: %s\ndata: %s\n\n" % (self._number, name.encode(), orjson.dumps(value)))
+
+
+def _moment(line: list[object]) -> int:
+    return line[0] if isinstance(line[0], int) else 0
 
 
 def as_lists(signals: list[StoredSignal]) -> dict[str, list[list[object]]]:
