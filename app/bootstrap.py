@@ -49,6 +49,7 @@ from app.marketdata.feed_loops import start_feed
 from app.marketdata.feed_metrics import publish_feed
 from app.marketdata.heartbeat import Heartbeat, HeartbeatConfig
 from app.marketdata.instruments import InstrumentBook
+from app.marketdata.lookout import Lookout
 from app.marketdata.quotes import Quotes
 from app.marketdata.status import ensure_row
 from app.marketdata.updates import Nightly, Updates
@@ -304,6 +305,7 @@ def _make_trading(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
         clock=ground.clock,
     )
     state.feed = FeedReader(settings.heartbeat_exchange, live=heartbeat, database=ground.database, clock=ground.clock)
+    state.lookout = Lookout(heartbeat, database=ground.database, registry=registry, bus=ground.bus, clock=ground.clock)
     state.vault, state.registry, state.connections = vault, registry, connections
     # Accounts lie beneath brokers, so what sets the default account is handed down.
     state.ai_providers, state.set_default_broker = AiProviders(_outgoing(settings), openrouter_url=settings.openrouter_url), set_default
@@ -355,6 +357,7 @@ async def _start_loops(app: FastAPI, ground: Ground, supervisor: Supervisor) -> 
     supervisor.start("connections", state.connections.run, limit_s=60)
     supervisor.start("encryption_keys", ground.keyring.run)
     supervisor.start("instruments.updates", state.updates.run, limit_s=60)
+    state.lookout.start(supervisor)
     if "engine" in settings.roles:
         if ground.keyring.is_whole:
             await _start_engine(app, ground, supervisor)

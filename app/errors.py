@@ -8,7 +8,7 @@ AppError 500 (never raised bare)
 ├─ OrderDenied 422       code = DenialReason; ours, before anything is sent
 ├─ NotAuthenticated 401  SecondFactorNeeded
 ├─ Forbidden 403         CsrfFailed · FreshCodeNeeded · ScopeMissing · SessionNeeded · InvitationInvalid
-├─ RateLimited 429       TooManyAttempts (UpdateTooSoon) · BodyTooLarge 413
+├─ RateLimited 429       TooManyAttempts (UpdateTooSoon · BackfillTooSoon) · BodyTooLarge 413
 ├─ WebhookError          BadToken 404 · BadPayload 422
 ├─ ExchangeError 502     OrderRejected 409 · InsufficientFunds 409 · BadCredentials 409 · Unsupported 422 (TimeframeMissing)
 │  ├─ RetryableError 503 ExchangeUnavailable · ExchangeRateLimited · NotSent      (reads, and writes proved unsent)
@@ -18,8 +18,7 @@ AppError 500 (never raised bare)
 ├─ KeyMissing 503        the encryption key is not here · KeyUnreadable 409: no key here opens one stored secret
 └─ ConfigError           refuses to start
 
-A class's docstring is its default message. Messages say what, which, why, and what the value was; pages say them in the
-reader's language (`core.sentences`).
+A class's docstring is its default message. Messages say what, which, why and what was given; pages in the reader's language.
 """
 
 import math
@@ -249,6 +248,12 @@ class UpdateTooSoon(TooManyAttempts):
     """These symbols were updated less than a minute ago. Wait a little."""
 
     default_code = "UPDATE_TOO_SOON"
+
+
+class BackfillTooSoon(TooManyAttempts):
+    """The exchange was asked about missing candles a moment ago. Ask again in %(seconds)d seconds."""
+
+    default_code = "BACKFILL_TOO_SOON"
 
 
 class SecondFactorNeeded(NotAuthenticated):

@@ -27,6 +27,7 @@ from app.core.config import Settings
 from app.core.http import describe_problems, install_error_handlers
 from app.core.middleware import BodyLimit, HostGuard, NoTrailingSlash, OriginGuard, RequestShell
 from app.errors import ConfigError, KeyMissing
+from app.marketdata.heartbeat_router import router as heartbeat_router
 from app.marketdata.router import router as marketdata_router
 from app.marketdata.symbols_router import router as symbols_router
 from app.trading.kill_router import router as kill_router
@@ -196,7 +197,7 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
         webhooks_router,
     ):
         app.include_router(router, dependencies=[_BEARER])
-    for router in (marketdata_router, symbols_router):
+    for router in (marketdata_router, heartbeat_router, symbols_router):
         app.include_router(router, dependencies=[_BEARER, Depends(current_user)])
     app.include_router(health)
     app.include_router(metrics_router, dependencies=[_BEARER])

@@ -34,6 +34,10 @@ SELECT t.id, t.token_hash, t.scopes, t.last_used_at, u.id AS user_id, u.username
   FROM api_tokens t JOIN users u ON u.id = t.user_id
  WHERE t.id = $1 AND t.revoked_at IS NULL AND t.expires_at > $2 AND u.is_active
 """
+_IS_VALID: Final = """
+SELECT EXISTS (SELECT 1 FROM api_tokens t JOIN users u ON u.id = t.user_id
+                WHERE t.id = $1 AND t.revoked_at IS NULL AND t.expires_at > $2 AND u.is_active)
+"""
 
 
 async def make_token(
@@ -122,6 +126,12 @@ async def by_token(database: Database, token: str, *, now: datetime) -> Principa
         display_timezone=row["display_timezone"],
         scopes=scopes,
     )
+
+
+async def is_token_over(database: Database, token_id: UUID, *, now: datetime) -> bool:
+    """Tell whether a token that was valid has been revoked, has expired, or its user may log in no more. `database` as in `by_token`."""
+    async with database.connection() as connection:
+        return not await connection.fetchval(_IS_VALID, token_id, now)
 
 
 def needed_scope(method: str, path: str) -> TokenScope | None:

@@ -235,7 +235,11 @@ class Closer:
                 line.is_wanted, line.is_current, line.rollup = True, False, None
                 is_refused = isinstance(error, ExchangeError | NotFound) and not isinstance(error, RetryableError)
                 line.refusal = str(error)[:200] if is_refused else None
-                self._on_trouble(error)
+                if is_refused:
+                    log.warning("symbol_refused", symbol=line.symbol, error=type(error).__name__, detail=line.refusal)
+                    self._touch(line.symbol)
+                else:
+                    self._on_trouble(error)
                 await asyncio.sleep(_REFUSED_PAUSE_S if is_refused else next(delays))
                 continue
             if not line.is_wanted:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any, Final, Literal
+from typing import Any, Final
 from uuid import UUID
 
 from fastapi import FastAPI
@@ -17,7 +17,6 @@ from app.core.i18n import gettext
 from app.domain.enums import Side, Source
 from app.domain.instruments import Instrument
 from app.errors import ExchangeError, NotFound
-from app.marketdata.status import FeedStatus
 from app.trading import external, oversight_queries, states
 from app.trading import queries as trading
 from app.trading.desk import Desk
@@ -26,6 +25,7 @@ from app.ui.audit import audit_view
 from app.ui.brokers import bar_status, broker_row
 from app.ui.checklist import checklist_of
 from app.ui.guarding import facts, guard_row
+from app.ui.heartbeat import bar_heartbeat
 from app.ui.order_rows import external_row, order_row
 from app.ui.trading_state import missing_key, trading_view
 from app.ui.views import (
@@ -40,14 +40,12 @@ from app.ui.views import (
     EquityView,
     ExternalOrderRow,
     FillMark,
-    HeartbeatSummary,
     HookRow,
     Kpis,
     OrderRow,
     PositionFacts,
     PositionRow,
     Region,
-    SilentFeed,
     StatusItems,
     TradingView,
 )
@@ -101,14 +99,11 @@ class Regions:
 
     async def status(self) -> StatusItems:
         """The live middle of the status bar."""
-        feed: FeedStatus = await self.app.state.feed.status()
-        age = None if feed.last_message_at is None else (self.app.state.clock.now() - feed.last_message_at).total_seconds()
-        silent = tuple(SilentFeed(name=alert.symbol or alert.exchange, since=alert.since) for alert in feed.alerts)
         kpis = await self.kpis()
         async with self._database.transaction() as session:
             accounts = await list_brokers(session, self.user_id)
         return StatusItems(
-            heartbeat=HeartbeatSummary(state=_feed_state(feed), age_s=age, silent=silent),
+            heartbeat=await bar_heartbeat(self.app),
             exchanges=tuple(sorted(self._exchanges(accounts) & self.app.state.instruments.loaded)),
             brokers=tuple(bar_status(account) for account in accounts),
             day_pnl=kpis.day_change,
@@ -333,12 +328,6 @@ class Regions:
     async def checklist(self) -> tuple[ChecklistStep, ...]:
         """What a newcomer has still to do; empty once the first order came out of an alert."""
         return await checklist_of(self._database, self.user_id)
-
-
-def _feed_state(feed: FeedStatus) -> Literal["fresh", "stale", "connecting"]:
-    if feed.is_fresh:
-        return "fresh"
-    return "stale" if feed.last_message_at is not None else "connecting"
 
 
 def _delivery(row: Any) -> DeliveryRow:

@@ -15,6 +15,7 @@ from app.ui.pages import (
     brokers,
     dashboard,
     docs,
+    heartbeat,
     own_log,
     positions,
     preferences,
@@ -32,6 +33,6 @@ def mount_pages(app: FastAPI) -> None:
     assets = Assets(resource("static"))
     app.state.templating = Templating(resource("templates"), resource("static"), assets=assets, now=lambda: app.state.clock.now())
     mine = (accounts, account, preferences, own_log, tokens, administration)
-    for area in (*mine, dashboard, brokers, broker_changes, webhooks, trading, positions, symbols, docs, stream):
+    for area in (*mine, dashboard, brokers, broker_changes, webhooks, trading, positions, symbols, heartbeat, docs, stream):
         app.include_router(area.router)
     app.router.routes.append(Route("/static/{path:path}", assets.serve, methods=["GET", "HEAD"]))

@@ -6,12 +6,10 @@ has to be replayed. Regions are sent at most twice a second; prices and candles 
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Final
-from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Request
@@ -23,11 +21,13 @@ from app.accounts.models import Language, Theme
 from app.accounts.preferences import looks_of
 from app.accounts.principal import Principal
 from app.core.events import Subscription
-from app.core.i18n import N_, use_language
+from app.core.i18n import use_language
+from app.core.streams import check_room, streaming
 from app.domain.candles import Candle, Timeframe, to_milliseconds
 from app.domain.instruments import plain
-from app.errors import RateLimited
 from app.marketdata.events import CandleChanged, CandleClosed, FeedAlert, HeartbeatChanged, InstrumentsUpdated, TickerChanged
+from app.marketdata.feed_news import FeedNews
+from app.marketdata.lookout import lookout_of
 from app.trading.events import (
     FillRecorded,
     KillSwitchChanged,
@@ -39,7 +39,7 @@ from app.trading.events import (
 from app.ui.feed_words import alert_words
 from app.ui.regions import Regions
 from app.ui.surroundings import reader_of, regions_of, templating_of
-from app.ui.symbols import update_list
+from app.ui.symbols import book_of, update_list
 from app.ui.templating import Templating
 from app.ui.views import Reader
 from app.webhooks.events import DeliveryChanged
@@ -56,13 +56,12 @@ _REPEATED: Final = (
     (frozenset({"updates"}), 3.0),  # what another process does is known by its row only
 )  # fmt: skip
 _LOG_ROWS: Final = 100
-#: Open pages of one user. Each costs a connection, of which a process has a thousand or so, and is drawn anew with every event.
-_MOST_STREAMS: Final = 40
-_TOO_MANY: Final = N_("You have very many pages open. Close some of them.")
 _EVENTS: Final = (
-    OrderChanged, FillRecorded, PortfolioChanged, DeliveryChanged, TickerChanged, CandleChanged, CandleClosed, HeartbeatChanged,
-    TradingStateChanged, KillSwitchChanged, ProtectionChanged, InstrumentsUpdated, PreferencesChanged, FeedAlert,
+    OrderChanged, FillRecorded, PortfolioChanged, DeliveryChanged, HeartbeatChanged, TradingStateChanged, KillSwitchChanged,
+    ProtectionChanged, InstrumentsUpdated, PreferencesChanged, FeedAlert,
 )  # fmt: skip
+#: Of every watched symbol many times a second: for pages with a chart only.
+_OF_THE_MARKET: Final = (TickerChanged, CandleChanged, CandleClosed)
 #: Which regions an event makes out of date.
 _TOUCHES: Final[dict[type, frozenset[str]]] = {
     OrderChanged: frozenset({"orders", "kpis"}),
@@ -102,9 +101,10 @@ async def events(request: Request, principal: CurrentUser, topics: str = "") -> 
     Raises:
         RateLimited: this user has as many open as one may.
     """
-    if open_streams(request)[principal.user_id] >= _MOST_STREAMS:
-        raise RateLimited(_TOO_MANY)
-    wanted = frozenset(topics.split(",")) & (_TEMPLATES.keys() | {"chart", "equity"})
+    check_room(request, principal.user_id)
+    given = frozenset(topics.split(","))
+    feed = next((topic for topic in sorted(given) if topic.partition(":")[0] == "feed"), "")
+    wanted = given & (_TEMPLATES.keys() | {"chart", "equity", feed})
     stream = PageStream(
         request,
         wanted,
@@ -112,29 +112,7 @@ async def events(request: Request, principal: CurrentUser, topics: str = "") -> 
         regions=regions_of(request, principal),
         templating=templating_of(request),
     )
-    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return StreamingResponse(counted(open_streams(request), principal.user_id, stream), media_type="text/event-stream", headers=headers)
-
-
-def open_streams(request: Request) -> Counter[UUID]:
-    """Return how many streams each user has open at this process."""
-    streams: Counter[UUID] = request.app.state.page_streams
-    return streams
-
-
-async def counted(streams: Counter[UUID], user_id: UUID, stream: "PageStream") -> AsyncGenerator[bytes, None]:
-    """Yield a stream's messages, and count it as open meanwhile. Of very many asked for at one moment those that are too many end."""
-    if streams[user_id] >= _MOST_STREAMS:
-        return
-    streams[user_id] += 1
-    try:
-        async with aclosing(stream.messages()) as messages:
-            async for message in messages:
-                yield message
-    finally:
-        streams[user_id] -= 1
-        if not streams[user_id]:
-            del streams[user_id]
+    return streaming(request, principal.user_id, stream)
 
 
 class PageStream:
@@ -180,9 +158,12 @@ class PageStream:
         """Yield messages until the client leaves, the session ends, rights change or the server stops."""
         dirty = set(self._topics & self._builders.keys())  # everything once: whatever was missed while it was away
         flush_at = 0.0
-        with self._bus.subscribe(*_EVENTS, size=2000) as subscription:
+        kinds = (*_EVENTS, *_OF_THE_MARKET) if "chart" in self._topics else _EVENTS
+        async with AsyncExitStack() as stack:
+            subscription = stack.enter_context(self._bus.subscribe(*kinds, size=2000))
             yield b"retry: 1000\n\n"
             yield await self._preferences()
+            yield await self._look_at_feed(stack, subscription)
             while not self._stopping.is_set():
                 for topics, every_s in _REPEATED:
                     if self._is_time(topics, every_s):
@@ -202,6 +183,19 @@ class PageStream:
                     if self._is_mine(event):
                         dirty |= _TOUCHES.get(type(event), frozenset()) & self._topics
                         yield await self._preferences(event) if isinstance(event, PreferencesChanged) else self._as_named(event)
+
+    async def _look_at_feed(self, stack: AsyncExitStack, subscription: Subscription[object]) -> bytes:
+        """Have the feed's news as long as the page is open, if it shows them; return what they begin with."""
+        topic = next((topic for topic in self._topics if topic.partition(":")[0] == "feed"), None)
+        if topic is None:
+            return b""
+        lookout = lookout_of(self._request.app)
+        symbol = topic.partition(":")[2] or None
+        book = book_of(self._request.app)
+        if symbol is not None and (await book.stored(lookout.exchange) is None or book.cached(lookout.exchange, symbol) is None):
+            return b""
+        await stack.enter_async_context(lookout.looking(symbol, subscription))
+        return (await lookout.news.beginning(symbol)).message
 
     async def _preferences(self, event: PreferencesChanged | None = None) -> bytes:
         """Read anew how this person reads, and tell the page if it has not been told; it knows what it shows, and follows."""
@@ -254,6 +248,8 @@ class PageStream:
             case FillRecorded() if "chart" in self._topics:
                 told = {"s": event.symbol, "side": event.side.value, "p": plain(event.price), "q": plain(event.quantity)}
                 return self._named("fill", {**told, "t": to_milliseconds(event.executed_at)})
+            case FeedNews():
+                return event.message  # finished, for all who look
             case FeedAlert() if "status" in self._topics:
                 level = "success" if event.is_over else "error"
                 return self._named("toast", {"level": level, "text": alert_words(event, self._reader)})

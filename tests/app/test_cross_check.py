@@ -260,8 +260,12 @@ async def test_a_close_that_the_stream_told_otherwise_than_the_exchange_has_it_i
         async with feed.database.connection() as connection:
             rows = await connection.fetch("SELECT * FROM candle_differences")
 
-        assert [(one.corrected, one.compared) for one in found] == [(1, 32), (0, 32)]
-        assert [(row["timeframe"], row["open_time"], row["cause"]) for row in rows] == [("1m", first.open_time, "cross_check")]
+        assert [(one.corrected, one.compared) for one in found] == [(len(rows), 32), (0, 32)]
+        assert {row["cause"] for row in rows} == {"cross_check"}
+        assert [row["open_time"] for row in rows if row["timeframe"] == "1m"] == [first.open_time]
+        # Longer candles that hold the minute, and had closed, follow it.
+        longer = [(Timeframe(row["timeframe"]), row["open_time"]) for row in rows if row["timeframe"] != "1m"]
+        assert all(timeframe.floor(first.open_time) == open_time for timeframe, open_time in longer)
         assert await candles.between("binance", SYMBOL, M1, start=first.open_time, limit=1) == [first]
 
 
@@ -272,9 +276,10 @@ async def test_beside_the_running_feed_a_doctored_candle_is_found_soon_and_put_r
         emulator.advance(1)
         await feed.until_closed(1)
         newest = feed.closed()[-1].candle.open_time
-        doctored = M15.floor(newest) - 8 * MINUTE
+        doctored = M15.floor(newest + MINUTE) - 15 * MINUTE
         async with database.connection() as connection:
-            await connection.execute("UPDATE candles SET volume = 1 WHERE open_time = $1", doctored)
+            done = await connection.execute("UPDATE candles SET volume = 1 WHERE open_time = $1 AND timeframe = '15m'", doctored)
+            assert done == "UPDATE 1"
         clock = SystemClock()
         config = CheckConfig(exchange="binance")
         loop = CheckLoop(config, feed=feed.heartbeat, registry=feed.registry, database=database, bus=EventBus(), clock=clock)
@@ -295,7 +300,7 @@ async def test_beside_the_running_feed_a_doctored_candle_is_found_soon_and_put_r
             task.cancel()
         await feed.assert_complete()
 
-    assert [(row["timeframe"], row["open_time"], row["was"][4]) for row in rows] == [("1m", doctored, 1.0)]
+    assert [(row["timeframe"], row["open_time"], row["was"][4]) for row in rows] == [("15m", doctored, 1.0)]
     assert beats >= 1
 
 

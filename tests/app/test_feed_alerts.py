@@ -172,6 +172,7 @@ async def test_a_process_without_the_feed_answers_and_warns_by_what_the_other_on
         assert told(subscription) == [(None, False)]
         other.change(is_connected=False, is_fresh=False)
         other.change(is_connected=True, is_fresh=True)
+        other.feed.reconnects = 1
         await other.write()
         await feed.after(1)
         assert told(subscription) == [(None, True)]

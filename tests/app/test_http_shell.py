@@ -12,13 +12,11 @@ from app.core.config import Settings
 from app.core.middleware import SECURITY_HEADERS
 from app.core.paths import resource
 from tests.app.conftest import PASSWORD
-from tests.app.whole_site import HOST, Filled, Site, log_in, routes, state_of
+from tests.app.whole_site import HOST, STREAMS, Filled, Site, log_in, routes, state_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LARGEST = 1_000_000
-#: It never ends by itself.
-_STREAMS = {"/events"}
 _TYPES = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain", "")
 
 
@@ -31,7 +29,7 @@ def has_headers(answer: httpx.Response, *, is_secure: bool = False) -> bool:
 async def test_every_answer_of_every_route_to_anybody_has_the_security_headers(site: Site) -> None:
     statuses: dict[int, int] = {}
     for method, route in routes(site.app):
-        if route.path in _STREAMS:
+        if route.path in STREAMS:
             continue
         path = route.path.format_map(Filled(site.eve.ids))
         for headers in ({}, {"Cookie": f"sid={site.eve.cookie}"}, {"Host": "evil.example"}, {"Origin": "https://evil.example"}):

@@ -10,11 +10,12 @@ from fastapi import Request
 
 from app.accounts.administration import change_user
 from app.accounts.principal import Principal
+from app.core.streams import counted
 from app.core.tenancy import working_for
 from app.marketdata.events import FeedAlert
 from app.marketdata.feed_health import FeedReader
 from app.ui import stream
-from app.ui.stream import PageStream, counted
+from app.ui.stream import PageStream
 from app.ui.surroundings import regions_of, templating_of
 from tests.app.conftest import PASSWORD
 from tests.app.whole_site import Site, state_of

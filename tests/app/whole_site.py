@@ -21,6 +21,8 @@ from tests.emulator_process import EmulatorProcess
 from tests.postgres import PostgresForTests
 
 HOST = "http://testserver"
+#: Routes whose answers never end by themselves.
+STREAMS = ("/events", "/api/heartbeat/stream")
 
 
 @dataclass(kw_only=True)

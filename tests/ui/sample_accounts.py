@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from app.ui import views
 from app.ui.templating import PageView
-from tests.ui import sample_administration, sample_preferences, sample_symbols
+from tests.ui import sample_administration, sample_heartbeat, sample_preferences, sample_symbols
 
 NOW = datetime(2026, 11, 21, 14, 4, 58, tzinfo=UTC)
 _PICTURE = "data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciLz4="
@@ -45,6 +45,7 @@ def pages(made: Callable[..., views.Shell], stranger: views.Shell, *, language: 
         "own-log": ("pages/accounts/log.html", sample_administration.own_log_page(shell)),
         "admin": ("pages/admin/admin.html", sample_administration.admin_page(admin)),
         **sample_symbols.pages(made(page="symbols", language=language)),
+        **sample_heartbeat.pages(made(page="heartbeat", language=language)),
         "account-enrolling": (page, replace(account(shell), factor=enrolling)),
         "account-guarded": (page, replace(account(shell), factor=guarded)),
         "code": ("pages/accounts/code.html", views.CodeView(shell=stranger, challenge="c.h.a", error="The code is wrong.")),
@@ -58,6 +59,7 @@ def fragments() -> dict[str, object]:
         sample_preferences.fragments()
         | sample_administration.fragments()
         | sample_symbols.fragments()
+        | sample_heartbeat.fragments()
         | {
             "fragments/accounts/_password.html": views.PasswordForm(
                 username="d", errors={"password": "Too short.", "current_password": "Wrong."}

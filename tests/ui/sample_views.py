@@ -29,7 +29,11 @@ def shell(*, page: str = "dashboard", user_name: str | None = "dominique", langu
         timezone="Europe/Paris",
         status=views.StatusItems(
             heartbeat=views.HeartbeatSummary(
-                state="fresh", age_s=0.4, silent=(views.SilentFeed(name="BTC/USDT", since=NOW - timedelta(minutes=4)),)
+                state="fresh",
+                age_s=0.4,
+                silent=(views.SilentFeed(name="BTC/USDT", since=NOW - timedelta(minutes=4)),),
+                open_gaps=2,
+                differences=1,
             ),
             exchanges=("binance", "kraken"),
             brokers=(

@@ -24,6 +24,8 @@ window.violations = [];
 document.addEventListener("securitypolicyviolation", (event) => window.violations.push(event.violatedDirective));
 """
 OVERFLOWS = "document.documentElement.scrollWidth > innerWidth || document.getElementById('main').scrollWidth > innerWidth"
+#: The page scrolls inside its shell; a document that scrolls as well moves the bars out of the window.
+SCROLLS_TWICE = "document.querySelector('.shell') !== null && document.documentElement.scrollHeight > innerHeight"
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")]
 
@@ -97,6 +99,8 @@ async def problems_of(page: Page, address: str) -> list[str]:
     found += await page.evaluate("window.violations")
     if await page.evaluate(OVERFLOWS):
         found.append("scrolls sideways")
+    if await page.evaluate(SCROLLS_TWICE):
+        found.append("scrolls as a whole, beside its main part")
     return [f"{address}: {problem}" for problem in found]
 
 

@@ -29,6 +29,12 @@ INCLUDED = {
         "fragments/shell/_kill_switch.html",
     ),
     "symbols": ("fragments/symbols/_updates.html", "fragments/symbols/_symbols.html"),
+    "heartbeat": (
+        "fragments/heartbeat/_feed.html",
+        "fragments/heartbeat/_gaps.html",
+        "fragments/heartbeat/_ledgers.html",
+        "fragments/heartbeat/_symbol_hits.html",
+    ),
     "webhooks": ("fragments/webhooks/_hooks.html", "fragments/webhooks/_hook_form.html"),
 }
 

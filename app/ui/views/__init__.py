@@ -52,6 +52,20 @@ from app.ui.views.dashboard import (
 )
 from app.ui.views.docs import ApiView, FieldDoc, GroupDoc, OperationDoc
 from app.ui.views.guarding import GuardForm, GuardRow, PositionFacts, PositionQuestion, TargetField, TargetRow, Watch
+from app.ui.views.heartbeat import (
+    ChangedNumber,
+    DifferenceRow,
+    FeedConnection,
+    FeedSessionRow,
+    FeedState,
+    FeedSummary,
+    GapList,
+    GapRow,
+    HeartbeatView,
+    Ledgers,
+    SymbolHits,
+    WatchedSymbol,
+)
 from app.ui.views.oversight import AuditView, ExternalOrderRow, FindingRow, UnexplainedRow
 from app.ui.views.preferences import AiForm, DefaultBrokerForm, LooksForm, ModelList, PreferencesView
 from app.ui.views.shell import (
@@ -95,6 +109,7 @@ __all__ = [
     "BrokerStatus",
     "BrokersView",
     "CapabilityRow",
+    "ChangedNumber",
     "ChartView",
     "ChecklistStep",
     "Choice",
@@ -103,6 +118,7 @@ __all__ = [
     "Decision",
     "DefaultBrokerForm",
     "DeliveryRow",
+    "DifferenceRow",
     "Environment",
     "EquityPoint",
     "EquityView",
@@ -110,14 +126,21 @@ __all__ = [
     "ExchangeFacts",
     "ExternalOrderRow",
     "FactorForm",
+    "FeedConnection",
+    "FeedSessionRow",
+    "FeedState",
+    "FeedSummary",
     "FieldDoc",
     "FillMark",
     "FindingRow",
     "FreshCodeForm",
+    "GapList",
+    "GapRow",
     "GroupDoc",
     "GuardForm",
     "GuardRow",
     "HeartbeatSummary",
+    "HeartbeatView",
     "HookCreated",
     "HookForm",
     "HookRow",
@@ -129,6 +152,7 @@ __all__ = [
     "KeyTry",
     "KillProgress",
     "Kpis",
+    "Ledgers",
     "LogRow",
     "LoginView",
     "LooksForm",
@@ -154,6 +178,7 @@ __all__ = [
     "Shell",
     "SilentFeed",
     "StatusItems",
+    "SymbolHits",
     "SymbolList",
     "SymbolRow",
     "SymbolsView",
@@ -174,5 +199,6 @@ __all__ = [
     "UserList",
     "UserRow",
     "Watch",
+    "WatchedSymbol",
     "WebhooksView",
 ]

@@ -67,6 +67,7 @@ class NavItem:
 NAVIGATION = (
     NavItem(key="dashboard", href="/", icon="layout-dashboard", label=N_("Dashboard")),
     NavItem(key="webhooks", href="/webhooks", icon="webhook", label=N_("Webhooks")),
+    NavItem(key="heartbeat", href="/heartbeat", icon="activity", label=N_("Heartbeat")),
     NavItem(key="brokers", href="/brokers", icon="plug", label=N_("Brokers")),
     NavItem(key="symbols", href="/symbols", icon="coins", label=N_("Symbols")),
 )
@@ -82,11 +83,17 @@ class SilentFeed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeartbeatSummary:
-    """Market feed as the bar shows it; `age_s` is seconds since the last message, None before the first."""
+    """Market feed as the bar shows it; `age_s` is seconds since the last message, None before the first.
+
+    `open_gaps` is how many holes nobody has explained yet, None before the feed ever ran; `differences` how many candles got other numbers
+    within a day.
+    """
 
     state: Literal["fresh", "stale", "connecting"] = "connecting"
     age_s: float | None = None
     silent: tuple[SilentFeed, ...] = ()
+    open_gaps: int | None = None
+    differences: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
