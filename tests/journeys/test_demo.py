@@ -102,7 +102,7 @@ def test_a_demo_trades_at_once_and_leaves_nothing_behind(run_demo: DemoProcess, 
     with client_of(demo) as client, ExitStack() as stack:
         assert [account["id"] for account in items(client, "/api/brokers")] == [demo.facts["broker_id"]]
         assert [hook["id"] for hook in items(client, "/api/webhooks")] == [demo.facts["webhook_id"]]
-        assert client.get("/api/heartbeat/status").json()["is_fresh"]
+        eventually(lambda: client.get("/api/heartbeat/status").json()["is_fresh"], "the feed is fresh")
         order = filled_order(demo, client, send_printed_alert(demo, "the first"))
         assert order["symbol"] == demo.facts["symbol"]
         eventually(lambda: items(client, "/api/positions"), "the order is a position")
