@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
@@ -69,6 +69,18 @@ def venue(pipe: Connection) -> None:
     asyncio.run(_venue(pipe))
 
 
+CANARY = json.dumps({"stream": "btcusdt@bookTicker", "data": {"u": 1, "s": "BTCUSDT", "b": "1.0", "B": "1.0", "a": "2.0", "A": "1.0"}})
+
+
+async def _chirp(connections: dict[ServerConnection, list[str]]) -> None:
+    """Tell everybody the one thing that is always told."""
+    while True:
+        for connection in list(connections):
+            with suppress(ConnectionClosed):
+                await connection.send(CANARY)
+        await asyncio.sleep(0.5)
+
+
 async def _venue(pipe: Connection) -> None:
     connections: dict[ServerConnection, list[str]] = {}
 
@@ -88,8 +100,9 @@ async def _venue(pipe: Connection) -> None:
             del connections[connection]
 
     loop = asyncio.get_running_loop()
-    async with serve(handle, "127.0.0.1", 0, compression=None, ping_interval=None) as server:
+    async with serve(handle, "127.0.0.1", 0, compression=None, ping_interval=None) as server, asyncio.TaskGroup() as group:
         pipe.send(server.sockets[0].getsockname()[1])
+        chirping = group.create_task(_chirp(connections))
         while (order := await loop.run_in_executor(None, pipe.recv)) is not None:
             kind, *details = order
             if kind == "markets":
@@ -104,6 +117,7 @@ async def _venue(pipe: Connection) -> None:
                         await connection.send(close_frame(market, minute))
                 await asyncio.sleep(pause_s)
             pipe.send(sent if pause_s else len(sent))
+        chirping.cancel()
 
 
 def _markets(names: list[str]) -> list[str]:
@@ -256,9 +270,9 @@ async def bare(database: Database, bench_venue: Venue, *, count: int, minutes: i
         streams = [f"{name.replace('/', '').lower()}@kline_1m" for name in symbols(count)]
         async with connect(f"{bench_venue.url}/stream", compression=None, max_queue=4096, proxy=None) as connection:
             await connection.send(json.dumps({"method": "SUBSCRIBE", "params": streams, "id": 1}))
-            await connection.recv()
             async for frame in connection:
-                bar = orjson.loads(frame)["data"]["k"]
+                if (bar := orjson.loads(frame).get("data", {}).get("k")) is None:
+                    continue
                 opened = START + timedelta(milliseconds=bar["t"] - to_milliseconds(START))
                 values = {long: float(bar[short]) for long, short in zip(("open", "high", "low", "close", "volume"), "ohlcv", strict=True)}
                 queue.put_nowait(Close(bar["s"], Timeframe.M1, Candle(open_time=opened, **values)))

@@ -119,13 +119,8 @@ async def feed_at(emulator: EmulatorProcess, database: Database, **changes: obje
     bus = EventBus()
     quotes = Quotes("binance")
     registry = Registry(RegistryConfig(binance_rest_url=emulator.url), clock=clock)
-    config = HeartbeatConfig(
-        symbols=("BTC/USDT",),
-        history=HISTORY * MINUTE,
-        stream_urls=(emulator.ws_url,),
-        is_timed=False,
-        **changes,  # type: ignore[arg-type]  # a test's own names
-    )
+    usual = {"symbols": ("BTC/USDT",), "history": HISTORY * MINUTE, "stream_urls": (emulator.ws_url,), "is_timed": False}
+    config = HeartbeatConfig(**usual | changes)  # type: ignore[arg-type]  # a test's own names
     heartbeat = Heartbeat(config, database=database, registry=registry, quotes=quotes, bus=bus, clock=clock)
     try:
         with bus.subscribe(CandleClosed, CandlesLoaded, CandleChanged, TickerChanged, HeartbeatChanged, size=100_000) as subscription:
