@@ -26,7 +26,7 @@ from app.core.postgres_roles import APP_ROLE, OWNER_ROLE, ensure_role, grant_dat
 from tests.leaks import scan_database
 
 #: A test's rows need not survive a power cut.
-FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "400"}
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off", "max_connections": "400"}
 
 
 def data_folder() -> Path:

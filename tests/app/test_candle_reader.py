@@ -50,7 +50,7 @@ def markets(draw: st.DrawFn) -> tuple[set[int], int]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(market=markets(), wanted=st.tuples(st.integers(0, 4100), st.integers(0, 4100)), at_once=st.sampled_from([3, 50, 300, 1000]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_every_candle_is_read_and_every_hole_between_candles_is_told(
     kind: type[CandleVenue], market: tuple[set[int], int], wanted: tuple[int, int], at_once: int
 ) -> None:

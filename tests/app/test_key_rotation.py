@@ -28,6 +28,7 @@ from app.core.rotation import Rotation
 from app.core.secrets_file import KeySource
 from app.errors import ConfigError, Conflict
 from tests.app.conftest import make_broker, make_user
+from tests.conftest import Size
 
 pytestmark = pytest.mark.asyncio
 
@@ -348,7 +349,7 @@ async def test_a_key_is_given_up_only_when_it_is_lost(stage: Stage) -> None:
     assert await judge_stored_keys(stage.database, (await stage.server(stage.source("other"))).vault) == 0, "it was found after all"
 
 
-async def test_the_command_itself_is_killed_and_run_again(stage: Stage, emptied_urls: DatabaseUrls) -> None:
+async def test_the_command_itself_is_killed_and_run_again(stage: Stage, emptied_urls: DatabaseUrls, size: Size) -> None:
     (old,) = stage.source().read()
     many = await make_user(stage.database, "many")
     for number in range(300):
@@ -357,7 +358,7 @@ async def test_the_command_itself_is_killed_and_run_again(stage: Stage, emptied_
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_START")}
     settings = {"DATABASE_URL": emptied_urls.app, "DATABASE_OWNER_URL": emptied_urls.owner, "DATA_DIR": str(stage.folder / "one")}
     command = (sys.executable, "-m", "app.cli", "keys", "rotate")
-    for _ in range(3):
+    for _ in range(size(1, full=5)):
         process = await asyncio.create_subprocess_exec(*command, env=kept | settings, stdout=asyncio.subprocess.PIPE)
         assert process.stdout is not None
         async for line in process.stdout:

@@ -25,6 +25,8 @@ ARGUMENTS: Final = (
 )
 DESKTOP: Final = (1440, 900)
 PHONE: Final = (390, 844)
+#: Every page is looked at in both widths in each run; what is done in a page is done on a phone too with --full.
+BOTH_WIDTHS: Final = (pytest.param(DESKTOP, id="desktop"), pytest.param(PHONE, id="phone", marks=pytest.mark.full))
 #: Runs before each page's own scripts; a violation of the policy becomes a complaint like any other.
 _WATCH_POLICY: Final = """
 document.addEventListener("securitypolicyviolation", (event) =>

@@ -11,7 +11,7 @@ from playwright.async_api import Browser
 
 from app.core.database_url import DatabaseUrls
 from tests.emulator_process import EmulatorProcess
-from tests.journeys.chromium import DESKTOP, PHONE, Watched, running_chromium, watched_page
+from tests.journeys.chromium import BOTH_WIDTHS, Watched, running_chromium, watched_page
 from tests.journeys.conftest import MakeTrader
 from tests.journeys.trader import Trader
 from tests.postgres import connected
@@ -45,7 +45,7 @@ async def log_in_with(watched: Watched, trader: Trader, code: str) -> None:
     await watched.page.press("#code", "Enter")
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("size", BOTH_WIDTHS)
 async def test_a_second_factor_is_set_up_used_and_replaced_by_a_recovery_code(
     browser: Browser, trader: Trader, size: tuple[int, int]
 ) -> None:

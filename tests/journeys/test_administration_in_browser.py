@@ -9,7 +9,7 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.emulator_process import EmulatorProcess
-from tests.journeys.chromium import DESKTOP, PHONE, Watched, running_chromium, watched_page
+from tests.journeys.chromium import BOTH_WIDTHS, Watched, running_chromium, watched_page
 from tests.journeys.conftest import StartServer
 from tests.server_process import ADMIN, PASSWORD, ServerProcess
 
@@ -69,7 +69,7 @@ async def signed_up(watched: Watched, link: str) -> str:
     return token
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("size", BOTH_WIDTHS)
 async def test_somebody_is_invited_makes_a_token_and_is_disabled(
     browser: Browser, start_server: StartServer, paused_market: EmulatorProcess, size: tuple[int, int]
 ) -> None:

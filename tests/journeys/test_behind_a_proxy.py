@@ -48,7 +48,7 @@ def test_a_proxy_that_is_not_the_named_one_is_not_believed(start_server: StartSe
     assert addresses_of(server, X_Forwarded_For=CUSTOMER) == ["127.0.0.1", "127.0.0.1"]
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "::"])
+@pytest.mark.parametrize("host", ["::", pytest.param("127.0.0.1", marks=pytest.mark.full)])
 def test_the_named_proxy_is_believed_and_what_its_client_claims_is_not(
     start_server: StartServer, paused_market: EmulatorProcess, host: str
 ) -> None:

@@ -9,7 +9,7 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.emulator_process import EmulatorProcess
-from tests.journeys.chromium import DESKTOP, PHONE, Watched, running_chromium, watched_page
+from tests.journeys.chromium import BOTH_WIDTHS, Watched, running_chromium, watched_page
 from tests.journeys.conftest import MakeTrader
 from tests.journeys.trader import Trader
 from tests.server_process import ServerProcess
@@ -44,7 +44,7 @@ async def accounts(trader: Trader) -> list[Any]:
     return list((await asyncio.to_thread(trader.call, "GET", "/api/brokers"))["items"])
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("size", BOTH_WIDTHS)
 async def test_keys_are_tried_in_the_dialog_before_they_are_stored(browser: Browser, trader: Trader, size: tuple[int, int]) -> None:
     await asyncio.to_thread(trader.open_account)
     await asyncio.to_thread(trader.emulator.change_key, trader.api_key, withdrawals=True)

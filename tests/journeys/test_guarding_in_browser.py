@@ -10,7 +10,7 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.emulator_process import EmulatorProcess, SignedClient
-from tests.journeys.chromium import DESKTOP, PHONE, Watched, running_chromium, watched_page
+from tests.journeys.chromium import BOTH_WIDTHS, Watched, running_chromium, watched_page
 from tests.journeys.conftest import MakeTrader
 from tests.journeys.eventually import eventually_async
 from tests.journeys.trader import Trader
@@ -59,7 +59,7 @@ async def open_dashboard(watched: Watched, trader: Trader) -> str:
     return str(position["id"])
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("size", BOTH_WIDTHS)
 async def test_a_stop_is_changed_a_protection_removed_and_a_position_closed_in_the_page(
     browser: Browser, trader: Trader, size: tuple[int, int]
 ) -> None:

@@ -16,7 +16,7 @@ from app.core.database_url import DatabaseUrls
 from app.core.ids import new_id
 from app.domain.candles import Timeframe
 from tests.emulator_process import WITHOUT_LIMITS, EmulatorProcess
-from tests.journeys.chromium import DESKTOP, PHONE, Watched, running_chromium, watched_page
+from tests.journeys.chromium import BOTH_WIDTHS, DESKTOP, Watched, running_chromium, watched_page
 from tests.journeys.conftest import MakeTrader, end, settings_for
 from tests.journeys.eventually import eventually_async
 from tests.journeys.returning_server import ReturningServer
@@ -96,7 +96,7 @@ async def assert_in_order(watched: Watched) -> None:
     assert len(moments) == len(set(moments)) <= 60, "of one symbol each candle once"
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("size", BOTH_WIDTHS)
 async def test_what_comes_live_stands_in_green_above_what_was_stored_in_orange(
     browser: Browser, trader: Trader, size: tuple[int, int]
 ) -> None:
@@ -167,7 +167,7 @@ async def test_a_silent_exchange_is_said_within_ten_seconds(browser: Browser, tr
         await says(watched, "#feed-state", "Connected", within_s=45.0)
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("size", BOTH_WIDTHS)
 async def test_a_gap_is_filled_by_its_button_and_the_bar_says_so(
     browser: Browser, trader: Trader, database_urls: DatabaseUrls, size: tuple[int, int]
 ) -> None:

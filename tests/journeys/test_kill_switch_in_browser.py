@@ -9,7 +9,7 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.emulator_process import EmulatorProcess
-from tests.journeys.chromium import DESKTOP, PHONE, running_chromium, watched_page
+from tests.journeys.chromium import BOTH_WIDTHS, running_chromium, watched_page
 from tests.journeys.conftest import MakeTrader
 from tests.journeys.eventually import eventually_async
 from tests.journeys.trader import Trader
@@ -32,7 +32,7 @@ def trader(shared_server: ServerProcess, market: EmulatorProcess, make_trader: M
     return make_trader(shared_server, market).sign_up()
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("size", BOTH_WIDTHS)
 async def test_a_click_stops_trading_every_tab_says_so_and_another_resumes(browser: Browser, trader: Trader, size: tuple[int, int]) -> None:
     await asyncio.to_thread(trader.set_up)
     async with watched_page(browser, size) as watched:

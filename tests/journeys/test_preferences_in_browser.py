@@ -10,7 +10,7 @@ from playwright.async_api import Browser, Page
 
 from tests.app.ai_server import KEY, MODELS, AiServer, ai_server
 from tests.emulator_process import EmulatorProcess
-from tests.journeys.chromium import DESKTOP, PHONE, Watched, running_chromium, watched_page
+from tests.journeys.chromium import BOTH_WIDTHS, DESKTOP, PHONE, Watched, running_chromium, watched_page
 from tests.journeys.conftest import MakeTrader, settings_for
 from tests.journeys.eventually import eventually_async
 from tests.journeys.trader import Trader
@@ -80,7 +80,7 @@ async def shows(watched: Watched, name: str, value: str) -> None:
     await eventually_async(matches, f"{name} is {value}", within_s=8)
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("size", BOTH_WIDTHS)
 async def test_another_open_page_follows_theme_language_and_time_zone(browser: Browser, trader: Trader, size: tuple[int, int]) -> None:
     async with two_pages(browser, trader, size, "Asia/Tokyo") as (here, there):
         await shows(there, "data-timezone", "Asia/Tokyo")

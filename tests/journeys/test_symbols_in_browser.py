@@ -8,7 +8,7 @@ from playwright.async_api import Browser
 
 from app.core.database_url import DatabaseUrls
 from tests.emulator_process import EmulatorProcess
-from tests.journeys.chromium import DESKTOP, PHONE, Watched, running_chromium, watched_page
+from tests.journeys.chromium import BOTH_WIDTHS, DESKTOP, Watched, running_chromium, watched_page
 from tests.journeys.conftest import MakeTrader
 from tests.journeys.eventually import eventually_async
 from tests.journeys.trader import Trader
@@ -71,7 +71,7 @@ async def test_an_update_is_followed_to_its_counts_and_the_list_changes_by_itsel
         assert "less than a minute ago" in await watched.text(".toast.warning p")
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("size", BOTH_WIDTHS)
 async def test_a_symbol_is_found_as_one_types_and_the_address_keeps_the_question(
     browser: Browser, trader: Trader, size: tuple[int, int]
 ) -> None:

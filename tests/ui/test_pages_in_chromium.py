@@ -95,7 +95,7 @@ async def problems_of(page: Page, address: str) -> list[str]:
     page.on("console", lambda message: found.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: found.append(str(error)))
     await page.goto(address)
-    await page.wait_for_timeout(250)
+    await page.wait_for_timeout(120)
     found += await page.evaluate("window.violations")
     if await page.evaluate(OVERFLOWS):
         found.append("scrolls sideways")
