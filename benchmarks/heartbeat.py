@@ -10,6 +10,7 @@ that a heartbeat is for. `--days N` replays that many days of ten symbols at ful
 
 import argparse
 import asyncio
+import gc
 import json
 import multiprocessing
 import statistics
@@ -338,6 +339,7 @@ async def run(*, is_quick: bool, days: int) -> dict[str, Any]:
             database = Database(urls.app)
             await database.open()
             stack.push_async_callback(database.close)
+            gc.freeze()  # as the server does when it has started
             print("close on the wire -> stored and told, milliseconds   heartbeat                    bare limit")
             for count, minutes in ((1, 40), (100, 30), (1000, 10)) if is_quick else ((1, 300), (100, 120), (1000, 40)):
                 ours = await measured(database, bench_venue, count=count, minutes=minutes)

@@ -19,7 +19,7 @@ _HEADER: Final = b"PGCOPY\n\xff\r\n\x00" + bytes(8)  # flags and extension lengt
 _TRAILER: Final = b"\xff\xff"
 #: PostgreSQL counts microseconds from 2000-01-01. Source: "COPY", binary format, and timestamptz_send.
 _POSTGRES_EPOCH_MS: Final = 946_684_800_000
-_COLUMNS: Final = ("exchange", "symbol", "timeframe", "open_time", "open", "high", "low", "close", "volume", "source")
+COLUMNS: Final = ("exchange", "symbol", "timeframe", "open_time", "open", "high", "low", "close", "volume", "source")
 VALUES: Final = ("open", "high", "low", "close", "volume")
 _ROW_OUT: Final = np.dtype(
     [("fields", ">i2"), ("open_time_size", ">i4"), ("open_time", ">i8")]
@@ -73,7 +73,7 @@ async def copy_in(
             yield encode(piece, exchange=exchange, symbol=symbol, timeframe=timeframe, source=source)
         yield _TRAILER
 
-    await connection.copy_to_table("candles", source=pieces(), columns=list(_COLUMNS), format="binary")
+    await connection.copy_to_table("candles", source=pieces(), columns=list(COLUMNS), format="binary")
 
 
 def compared(candles: Candles, stored: Candles) -> tuple[Candles, Candles]:
@@ -91,12 +91,12 @@ def encode(candles: Candles, *, exchange: str, symbol: str, timeframe: Timeframe
     """Return the rows as binary COPY has them, without header and trailer."""
     texts = {"exchange": exchange.encode(), "symbol": symbol.encode(), "timeframe": timeframe.encode(), "source": source.encode()}
     fields: list[tuple[str, str]] = [("fields", ">i2")]
-    for name in _COLUMNS:
+    for name in COLUMNS:
         kind = f"S{len(texts[name])}" if name in texts else (">i8" if name == "open_time" else ">f8")
         fields += [(f"{name}_size", ">i4"), (name, kind)]
     rows = np.zeros(len(candles), np.dtype(fields))
-    rows["fields"] = len(_COLUMNS)
-    for name in _COLUMNS:
+    rows["fields"] = len(COLUMNS)
+    for name in COLUMNS:
         rows[f"{name}_size"] = len(texts[name]) if name in texts else 8
         if name in texts:
             rows[name] = texts[name]

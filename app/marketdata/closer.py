@@ -179,7 +179,7 @@ class Closer:
                 await self._revise(line)
 
     async def _keep(self, closes: list[Close], *, source: CandleSource, rollups: list[Line], is_told: bool = True) -> None:
-        """Store in one transaction, then tell. After a failure the rollups must be made anew: they are ahead of what is stored."""
+        """Store in one statement, then tell. After a failure the rollups must be made anew: they are ahead of what is stored."""
         try:
             written = await self._store.write(self._exchange, closes, source=source)
         except BaseException:

@@ -1,6 +1,7 @@
 """The candle table: one statement for a batch of closes, COPY for history, plain reads. Plain asyncpg, because this is a hot path."""
 
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -14,7 +15,7 @@ from app.core.ids import new_id
 from app.domain.candles import EPOCH, Candle, Timeframe, from_milliseconds
 from app.errors import InvalidInput
 from app.marketdata.aggregate import to_candles
-from app.marketdata.bulk import VALUES, Candles, compared, copy_in, copy_out
+from app.marketdata.bulk import COLUMNS, VALUES, Candles, compared, copy_in, copy_out
 from app.marketdata.models import CandleSource, DifferenceCause
 
 _NEW: Final = """
@@ -63,6 +64,7 @@ CROSS JOIN LATERAL (
 """
 _FAR_FUTURE: Final = datetime(2100, 1, 1, tzinfo=UTC)
 _UPSERT_CHUNK: Final = 5_000
+_COPY_FROM: Final = 10
 _MERGE_CHUNK: Final = 250_000
 _APPEND_TRIES: Final = 5
 #: The youngest months are never dropped: retention keeps one whole month at least, and clocks of processes differ.
@@ -122,10 +124,10 @@ class CandleStore:
     async def write(
         self, exchange: str, closes: Sequence[Close], *, source: CandleSource, cause: DifferenceCause = DifferenceCause.REVISED
     ) -> Written:
-        """Store closed candles in one transaction.
+        """Store closed candles, all that are new in one statement.
 
         The same candle again changes nothing. One with other numbers replaces what was stored, and the difference is written down with
-        its cause. Of several with the same key the last counts.
+        it and its cause. Of several with the same key the last counts.
         """
         unique = {close.key: close for close in closes}
         if not unique:
@@ -138,9 +140,9 @@ class CandleStore:
 
     async def _write(self, exchange: str, unique: dict[Key, Close], source: CandleSource, cause: DifferenceCause) -> Written:
         await self._ensure_partitions({(close.candle.open_time.year, close.candle.open_time.month) for close in unique.values()})
-        async with self._database.connection() as connection, connection.transaction():
-            rows = await connection.fetch(_INSERT_SQL, exchange, source.value, *_columns(unique.values()))
-            new = {(row["symbol"], row["timeframe"], row["open_time"]) for row in rows}
+        # Two statements, each whole by itself: as a rule the first is all there is, and a transaction would be two more round trips.
+        async with self._database.connection() as connection:
+            new = await _insert(connection, exchange, unique, source)
             known = [close for key, close in unique.items() if key not in new]
             if not known:
                 return Written(new=new)
@@ -240,6 +242,21 @@ class CandleStore:
             for year, month in missing:
                 await connection.execute("SELECT ensure_candle_partition($1)", datetime(year, month, 1, tzinfo=UTC))
         self._months = known | months
+
+
+async def _insert(connection: Any, exchange: str, unique: dict[Key, Close], source: CandleSource) -> set[Key]:
+    """Store those that are not stored yet, and return their keys. As a rule none is, and a COPY costs a third of an INSERT."""
+    if len(unique) >= _COPY_FROM:
+        rows = [
+            (exchange, close.symbol, close.timeframe.value, c.open_time, c.open, c.high, c.low, c.close, c.volume, source.value)
+            for close in unique.values()
+            for c in (close.candle,)
+        ]
+        with suppress(asyncpg.UniqueViolationError):
+            await connection.copy_records_to_table("candles", records=rows, columns=COLUMNS)
+            return set(unique)
+    found = await connection.fetch(_INSERT_SQL, exchange, source.value, *_columns(unique.values()))
+    return {(row["symbol"], row["timeframe"], row["open_time"]) for row in found}
 
 
 def _columns(closes: Iterable[Close]) -> list[list[Any]]:
