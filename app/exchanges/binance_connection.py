@@ -129,6 +129,11 @@ class StreamConnection:
         return self._reason or "closed"
 
     @property
+    def refused(self) -> frozenset[str]:
+        """The streams that the venue does not know."""
+        return frozenset(self._subscriptions.refused)
+
+    @property
     def is_complete(self) -> bool:
         """Whether it delivers everything that it should, but for what the venue has refused."""
         return self.speaks and self._subscriptions.is_settled

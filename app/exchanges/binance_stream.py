@@ -185,7 +185,7 @@ class BinanceStreams:
         others = [other for other in self._connections() if other is not connection]
         there = self._carried_by(others)
         covered = self._carried_by(other for other in others if connection.is_covered_by(other))
-        missing = line.streams.keys() - there
+        missing = line.streams.keys() - there - connection.refused
         holed = (connection.carried & there) - covered
         is_lost = bool(missing or holed or connection.was_killed or not connection.is_leaving)
         line.ended(connection, is_lost=is_lost)

@@ -105,9 +105,10 @@ class Backfill:
         return Backfilled(last=last, count=count)
 
     async def _note_gap(self, symbol: str, start: datetime, end: datetime, *, now: datetime) -> bool:
-        if end > start:
+        # One candle that has just closed is no hole yet: its close comes a moment late, or REST shows it so.
+        if end > start + self._step:
             await self._gaps.found(symbol, start, end, at=now)
-        return end > start
+        return end > start + self._step
 
     async def _pages(self, symbol: str, start: datetime, now: datetime) -> AsyncIterator[list[Candle]]:
         """Yield closed candles. The newest one a venue shows is open unless its time has passed; any before it are closed."""

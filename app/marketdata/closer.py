@@ -18,7 +18,7 @@ from app.core.backoff import backoff
 from app.core.events import EventBus
 from app.domain.candles import Candle, Timeframe
 from app.errors import ExchangeError, NotFound, RetryableError
-from app.marketdata.aggregate import aggregate, to_candles
+from app.marketdata.aggregate import aggregate, to_array, to_candles
 from app.marketdata.backfill import Backfill, Keep
 from app.marketdata.events import CandleClosed, CandleRevised, CandlesLoaded, GapsChanged
 from app.marketdata.gaps import GapBook
@@ -32,6 +32,7 @@ log = structlog.get_logger(__name__)
 
 _M1: Final = Timeframe.M1
 _FILLS_AT_ONCE: Final = 4
+_NEW_AT_ONCE: Final = 4
 #: A symbol that the exchange refuses is asked for again after so long: it may be listed by then.
 _REFUSED_PAUSE_S: Final = 600.0
 _TIME_IS_GOOD_S: Final = 0.5
@@ -80,7 +81,8 @@ class Closer:
         self._on_close = on_close
         self._woken = asyncio.Event()
         self._touched: dict[str, None] = {}
-        self._few = asyncio.Semaphore(_FILLS_AT_ONCE)
+        # Years of a new symbol's history hold up nobody who only missed a minute.
+        self._few, self._few_new = asyncio.Semaphore(_FILLS_AT_ONCE), asyncio.Semaphore(_NEW_AT_ONCE)
         self._backfill: Backfill | None = None
         self._told_time: tuple[float, datetime] | None = None
 
@@ -156,9 +158,9 @@ class Closer:
 
     # The straight way: what follows without a hole.
 
-    async def _release(self, lines: list[Line]) -> None:
-        released: list[Line] = []
-        closes: list[Close] = []
+    def _ready(self, lines: list[Line]) -> list[tuple[Line, list[Candle]]]:
+        """Return the minutes that may be released now, and want what is missing before others."""
+        found = []
         for line in lines:
             if line.is_filling:
                 continue
@@ -167,13 +169,23 @@ class Closer:
                 continue
             ready = line.ready()
             if ready:
-                if line.rollup is None:
-                    line.rollup = await self._warm(line.symbol, line.last)
-                released.append(line)
-                closes += _rolled(line.symbol, line.rollup, ready)
+                found.append((line, ready))
             if any(moment > line.last + len(ready) * MINUTE for moment in line.waiting):
                 line.is_wanted = True  # there is a hole before it
-        await self._keep(closes, source=CandleSource.STREAM, rollups=released)
+        return found
+
+    async def _release(self, lines: list[Line]) -> None:
+        released = self._ready(lines)
+        for line, _ in released:
+            if line.rollup is None and line.last is not None:
+                line.rollup = await self._warm(line.symbol, line.last)
+        # Nothing is awaited between rolling and keeping: what fails before has moved no roll-up on.
+        closes = [close for line, ready in released if line.rollup is not None for close in _rolled(line.symbol, line.rollup, ready)]
+        await self._keep(closes, source=CandleSource.STREAM, rollups=[line for line, _ in released])
+        for line, _ in released:
+            if line.rollup is None:
+                self._touch(line.symbol)  # a minute of its past changed while others were warmed: it comes next
+            await self._settle_holes(line)
         for line in lines:
             if line.again and not line.is_filling:
                 await self._revise(line)
@@ -214,8 +226,14 @@ class Closer:
         minutes = to_candles(await self._store.array(self._exchange, symbol, _M1, start=start, end=last + MINUTE))
         before = await self._store.latest(self._exchange, symbol, _M1, limit=1, before=start + MINUTE)
         since = start if before else (minutes[0].open_time if minutes else last + MINUTE)
-        for _, end in await self._gaps.unexplained(symbol, since=start):
-            since = max(since, end)
+        known = {minute.open_time for minute in minutes}
+        for hole, end in await self._gaps.unexplained(symbol, since=start):
+            # Only minutes that are really absent count, up to the newest: what lies after it is about to be fetched.
+            moment = min(end, last + MINUTE) - MINUTE
+            while moment >= max(hole, since) and moment in known:
+                moment -= MINUTE
+            if moment >= max(hole, since):
+                since = moment + MINUTE
         rollup = Rollup(since)
         rollup.warm(minutes)
         return rollup
@@ -227,7 +245,7 @@ class Closer:
         while self.lines.get(line.symbol) is line:
             line.is_wanted = False  # what is wanted from now on is another round's
             try:
-                async with self._few:
+                async with self._few if line.is_live else self._few_new:
                     await self._catch_up(line)
             except _LetGo:
                 return
@@ -263,6 +281,7 @@ class Closer:
         else:
             line.last = last
             done = await backfill.catch_up(line.symbol, last=last, now=now, keep=keep)
+            line.holes_since = min(line.holes_since or start, start)
             if done.count:
                 self._bus.publish(GapsChanged(exchange=self._exchange))
         if line.last is None and line.waiting:
@@ -271,6 +290,14 @@ class Closer:
         if done.count and done.last is not None and not line.is_live:
             told = CandlesLoaded(exchange=self._exchange, symbol=line.symbol, timeframe=_M1, start=start, end=done.last, count=done.count)
             self._bus.publish(told)
+
+    async def _settle_holes(self, line: Line) -> None:
+        """Mark the holes that a catch-up has noted and the stream has closed since."""
+        if line.holes_since is None or line.last is None:
+            return
+        await self._gaps.covered(line.symbol, line.holes_since, line.last + MINUTE, at=self._venue_clock.now())
+        if not await self._gaps.unexplained(line.symbol, since=line.holes_since):
+            line.holes_since = None
 
     async def _venue_time(self, backfill: Backfill) -> datetime:
         """Return the venue's time of a moment ago: after a reconnection hundreds of symbols want it at once."""
@@ -309,6 +336,8 @@ class Closer:
             raise _LetGo
         if line.rollup is None:
             line.rollup = await self._warm(line.symbol, page[0].open_time - MINUTE)
+        # What the stream has closed meanwhile is the venue's last word; REST may lag behind it.
+        page = [line.waiting.get(candle.open_time, candle) for candle in page]
         closes = _rolled(line.symbol, line.rollup, page)
         if is_new:
             # History of a symbol that nobody has watched: it is loaded, nothing has just happened.
@@ -322,29 +351,30 @@ class Closer:
     async def _revise(self, line: Line) -> None:
         versions = [candle for candle in line.again if line.last is not None and candle.open_time <= line.last]
         for candle in versions:
-            written = await self._store.write(self._exchange, [Close(line.symbol, _M1, candle)], source=CandleSource.STREAM)
-            if not written.changed:
-                continue
-            log.warning("candle_revised", symbol=line.symbol, open_time=candle.open_time)
-            line.rollup = None
-            longer = await self.recomputed(line.symbol, candle.open_time)
-            changed = (await self._store.write(self._exchange, longer, source=CandleSource.STREAM)).changed
-            for change in (*written.changed, *changed):
+            # In one statement: a minute that was put right without the longer candles would never be looked at again.
+            closes = [Close(line.symbol, _M1, candle), *await self.recomputed(line.symbol, candle)]
+            written = await self._store.write(self._exchange, closes, source=CandleSource.STREAM)
+            for change in written.changed:
+                if change.close.timeframe is _M1:
+                    log.warning("candle_revised", symbol=line.symbol, open_time=candle.open_time)
                 self._bus.publish(
                     CandleRevised(exchange=self._exchange, symbol=line.symbol, timeframe=change.close.timeframe, candle=change.close.candle)
                 )
+            if written.changed:
+                line.rollup = None
         line.again = [candle for candle in line.again if candle not in versions]
 
-    async def recomputed(self, symbol: str, moment: datetime) -> list[Close]:
-        """Return the stored longer candles that hold the minute `moment`, as they follow from the minutes that are stored now."""
+    async def recomputed(self, symbol: str, minute: Candle) -> list[Close]:
+        """Return the stored longer candles that hold this minute, as they follow from it and the other minutes that are stored."""
         found = []
         for timeframe in LONGER:
-            start = timeframe.floor(moment)
+            start = timeframe.floor(minute.open_time)
             end = start + timeframe.duration
             if not await self._store.between(self._exchange, symbol, timeframe, start=start, end=end, limit=1):
                 continue
-            minutes = await self._store.array(self._exchange, symbol, _M1, start=start, end=end)
-            found += [Close(symbol, timeframe, candle) for candle in to_candles(aggregate(minutes, timeframe)[0])]
+            minutes = to_candles(await self._store.array(self._exchange, symbol, _M1, start=start, end=end))
+            as_they_are = [minute if other.open_time == minute.open_time else other for other in minutes]
+            found += [Close(symbol, timeframe, candle) for candle in to_candles(aggregate(to_array(as_they_are), timeframe)[0])]
         return found
 
 

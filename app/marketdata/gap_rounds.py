@@ -53,13 +53,21 @@ class GapFiller:
     """Asks the exchange for what is missing in a hole."""
 
     def __init__(
-        self, exchange: str, *, database: Database, store: CandleStore, clock: Clock, client: Callable[[], Awaitable[ExchangeClient]]
+        self,
+        exchange: str,
+        *,
+        database: Database,
+        store: CandleStore,
+        clock: Clock,
+        client: Callable[[], Awaitable[ExchangeClient]],
+        on_filled: Callable[[str], None] = lambda symbol: None,
     ) -> None:
         self._exchange = exchange
         self._database = database
         self._store = store
         self._clock = clock
         self._client = client
+        self._on_filled = on_filled
 
     async def look_again(self, gap: Gap, *, most_pages: int) -> int:
         """Fetch the minutes of a hole, store them and the longer candles they complete, and write down what became of it.
@@ -83,7 +91,9 @@ class GapFiller:
             found += page
             reached = page[-1].open_time + _M1.duration if page else end
         if reached > gap.start_at:
-            await self._add_up(gap.symbol, gap.start_at, reached)
+            if found:
+                await self._add_up(gap.symbol, gap.start_at, reached)
+                self._on_filled(gap.symbol)
             await self._write_down(gap, reached, found)
         return pages
 
@@ -105,13 +115,18 @@ class GapFiller:
         await self._store.upsert(self._exchange, fresh, source=CandleSource.REST)
 
     async def _add_up(self, symbol: str, start: datetime, end: datetime) -> None:
-        """Store the longer candles that are complete by now."""
+        """Store the longer candles that are complete by now, and put right those that were stored without these minutes."""
         for timeframe in LIVE_TIMEFRAMES[1:]:
             first = timeframe.floor(start)
             until = timeframe.floor(end - _M1.duration) + timeframe.duration
             minutes = await self._store.array(self._exchange, symbol, _M1, start=first, end=until)
             summed, counts = aggregate(minutes, timeframe)
-            await self._store_new(symbol, timeframe, to_candles(summed[counts == timeframe.milliseconds // _M1.milliseconds]))
+            most = (until - first) // timeframe.duration
+            stored = await self._store.between(self._exchange, symbol, timeframe, start=first, end=until, limit=most)
+            known = {candle.open_time for candle in stored}
+            whole = counts == timeframe.milliseconds // _M1.milliseconds
+            candles = [candle for candle, is_whole in zip(to_candles(summed), whole, strict=True) if is_whole or candle.open_time in known]
+            await self._store.write(self._exchange, [Close(symbol, timeframe, candle) for candle in candles], source=CandleSource.REST)
 
     async def _write_down(self, gap: Gap, reached: datetime, found: list[Candle]) -> None:
         now = self._clock.now()
@@ -128,7 +143,7 @@ class GapFiller:
             await self._rest(gap, reached, gap.end_at, GapOutcome.OPEN, at=now)
         for start, end in left:
             await self._rest(gap, start, end, GapOutcome.EXCHANGE_HAS_NONE, at=now)
-        await self._outcome(gap, GapOutcome.FILLED, at=now)
+        await self._outcome(gap, GapOutcome.FILLED if found else GapOutcome.EXCHANGE_HAS_NONE, at=now)
 
     async def _outcome(self, gap: Gap, outcome: GapOutcome, *, at: datetime) -> None:
         async with self._database.connection() as connection:

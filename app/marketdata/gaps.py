@@ -9,12 +9,23 @@ from app.core.ids import new_id
 from app.domain.candles import Timeframe
 from app.marketdata.models import GapOutcome
 
+#: A hole that grows at its end, as that of a halted market does, stays one row.
 _FOUND_SQL: Final = """
+WITH grown AS (
+    UPDATE candle_gaps SET end_at = $6
+    WHERE exchange = $2 AND symbol = $3 AND timeframe = $4 AND start_at = $5 AND outcome = 'open' AND end_at < $6 RETURNING id
+)
 INSERT INTO candle_gaps (id, exchange, symbol, timeframe, start_at, end_at, found_at, outcome)
-VALUES ($1, $2, $3, $4, $5, $6, $7, 'open')
+SELECT $1, $2, $3, $4, $5, $6, $7, 'open' WHERE NOT EXISTS (SELECT FROM grown)
 ON CONFLICT (exchange, symbol, timeframe, start_at, end_at) DO NOTHING
 """
+#: Open holes within it are explained by it.
 _HAS_NONE_SQL: Final = """
+WITH within AS (
+    DELETE FROM candle_gaps
+    WHERE exchange = $2 AND symbol = $3 AND timeframe = $4 AND outcome = 'open' AND start_at >= $5 AND end_at <= $6
+      AND (start_at, end_at) <> ($5, $6)
+)
 INSERT INTO candle_gaps (id, exchange, symbol, timeframe, start_at, end_at, found_at, resolved_at, outcome)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $7, 'exchange_has_none')
 ON CONFLICT (exchange, symbol, timeframe, start_at, end_at) DO UPDATE SET resolved_at = $7, outcome = 'exchange_has_none'

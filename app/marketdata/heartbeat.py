@@ -183,10 +183,12 @@ class Heartbeat:
             case Connected():
                 self._lost -= event.streams
                 self._status.feed.reconnects = self._stream.reconnects
-                if not self.status.is_connected:
-                    self._status.change(is_connected=True, is_fresh=False)
                 markets = {name.partition("@")[0].upper() for name in event.streams}
-                self._closer.want([symbol for market, symbol in self._markets.items() if market in markets])
+                wanted = [symbol for market, symbol in self._markets.items() if market in markets]
+                # A symbol that is only now watched takes nothing from what is known of the others.
+                if not self.status.is_connected or any(self._closer.lines[symbol].is_live for symbol in wanted):
+                    self._status.change(is_connected=True, is_fresh=False)
+                self._closer.want(wanted)
             case Disconnected():
                 self._lost |= event.streams
                 self._status.feed.reconnects = self._stream.reconnects
@@ -239,9 +241,14 @@ class Heartbeat:
             self._quotes.put_close(event.symbol, last_price(event.candle))
 
     def _note_revision(self, event: CandleRevised) -> None:
-        line = self._closer.lines.get(event.symbol)
-        if line is not None and event.exchange == self._config.exchange:
-            line.rollup = None  # what it knows of the open longer candles may be of the minute that changed
+        if event.exchange == self._config.exchange:
+            self.reread(event.symbol)
+
+    def reread(self, symbol: str) -> None:
+        """Read the minutes of the open longer candles again before the next close: one of them was stored or changed."""
+        line = self._closer.lines.get(symbol)
+        if line is not None:
+            line.rollup = None
 
     # The small loops beside them.
 
@@ -250,16 +257,20 @@ class Heartbeat:
 
     async def _look_for_overdue(self) -> None:
         """Fetch a candle whose close the stream has not told in time: a quiet market, or a lost message."""
-        if not self.status.is_fresh:
+        if not self.status.is_connected:
             return
         now = self.venue_now()
         for line in list(self._closer.lines.values()):
-            if line.is_overdue(now, self._config.overdue):
+            if line.is_current and line.is_overdue(now, self._config.overdue):
                 self._closer.ask(line.symbol)
 
     async def _keep_status(self, beat: Callable[[], None]) -> None:
-        heard = self.status.last_message_at
-        if self.status.is_fresh and heard is not None and self._clock.now() - heard > timedelta(seconds=2 * self._config.silence_s):
+        ages = [found.age_s for found in self._stream.connections]
+        if ages:
+            # The stream that always speaks is not ours to read, but it shows that the connection lives.
+            heard, known = self._clock.now() - timedelta(seconds=min(ages)), self.status.last_message_at
+            self.status.last_message_at = heard if known is None else max(heard, known)
+        if self.status.is_fresh and ages and min(ages) > 2 * self._config.silence_s:
             self._status.change(is_connected=self.status.is_connected, is_fresh=False)
             self._closer.want(self.symbols)
         busy_since = self._closer.busy_since

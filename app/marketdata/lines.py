@@ -30,6 +30,8 @@ class Line:
     waiting: dict[datetime, Candle] = field(default_factory=dict)
     again: list[Candle] = field(default_factory=list)
     rollup: Rollup | None = None
+    #: Where the first hole began that was noted and may still be open in the book.
+    holes_since: datetime | None = None
     is_wanted: bool = True
     is_filling: bool = False
     is_current: bool = False

@@ -27,7 +27,14 @@ class Lookout:
         self.database = database
         self.news = NewsDesk(exchange, database=database, bus=bus, clock=clock, feed=lambda: heartbeat.status)
         self.watchers = Watchers(heartbeat)
-        filler = GapFiller(exchange, database=database, store=heartbeat.store, clock=clock, client=partial(registry.public, exchange))
+        filler = GapFiller(
+            exchange,
+            database=database,
+            store=heartbeat.store,
+            clock=clock,
+            client=partial(registry.public, exchange),
+            on_filled=heartbeat.reread,
+        )
         self.gaps = GapRounds(exchange, filler, database=database, bus=bus)
 
     @asynccontextmanager

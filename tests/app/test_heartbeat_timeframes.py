@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.domain.candles import LIVE_TIMEFRAMES, Candle, Timeframe
+from app.domain.candles import EPOCH, LIVE_TIMEFRAMES, Candle, Timeframe
 from app.exchanges.binance_messages import TIMEFRAMES
 from app.marketdata.aggregate import aggregate, to_candles
 from app.marketdata.events import CandleClosed, CandleRevised
@@ -78,6 +78,34 @@ async def test_a_longer_candle_that_was_open_when_the_server_stopped_is_whole_af
         await again.until_closed(90)
         await again.assert_complete()
         await assert_sums(again, at_least={Timeframe.H1: 1, Timeframe.M30: 3})
+
+
+async def test_a_question_that_fails_in_the_middle_of_a_catch_up_costs_no_longer_candle(feed: Feed) -> None:
+    async with running(feed):
+        await feed.until_fresh()
+        feed.emulator.advance(7)
+        await feed.until_closed(7)
+        feed.emulator.fault("status_before", path="/api/v3/klines", times=2, status=503)
+        feed.emulator.fault("ws_close", on="streams")
+        feed.emulator.advance(65)
+        await feed.until_closed(70)
+        feed.emulator.advance(60)
+        await feed.until_closed(130)
+        await feed.assert_complete()
+        await assert_sums(feed, at_least={Timeframe.M10: 12, Timeframe.H1: 2, Timeframe.H2: 1})
+        assert await feed.heartbeat.gaps.unexplained("BTC/USDT", since=EPOCH) == []
+
+
+async def test_a_minute_that_comes_late_leaves_no_hole_in_the_book(feed: Feed) -> None:
+    async with running(feed):
+        await feed.until_fresh()
+        for _ in range(3):
+            feed.emulator.fault("late_close", stream="btcusdt@kline_1m", delay_ms=20_000, times=1)
+            feed.emulator.fault("truncate", method="GET", path="/api/v3/klines", times=1)
+            feed.emulator.advance(3)
+        await feed.until_closed(8)
+        await feed.assert_complete()
+        assert await feed.heartbeat.gaps.unexplained("BTC/USDT", since=EPOCH) == []
 
 
 async def differences(feed: Feed) -> list[Any]:
