@@ -47,7 +47,8 @@ class HeartbeatConfig:
     """What to watch.
 
     `history` is fetched for a symbol that has nothing stored, `overdue` is the patience with a candle's close. `is_timed`: the venue's time
-    goes as ours does, so that a connection whose events lag can be told by it; an emulator's may not.
+    goes as ours does, so that a connection whose events lag can be told by it; an emulator's may not. `attempts_per_5_min`: connections
+    that may be tried; Binance allows an address 300.
     """
 
     exchange: str = "binance"
@@ -56,6 +57,7 @@ class HeartbeatConfig:
     stream_urls: tuple[str, ...] = DEFAULT_STREAM_URLS
     silence_s: float = 10.0
     is_timed: bool = True
+    attempts_per_5_min: int = 240
     overdue: timedelta = timedelta(seconds=1.5)
 
 
@@ -87,7 +89,12 @@ class Heartbeat:
             on_close=self._note_close,
         )
         self._markets: dict[str, str] = {}
-        streams = StreamConfig(urls=config.stream_urls, silence_standby_s=config.silence_s / 2, silence_kill_s=config.silence_s)
+        streams = StreamConfig(
+            urls=config.stream_urls,
+            silence_standby_s=config.silence_s / 2,
+            silence_kill_s=config.silence_s,
+            attempts_per_5_min=config.attempts_per_5_min,
+        )
         self._stream = BinanceStreams(streams, _streams(config.symbols), clock=clock, venue_time=self._measured_time)
         self._lost: frozenset[str] = frozenset()
         self._status.connections_of = self._connections

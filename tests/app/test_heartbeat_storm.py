@@ -125,7 +125,7 @@ async def test_a_day_of_trouble_loses_and_doubles_nothing(
 ) -> None:
     dice, troubles = random.Random(day.__name__), size(20, full=200)
     with EmulatorProcess("--replay", str(day(tmp_path)), "--history", "120", "--clock", "virtual", "--no-shift") as emulator:
-        async with feed_at(emulator, database, silence_s=1.0) as feed, running(feed):
+        async with feed_at(emulator, database, silence_s=1.0, attempts_per_5_min=100_000) as feed, running(feed):
             await feed.until_fresh()
             met = await live_through(feed, dice, troubles)
             gaps = await assert_nothing_is_missing_or_doubled(feed)
