@@ -76,7 +76,7 @@ class Heartbeat:
         offset_ms = partial(registry.clock_ahead_ms, config.exchange)
         self._status = StatusKeeper(config.exchange, database=database, bus=bus, clock=clock, offset_ms=offset_ms)
         self._announcer = Announcer(config.exchange, _M1, bus=bus)
-        self._venue = VenueClock(clock)
+        self._venue = VenueClock(clock, measured=self._measured_time)
         self._closer = Closer(
             config.exchange,
             store=self.store,

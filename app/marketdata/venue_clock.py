@@ -1,15 +1,20 @@
 """What time it is at the venue, as far as its last words tell."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from app.core.clock import Clock
 
 
 class VenueClock:
-    """Our clock, corrected by what the venue last said. Until it has spoken it is taken to agree with ours."""
+    """Our clock, corrected by what was measured of the venue's, or else by what the venue last said; until then taken to agree with ours.
 
-    def __init__(self, clock: Clock) -> None:
+    The measured time comes first: a stream whose messages are late would make everything look younger than it is.
+    """
+
+    def __init__(self, clock: Clock, *, measured: Callable[[], datetime | None] = lambda: None) -> None:
         self._clock = clock
+        self._measured = measured
         self._ahead = timedelta(0)
 
     def heard(self, moment: datetime) -> None:
@@ -18,4 +23,4 @@ class VenueClock:
 
     def now(self) -> datetime:
         """Return the venue's present time."""
-        return self._clock.now() + self._ahead
+        return self._measured() or self._clock.now() + self._ahead
