@@ -94,6 +94,8 @@ async def live_through(feed: Feed, dice: random.Random, troubles: int) -> Counte
             feed.emulator.control("POST", "/_advance", {"ms": int(DAY * 60_000 / troubles / 2 * dice.uniform(0.2, 1.8))})
             await asyncio.sleep(dice.choice((0.0, 0.001, 0.02, 0.2)))
         if dice.random() < 0.5:
+            # The venue's time stands while we wait, and with it a silence that it still lasts.
+            feed.emulator.control("DELETE", "/_fault")
             await until(feed, newest_minute(feed.emulator))
     feed.emulator.control("DELETE", "/_fault")
     feed.emulator.advance(3)
