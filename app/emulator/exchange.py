@@ -102,7 +102,7 @@ class Exchange(ExchangeState):
             VenueError: see `check`.
         """
         self.check(account, request)
-        order = self._settlement.record(account, request, received_ns=received_ns)
+        order = self._settlement.record(account, request, received_ns=received_ns, time=self.wall_ms())
         self._settlement.start(order, time=order.time)
         self._conclude(time=order.update_time)
         return order

@@ -44,7 +44,8 @@ class OrderLists:
         self._check(account, request)
         self._state.last_list_id += 1
         list_id = self._state.last_list_id
-        orders = [self._settlement.record(account, each, received_ns=received_ns) for each in request.orders]
+        now = self._state.wall_ms()
+        orders = [self._settlement.record(account, each, received_ns=received_ns, time=now) for each in request.orders]
         legs = orders if request.working is None else orders[1:]
         for order in orders:
             order.list_id = list_id
@@ -52,7 +53,6 @@ class OrderLists:
             for leg in legs:
                 leg.oco = str(list_id)
             self._state.pairs[str(list_id)] = legs
-        now = orders[0].time
         order_list = OrderList(
             list_id=list_id,
             api_key=account.api_key,

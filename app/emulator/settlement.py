@@ -20,11 +20,10 @@ class Settlement:
         self.ended: deque[OrderRecord] = deque()
         """Orders of lists that have ended and whose lists do not know it yet."""
 
-    def record(self, account: Account, request: NewOrder, *, received_ns: int) -> OrderRecord:
-        """Give a checked request a number and a place in the indexes; `start` puts it into the book."""
+    def record(self, account: Account, request: NewOrder, *, received_ns: int, time: int) -> OrderRecord:
+        """Give a request that was checked at `time` a number and a place in the indexes; `start` puts it into the book."""
         state = self._state
         state.last_order_id += 1
-        now = state.wall_ms()
         order = OrderRecord(
             order_id=state.last_order_id,
             api_key=account.api_key,
@@ -38,8 +37,8 @@ class Settlement:
             notional=request.notional,
             stop_price=request.stop_price,
             trailing_delta=request.trailing_delta,
-            time=now,
-            update_time=now,
+            time=time,
+            update_time=time,
             received_ns=received_ns,
         )
         state.orders[order.order_id] = order

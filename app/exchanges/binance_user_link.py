@@ -43,6 +43,8 @@ _WEIGHT: Final = -1003
 _ALREADY_ACTIVE: Final = -2035
 _NO_MORE_IDS: Final = -2042
 _RETRY_S: Final = 1.0
+#: Two clocks in whole milliseconds, compared: waiting that much longer is never too early.
+_ROUNDING_MS: Final = 2
 _LONGEST_RETRY_S: Final = 60.0
 #: After so many failures in a row an account counts as lost; it is tried further.
 _PATIENCE: Final = 3
@@ -259,7 +261,7 @@ class Link:
     def _until(self, answer: Answer) -> float:
         if answer.retry_at is None:
             return _TOO_MUCH_PAUSE_S
-        away_ms = to_milliseconds(answer.retry_at) - to_milliseconds(self._clock.now()) - self._offset_ms
+        away_ms = to_milliseconds(answer.retry_at) - to_milliseconds(self._clock.now()) - self._offset_ms + _ROUNDING_MS
         return min(max(away_ms / 1000, _RETRY_S), 3 * 86_400.0)
 
     async def _know_time(self, asked: _Asked, answer: Answer) -> None:

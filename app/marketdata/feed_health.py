@@ -1,10 +1,11 @@
 """How the live feed is doing, for whoever asks: from memory where it runs, from the tables in every other process."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
 
 from app.core.clock import Clock
 from app.core.db import Database
@@ -158,6 +159,11 @@ class FeedReader:
 def age_s(last_closed: datetime | None, now: datetime) -> float | None:
     """Return the seconds since the one-minute candle that opened then closed; None without one. Never negative: clocks differ a little."""
     return None if last_closed is None else max(0.0, (now - last_closed - _M1.duration).total_seconds())
+
+
+def host_of(connection: Mapping[str, Any]) -> str:
+    """Return the host and port of a connection, and nothing else of its address."""
+    return urlsplit(str(connection.get("url", ""))).netloc.rpartition("@")[2]
 
 
 def _status_of(row: Any, *, now: datetime) -> FeedStatus:

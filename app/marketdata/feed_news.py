@@ -7,12 +7,11 @@ what came meanwhile, as finished messages of an event stream. Whatever was misse
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import orjson
 
@@ -21,6 +20,7 @@ from app.core.db import Database
 from app.core.events import EventBus, Subscription
 from app.domain.candles import LIVE_TIMEFRAMES, Candle, Timeframe, to_milliseconds
 from app.marketdata.events import CandleChanged, CandleClosed, CandlesLoaded, GapsChanged, HeartbeatChanged, TickerChanged
+from app.marketdata.feed_health import host_of
 from app.marketdata.heartbeat_queries import FeedRow, StoredSignal, feed_row, last_closed, latest_signals
 from app.marketdata.status import FeedStatus
 
@@ -264,11 +264,6 @@ def heard_at(row: FeedRow, feed: FeedStatus) -> datetime | None:
 def is_fresh(row: FeedRow, *, now: datetime) -> bool:
     """Whether the feed said so, not long ago."""
     return row.is_fresh and row.updated_at is not None and now - row.updated_at < ROW_IS_OLD
-
-
-def host_of(connection: Mapping[str, Any]) -> str:
-    """Return the host and port of a connection, and nothing else of its address."""
-    return urlsplit(str(connection.get("url", ""))).netloc.rpartition("@")[2]
 
 
 def as_status(row: FeedRow, feed: FeedStatus, *, now: datetime) -> dict[str, Any]:

@@ -272,7 +272,8 @@ class Heartbeat:
                 self._closer.ask(line.symbol)
 
     async def _keep_status(self, beat: Callable[[], None]) -> None:
-        ages = [found.age_s for found in self._stream.connections]
+        # One that carries nothing yet is as old as its handshake, which says nothing of data.
+        ages = [found.age_s for found in self._stream.connections if found.streams]
         if ages:
             # The stream that always speaks is not ours to read, but it shows that the connection lives.
             heard, known = self._clock.now() - timedelta(seconds=min(ages)), self.status.last_message_at

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from app.domain.instruments import Instrument, plain
-from app.marketdata.feed_health import Coherence, FeedReport
+from app.marketdata.feed_health import Coherence, FeedReport, host_of
 from app.marketdata.models import UpdateCause, UpdatePhase, UpdateState
 from app.marketdata.update_store import Update
 
@@ -127,9 +127,9 @@ class SymbolStatusOut(BaseModel):
 
 
 class ConnectionOut(BaseModel):
-    """One open connection to the exchange's streams; `age_ms` is of its last data."""
+    """One open connection to the exchange's streams: host and port, how many streams; `age_ms` is of its last data."""
 
-    url: str
+    host: str
     streams: int
     opened_at: datetime
     age_ms: float
@@ -198,7 +198,7 @@ class HeartbeatOut(BaseModel):
             lag_ms=feed.lag_ms,
             clock_offset_ms=feed.clock_offset_ms,
             reconnects=feed.reconnects,
-            connections=[ConnectionOut(**connection) for connection in feed.connections],
+            connections=[ConnectionOut(host=host_of(connection), **connection) for connection in feed.connections],
             coherence=report.coherence,
             open_gaps=report.open_gaps,
             differences_24h=report.differences_24h,

@@ -10,7 +10,8 @@ from fastapi import FastAPI
 from app.core.i18n import gettext
 from app.core.sentences import said
 from app.domain.instruments import plain
-from app.marketdata.feed_news import as_lists, heard_at, host_of, is_fresh
+from app.marketdata.feed_health import host_of
+from app.marketdata.feed_news import as_lists, heard_at, is_fresh
 from app.marketdata.heartbeat_queries import Difference, FeedRow, FeedSession, Gap, differences, gaps_page, last_closed, sessions
 from app.marketdata.lookout import Lookout, lookout_of
 from app.marketdata.status import FeedStatus

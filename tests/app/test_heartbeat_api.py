@@ -50,9 +50,10 @@ async def now(site: Site) -> AsyncIterator[datetime]:
         await connection.execute(
             "INSERT INTO heartbeat_status (exchange, is_connected, is_fresh, symbols_monitored, lag_ms, reconnects, last_heartbeat,"
             " connections, updated_at) VALUES ('binance', true, true, $1, 12.5, 3, $2,"
-            ' \'[{"url": "wss://u:p@stream.example:9443/stream?x=1", "streams": 4, "age_ms": 5}]\', $2)',
+            " $3, $2)",
             SYMBOLS,
-            moment,
+            state.clock.now(),
+            [{"url": "wss://u:p@stream.example:9443/stream?x=1", "streams": 4, "opened_at": moment.isoformat(), "age_ms": 5}],
         )
         for number in range(60):
             await connection.execute(
