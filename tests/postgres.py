@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ from tests.leaks import scan_database
 
 #: A test's rows need not survive a power cut.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off", "max_connections": "400"}
+
+#: Deletes every row of a database.
+Emptying = Callable[[], Awaitable[None]]
 
 
 def data_folder() -> Path:
@@ -93,14 +96,20 @@ class PostgresForTests:
             await scan_database(owner, str(make_url(urls.owner).database))
         await self._drop(str(make_url(urls.owner).database))
 
-    async def empty_database(self, urls: DatabaseUrls) -> None:
-        """Delete every row, after a look for secrets. Row by row: TRUNCATE would write a new file for each table and index there is."""
+    @asynccontextmanager
+    async def emptying(self, urls: DatabaseUrls) -> AsyncIterator[Emptying]:
+        """What deletes every row, after a look for secrets; row by row, for TRUNCATE writes a new file for each table and index."""
         name = str(make_url(urls.owner).database)
         async with connected(with_database(self._admin_url, name)) as admin:
-            tables = await scan_database(admin, name)
-            deletions = "; ".join(f"DELETE FROM {table}" for table in tables if table != "alembic_version")
             # No trigger and no foreign key has a say in it.
-            await admin.execute(f"SET lock_timeout = '10s'; SET session_replication_role = replica; {deletions}")
+            await admin.execute("SET lock_timeout = '10s'; SET session_replication_role = replica")
+
+            async def empty() -> None:
+                tables = await scan_database(admin, name)
+                if deletions := "; ".join(f"DELETE FROM {table}" for table in tables if table != "alembic_version"):
+                    await admin.execute(deletions)
+
+            yield empty
 
     async def _use(self, admin_url: str) -> None:
         # The same passwords each time, so that two runs on one server do not lock each other out.

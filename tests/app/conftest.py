@@ -37,7 +37,7 @@ from app.trading.prices import FeedPrices
 from app.trading.records import OrderRecord
 from app.trading.submit import Submission, submit
 from tests.emulator_process import EmulatorProcess, steps, write_candles
-from tests.postgres import PostgresForTests, connected
+from tests.postgres import Emptying, PostgresForTests, connected
 
 if TYPE_CHECKING:
     from tests.app.whole_site import Site
@@ -189,20 +189,34 @@ async def shared_urls(postgres: PostgresForTests) -> AsyncIterator[DatabaseUrls]
     await postgres.drop_database(urls)
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def emptying(postgres: PostgresForTests, shared_urls: DatabaseUrls) -> AsyncIterator[Emptying]:
+    """Empties that database."""
+    async with postgres.emptying(shared_urls) as emptying:
+        yield emptying
+
+
 @pytest_asyncio.fixture
-async def emptied_urls(postgres: PostgresForTests, shared_urls: DatabaseUrls) -> AsyncIterator[DatabaseUrls]:
+async def emptied_urls(emptying: Emptying, shared_urls: DatabaseUrls) -> AsyncIterator[DatabaseUrls]:
     """That database, emptied afterwards: a twentieth of the time that a new one takes."""
     yield shared_urls
-    await postgres.empty_database(shared_urls)
+    await emptying()
 
 
-@pytest_asyncio.fixture
-async def database(emptied_urls: DatabaseUrls) -> AsyncIterator[Database]:
-    """The application's pools on a database with empty tables."""
-    database = Database(emptied_urls.app)
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_database(shared_urls: DatabaseUrls) -> AsyncIterator[Database]:
+    """The application's pools on that database: whatever becomes of their connections, they open others."""
+    database = Database(shared_urls.app)
     await database.open()
     yield database
     await database.close()
+
+
+@pytest_asyncio.fixture
+async def database(shared_database: Database, emptied_urls: DatabaseUrls) -> Database:
+    """The application's pools on a database with empty tables."""
+    del emptied_urls
+    return shared_database
 
 
 async def build(database: Database, emulator: EmulatorProcess, supervisor: Supervisor) -> Pieces:

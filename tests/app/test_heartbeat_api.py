@@ -163,7 +163,8 @@ async def test_whoever_trades_has_holes_looked_at_again_but_not_over_and_over(si
     bodies: tuple[object, ...] = ({"gap": "one"}, {"hole": 1}, [])
     wrong = [await site.eve.call("POST", "/api/heartbeat/backfill", json=body) for body in bodies]
     assert [answer.status_code for answer in wrong] == [422] * 3
-    (gap,) = (await site.eve.call("GET", "/api/heartbeat/gaps", params={"outcome": "open", "limit": 1})).json()["items"]
+    listed = (await site.eve.call("GET", "/api/heartbeat/gaps", params={"outcome": "open"})).json()["items"]
+    gap = next(gap for gap in listed if gap["symbol"] == "BTC/USDT")
     begun = await site.eve.call("POST", "/api/heartbeat/backfill", json={"gap": gap["id"]})
     assert (begun.status_code, begun.json()) == (202, {"gaps": 1})
     async with asyncio.timeout(10):
@@ -284,7 +285,7 @@ async def test_the_page_shows_the_feed_of_all_or_of_one_and_says_what_it_does_no
     page = await site.ada.browse("GET", "/heartbeat")
     assert page.status_code == 200
     assert 'href="/heartbeat" aria-current="page"' in page.text
-    assert "20 open gaps" in page.text
+    assert "19 open gaps" in page.text, "of the one that was looked at the exchange has none"
     one = await site.ada.browse("GET", "/heartbeat", params={"symbol": "btc-usdt"})
     assert "feed%3ABTC/USDT" in one.text
     unknown = await site.ada.browse("GET", "/heartbeat", params={"symbol": "<b>"})
