@@ -15,6 +15,7 @@ import structlog
 
 from app.core.db import Database
 from app.core.supervisor import Beat, Loop
+from app.core.waiting import happens_within
 from app.errors import Fenced
 
 log = structlog.get_logger(__name__)
@@ -90,10 +91,7 @@ class LeaseHolder:
         """Wait until the role is ours."""
         while not self.is_held:
             self._changed.clear()
-            try:
-                await asyncio.wait_for(self._changed.wait(), 0.5)
-            except TimeoutError:
-                continue
+            await happens_within(self._changed, 0.5)
 
     async def renew(self) -> bool:
         """Take or prolong the lease; False while another process holds it."""

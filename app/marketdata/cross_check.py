@@ -21,10 +21,10 @@ from app.domain.candles import EPOCH, LIVE_TIMEFRAMES, Candle, Timeframe
 from app.exchanges.binance_messages import TIMEFRAMES
 from app.exchanges.port import ExchangeClient
 from app.marketdata.aggregate import aggregate, to_candles
-from app.marketdata.corrections import Corrections, Written
 from app.marketdata.events import CandleRevised, GapsChanged
-from app.marketdata.models import CandleSource
-from app.marketdata.store import CandleStore, Close
+from app.marketdata.gaps import GapBook
+from app.marketdata.models import CandleSource, DifferenceCause
+from app.marketdata.store import CandleStore, Change, Close
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +60,7 @@ class CrossCheck:
         self._exchange = exchange
         self._client = client
         self._store = CandleStore(database)
-        self._corrections = Corrections(database, exchange)
+        self._database = database
         self._bus = bus
         self._clock = clock
         #: Requests made; each costs the same.
@@ -131,9 +131,10 @@ class CrossCheck:
 
     async def _fill(self, symbol: str, timeframe: Timeframe, missing: Sequence[Candle]) -> int:
         """Store candles that the exchange has and we lack, and write the holes down as found and filled."""
-        await self._corrections.write([Close(symbol, timeframe, candle) for candle in missing], source=CandleSource.REST)
+        await self._write([Close(symbol, timeframe, candle) for candle in missing])
+        book = GapBook(self._database, self._exchange, timeframe)
         for start, end in ranges((candle.open_time for candle in missing), timeframe.duration):
-            await self._corrections.found_and_filled(symbol, timeframe, start, end, at=self._clock.now())
+            await book.found_and_filled(symbol, start, end, at=self._clock.now())
             log.warning("gap_found_and_filled", symbol=symbol, timeframe=timeframe.value, start=start, end=end)
         self._bus.publish(GapsChanged(exchange=self._exchange))
         return len(missing)
@@ -145,27 +146,25 @@ class CrossCheck:
         ours = (await self._ours(symbol, timeframe, start, end)).get(start)
         if ours is not None and not differs(ours, theirs, is_sum=True):
             return minutes
-        written = await self._corrections.write(
-            [Close(symbol, timeframe, theirs)],
-            source=CandleSource.REST,
-            at=self._clock.now(),
-            instead={} if ours is None else {start: ours},
-        )
-        return replace(minutes, corrected=minutes.corrected + self._tell(written))
+        if ours is not None and not await self._store.between(self._exchange, symbol, timeframe, start=start, end=end, limit=1):
+            # A sum that stood for it is stored first, so that the difference says what it was.
+            await self._store.write(self._exchange, [Close(symbol, timeframe, ours)], source=CandleSource.REST)
+        changed = await self._write([Close(symbol, timeframe, theirs)])
+        return replace(minutes, corrected=minutes.corrected + self._tell(changed))
+
+    async def _write(self, closes: Sequence[Close]) -> list[Change]:
+        written = await self._store.write(self._exchange, closes, source=CandleSource.REST, cause=DifferenceCause.CROSS_CHECK)
+        return list(written.changed)
 
     async def _put_minutes_right(self, symbol: str, minutes: Sequence[Candle], *, filled: Sequence[Candle]) -> int:
         """Take the exchange's minutes, and sum up anew what is stored of the longer candles that contain them or the `filled` ones."""
-        written: list[Written] = []
-        if minutes:
-            closes = [Close(symbol, _M1, candle) for candle in minutes]
-            written = await self._corrections.write(closes, source=CandleSource.REST, at=self._clock.now())
+        written = await self._write([Close(symbol, _M1, candle) for candle in minutes])
         changed = [candle.open_time for candle in (*minutes, *filled)]
         longer: list[Close] = []
         for timeframe in LIVE_TIMEFRAMES[1:] if changed else ():
             for start in sorted({timeframe.floor(moment) for moment in changed}):
                 longer += await self._summed_anew(symbol, timeframe, start)
-        if longer:
-            written += await self._corrections.write(longer, source=CandleSource.REST, at=self._clock.now())
+        written += await self._write(longer)
         return self._tell(written)
 
     async def _summed_anew(self, symbol: str, timeframe: Timeframe, start: datetime) -> list[Close]:
@@ -174,20 +173,14 @@ class CrossCheck:
         sums = await self._sums(symbol, timeframe, start, end) if stored else []
         return [Close(symbol, timeframe, candle) for candle in sums if differs(stored[0], candle, is_sum=True)]
 
-    def _tell(self, written: Iterable[Written]) -> int:
-        count = 0
-        for close, was in written:
-            count += 1
+    def _tell(self, changes: Sequence[Change]) -> int:
+        for change in changes:
+            symbol, timeframe, candle = change.close.symbol, change.close.timeframe, change.close.candle
             log.warning(
-                "candle_differed",
-                symbol=close.symbol,
-                timeframe=close.timeframe.value,
-                open_time=close.candle.open_time,
-                was=was,
-                became=close.candle,
+                "candle_differed", symbol=symbol, timeframe=timeframe.value, open_time=candle.open_time, was=change.was, became=candle
             )
-            self._bus.publish(CandleRevised(exchange=self._exchange, symbol=close.symbol, timeframe=close.timeframe, candle=close.candle))
-        return count
+            self._bus.publish(CandleRevised(exchange=self._exchange, symbol=symbol, timeframe=timeframe, candle=candle))
+        return len(changes)
 
 
 def ranges(moments: Iterable[datetime], step: timedelta) -> list[tuple[datetime, datetime]]:

@@ -18,6 +18,7 @@ import orjson
 from app.core.clock import Clock
 from app.core.db import Database
 from app.core.events import EventBus, Subscription
+from app.core.waiting import happens_within
 from app.domain.candles import LIVE_TIMEFRAMES, Candle, Timeframe, to_milliseconds
 from app.marketdata.events import CandleChanged, CandleClosed, CandlesLoaded, GapsChanged, HeartbeatChanged, TickerChanged
 from app.marketdata.feed_health import host_of
@@ -131,10 +132,7 @@ class NewsDesk:
                 await self._look(beat)
                 continue
             self._wake.clear()
-            try:
-                await asyncio.wait_for(self._wake.wait(), _IDLE_S)
-            except TimeoutError:
-                continue
+            await happens_within(self._wake, _IDLE_S)
 
     async def _look(self, beat: Callable[[], None]) -> None:
         rounds = 0

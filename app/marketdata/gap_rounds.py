@@ -16,6 +16,7 @@ from app.core.clock import Clock
 from app.core.db import Database
 from app.core.events import EventBus
 from app.core.ids import new_id
+from app.core.waiting import happens_within
 from app.domain.candles import LIVE_TIMEFRAMES, Candle, Timeframe
 from app.errors import BackfillTooSoon, ExchangeError, NotFound
 from app.exchanges.port import ExchangeClient
@@ -215,10 +216,7 @@ class GapRounds:
                 await self._round(beat)
                 continue
             self._wake.clear()
-            try:
-                await asyncio.wait_for(self._wake.wait(), _IDLE_S)
-            except TimeoutError:
-                continue
+            await happens_within(self._wake, _IDLE_S)
 
     async def _round(self, beat: Callable[[], None]) -> None:
         left = _MOST_PAGES
@@ -226,7 +224,12 @@ class GapRounds:
         try:
             while self._waiting and left > 0:
                 gap = next(iter(self._waiting.values()))
-                left -= await self._filler.look_again(gap, most_pages=left)
+                try:
+                    left -= await self._filler.look_again(gap, most_pages=left)
+                except NotFound as error:
+                    # It lists the symbol no longer, so nobody can say what it had: the hole stays open, and the others have their turn.
+                    self.last_error = error.message
+                    log.warning("gap_of_an_unknown_symbol", symbol=gap.symbol, start=gap.start_at)
                 del self._waiting[gap.id]
                 beat()
                 self._bus.publish(GapsChanged(exchange=self._exchange))

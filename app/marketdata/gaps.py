@@ -34,6 +34,11 @@ _FILLED_SQL: Final = """
 UPDATE candle_gaps SET outcome = 'filled', resolved_at = $5
 WHERE exchange = $1 AND symbol = $2 AND timeframe = $3 AND outcome = 'open' AND end_at BETWEEN $6 AND $4
 """
+_FOUND_AND_FILLED_SQL: Final = """
+INSERT INTO candle_gaps (id, exchange, symbol, timeframe, start_at, end_at, found_at, resolved_at, outcome)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $7, 'filled')
+ON CONFLICT (exchange, symbol, timeframe, start_at, end_at) DO UPDATE SET resolved_at = $7, outcome = 'filled'
+"""
 _RESOLVED_SQL: Final = """
 UPDATE candle_gaps SET outcome = $6, resolved_at = $7
 WHERE exchange = $1 AND symbol = $2 AND timeframe = $3 AND start_at = $4 AND end_at = $5 AND outcome = 'open'
@@ -83,6 +88,11 @@ class GapBook:
         """Mark every open hole that ends within [since, until] as filled; older ones, of an import perhaps, are still to be explained."""
         async with self._database.connection() as connection:
             await connection.execute(_FILLED_SQL, self._exchange, symbol, self._timeframe, until, at, since)
+
+    async def found_and_filled(self, symbol: str, start: datetime, end: datetime, *, at: datetime) -> None:
+        """Write down that candles were missing which are stored now."""
+        async with self._database.connection() as connection:
+            await connection.execute(_FOUND_AND_FILLED_SQL, new_id(), self._exchange, symbol, self._timeframe, start, end, at)
 
     async def unexplained(self, symbol: str, *, since: datetime) -> list[tuple[datetime, datetime]]:
         """Return the holes that end after `since` and are neither filled nor known to be the exchange's own, oldest first."""

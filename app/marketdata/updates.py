@@ -19,6 +19,7 @@ from app.core.ids import new_id
 from app.core.leases import process_name
 from app.core.outage import is_database_gone
 from app.core.supervisor import Beat
+from app.core.waiting import happens_within
 from app.errors import AppError, Unsupported
 from app.exchanges.catalogue import venue_of
 from app.marketdata.events import InstrumentsUpdated
@@ -139,7 +140,7 @@ class Updates:
                     await self._look_around()
                 self._wake.clear()
                 if not self._wanted:
-                    await _wait(self._wake, _TURN_S)
+                    await happens_within(self._wake, _TURN_S)
 
     async def _look_around(self) -> None:
         now = self._clock.now()
@@ -212,10 +213,3 @@ class Updates:
         if progress is None or update.state is not UpdateState.RUNNING:
             return update
         return replace(update, phase=progress.phase, done=progress.done, total=progress.total)
-
-
-async def _wait(event: asyncio.Event, timeout_s: float) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), timeout_s)
-    except TimeoutError:
-        return

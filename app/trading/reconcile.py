@@ -16,6 +16,7 @@ from uuid import UUID
 import structlog
 
 from app.core.supervisor import Beat
+from app.core.waiting import happens_within
 from app.domain.enums import OrderState, Role
 from app.errors import Fenced
 from app.trading.account_check import AccountChecks
@@ -111,12 +112,9 @@ class Reconciler:
         """Until the next round, or sooner when an order is in doubt."""
         waiting = [due.delay_s for due in self._due.values()]
         timeout_s = min([self._pace.interval_s, 1.0, *waiting, *([_FIRST_DELAY_S] if self._desk.suspects else [])])
-        try:
-            await asyncio.wait_for(self._desk.doubt.wait(), timeout_s)
-        except TimeoutError:
-            return
-        self._desk.doubt.clear()
-        await asyncio.sleep(_FIRST_DELAY_S)
+        if await happens_within(self._desk.doubt, timeout_s):
+            self._desk.doubt.clear()
+            await asyncio.sleep(_FIRST_DELAY_S)
 
     async def once(self) -> int:
         """Ask about every unsettled order once, wait for all answers, and return how many orders there were."""

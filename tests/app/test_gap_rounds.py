@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -49,14 +49,15 @@ class Ledger:
     pieces: Pieces
     store: CandleStore
     rounds: GapRounds
+    reread: list[str] = field(default_factory=list)
 
-    async def hole(self, start: int, end: int, *, timeframe: Timeframe = Timeframe.M1) -> UUID:
+    async def hole(self, start: int, end: int, *, timeframe: Timeframe = Timeframe.M1, symbol: str = SYMBOL) -> UUID:
         gap_id = new_id()
         await self.pieces.rows(
             "INSERT INTO candle_gaps (id, exchange, symbol, timeframe, start_at, end_at, found_at, outcome)"
             " VALUES ($1, 'binance', $2, $3, $4, $5, now(), 'open')",
             gap_id,
-            SYMBOL,
+            symbol,
             timeframe.value,
             self.first + start * MINUTE,
             self.first + end * MINUTE,
@@ -85,17 +86,19 @@ async def ledger(pieces: Pieces) -> AsyncIterator[Ledger]:
     first = newest.open_time - round(newest.open - 60000.0) * MINUTE
     hour = ((Timeframe.H1.floor(first) - first) // MINUTE + 60 - 1) % 60 + 1
     store = CandleStore(pieces.database)
+    reread: list[str] = []
     filler = GapFiller(
         "binance",
         database=pieces.database,
         store=store,
         clock=pieces.desk.clock,
         client=partial(pieces.registry.public, "binance"),
+        on_filled=reread.append,
     )
     rounds = GapRounds("binance", filler, database=pieces.database, bus=EventBus(), pause_s=0.0)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(rounds.run(lambda: None))
-        yield Ledger(first=first, hour=hour if hour >= 40 else hour + 60, pieces=pieces, store=store, rounds=rounds)
+        yield Ledger(first=first, hour=hour if hour >= 40 else hour + 60, pieces=pieces, store=store, rounds=rounds, reread=reread)
         task.cancel()
 
 
@@ -142,6 +145,20 @@ async def test_a_candle_that_is_stored_keeps_its_numbers(ledger: Ledger) -> None
     assert len(await ledger.stored()) == 10
 
 
+async def test_longer_candles_that_were_stored_without_the_missing_minutes_are_put_right(ledger: Ledger) -> None:
+    start = ledger.first + ledger.hour * MINUTE
+    client = await ledger.pieces.registry.public("binance")
+    minutes = await client.fetch_candles(SYMBOL, Timeframe.M1, start=start, limit=15)
+    (theirs,) = await client.fetch_candles(SYMBOL, Timeframe.M15, start=start, limit=1)
+    without = replace(theirs, high=minutes[-5].high, close=minutes[-5].close, volume=theirs.volume / 2)
+    there = [Close(SYMBOL, Timeframe.M1, candle) for candle in minutes[:-4]]
+    await ledger.store.upsert("binance", [*there, Close(SYMBOL, Timeframe.M15, without)], source=CandleSource.STREAM)
+    await ledger.hole(ledger.hour + 11, ledger.hour + 15)
+    await ledger.round()
+    assert await ledger.store.latest("binance", SYMBOL, Timeframe.M15, limit=10) == [theirs]
+    assert ledger.reread == [SYMBOL], "what the feed knows of the open longer candles is read again"
+
+
 async def test_a_hole_that_reaches_into_the_present_stays_open_for_what_has_not_closed(ledger: Ledger) -> None:
     await ledger.hole(195, 215)
     await ledger.round()
@@ -185,3 +202,13 @@ async def test_an_exchange_that_does_not_answer_ends_the_round_and_is_told(ledge
     await ledger.round()
     assert [gap.outcome for gap in await ledger.all()] == [GapOutcome.FILLED]
     assert ledger.rounds.last_error is None
+
+
+async def test_a_hole_of_a_symbol_that_is_listed_no_longer_stays_open_and_keeps_no_other_waiting(ledger: Ledger) -> None:
+    gone = await ledger.hole(60, 61, symbol="GONE/USDT")
+    there = await ledger.hole(60, 61)
+    later = await ledger.hole(62, 63, symbol="LOST/USDT")
+    assert await ledger.round() == 3
+    outcomes = {gap.id: gap.outcome for gap in await ledger.all()}
+    assert outcomes == {gone: GapOutcome.OPEN, there: GapOutcome.FILLED, later: GapOutcome.OPEN}
+    assert ledger.rounds.last_error == "The exchange does not list that symbol."
