@@ -1,7 +1,7 @@
 """What every table shares: the metadata with its naming convention, the column types, and the tenant's mark."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -104,8 +104,8 @@ class Owned:
     user_id: Mapped[UUID]
 
 
-def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
-    """Return the CHECK that keeps a text column inside an enum."""
+def one_of(column: str, values: Iterable[StrEnum]) -> CheckConstraint:
+    """Return the CHECK that keeps a text column inside an enum, or some of its values."""
     listed = ", ".join(f"'{value.value}'" for value in values)
     return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
 
