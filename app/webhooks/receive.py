@@ -56,7 +56,7 @@ RETURNING user_id
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A delivery that waits to be acted on. `started_ns` is monotonic, for the latencies of the log."""
+    """A delivery that waits to be acted on. `started_ns` is monotonic, for the latencies of the log; `replay_of` is what it repeats."""
 
     id: UUID
     webhook_id: UUID
@@ -65,6 +65,7 @@ class Delivery:
     raw: bytes
     received_at: datetime
     started_ns: int | None = None
+    replay_of: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import text
@@ -11,8 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.ids import new_id
 from app.core.security import fingerprint, new_secret
 from app.core.tenancy import owned
+from app.domain.candles import Timeframe
 from app.errors import BrokerNotFound, NameTaken, WebhookNotFound
 from app.webhooks.models import Webhook
+from app.webhooks.rules import HookRules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +27,29 @@ class Created:
     secret: str
 
 
-async def create_webhook(session: AsyncSession, user_id: UUID, *, name: str, broker_id: UUID | None, now: datetime) -> Created:
-    """Open a door for alerts; without `broker_id` they go to the user's default account.
+class Unset(Enum):
+    """What is not given: None says something of its own."""
+
+    UNSET = "unset"
+
+
+UNSET: Final = Unset.UNSET
+
+
+async def create_webhook(
+    session: AsyncSession,
+    user_id: UUID,
+    *,
+    name: str,
+    broker_id: UUID | None,
+    now: datetime,
+    rules: HookRules | None = None,
+    allowed_ips: list[str] | None = None,
+    max_age_s: int = 60,
+    per_minute: int = 120,
+    interval: Timeframe | None = None,
+) -> Created:
+    """Open a door for alerts; without `broker_id` they go to the user's default account. The rest is as the columns of the table say.
 
     Raises:
         BrokerNotFound: no such account of this user.
@@ -33,7 +58,19 @@ async def create_webhook(session: AsyncSession, user_id: UUID, *, name: str, bro
     await _check_broker(session, user_id, broker_id)
     secret = new_secret()
     webhook = Webhook(
-        id=new_id(), user_id=user_id, broker_id=broker_id, name=name, secret_hash=fingerprint(secret), is_active=True, created_at=now
+        id=new_id(),
+        user_id=user_id,
+        broker_id=broker_id,
+        name=name,
+        secret_hash=fingerprint(secret),
+        is_active=True,
+        created_at=now,
+        rules={} if rules is None else rules.model_dump(mode="json", exclude_defaults=True),
+        allowed_ips=allowed_ips or None,
+        max_age_s=max_age_s,
+        per_minute=per_minute,
+        interval=None if interval is None else interval.value,
+        expected_from=None if interval is None else now,
     )
     session.add(webhook)
     await _flush(session, name)
@@ -76,19 +113,44 @@ async def get_webhook(session: AsyncSession, user_id: UUID, webhook_id: UUID) ->
 
 
 async def change_webhook(
-    session: AsyncSession, user_id: UUID, webhook_id: UUID, *, name: str | None = None, is_active: bool | None = None
+    session: AsyncSession,
+    user_id: UUID,
+    webhook_id: UUID,
+    *,
+    name: str | None = None,
+    is_active: bool | None = None,
+    now: datetime | None = None,
+    broker_id: UUID | Unset | None = UNSET,
+    rules: HookRules | Unset = UNSET,
+    allowed_ips: list[str] | Unset | None = UNSET,
+    max_age_s: int | None = None,
+    per_minute: int | None = None,
+    interval: Timeframe | Unset | None = UNSET,
 ) -> Webhook:
-    """Rename, pause or resume a webhook.
+    """Change what is given of a webhook. A new interval is expected from `now` on, and so is the old one after a pause.
 
     Raises:
         WebhookNotFound: no such webhook of this user.
+        BrokerNotFound: no such account of this user.
         NameTaken: the name is in use.
     """
     webhook = await get_webhook(session, user_id, webhook_id)
-    if name is not None:
-        webhook.name = name
-    if is_active is not None:
-        webhook.is_active = is_active
+    if not isinstance(broker_id, Unset):
+        await _check_broker(session, user_id, broker_id)
+        webhook.broker_id = broker_id
+    if not isinstance(rules, Unset):
+        webhook.rules = rules.model_dump(mode="json", exclude_defaults=True)
+    if not isinstance(allowed_ips, Unset):
+        webhook.allowed_ips = allowed_ips or None
+    if not isinstance(interval, Unset) and webhook.interval != interval:
+        webhook.interval = None if interval is None else interval.value
+        webhook.expected_from = None if interval is None else now
+    if is_active and not webhook.is_active and webhook.interval is not None:
+        webhook.expected_from = now
+    given = {"name": name, "is_active": is_active, "max_age_s": max_age_s, "per_minute": per_minute}
+    for column, value in given.items():
+        if value is not None:
+            setattr(webhook, column, value)
     await _flush(session, webhook.name)
     return webhook
 
