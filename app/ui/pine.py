@@ -46,14 +46,14 @@ def script_of(members: Mapping[str, Any], *, is_strategy: bool, version: str) ->
         f"//@version={version}",
         f'{kind}("{name}", overlay = true)',
         "",
-        f"// {gettext('Your own rule: when to enter and when to leave.')}",
+        _comment(gettext("Your own rule: when to enter and when to leave.")),
         "fast = ta.ema(close, 24)",
         "slow = ta.ema(close, 72)",
         "enters = ta.crossover(fast, slow)",
         "leaves = ta.crossunder(fast, slow)",
         *(["quantity = input.float(0.01, 'Quantity')"] if has_quantity else []),
         "",
-        f"// {gettext('The messages, as Aristobot reads them.')}",
+        _comment(gettext("The messages, as Aristobot reads them.")),
         "moment() => str.format_time(timenow, \"yyyy-MM-dd'T'HH:mm:ss'Z'\", \"UTC\")",
         f"entryMessage = {_expression(entry)}",
         f"exitMessage = {_expression(leaves)}",
@@ -63,10 +63,14 @@ def script_of(members: Mapping[str, Any], *, is_strategy: bool, version: str) ->
     return "\n".join(lines) + "\n"
 
 
+def _comment(words: str) -> str:
+    return f"// {words}"
+
+
 def _strategy_orders(*, has_quantity: bool) -> list[str]:
     sized = ", qty = quantity" if has_quantity else ""
     return [
-        f"// {gettext('In the alert, the field “Message” is {{strategy.order.alert_message}} and nothing else.')}",
+        _comment(gettext("In the alert, the field “Message” is {{strategy.order.alert_message}} and nothing else.")),
         "if enters",
         f'{_INDENT}strategy.entry("Long", strategy.long{sized}, alert_message = entryMessage)',
         "if leaves",
@@ -76,7 +80,7 @@ def _strategy_orders(*, has_quantity: bool) -> list[str]:
 
 def _indicator_alerts() -> list[str]:
     return [
-        f"// {gettext('In the alert, the condition is “Any alert() function call”; its message is the one of the script.')}",
+        _comment(gettext("In the alert, the condition is “Any alert() function call”; its message is the one of the script.")),
         "if enters",
         f"{_INDENT}alert(entryMessage, alert.freq_once_per_bar_close)",
         "if leaves",
