@@ -117,7 +117,7 @@ async def test_identical_posts_at_the_same_moment_leave_one_to_trade(entrance: E
 
 async def test_paused_webhook_keeps_the_alert_and_trades_nothing(entrance: Entrance) -> None:
     async with entrance.database.transaction() as session:
-        await change_webhook(session, entrance.user_id, entrance.webhook_id, is_active=False)
+        await change_webhook(session, entrance.user_id, entrance.webhook_id, now=NOW, is_active=False)
     received = await entrance.receive()
     assert (received.decision, received.delivery) == (Decision.PAUSED, None)
     assert (await entrance.rows())[0]["reason"] == "this webhook is paused"
