@@ -1,7 +1,7 @@
 """W0: a row for each request, committed, then the replies. Nothing is traded here, and the exchange is never waited for."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -42,7 +42,7 @@ WITH given AS MATERIALIZED (
                        $9::text[], $10::int[], $11::float8[], $12::float8[]) WITH ORDINALITY
     AS g (id, secret_hash, body_key, at, expires_at, ip_address, sender, content_type, raw, size, tokens, elapsed_s, place)),
 hook AS MATERIALIZED (
-  SELECT g.*, h.id AS webhook_id, h.user_id, h.is_active, h.per_minute, b.id AS broker_id, b.exchange, b.is_active AS broker_is_active,
+  SELECT g.*, h.id AS webhook_id, h.user_id, h.is_active, h.per_minute, h.rules, h.max_age_s, b.id AS broker_id, b.exchange, b.is_active AS broker_is_active,
          b.paused_reason,
          h.allowed_ips IS NULL OR g.sender IS NULL OR g.sender::inet <<= ANY (h.allowed_ips::inet[]) AS may_send,
          greatest(10, h.per_minute / 4.0)::float8 AS burst
@@ -83,7 +83,8 @@ put AS (
              ELSE format('it came from %s, which is not among the addresses that may send to this webhook', sender) END END,
          CASE WHEN decision <> 'pending' THEN at END
     FROM judged ORDER BY place)
-SELECT place, webhook_id, user_id, broker_id, exchange, broker_is_active, paused_reason, decision, may_send, allowance FROM judged
+SELECT place, webhook_id, user_id, rules, max_age_s, broker_id, exchange, broker_is_active, paused_reason, decision, may_send, allowance
+  FROM judged
 """
 _REFUSE: Final = """
 INSERT INTO webhook_deliveries (id, webhook_id, user_id, received_at, ip_address, content_type, raw, size, decision, code, reason, done_at)
@@ -95,7 +96,11 @@ RETURNING user_id
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A delivery that waits to be acted on. `started_ns` is monotonic, for the latencies of the log."""
+    """A delivery that waits to be acted on. `started_ns` is monotonic, for the latencies of the log.
+
+    `account` is the webhook's; of a replay the paper account. `rules` and `max_age_s` are the webhook's as they were when the delivery
+    came; None: the inbox reads them. `progress` is what a process before this one has written of its steps.
+    """
 
     id: UUID
     webhook_id: UUID
@@ -104,6 +109,11 @@ class Delivery:
     raw: bytes
     received_at: datetime
     started_ns: int | None = None
+    rules: Mapping[str, Any] | None = None
+    max_age_s: int | None = None
+    replay_of: UUID | None = None
+    is_test: bool = False
+    progress: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,6 +329,8 @@ def _waiting(row: Any, arrival: _Arrival) -> Delivery:
         raw=arrival.text.encode(),
         received_at=arrival.at,
         started_ns=arrival.request.started_ns,
+        rules=row["rules"],
+        max_age_s=row["max_age_s"],
     )
 
 

@@ -47,14 +47,17 @@ def as_stored(given: Mapping[str, Any]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {name: value for name, value in given.items() if name not in ("name", "is_active")}
     if "rules" in found:
-        rules: HookRules = found["rules"]
+        rules: HookRules = found["rules"] or HookRules()
         found["rules"] = rules.model_dump(mode="json", exclude_defaults=True)
     if found.get("allowed_ips") is not None:
         found["allowed_ips"] = read_senders(found["allowed_ips"])
     _check_number(found.get("max_age_s"), "max_age_s", LONGEST_AGE_S, "an alert may be from 1 to 86400 seconds old")
     _check_number(found.get("per_minute"), "per_minute", MOST_PER_MINUTE, "from 1 to 6000 alerts a minute can be traded")
     interval = found.get("interval")
-    if interval is not None and interval not in _INTERVALS:
+    if interval is None:
+        return found
+    found["interval"] = str(interval)
+    if interval not in _INTERVALS:
         raise InvalidInput(f"the interval must be one of {', '.join(_INTERVALS)}, was {str(interval)[:20]}", field="interval")
     return found
 
