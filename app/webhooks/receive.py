@@ -42,8 +42,8 @@ WITH given AS MATERIALIZED (
                        $9::text[], $10::int[], $11::float8[], $12::float8[]) WITH ORDINALITY
     AS g (id, secret_hash, body_key, at, expires_at, ip_address, sender, content_type, raw, size, tokens, elapsed_s, place)),
 hook AS MATERIALIZED (
-  SELECT g.*, h.id AS webhook_id, h.user_id, h.is_active, h.per_minute, h.rules, h.max_age_s, b.id AS broker_id, b.exchange, b.is_active AS broker_is_active,
-         b.paused_reason,
+  SELECT g.*, h.id AS webhook_id, h.user_id, h.is_active, h.per_minute, h.rules, h.max_age_s,
+         b.id AS broker_id, b.exchange, b.is_active AS broker_is_active, b.paused_reason,
          h.allowed_ips IS NULL OR g.sender IS NULL OR g.sender::inet <<= ANY (h.allowed_ips::inet[]) AS may_send,
          greatest(10, h.per_minute / 4.0)::float8 AS burst
     FROM given g JOIN webhooks h ON h.secret_hash = g.secret_hash AND h.removed_at IS NULL
