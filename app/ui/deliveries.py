@@ -17,9 +17,9 @@ from app.ui.views import ChainRow, DeliveryDetail, DeliveryOrder, DeliveryResult
 from app.ui.webhooks import delivery_row, environment_of
 from app.ui.wishes import wishes_in
 from app.webhooks.log import Facts, facts_of
+from app.webhooks.masking import masked_members, masked_text
 from app.webhooks.models import Decision
-from app.webhooks.queries import masked, masked_members
-from app.webhooks.replay import paper_account
+from app.webhooks.overview import paper_account
 
 #: Steps of an attempt, in their order; a step that is not among them is shown by its own name.
 _STEPS: Final = {
@@ -45,11 +45,11 @@ async def delivery_detail(app: FastAPI, user_id: UUID, delivery_id: UUID, *, is_
     facts = await facts_of(database, user_id, delivery_id, with_strangers=is_admin)
     row = facts.delivery
     is_stranger = row["user_id"] is None
-    paper = None if is_stranger else await paper_account(app.state.database, user_id)
+    paper = None if is_stranger else await paper_account(app.state.database, user_id, row["webhook_id"])
     traded_on = facts.orders[0] if facts.orders else None
     return DeliveryDetail(
         row=delivery_row(row),
-        raw=masked(row["raw"]),
+        raw=masked_text(row["raw"]),
         size=row["size"],
         content_type=row["content_type"] or "",
         dialect=row["dialect"] or "",
@@ -76,7 +76,7 @@ def _cannot_replay(row: Any, *, is_stranger: bool, has_paper: bool) -> str:
     if row["decision"] == Decision.MISSED or not row["raw"]:
         return gettext("There is no message to repeat: none came.")
     if not has_paper:
-        return gettext("You have no paper account that is switched on. Add one under Brokers, then repeat the alert.")
+        return gettext("You have no paper account. Add one under Brokers, then replay the alert.")
     return ""
 
 

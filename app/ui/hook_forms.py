@@ -246,9 +246,14 @@ def _percent(fraction: Decimal | None) -> str:
 
 
 def hook_form(
-    accounts: Sequence[Broker], given: HookFields | None = None, *, webhook: Webhook | None = None, errors: dict[str, str] | None = None
+    accounts: Sequence[Broker],
+    given: HookFields | None = None,
+    *,
+    webhook: Webhook | None = None,
+    warning: str | None = None,
+    errors: dict[str, str] | None = None,
 ) -> HookForm:
-    """Return the form of a new webhook, or of the settings of one there is."""
+    """Return the form of a new webhook, or of the settings of one there is; `warning` is what of them has no effect."""
     shown = given or (HookFields() if webhook is None else fields_of(webhook))
     default = next((account.name for account in accounts if account.is_default), "")
     follows = gettext("The default account (now %(name)s)") % {"name": default}
@@ -267,6 +272,7 @@ def hook_form(
         title="" if webhook is None else webhook.name,
         place="hook" if webhook is None else "settings",
         tradingview=" ".join(TRADINGVIEW),
+        warning=warning or "",
         errors=errors or {},
     )
 

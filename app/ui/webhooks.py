@@ -25,8 +25,8 @@ from app.ui.views import (
     Region,
 )
 from app.webhooks import log, overview
+from app.webhooks.masking import masked_text
 from app.webhooks.models import Decision
-from app.webhooks.queries import masked
 from app.webhooks.senders import TRADINGVIEW
 
 _LOG_ROWS: Final = 50
@@ -204,7 +204,7 @@ def _summary(row: Any) -> str:
         found = " ".join(str(word) for word in words if isinstance(word, str | int | float))
         if found:
             return found[:_SUMMARY_LENGTH]
-    line = " ".join(masked(row["raw"]).split())
+    line = " ".join(masked_text(row["raw"]).split())
     return line if len(line) <= _SUMMARY_LENGTH else line[: _SUMMARY_LENGTH - 1] + "…"
 
 

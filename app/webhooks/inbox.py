@@ -39,7 +39,7 @@ _REMEMBERED: Final = 10_000
 _NOT_SETTLED: Final = frozenset({OrderState.INTENT, OrderState.SUBMITTING, OrderState.UNKNOWN})
 #: At most so many of one webhook, so that one whose alerts wait cannot hide the others'.
 _PENDING: Final = """
-SELECT d.id, d.webhook_id, d.user_id, d.raw, d.received_at, d.replay_of,
+SELECT d.id, d.webhook_id, d.user_id, d.raw, d.received_at, d.replay_of, d.is_test,
        b.id AS broker_id, b.exchange, b.is_active AS broker_is_active, b.paused_reason
   FROM (SELECT *, row_number() OVER (PARTITION BY webhook_id ORDER BY received_at, id) AS place
           FROM webhook_deliveries WHERE decision = 'pending') d
@@ -106,6 +106,7 @@ class Inbox:
                         raw=row["raw"].encode(),
                         received_at=row["received_at"],
                         replay_of=row["replay_of"],
+                        is_test=row["is_test"],
                     )
                 )
 
@@ -158,7 +159,7 @@ class Inbox:
         try:
             alert = read_alert(delivery.raw, webhook_id=delivery.webhook_id, delivery_id=delivery.id)
             parsed = alert.parsed
-            if alert.intent is None:
+            if alert.intent is None or delivery.is_test:
                 await self._decide(delivery, Decision.PING, reason="a test message; nothing to trade", parsed=parsed)
                 return
             # Only a delivery that the poll found can have been begun by a process that died.

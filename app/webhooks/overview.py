@@ -6,6 +6,7 @@ from uuid import UUID
 
 from app.core.db import Database
 from app.domain.candles import Timeframe
+from app.exchanges.catalogue import PAPER
 
 _DAY: Final = timedelta(hours=24)
 #: How long after a candle's close its alert may come and not be late.
@@ -43,6 +44,12 @@ SELECT count(*) FILTER (WHERE o.state IN ('intent', 'submitting', 'unknown', 'op
   FROM orders o JOIN webhook_deliveries d ON d.id = o.delivery_id
  WHERE o.user_id = $1 AND d.webhook_id = $2
 """
+#: The webhook's own account if it is a paper one, else the default, else the oldest: as a replay chooses.
+_PAPER: Final = """
+SELECT b.id, b.name FROM brokers b LEFT JOIN webhooks h ON h.id = $2 AND h.user_id = $1
+ WHERE b.user_id = $1 AND b.removed_at IS NULL AND b.exchange = $3
+ ORDER BY b.id IS NOT DISTINCT FROM h.broker_id DESC, b.is_default DESC, b.created_at, b.id LIMIT 1
+"""
 
 
 async def list_hooks(database: Database, user_id: UUID, *, now: datetime) -> list[Any]:
@@ -79,3 +86,9 @@ def late_since(interval: str | None, *, expected_from: datetime | None, last_at:
     if due < expected_from or (last_at is not None and last_at >= due - _EARLY):
         return None
     return due
+
+
+async def paper_account(database: Database, user_id: UUID, webhook_id: UUID | None) -> Any:
+    """Return id and name of the account on which the webhook's attempts are repeated; None when the user has none of paper."""
+    async with database.connection() as connection:
+        return await connection.fetchrow(_PAPER, user_id, webhook_id, PAPER)

@@ -1,65 +1,55 @@
-"""Repeating an attempt on paper: the same message, through the same inbox, on an account with play money."""
+"""Try an alert of the log once more, on play money: a new delivery with the same message, for the user's paper account alone."""
 
-from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from app.core.db import Database
-from app.core.events import EventBus
 from app.core.ids import new_id
-from app.errors import WebhookError
-from app.trading.account import Account
+from app.errors import BodyTooLarge, DeliveryNotFound, DenialReason, OrderDenied
+from app.exchanges.catalogue import PAPER
+from app.trading.desk import Desk
 from app.webhooks.events import DeliveryChanged
-from app.webhooks.log import facts_of
 from app.webhooks.models import Decision
-from app.webhooks.receive import Delivery
 
-#: The default account if it is one of paper, else the oldest.
-_PAPER: Final = """
-SELECT id, name, exchange, is_active, paused_reason FROM brokers
- WHERE user_id = $1 AND removed_at IS NULL AND exchange = 'paper' AND is_active ORDER BY is_default DESC, created_at, id LIMIT 1
+#: The webhook's own account if it is a paper one, else the default, else the oldest.
+_FOUND: Final = """
+SELECT d.raw, d.code, d.webhook_id, p.id AS broker_id
+  FROM webhook_deliveries d
+  LEFT JOIN webhooks h ON h.id = d.webhook_id AND h.user_id = $1
+  LEFT JOIN LATERAL (
+    SELECT b.id FROM brokers b WHERE b.user_id = $1 AND b.removed_at IS NULL AND b.exchange = $3
+     ORDER BY b.id IS NOT DISTINCT FROM h.broker_id DESC, b.is_default DESC, b.created_at, b.id LIMIT 1) p ON true
+ WHERE d.id = $2 AND d.user_id = $1
 """
-_KEEP: Final = """
+_PUT: Final = """
 INSERT INTO webhook_deliveries (id, webhook_id, user_id, received_at, content_type, raw, size, decision, replay_of, broker_id)
-VALUES ($1, $2, $3, $4, $5, $6, $7, 'pending', $8, $9)
+SELECT $3, d.webhook_id, d.user_id, $4, d.content_type, d.raw, d.size, 'pending', coalesce(d.replay_of, d.id), $5
+  FROM webhook_deliveries d WHERE d.id = $2 AND d.user_id = $1 RETURNING id
 """
 
 
-async def paper_account(database: Database, user_id: UUID) -> Any:
-    """Return the row of the account on which attempts are repeated: id, name, exchange, is_active, paused_reason; None without one."""
-    async with database.connection() as connection:
-        return await connection.fetchrow(_PAPER, user_id)
+async def replay_on_paper(desk: Desk, user_id: UUID, delivery_id: UUID) -> UUID:
+    """Repeat one of the user's deliveries on their paper account and return the new delivery's id; the inbox comes to it within a second.
 
-
-async def replay_on_paper(database: Database, bus: EventBus, user_id: UUID, delivery_id: UUID, *, now: datetime) -> Delivery:
-    """Put the attempt's message into the inbox once more, for a paper account, and return it for the inbox to take.
-
-    The copy names what it repeats and its account; the inbox trades it on that one alone, however old the alert is, and takes it for no
-    repeat of what was traded.
+    Neither the age of the original nor its name counts: it is traded again each time, by the webhook's rules of today.
 
     Raises:
-        DeliveryNotFound: no such attempt of this user.
-        WebhookError: NO_PAPER_ACCOUNT, or NOTHING_TO_REPLAY: it has no message, or only the beginning of one.
+        DeliveryNotFound: no such delivery of this user.
+        OrderDenied: NO_PAPER_ACCOUNT, or NOTHING_TO_REPLAY when its message was not kept whole.
     """
-    original = (await facts_of(database, user_id, delivery_id)).delivery
-    if original["decision"] == Decision.MISSED or not original["raw"]:
-        raise WebhookError("there is no message to repeat: none came", code="NOTHING_TO_REPLAY")
-    raw: bytes = original["raw"].encode()
-    if original["size"] > 2 * len(raw):
-        raise WebhookError("only the beginning of this message was kept, because it was too large", code="NOTHING_TO_REPLAY")
-    account = await paper_account(database, user_id)
-    if account is None:
-        raise WebhookError(
-            "you have no paper account that is switched on; add one under Brokers, then repeat the alert", code="NO_PAPER_ACCOUNT"
-        )
-    made = new_id()
-    values = (original["webhook_id"], user_id, now, original["content_type"], original["raw"], len(raw), delivery_id, account["id"])
-    async with database.connection() as connection:
-        await connection.execute(_KEEP, made, *values)
-    bus.publish(DeliveryChanged(user_id=user_id, delivery_id=made, decision=Decision.PENDING))
-    traded_on = Account(
-        id=account["id"], exchange=account["exchange"], is_active=account["is_active"], paused_reason=account["paused_reason"]
-    )
-    return Delivery(
-        id=made, webhook_id=original["webhook_id"], user_id=user_id, account=traded_on, raw=raw, received_at=now, replay_of=delivery_id
-    )
+    async with desk.database.connection() as connection:
+        found = await connection.fetchrow(_FOUND, user_id, delivery_id, PAPER)
+        _check(found)
+        fresh = new_id()
+        if await connection.fetchval(_PUT, user_id, delivery_id, fresh, desk.clock.now(), found["broker_id"]) is None:
+            raise DeliveryNotFound
+    desk.bus.publish(DeliveryChanged(user_id=user_id, delivery_id=fresh, decision=Decision.PENDING))
+    return fresh
+
+
+def _check(found: Any) -> None:
+    if found is None:
+        raise DeliveryNotFound
+    if found["webhook_id"] is None or not found["raw"] or found["code"] == BodyTooLarge.default_code:
+        raise OrderDenied(DenialReason.NOTHING_TO_REPLAY, "the message of this attempt was not kept whole, so it cannot be tried again")
+    if found["broker_id"] is None:
+        raise OrderDenied(DenialReason.NO_PAPER_ACCOUNT, "there is no paper account to try it on; add one, then try again")

@@ -10,12 +10,13 @@ from starlette.responses import Response
 from app.accounts.dependencies import CurrentUser
 from app.accounts.principal import Principal
 from app.core.i18n import gettext, use_language
-from app.errors import BadPayload, WebhookNotFound
+from app.errors import BadPayload
 from app.ui.message_builder import FOLLOW, build, choices_of
-from app.ui.pages.hooks import TRIED, Message, hook_of, rehearsed, tried
+from app.ui.pages.hooks import TRIED, Message, hook_of, put_through
 from app.ui.surroundings import fragment, page, reader_of, shell_of
 from app.ui.views import BuilderFields, BuilderForm, BuilderView, BuiltMessage, Choice, Tried
 from app.ui.wishes import wishes_of
+from app.webhooks.models import Decision
 from app.webhooks.reading import read_message
 from app.webhooks.router import address
 from app.webhooks.service import list_webhooks
@@ -102,13 +103,18 @@ async def check_message(
     """Send the sample through the webhook's test door, or only read it when no webhook was chosen."""
     with use_language(reader_of(request, principal).language):
         found = _read(message, place="built")
-        if hook and found.decision == "ping":
-            try:
-                webhook = await hook_of(request, principal, UUID(hook))
-                found = tried(await rehearsed(request, webhook, message), place="built")
-            except (ValueError, WebhookNotFound):
-                found = Tried(place="built", decision="denied", reason=WebhookNotFound().message, code=WebhookNotFound.default_code)
+        chosen = _uuid(hook)
+        if chosen is not None and found.decision == Decision.PING:
+            await hook_of(request, principal, chosen)
+            found = await put_through(request, principal, chosen, message, place="built")
     return fragment(request, principal, TRIED, found)
+
+
+def _uuid(given: str) -> UUID | None:
+    try:
+        return UUID(given) if given else None
+    except ValueError:
+        return None
 
 
 @router.post("/webhooks/builder/read")

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from app.accounts.dependencies import CurrentUser
 from app.core.i18n import use_language
-from app.errors import WebhookError
+from app.errors import OrderDenied
 from app.ui.deliveries import delivery_detail
 from app.ui.surroundings import fragment, page, reader_of, see_other, shell_of
 from app.ui.views import DeliveryView
@@ -35,12 +35,11 @@ async def replay(request: Request, principal: CurrentUser, delivery_id: UUID) ->
     """Repeat the attempt on a paper account and show the copy; why it cannot be is said in place."""
     state = request.app.state
     try:
-        made = await replay_on_paper(state.database, state.bus, principal.user_id, delivery_id, now=state.clock.now())
-    except WebhookError as error:
+        made = await replay_on_paper(state.desk, principal.user_id, delivery_id)
+    except OrderDenied as error:
         with use_language(reader_of(request, principal).language):
             found = await delivery_detail(
                 request.app, principal.user_id, delivery_id, is_admin=principal.is_admin, replay_error=error.message
             )
         return fragment(request, principal, _DETAIL, found, status=422)
-    state.inbox.offer(made)
-    return see_other(request, f"/webhooks/deliveries/{made.id}")
+    return see_other(request, f"/webhooks/deliveries/{made}")

@@ -1,27 +1,29 @@
 """What is done with a webhook: make one, change its settings, give it another address, pause it, try a message, remove it."""
 
 import json
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
-from app.accounts.dependencies import CurrentUser, FreshUser
+from app.accounts.dependencies import CurrentUser, FreshUser, fresh_user
 from app.accounts.principal import Principal
 from app.brokers.service import list_brokers
 from app.core.i18n import gettext, use_language
-from app.errors import AppError, NameTaken
+from app.errors import AppError, BodyTooLarge, NameTaken
 from app.ui.hook_forms import FormErrors, HookSettings, TypedHook, hook_form, read_hook
 from app.ui.message_builder import build
 from app.ui.surroundings import fragment, reader_of, regions_of, templating_of
 from app.ui.views import BuilderFields, HookCreated, HookForm, HookQuestion, HookTest, Tried
-from app.ui.wishes import wishes_of
+from app.ui.wishes import wishes_in
 from app.webhooks import service
-from app.webhooks.models import Webhook
+from app.webhooks.events import DeliveryChanged
+from app.webhooks.models import Decision, Webhook
 from app.webhooks.overview import what_is_left
-from app.webhooks.rehearsal import Rehearsal, rehearse
+from app.webhooks.queries import get_delivery
 from app.webhooks.router import address
+from app.webhooks.settings import HookChanges
 
 router = APIRouter(include_in_schema=False)
 
@@ -36,6 +38,8 @@ _DIALOG: Final = "hook-card-dialog"
 _LONGEST_MESSAGE: Final = 65_536
 
 Typed = Annotated[TypedHook, Form()]
+#: Where on a page a message is tried out.
+Place = Literal["test", "built"]
 Message = Annotated[str, Form(max_length=_LONGEST_MESSAGE)]
 
 
@@ -72,28 +76,30 @@ async def _list(request: Request, principal: Principal, words: str) -> Response:
 @router.post("/webhooks")
 async def add_webhook(request: Request, principal: FreshUser, typed: Typed) -> Response:
     """Make a webhook and show its address, this once."""
-    state = request.app.state
     with use_language(reader_of(request, principal).language):
         try:
-            settings = read_hook(typed)
-            async with state.database.transaction() as session:
-                created = await service.create_webhook(
-                    session,
-                    principal.user_id,
-                    name=settings.name,
-                    broker_id=settings.broker_id,
-                    now=state.clock.now(),
-                    rules=settings.rules,
-                    allowed_ips=settings.allowed_ips,
-                    max_age_s=settings.max_age_s,
-                    per_minute=settings.per_minute,
-                    interval=settings.interval,
-                )
+            created = await _create(request, principal, read_hook(typed))
         except FormErrors as error:
             return fragment(request, principal, _FORM, await _form(request, principal, typed, errors=error.errors), status=422)
         except AppError as error:
             return fragment(request, principal, _FORM, await _form(request, principal, typed, errors=_complaints(error)), status=422)
         return await _address_shown(request, principal, created)
+
+
+async def _create(request: Request, principal: Principal, settings: HookSettings) -> service.Created:
+    async with request.app.state.database.transaction() as session:
+        return await service.create_webhook(
+            session,
+            principal.user_id,
+            name=settings.name,
+            now=request.app.state.clock.now(),
+            broker_id=settings.broker_id,
+            rules=settings.rules,
+            allowed_ips=settings.allowed_ips,
+            max_age_s=settings.max_age_s,
+            per_minute=settings.per_minute,
+            interval=settings.interval,
+        )
 
 
 async def _address_shown(request: Request, principal: Principal, created: service.Created, *, is_rotated: bool = False) -> Response:
@@ -119,7 +125,9 @@ async def show_settings(request: Request, principal: CurrentUser, webhook_id: UU
     webhook = await hook_of(request, principal, webhook_id)
     with use_language(reader_of(request, principal).language):
         async with request.app.state.database.transaction() as session:
-            form = hook_form(await list_brokers(session, principal.user_id), webhook=webhook)
+            accounts = await list_brokers(session, principal.user_id)
+        senders = request.app.state.door.senders
+        form = hook_form(accounts, webhook=webhook, warning=None if senders is None else senders.warning(webhook.allowed_ips))
     return fragment(request, principal, _SETTINGS, form)
 
 
@@ -129,31 +137,35 @@ async def change_settings(request: Request, principal: CurrentUser, webhook_id: 
     webhook = await hook_of(request, principal, webhook_id)
     with use_language(reader_of(request, principal).language):
         try:
-            await _store(request, principal, webhook_id, read_hook(typed))
+            changes = _changes(read_hook(typed))
+            async with request.app.state.database.transaction() as session:
+                is_widened = await service.is_widened(session, principal.user_id, webhook_id, changes)
         except FormErrors as error:
             form = await _form(request, principal, typed, errors=error.errors, webhook=webhook)
             return fragment(request, principal, _SETTINGS, form, status=422)
+        if is_widened:
+            # What lets alerts do more is not for a stranger at an open page.
+            await fresh_user(principal)
+        try:
+            async with request.app.state.database.transaction() as session:
+                now = request.app.state.clock.now()
+                await service.change_webhook(session, principal.user_id, webhook_id, now=now, **changes)
         except AppError as error:
             form = await _form(request, principal, typed, errors=_complaints(error), webhook=webhook)
             return fragment(request, principal, _SETTINGS, form, status=422)
         return await _list(request, principal, gettext("The settings are stored. They hold from the next alert on."))
 
 
-async def _store(request: Request, principal: Principal, webhook_id: UUID, settings: HookSettings) -> None:
-    async with request.app.state.database.transaction() as session:
-        await service.change_webhook(
-            session,
-            principal.user_id,
-            webhook_id,
-            name=settings.name,
-            now=request.app.state.clock.now(),
-            broker_id=settings.broker_id,
-            rules=settings.rules,
-            allowed_ips=settings.allowed_ips,
-            max_age_s=settings.max_age_s,
-            per_minute=settings.per_minute,
-            interval=settings.interval,
-        )
+def _changes(settings: HookSettings) -> HookChanges:
+    return {
+        "name": settings.name,
+        "broker_id": settings.broker_id,
+        "rules": settings.rules,
+        "allowed_ips": settings.allowed_ips,
+        "max_age_s": settings.max_age_s,
+        "per_minute": settings.per_minute,
+        "interval": settings.interval,
+    }
 
 
 @router.post("/webhooks/{webhook_id}/pause")
@@ -233,26 +245,41 @@ async def ask_test(request: Request, principal: CurrentUser, webhook_id: UUID) -
 @router.post("/webhooks/{webhook_id}/test")
 async def try_message(request: Request, principal: CurrentUser, webhook_id: UUID, message: Message = "") -> Response:
     """Try a message out, and show what it would do. It stands in the log as a test."""
-    webhook = await hook_of(request, principal, webhook_id)
+    await hook_of(request, principal, webhook_id)
     with use_language(reader_of(request, principal).language):
-        found = tried(await rehearsed(request, webhook, message), place="test")
+        found = await put_through(request, principal, webhook_id, message, place="test")
+    return fragment(request, principal, TRIED, found, status=422 if found.is_refused else 200)
+
+
+async def put_through(request: Request, principal: Principal, webhook_id: UUID, message: str, *, place: Place) -> Tried:
+    """Put a message into the webhook's test door. What it would do is known a moment later, and asked for by the page."""
+    state = request.app.state
+    try:
+        async with state.database.transaction() as session:
+            made = await service.put_test(session, principal.user_id, webhook_id, message, now=state.clock.now())
+    except BodyTooLarge as error:
+        return Tried(place=place, decision="unreadable", reason=error.message, code=error.code, is_refused=True)
+    state.bus.publish(DeliveryChanged(user_id=principal.user_id, delivery_id=made, decision=Decision.PENDING))
+    return Tried(place=place, decision="pending", delivery_id=str(made))
+
+
+@router.get("/webhooks/deliveries/{delivery_id}/tried")
+async def show_tried(request: Request, principal: CurrentUser, delivery_id: UUID, place: Place = "test") -> Response:
+    """What a message that was tried would do, or that it is not known yet."""
+    row = await get_delivery(request.app.state.database, principal.user_id, delivery_id)
+    with use_language(reader_of(request, principal).language):
+        found = tried(row, place=place)
     return fragment(request, principal, TRIED, found)
 
 
-async def rehearsed(request: Request, webhook: Webhook, message: str) -> Rehearsal:
-    """Send a message through the webhook's test door."""
-    state = request.app.state
-    raw = message.encode(errors="replace")
-    return await rehearse(state.database, state.bus, state.instruments, webhook, raw, now=state.clock.now())
-
-
-def tried(found: Rehearsal, *, place: str) -> Tried:
-    """Return what a trial found in words."""
+def tried(row: Any, *, place: Place) -> Tried:
+    """Return what a trial found in words; its sentence says what would have been denied, its code why."""
+    would_be_denied = row["decision"] == Decision.PING and row["code"] is not None
     return Tried(
         place=place,
-        decision=found.decision.value,
-        reason=found.reason,
-        code=found.code or "",
-        delivery_id=str(found.delivery_id),
-        wishes=wishes_of(found.reading),
+        decision=Decision.DENIED.value if would_be_denied else row["decision"],
+        reason=row["reason"] or "",
+        code=row["code"] or "",
+        delivery_id=str(row["id"]),
+        wishes=wishes_in(row["raw"]),
     )

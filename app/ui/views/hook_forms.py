@@ -60,6 +60,7 @@ class HookForm:
     title: str = ""
     place: str = "hook"
     tradingview: str = ""
+    warning: str = ""
     errors: dict[str, str] = field(default_factory=dict)
 
 
@@ -77,7 +78,10 @@ class HookQuestion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """What a message would do; region of `_tried.html`. `place` makes its id. Without a decision nothing was tried yet."""
+    """What a message would do; region of `_tried.html`. `place` makes its id.
+
+    Without a decision nothing was tried yet; while it is pending, the page asks again. One that `is_refused` did not come to be tried.
+    """
 
     place: str = "test"
     decision: str = ""
@@ -85,6 +89,7 @@ class Tried:
     code: str = ""
     delivery_id: str = ""
     wishes: tuple[Wish, ...] = ()
+    is_refused: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

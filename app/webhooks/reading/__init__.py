@@ -5,9 +5,9 @@ from typing import Final
 from uuid import UUID
 
 from app.webhooks.alert import Action, Alert, Level, Reading, Size, SizeKind
+from app.webhooks.masking import masked_text
 from app.webhooks.payload import body_key as delivery_key
 from app.webhooks.payload import read_alert
-from app.webhooks.queries import masked as masked_text
 
 __all__ = ["delivery_key", "masked_text", "read_message"]
 
