@@ -30,6 +30,7 @@ _STEPS: Final = {
     "read": N_("Read"),
     "sent": N_("Order sent"),
     "acknowledged": N_("Exchange answered"),
+    "filled": N_("Order filled"),
     "decided": N_("Decided"),
 }
 _LONGEST_VALUE: Final = 400
@@ -143,9 +144,17 @@ def _latencies(found: Mapping[str, Any]) -> tuple[Latency, ...]:
     steps = [(name, Decimal(str(ms))) for name, ms in found.items() if isinstance(ms, int | float)]
     longest = max((ms for _, ms in steps), default=Decimal(0))
     return tuple(
-        Latency(label=gettext(_STEPS[name]) if name in _STEPS else name, ms=ms, share=int(ms / longest * 100) if longest else 0)
+        Latency(label=_step(name), ms=ms, share=int(ms / longest * 100) if longest else 0)
         for name, ms in sorted(steps, key=lambda step: step[1])
     )
+
+
+def _step(name: str) -> str:
+    """A step's words; those of further orders are numbered."""
+    first, _, number = name.rpartition("_")
+    if first in _STEPS and number.isdigit():
+        return gettext("%(step)s, order %(number)s") % {"step": gettext(_STEPS[first]), "number": number}
+    return gettext(_STEPS[name]) if name in _STEPS else name
 
 
 def _chain(facts: Facts, delivery_id: UUID) -> tuple[ChainRow, ...]:
