@@ -3,13 +3,13 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
+from app.core.clock import SystemClock
 from tests.emulator_process import EmulatorProcess
 from tests.journeys.chromium import BOTH_WIDTHS, Watched, running_chromium, watched_page
 from tests.journeys.conftest import MakeTrader
@@ -57,7 +57,7 @@ async def built_message(watched: Watched, hook_id: str) -> str:
     assert "BTCUSDT" in await watched.text("#tried-built")
     message = await page.locator("#built-message").inner_text()
     assert '"timestamp": "{{timenow}}"' in message
-    return message.replace("{{timenow}}", f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+    return message.replace("{{timenow}}", f"{SystemClock().now():%Y-%m-%dT%H:%M:%SZ}")
 
 
 @pytest.mark.parametrize("size", BOTH_WIDTHS)
