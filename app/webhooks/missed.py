@@ -15,6 +15,7 @@ from uuid import UUID
 import structlog
 
 from app.core.clock import SystemClock
+from app.core.i18n import N_
 from app.core.ids import id_of, oldest_id
 from app.core.supervisor import Beat
 from app.domain.candles import Timeframe, to_milliseconds
@@ -66,6 +67,12 @@ SELECT put.*, h.name, h.broker_id, NOT EXISTS (SELECT 1 FROM webhook_deliveries 
 """
 
 
+_REASON: Final = N_(
+    "no alert came for the %(timeframe)s candle that closed at %(close)s UTC, within one period and a minute: look whether the alert still"
+    " runs where it is sent from"
+)
+
+
 class Feed(Protocol):
     """What tells the venue's time."""
 
@@ -93,10 +100,7 @@ class _Due:
 
     @property
     def reason(self) -> str:
-        return (
-            f"no alert came for the {self.timeframe} candle that closed at {self.close:%Y-%m-%d %H:%M} UTC, within one period and a minute;"
-            " look whether the alert still runs at its sender"
-        )
+        return _REASON % {"timeframe": self.timeframe, "close": f"{self.close:%Y-%m-%d %H:%M}"}
 
 
 class MissedAlerts:
@@ -170,7 +174,8 @@ class MissedAlerts:
             )
             for row in rows:
                 if row["is_first"]:  # of those that are missed in a row: what is dead is told once
-                    text = f"Webhook {row['name']}: {row['reason']}."
+                    name, reason = row["name"], row["reason"]
+                    text = f"Webhook {name}: {reason}"
                     await put(
                         connection, NoticeKind.ALERT_MISSED, text, user_id=row["user_id"], broker_id=row["broker_id"], at=now,
                         webhook_id=str(row["webhook_id"]),

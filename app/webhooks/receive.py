@@ -14,6 +14,7 @@ from app.core.config import Settings
 from app.core.crash_points import reach
 from app.core.db import Database
 from app.core.events import EventBus
+from app.core.i18n import N_
 from app.core.ids import new_id
 from app.core.outage import is_database_gone
 from app.core.security import fingerprint
@@ -32,11 +33,17 @@ log = structlog.get_logger(__name__)
 LARGEST_BODY: Final = 64 * 1024
 _KEPT_OF_REFUSED: Final = 2048
 _STRANGERS_PER_MINUTE: Final = 30
+#: TradingView hangs up after three seconds. Whoever waits longer waits for a connection that is dead without having said so.
+_ANSWERED_WITHIN_S: Final = 10.0
 _FOR_EVER: Final = timedelta(days=36500)
+_PAUSED: Final = N_("this webhook is paused")
+_REPEATED: Final = N_("the same message came before; it was not traded again")
+_TOO_FAST: Final = N_("more alerts came than the %(per_minute)s a minute, %(burst)s of them at once, that this webhook trades")
+_FOREIGN: Final = N_("it came from %(sender)s, which is not among the addresses that may send to this webhook")
 #: One statement, one commit for all that came together: find each hook, decide under the replay rows' locks which bodies are repeats, and
 #: keep the deliveries. Of equal bodies in one batch the first one counts. The locks are taken in one order, so that two processes with the
 #: same bodies wait for each other and never crosswise. What is not to be traded leaves no replay row: it may come again.
-_ACCEPT: Final = """
+_ACCEPT: Final = f"""
 WITH given AS MATERIALIZED (
   SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::timestamptz[], $5::timestamptz[], $6::text[], $7::text[], $8::text[],
                        $9::text[], $10::int[], $11::float8[], $12::float8[]) WITH ORDINALITY
@@ -76,16 +83,16 @@ put AS (
   SELECT id, webhook_id, user_id, at, ip_address, content_type, CASE WHEN may_send THEN raw ELSE left(raw, $14) END, size, decision,
          CASE WHEN decision = 'denied' THEN CASE WHEN may_send THEN 'HOOK_RATE' ELSE 'HOOK_SENDER' END END,
          CASE decision
-           WHEN 'paused' THEN 'this webhook is paused'
-           WHEN 'duplicate' THEN 'the same message came before; it was not traded again'
-           WHEN 'denied' THEN CASE WHEN may_send
-             THEN format('more alerts came than the %s a minute, %s of them at once, that this webhook trades', per_minute, floor(burst))
-             ELSE format('it came from %s, which is not among the addresses that may send to this webhook', sender) END END,
+           WHEN 'paused' THEN '{_PAUSED}'
+           WHEN 'duplicate' THEN '{_REPEATED}'
+           WHEN 'denied' THEN CASE
+             WHEN may_send THEN format('{_TOO_FAST % {"per_minute": "%1$s", "burst": "%2$s"}}', per_minute, floor(burst))
+             ELSE format('{_FOREIGN % {"sender": "%1$s"}}', sender) END END,
          CASE WHEN decision <> 'pending' THEN at END
     FROM judged ORDER BY place)
 SELECT place, webhook_id, user_id, rules, max_age_s, broker_id, exchange, broker_is_active, paused_reason, decision, may_send, allowance
   FROM judged
-"""
+"""  # noqa: S608  # constants
 _REFUSE: Final = """
 INSERT INTO webhook_deliveries (id, webhook_id, user_id, received_at, ip_address, content_type, raw, size, decision, code, reason, done_at)
 SELECT $1, h.id, h.user_id, $2, $3, $4, $5, $6, 'unreadable', $7, $8, $2
@@ -258,6 +265,7 @@ class Door:
                 # The earliest of them judges which windows are over: rather one repeat too many than one order.
                 min(arrival.at for arrival in arrivals),
                 _KEPT_OF_REFUSED,
+                timeout=_ANSWERED_WITHIN_S,
             )
         by_place = {row["place"]: row for row in rows}
         found = [_Kept(by_place.get(place)) for place in range(1, len(arrivals) + 1)]

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from app.core.addresses import refusal_of
 from app.core.config import Settings
 from app.core.hosts import is_known
+from app.core.i18n import N_
 from app.errors import InvalidInput
 
 #: Source: tradingview.com/support/solutions/43000529348, read 2026-11; TradingView sends over IPv4 only.
@@ -19,6 +20,10 @@ TRADINGVIEW: Final = ("52.89.214.238", "34.212.75.30", "54.218.53.128", "52.32.1
 #: Stands for these four in a list.
 PRESET: Final = "tradingview"
 _MOST: Final = 50
+_NO_EFFECT: Final = N_(
+    "The list of senders has no effect: this server stands behind a proxy that TRUSTED_PROXIES does not name, so every alert seems to come"
+    " from the proxy."
+)
 
 
 def read_senders(given: Iterable[str]) -> list[str]:
@@ -37,7 +42,7 @@ def read_senders(given: Iterable[str]) -> list[str]:
     if not found:
         raise InvalidInput("name at least one address that may send, or leave the list out: anybody may then", field="allowed_ips")
     if len(found) > _MOST:
-        raise InvalidInput(f"a webhook takes at most {_MOST} addresses and networks, were {len(found)}", field="allowed_ips")
+        raise InvalidInput(f"a webhook takes at most 50 addresses and networks, were {len(found)}", field="allowed_ips")
     return list(found)
 
 
@@ -45,8 +50,9 @@ def _network(text: str) -> str:
     try:
         network = ip_network(text, strict=False)
     except ValueError as error:
+        shown = text[:60]
         raise InvalidInput(
-            f"{text[:60]} is no address and no network: write them like 52.89.214.238, 203.0.113.0/24 or 2001:db8::/32", field="allowed_ips"
+            f"{shown} is no address and no network: write them like 52.89.214.238, 203.0.113.0/24 or 2001:db8::/32", field="allowed_ips"
         ) from error
     if isinstance(network, IPv6Network) and (inner := network.network_address.ipv4_mapped) is not None and network.prefixlen >= 96:
         network = ip_network(f"{inner}/{network.prefixlen - 96}")
@@ -95,10 +101,7 @@ class Senders:
         """Return what the owner of a list has to know when it counts for nothing; None when it counts, or there is none."""
         if not self.is_hidden or not allowed_ips:
             return None
-        return (
-            "The list of senders has no effect: this server stands behind a proxy that TRUSTED_PROXIES does not name, so every alert seems"
-            " to come from the proxy."
-        )
+        return _NO_EFFECT
 
 
 def _is_public(url: str | None) -> bool:

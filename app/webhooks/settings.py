@@ -51,20 +51,19 @@ def as_stored(given: Mapping[str, Any]) -> dict[str, Any]:
         found["rules"] = rules.model_dump(mode="json", exclude_defaults=True)
     if found.get("allowed_ips") is not None:
         found["allowed_ips"] = read_senders(found["allowed_ips"])
-    _check_number(found.get("max_age_s"), "max_age_s", LONGEST_AGE_S, "an alert may be from 1 to 86400 seconds old")
-    _check_number(found.get("per_minute"), "per_minute", MOST_PER_MINUTE, "from 1 to 6000 alerts a minute can be traded")
+    age, rate = found.get("max_age_s"), found.get("per_minute")
+    if age is not None and not 1 <= age <= LONGEST_AGE_S:
+        raise InvalidInput(f"an alert that is traded may be from 1 to 86400 seconds old, was {age}", field="max_age_s")
+    if rate is not None and not 1 <= rate <= MOST_PER_MINUTE:
+        raise InvalidInput(f"a webhook can trade from 1 to 6000 alerts a minute, was {rate}", field="per_minute")
     interval = found.get("interval")
     if interval is None:
         return found
     found["interval"] = str(interval)
     if interval not in _INTERVALS:
-        raise InvalidInput(f"the interval must be one of {', '.join(_INTERVALS)}, was {str(interval)[:20]}", field="interval")
+        known, given_one = ", ".join(_INTERVALS), str(interval)[:20]
+        raise InvalidInput(f"the interval must be one of {known}, was {given_one}", field="interval")
     return found
-
-
-def _check_number(value: int | None, field: str, most: int, words: str) -> None:
-    if value is not None and not 1 <= value <= most:
-        raise InvalidInput(f"{words}, was {value}", field=field)
 
 
 def widens(webhook: Webhook, stored: Mapping[str, Any]) -> bool:

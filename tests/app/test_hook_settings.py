@@ -100,7 +100,7 @@ async def test_an_alert_is_expected_from_when_that_is_said_and_anew_after_a_paus
         ({"allowed_ips": []}, "allowed_ips", "at least one address"),
         ({"interval": "7m"}, "interval", "must be one of 1m, 3m, 5m, 10m, 15m, 30m, 1h, 2h, 4h, 1d, was 7m"),
         ({"max_age_s": 0}, "max_age_s", "from 1 to 86400 seconds old, was 0"),
-        ({"per_minute": 6001}, "per_minute", "from 1 to 6000 alerts a minute can be traded, was 6001"),
+        ({"per_minute": 6001}, "per_minute", "from 1 to 6000 alerts a minute, was 6001"),
         ({"rules": {"max_notional": "-1"}}, "rules.max_notional", "greater than 0"),
         ({"rules": {"nonsense": 1}}, "rules.nonsense", "not permitted"),
         ({"broker_id": str(new_id())}, None, "no such broker account"),
