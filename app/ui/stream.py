@@ -53,7 +53,8 @@ _PING_S: Final = 5.0
 #: Marks move with the market and the feed's age with time: these are sent again though no event touched them.
 _REPEATED: Final = (
     (frozenset({"positions", "kpis", "hook-positions"}), 2.0), (frozenset({"status"}), 5.0), (frozenset({"external"}), 5.0),
-    (frozenset({"audit"}), 10.0), (frozenset({"hooks"}), 15.0),  # one that is late is so without an event
+    (frozenset({"audit"}), 10.0),
+    (frozenset({"hooks"}), 5.0),  # counted anew, which with a flood of alerts is not done for each; and one is late without any event
     (frozenset({"updates"}), 3.0),  # what another process does is known by its row only
 )  # fmt: skip
 _EVENTS: Final = (
@@ -67,7 +68,7 @@ _TOUCHES: Final[dict[type, frozenset[str]]] = {
     OrderChanged: frozenset({"orders", "kpis", "delivery"}),
     FillRecorded: frozenset({"positions", "kpis", "orders", "hook-positions", "delivery"}),
     PortfolioChanged: frozenset({"balances", "equity", "kpis", "status"}),
-    DeliveryChanged: frozenset({"deliveries", "log", "delivery", "hooks"}),
+    DeliveryChanged: frozenset({"deliveries", "log", "delivery"}),
     HeartbeatChanged: frozenset({"status"}),
     FeedAlert: frozenset({"status"}),
     TradingStateChanged: frozenset({"trading", "audit"}),

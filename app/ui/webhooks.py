@@ -54,7 +54,7 @@ def _hook(app: FastAPI, row: Any, now: datetime) -> HookRow:
         id=str(row["id"]),
         name=row["name"],
         broker=row["broker_name"] or gettext("none: its account is gone"),
-        env=environment_of(app, row["exchange"], is_testnet=bool(row["is_testnet"])),
+        env=None if row["exchange"] is None else environment_of(app, row["exchange"], is_testnet=row["is_testnet"]),
         created_at=row["created_at"],
         is_active=row["is_active"],
         last_at=row["last_at"],
@@ -69,7 +69,7 @@ def _hook(app: FastAPI, row: Any, now: datetime) -> HookRow:
     )
 
 
-def environment_of(app: FastAPI, exchange: str | None, *, is_testnet: bool) -> Environment:
+def environment_of(app: FastAPI, exchange: str, *, is_testnet: bool) -> Environment:
     """Return what an account of that exchange trades with: real money unless it is known not to."""
     if is_testnet:
         return "testnet"

@@ -5,10 +5,13 @@ from typing import Any, Final
 from uuid import UUID
 
 from app.core.db import Database
-from app.domain.candles import Timeframe
+from app.core.ids import oldest_id
+from app.domain.candles import Timeframe, to_milliseconds
 from app.exchanges.catalogue import PAPER
 
 _DAY: Final = timedelta(hours=24)
+#: An id is made a moment before or after its row's time is read, perhaps by another machine.
+_ID_MARGIN: Final = timedelta(minutes=5)
 #: How long after a candle's close its alert may come and not be late.
 GRACE: Final = timedelta(minutes=1)
 #: A clock of the sender's that goes a little fast sends before the close.
@@ -25,7 +28,7 @@ SELECT h.*, b.name AS broker_name, b.exchange, b.is_testnet, last.received_at AS
   LEFT JOIN LATERAL (
     SELECT jsonb_object_agg(decision, n) AS counts FROM (
       SELECT decision, count(*) AS n FROM webhook_deliveries
-       WHERE webhook_id = h.id AND received_at >= $2 GROUP BY decision) c) day ON true
+       WHERE webhook_id = h.id AND id > $3 AND received_at >= $2 GROUP BY decision) c) day ON true
  WHERE h.user_id = $1 AND h.removed_at IS NULL ORDER BY lower(h.name)
 """
 #: The attempt whose order filled first in the position's time is the one that opened it.
@@ -54,8 +57,10 @@ SELECT b.id, b.name FROM brokers b LEFT JOIN webhooks h ON h.id = $2 AND h.user_
 
 async def list_hooks(database: Database, user_id: UUID, *, now: datetime) -> list[Any]:
     """Return the user's webhooks by name, each with its account, its last alert, and how many attempts of a day were decided how."""
+    # Ids carry the machine's time, by which the index finds the day.
+    oldest = oldest_id(milliseconds=to_milliseconds(now - _DAY - _ID_MARGIN))
     async with database.connection() as connection:
-        return list(await connection.fetch(_HOOKS, user_id, now - _DAY))
+        return list(await connection.fetch(_HOOKS, user_id, now - _DAY, oldest))
 
 
 async def openers(database: Database, user_id: UUID) -> dict[UUID, Any]:

@@ -24,6 +24,7 @@ from app.webhooks.service import list_webhooks
 router = APIRouter(include_in_schema=False)
 
 _FORM: Final = "fragments/webhooks/_builder_form.html"
+_BUILT: Final = "fragments/webhooks/_built.html"
 _PASTED: Final = "pasted"
 #: Stands where the secret of the address is.
 _HIDDEN: Final = "…"
@@ -94,6 +95,14 @@ async def build_message(request: Request, principal: CurrentUser, typed: Annotat
     with use_language(reader_of(request, principal).language):
         form = await _builder(request, principal, typed.chosen())
     return fragment(request, principal, _FORM, form)
+
+
+@router.post("/webhooks/builder/message")
+async def show_message(request: Request, principal: CurrentUser, typed: Annotated[TypedMessage, Form()]) -> Response:
+    """The message alone, while somebody types."""
+    with use_language(reader_of(request, principal).language):
+        form = await _builder(request, principal, typed.chosen())
+    return fragment(request, principal, _BUILT, form.built)
 
 
 @router.post("/webhooks/builder/check")

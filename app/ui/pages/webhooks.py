@@ -67,4 +67,9 @@ async def show_log(
     asked = LogQuestion(hook=hook, decision=decision, text=text, symbol=symbol, since=since, until=until, cursor=cursor, held=held)
     with use_language(reader.language):
         found = await log_page(request.app, principal.user_id, asked, reader=reader, is_admin=principal.is_admin)
-    return fragment(request, principal, "fragments/webhooks/_log.html", found)
+    answer = fragment(request, principal, "fragments/webhooks/_log.html", found)
+    here = asked.address("/webhooks", held="")
+    # The address bar follows the filter; told what it says already, a browser would complain of being told too often.
+    if not request.headers.get("hx-current-url", "").endswith(here):
+        answer.headers["HX-Replace-Url"] = here
+    return answer

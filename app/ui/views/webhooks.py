@@ -70,7 +70,7 @@ class HookCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HookRow:
-    """One webhook; `last_decision` and `last_at` are None before the first alert.
+    """One webhook; `last_decision` and `last_at` are None before the first alert, `env` when its account is gone.
 
     `late_since` is the close with which an alert should have come. `senders` is how many addresses may send, None for all.
     """
@@ -79,7 +79,7 @@ class HookRow:
     name: str
     broker: str
     created_at: datetime
-    env: Environment = "live"
+    env: Environment | None = None
     is_active: bool = True
     last_at: datetime | None = None
     last_decision: Decision | None = None
