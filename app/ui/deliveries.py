@@ -82,7 +82,12 @@ def _cannot_replay(row: Any, *, is_stranger: bool, has_paper: bool) -> str:
 
 
 def _members(parsed: Mapping[str, Any] | None) -> tuple[Said, ...]:
-    return tuple(Said(name=str(name), value=_value(value)) for name, value in (parsed or {}).items())
+    """The message's members as they were read; of several messages in one, each with its number."""
+    found = (parsed or {}).get("members", parsed or {})
+    if isinstance(found, Mapping):
+        return tuple(Said(name=str(name), value=_value(value)) for name, value in found.items())
+    several = found if isinstance(found, list) else [found]
+    return tuple(Said(name=str(number), value=_value(one)) for number, one in enumerate(several, start=1))
 
 
 def _value(value: Any) -> str:

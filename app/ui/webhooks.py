@@ -1,5 +1,6 @@
 """Regions of the webhooks page, read from the database."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date, datetime, time, timedelta
 from typing import Any, Final
@@ -35,9 +36,9 @@ _LOG: Final = "/webhooks/log"
 _EXPORT: Final = "/api/webhooks/deliveries/export"
 _MOST_TEXT: Final = 100
 #: Words of other platforms for the same, the first one that a message has.
-_SAID: Final = (
-    ("action", "side", "signal", "order_action", "Action"), ("ticker", "symbol", "pair", "Symbol"),
-    ("quantity", "qty", "contracts", "notional", "percent", "PourCent"),
+_FIRST: Final = (
+    ("action", "side", "signal", "order_action"), ("symbol", "ticker", "pair"),
+    ("size", "quantity", "qty", "contracts", "notional", "percent"),
 )  # fmt: skip
 
 
@@ -194,16 +195,24 @@ def delivery_row(row: Any) -> DeliveryRow:
     )
 
 
+def _said(parsed: Mapping[str, Any]) -> str:
+    """Action, symbol and size of the first wish, and how many come after it. Rows of older versions hold the members themselves."""
+    alerts = parsed.get("alerts") or [parsed]
+    first = alerts[0]
+    words = [next((first[name] for name in names if first.get(name) not in (None, "")), None) for names in _FIRST]
+    shown = [word["value"] if isinstance(word, dict) and "value" in word else word for word in words]
+    found = " ".join(str(word) for word in shown if isinstance(word, str | int | float))
+    return f"{found} (+{len(alerts) - 1})" if found and len(alerts) > 1 else found
+
+
 def _summary(row: Any) -> str:
     """What the message asked for in a line, or how it began."""
     if row["decision"] == Decision.MISSED:
         return gettext("no alert came")
-    parsed = row["parsed"]
-    if parsed:
-        words = [next((parsed[name] for name in names if parsed.get(name) not in (None, "")), None) for names in _SAID]
-        found = " ".join(str(word) for word in words if isinstance(word, str | int | float))
-        if found:
-            return found[:_SUMMARY_LENGTH]
+    if row["parsed"]:
+        words = _said(row["parsed"])
+        if words:
+            return words[:_SUMMARY_LENGTH]
     line = " ".join(masked_text(row["raw"]).split())
     return line if len(line) <= _SUMMARY_LENGTH else line[: _SUMMARY_LENGTH - 1] + "…"
 
