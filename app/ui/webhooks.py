@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import urlencode
 from uuid import UUID
@@ -10,6 +11,7 @@ from uuid import UUID
 from fastapi import FastAPI
 
 from app.core.i18n import gettext
+from app.domain.instruments import plain
 from app.ui.formatters import timezone
 from app.ui.labels import label
 from app.ui.views import (
@@ -26,6 +28,7 @@ from app.ui.views import (
     Region,
 )
 from app.webhooks import log, overview
+from app.webhooks.alert import SizeKind
 from app.webhooks.masking import masked_text
 from app.webhooks.models import Decision
 from app.webhooks.senders import TRADINGVIEW
@@ -197,12 +200,19 @@ def delivery_row(row: Any) -> DeliveryRow:
 
 def _said(parsed: Mapping[str, Any]) -> str:
     """Action, symbol and size of the first wish, and how many come after it. Rows of older versions hold the members themselves."""
-    alerts = parsed.get("alerts") or [parsed]
-    first = alerts[0]
+    alerts = parsed.get("alerts")
+    wishes = [one for one in alerts if isinstance(one, dict)] if isinstance(alerts, list) else []
+    first = wishes[0] if wishes else parsed
     words = [next((first[name] for name in names if first.get(name) not in (None, "")), None) for names in _FIRST]
-    shown = [word["value"] if isinstance(word, dict) and "value" in word else word for word in words]
-    found = " ".join(str(word) for word in shown if isinstance(word, str | int | float))
-    return f"{found} (+{len(alerts) - 1})" if found and len(alerts) > 1 else found
+    found = " ".join(str(word) for word in (*words[:2], _size(words[2])) if isinstance(word, str | int | float))
+    return f"{found} (+{len(wishes) - 1})" if found and len(wishes) > 1 else found
+
+
+def _size(size: Any) -> Any:
+    if not isinstance(size, dict) or "value" not in size:
+        return size
+    is_fraction = size.get("kind") not in (SizeKind.BASE, SizeKind.QUOTE)
+    return f"{plain(Decimal(size['value']) * 100)}%" if is_fraction else size["value"]
 
 
 def _summary(row: Any) -> str:
