@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from urllib.parse import urlencode
 from uuid import UUID
@@ -211,8 +211,10 @@ def _said(parsed: Mapping[str, Any]) -> str:
 def _size(size: Any) -> Any:
     if not isinstance(size, dict) or "value" not in size:
         return size
-    is_fraction = size.get("kind") not in (SizeKind.BASE, SizeKind.QUOTE)
-    return f"{plain(Decimal(size['value']) * 100)}%" if is_fraction else size["value"]
+    try:
+        return size["value"] if size.get("kind") in (SizeKind.BASE, SizeKind.QUOTE) else f"{plain(Decimal(size['value']) * 100)}%"
+    except (InvalidOperation, TypeError, ValueError):
+        return None
 
 
 def _summary(row: Any) -> str:
