@@ -149,7 +149,7 @@ def with_samples(message: str, *, symbol: str, now: datetime) -> str:
         "time": now.strftime("%Y-%m-%dT%H:00:00Z"),
         "strategy.order.action": "buy",
         "strategy.order.contracts": "0.01",
-        "strategy.order.id": "Long",
+        "strategy.order.id": "long",
         "strategy.market_position": "long",
         "strategy.market_position_size": "0.01",
         "strategy.prev_market_position": "flat",

@@ -41,10 +41,9 @@ def script_of(members: Mapping[str, Any], *, is_strategy: bool, version: str) ->
     leaves = {**{name: entry[name] for name in _EXIT if name in entry}, "action": "close"}
     has_quantity = _QUANTITY in entry.values()
     kind = "strategy" if is_strategy else "indicator"
-    name = "Alerts to Aristobot"
     lines = [
         f"//@version={version}",
-        f'{kind}("{name}", overlay = true)',
+        f'{kind}("Aristobot", overlay = true)',
         "",
         _comment(gettext("Your own rule: when to enter and when to leave.")),
         "fast = ta.ema(close, 24)",
