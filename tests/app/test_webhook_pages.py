@@ -27,13 +27,13 @@ async def site(
         yield running
 
 
-async def post(person: Person, path: str, language: str = "en", **form: Any) -> httpx.Response:
-    headers = {"X-CSRF-Token": person.csrf, "HX-Request": "true", "Accept-Language": language}
+async def post(person: Person, path: str, **form: Any) -> httpx.Response:
+    headers = {"X-CSRF-Token": person.csrf, "HX-Request": "true"}
     return await person.browse("POST", path, data=form, headers=headers)
 
 
 async def get(person: Person, path: str, **query: str) -> str:
-    answer = await person.browse("GET", path, params=query)
+    answer = await person.browse("GET", path, params=query or None)
     assert answer.status_code == 200, (path, answer.text)
     return answer.text
 
@@ -67,7 +67,7 @@ async def test_an_attempt_opens_to_its_message_its_order_its_fills_and_its_resul
     assert "hidden-from-all" not in opened
     closed = await get(site.ada, f"/webhooks/deliveries/{await sent(site, 'close BTCUSDT')}")
     assert "closed by this alert" in closed
-    assert "realised P&amp;L" in closed
+    assert "realised P&L" in closed
     assert re.search(r"−\d+\.\d\d\xa0USDT", closed), "bought and sold at the same price, it costs the fees"
 
 
@@ -147,8 +147,6 @@ async def test_an_attempt_is_repeated_on_paper_once_there_is_an_account_for_it(s
     refused = await post(site.ada, f"/webhooks/deliveries/{original}/replay")
     assert refused.status_code == 422
     assert "there is no paper account to try it on" in refused.text
-    french = await post(site.ada, f"/webhooks/deliveries/{original}/replay", "fr")
-    assert "no paper account" not in french.text or "compte fictif" in french.text
     await site.ada.call("POST", "/api/brokers", json={"exchange": "paper", "name": "Practice"})
     made = await post(site.ada, f"/webhooks/deliveries/{original}/replay")
     repeated = made.headers["HX-Redirect"].rpartition("/")[2]
@@ -159,18 +157,20 @@ async def test_an_attempt_is_repeated_on_paper_once_there_is_an_account_for_it(s
     assert "the alert" in page
 
 
-async def test_settings_come_back_beside_their_fields_in_the_readers_language(site: Site) -> None:
+async def test_settings_come_back_beside_their_fields(site: Site) -> None:
     path = f"/webhooks/{site.ada.ids['webhook_id']}/settings"
     wrong = {
-        "name": "", "max_age_s": "0", "per_minute": "1.5", "allowed_ips": "10.0.0.0/99", "size_kind": "equity", "size_value": "101",
-        "symbols": "BTC/USDT drop;table", "max_notional": "1 000", "hours_on": "true", "hours_start": "noon",
+        "name": "", "max_age_s": "0", "per_minute": "1.5", "allowed_ips": "10.0.0.0/99", "size_value": "101", "symbols": "drop;table(",
+        "max_notional": "1 000",
     }  # fmt: skip
-    answer = await post(site.ada, path, **wrong)
+    answer = await post(site.ada, path, **wrong, size_kind="equity", hours_on="true", hours_start="noon")
     assert answer.status_code == 422
-    assert answer.text.count('aria-invalid="true"') == 7
+    marked = re.findall(r'name="(\w+)"[^>]*aria-invalid="true"', answer.text)
+    assert set(marked) == set(wrong)
     assert "Write times like 09:30." in answer.text
     stored = (await site.ada.call("GET", f"/api/webhooks/{site.ada.ids['webhook_id']}")).json()
-    assert (stored["name"], stored["rules"]) == ("Alerts", {})
+    assert stored["name"] == "Alerts"
+    assert not any(stored["rules"].values())
 
 
 async def test_settings_are_stored_and_shown_again(site: Site) -> None:
@@ -198,7 +198,8 @@ async def test_settings_are_stored_and_shown_again(site: Site) -> None:
     reset = {"name": "Alerts", "max_age_s": "60", "per_minute": "120"}
     assert (await post(site.ada, path, **reset)).status_code == 200
     stored = (await site.ada.call("GET", f"/api/webhooks/{site.ada.ids['webhook_id']}")).json()
-    assert (stored["rules"], stored["allowed_ips"], stored["interval"]) == ({}, None, None)
+    assert not any(stored["rules"].values())
+    assert (stored["allowed_ips"], stored["interval"]) == (None, None)
 
 
 async def test_a_webhook_is_made_paused_moved_and_removed(site: Site) -> None:
