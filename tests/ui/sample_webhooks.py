@@ -129,7 +129,7 @@ def form(**errors: str) -> views.HookForm:
 
 def settings() -> views.HookForm:
     """Settings of which everything is wrong."""
-    names = ("name", "broker_id", "interval", "allowed_ips", "symbol", "size_value", "stop_percent", "symbols", "max_notional", "hours")
+    names = ("name", "account", "interval", "allowed_ips", "symbol", "size_value", "stop_percent", "symbols", "max_notional", "hours")
     wrong = dict.fromkeys(names, "This must be a number above 0, such as 0.01, without spaces.")
     return replace(form(**wrong), id=f"{_ID}1", title="tv-btc <b>", place="settings")
 
