@@ -29,9 +29,11 @@ def hooks() -> views.Region[views.HookRow]:
                 created_at=NOW - timedelta(days=12),
                 last_at=NOW - timedelta(minutes=3),
                 last_decision="executed",
-                counts=tuple(
-                    views.HookCount(decision=decision, count=count)
-                    for decision, count in (("executed", 212), ("denied", 3), ("missed", 1), ("duplicate", 12))
+                counts=(
+                    views.HookCount(decision="executed", count=212),
+                    views.HookCount(decision="denied", count=3),
+                    views.HookCount(decision="missed", count=1),
+                    views.HookCount(decision="duplicate", count=12),
                 ),
                 interval="15m",
                 senders=4,
