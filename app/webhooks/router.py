@@ -2,12 +2,14 @@
 
 import asyncio
 import time
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
 from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Query, Response
 from fastapi import Request as HttpRequest
+from fastapi.routing import APIRoute
 
 from app.accounts.dependencies import CurrentUser, FreshUser, fresh_user
 from app.core.http import SessionDep, database_of, problems
@@ -27,7 +29,19 @@ from app.webhooks.schemas import (
 )
 from app.webhooks.service import Created, replay_on_paper
 
-door = APIRouter(tags=["webhooks"])
+
+class _Direct(APIRoute):
+    """Calls its endpoint with the request and the path's secret, and looks for nothing else it may want: that took a third of an alert."""
+
+    def get_route_handler(self) -> Callable[[HttpRequest], Coroutine[Any, Any, Response]]:
+        async def handle(request: HttpRequest) -> Response:
+            response: Response = await self.endpoint(request, request.path_params["secret"])
+            return response
+
+        return handle
+
+
+door = APIRouter(tags=["webhooks"], route_class=_Direct)
 router = APIRouter(prefix="/api/webhooks", tags=["webhooks"])
 
 

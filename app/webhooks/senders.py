@@ -5,6 +5,7 @@ senders would shut out everybody or nobody, so it counts for nothing and the own
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ TRADINGVIEW: Final = ("52.89.214.238", "34.212.75.30", "54.218.53.128", "52.32.1
 #: Stands for these four in a list.
 PRESET: Final = "tradingview"
 _MOST: Final = 50
+_REMEMBERED: Final = 1024
 _NO_EFFECT: Final = N_(
     "The list of senders has no effect: this server stands behind a proxy that TRUSTED_PROXIES does not name, so every alert seems to come"
     " from the proxy."
@@ -78,6 +80,8 @@ class Senders:
         #: This server speaks no TLS itself, so an https address of its own is somebody else's; on a loopback address nobody else arrives.
         is_https = (settings.public_url or "").lower().startswith("https:")
         self.is_hidden = self._is_public and not self._has_proxies and (is_https or settings.is_loopback)
+        # Few send, and each of them often.
+        self._known = lru_cache(_REMEMBERED)(self._find)
 
     def known(self, address: str | None) -> str | None:
         """Return the sender's address if it is certainly the sender's; None otherwise.
@@ -85,8 +89,9 @@ class Senders:
         Args:
             address: Where the request comes from; behind a trusted proxy, from whom the proxy had it.
         """
-        if address is None or self.is_hidden:
-            return None
+        return None if address is None or self.is_hidden else self._known(address)
+
+    def _find(self, address: str) -> str | None:
         try:
             found = ip_address(address)
         except ValueError:
