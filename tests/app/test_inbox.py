@@ -103,7 +103,7 @@ async def test_alert_becomes_a_filled_order_a_position_and_a_decision(post: Post
         row = await post.decided(await post.send(buy()))
     (order,) = await post.orders()
     (position,) = await post.pieces.rows("SELECT * FROM positions")
-    assert (row["decision"], row["code"], row["parsed"]["ticker"]) == ("executed", None, "BTCUSDT")
+    assert (row["decision"], row["code"], row["parsed"]["members"]["ticker"]) == ("executed", None, "BTCUSDT")
     assert {"sent", "acknowledged", "decided"} <= row["latencies_ms"].keys()
     assert (order["state"], order["source"], order["delivery_id"]) == ("filled", "webhook", row["id"])
     assert (position["symbol"], position["quantity"], position["source"]) == ("BTC/USDT", Decimal("0.00999"), "webhook")
