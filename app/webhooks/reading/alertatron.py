@@ -15,6 +15,7 @@ from app.errors import BadPayload
 from app.webhooks.alert import Action, Alert, Level, Size, SizeKind, TargetLevel
 from app.webhooks.reading.members import Members
 from app.webhooks.reading.numbers import Amount, is_nothing, read_amount
+from app.webhooks.reading.secrets import masked_text
 from app.webhooks.reading.sizes import size_from, unit_kind
 from app.webhooks.reading.symbols import read_symbol
 from app.webhooks.reading.text import check_count
@@ -76,7 +77,7 @@ def _commands(body: str) -> list[tuple[str, dict[str, str]]]:
             continue
         match = _COMMAND.fullmatch(statement)
         if match is None:
-            raise BadPayload(f"the command {statement.strip()[:60]} cannot be read", code="COMMAND_UNSUPPORTED")
+            raise BadPayload(f"the command {masked_text(statement.strip())[:60]} cannot be read", code="COMMAND_UNSUPPORTED")
         arguments: dict[str, str] = {}
         for part in match[2].split(","):
             name, equals, value = part.partition("=")
@@ -86,7 +87,7 @@ def _commands(body: str) -> list[tuple[str, dict[str, str]]]:
                 if not arguments and not equals:
                     arguments["value"] = part.strip()
                     continue
-                raise BadPayload(f"the command {statement.strip()[:60]} cannot be read", code="COMMAND_UNSUPPORTED")
+                raise BadPayload(f"the command {masked_text(statement.strip())[:60]} cannot be read", code="COMMAND_UNSUPPORTED")
             arguments[name.strip()] = value.strip()
         found.append((match[1], arguments))
     return found

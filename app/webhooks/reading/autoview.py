@@ -14,6 +14,7 @@ from app.webhooks.reading.common import alert_of
 from app.webhooks.reading.levels import read_percent
 from app.webhooks.reading.members import Members
 from app.webhooks.reading.numbers import is_nothing, read_amount
+from app.webhooks.reading.secrets import masked_text
 from app.webhooks.reading.text import check_count, leading_words, members_of_pairs
 
 _LINES: Final = re.compile(r"[\r\n|]+")
@@ -51,7 +52,7 @@ def autoview(text: str) -> tuple[list[Alert], list[dict[str, Any]]]:
         pairs = members_of_pairs(line)
         if leading_words(line) or not pairs or "&" in line:
             raise BadPayload(
-                f"the command {line[:60]} is not known here: write name=value, one command a line, and stop and target as sl= and tp=",
+                f"the command {masked_text(line)[:60]} is not known here: write name=value, one command a line",
                 code="COMMAND_UNSUPPORTED",
             )
         members.append(dict(pairs))

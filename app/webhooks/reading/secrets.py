@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Final
 
 from app.webhooks.reading.members import plain_name
@@ -10,6 +11,7 @@ from app.webhooks.reading.platforms import WUNDER_CODE
 from app.webhooks.reading.text import pairs_of
 
 MASK: Final = "***"
+_LONGEST_NAME: Final = 80
 _EXACT: Final = frozenset(
     {"key", "pass", "pwd", "pin", "otp", "auth", "authorization", "bearer", "sig", "signature", "credential", "credentials", "hmac"}
 )
@@ -18,7 +20,8 @@ _ENDINGS: Final = (
     "webhookkey", "botkey", "userkey", "licensekey", "signingkey", "bvakey",
 )  # fmt: skip
 _STARTS: Final = ("secret", "password", "passphrase", "apisecret", "apikey")
-_TOKEN: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"|[{}\[\]:,]|[^\s"{}\[\]:,]++|"', re.DOTALL)
+#: A string that is never closed goes on to the end: to look for its end again at every quote would take seconds.
+_TOKEN: Final = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\Z|\\\Z)|[{}\[\]:,]|[^\s"{}\[\]:,]++', re.DOTALL)
 #: A name and the = or : behind it, in texts, in commands and in what was meant to be JSON.
 _NAME: Final = re.compile(r"(?<![\w.\-])([\w.\-]++)[\"'\u2018-\u201f\u00ab\u00bb\\]*+[ \t]*+([=:])\s*+")
 #: The value behind it: in quotes of some kind (then only what is between them counts), or up to what cannot belong to it.
@@ -30,7 +33,12 @@ _REST_OF_LINE: Final = re.compile(r"[^\r\n;,|]++")
 
 def is_secret(name: str) -> bool:
     """Tell whether a member of this name holds a secret of its sender."""
-    plain = plain_name(name[-200:])
+    return _is_secret(name[-_LONGEST_NAME:])
+
+
+@lru_cache(maxsize=4096)
+def _is_secret(name: str) -> bool:
+    plain = plain_name(name)
     return plain in _EXACT or plain.endswith(_ENDINGS) or plain.startswith(_STARTS)
 
 
@@ -75,10 +83,8 @@ def _json_secrets(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _last_of_value(text: str, tokens: list[tuple[int, int]], first: int) -> int:
-    """The number of the last token of the value that begins at `first`; the end of the text where it is never closed."""
+    """The number of the last token of the value that begins at `first`; the last of all where it is never closed."""
     sign = text[tokens[first][0]]
-    if sign == '"' and tokens[first][1] - tokens[first][0] == 1:
-        return len(tokens) - 1
     if sign not in "{[":
         return first
     depth = 0

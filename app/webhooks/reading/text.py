@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 from app.errors import BadPayload
@@ -13,6 +14,7 @@ T = TypeVar("T")
 
 MOST_ALERTS: Final = 20
 _DEEPEST: Final = 8
+_MOST_MEMBERS: Final = 400
 _LONGEST_NUMBER: Final = 60
 _NO_TEXT: Final = re.compile("[\x00\ufffd\ud800-\udfff]")
 _SMART: Final = re.compile("[\u201c\u201d\u201e\u201f\u00ab\u00bb\u2018\u2019\u201a\u2033]")
@@ -125,8 +127,8 @@ def pairs_of(text: str) -> Iterator[Pair]:
     Quotes, blanks and commas around it do not belong to it.
     """
     names = list(_NAME.finditer(text))
-    for number, found in enumerate(names):
-        limit = names[number + 1].start() if number + 1 < len(names) else len(text)
+    limits = [found.start() for found in names[1:]] + [len(text)]
+    for found, limit in zip(names, limits, strict=False):
         start = found.end()
         quote = text[start : start + 1]
         closing = text.find('"', start + 1, limit) if quote == '"' else -1
@@ -149,11 +151,14 @@ def members_of_pairs(text: str) -> dict[str, str]:
     """Return the pairs of a text by name, as spelled.
 
     Raises:
-        BadPayload: a name stands there twice, or a value begins with a typographic quote.
+        BadPayload: a name stands there twice, there are too many, or a value begins with a typographic quote.
     """
     if _SMART_VALUE.search(text) is not None:
         raise BadPayload('a value has typographic quotes (“ ”): replace them by straight quotes (")', code="SMART_QUOTES")
-    return _without_doubles([(pair.name, pair.value) for pair in pairs_of(text)])
+    pairs = [(pair.name, pair.value) for pair in islice(pairs_of(text), _MOST_MEMBERS + 1)]
+    if len(pairs) > _MOST_MEMBERS:
+        raise BadPayload(f"a message may hold at most {_MOST_MEMBERS} names with a value", code="TOO_MANY_MEMBERS")
+    return _without_doubles(pairs)
 
 
 def _object_without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
