@@ -210,8 +210,15 @@ def test_update_of_stop_and_targets_is_read_and_needs_one() -> None:
     assert refused({"symbol": "BTCUSDT", "action": "update", "stop_loss": 0}).code == "PROTECTION_MISSING"
 
 
+def test_signal_beside_an_action_may_be_a_remark() -> None:
+    assert alert_of(buy(signal="RSI oversold", direction="up")).ignored == ("signal", "direction")
+    assert refused({"ticker": "BTCUSDT", "signal": "RSI oversold"}).code == "SIDE_UNKNOWN"
+    assert refused(buy(signal="sell")).code == "SIDE_CONTRADICTS"
+
+
 def test_only_a_test_and_a_buy_that_only_covers_do_nothing() -> None:
     assert alert_of(buy(test=True)).action is Action.NONE
+    assert alert_of({"ticker": "BTCUSDT", "action": "cancel", "test": False, "dry_run": "true"}).action is Action.NONE
     assert alert_of(buy(reduceOnly="true")).action is Action.NONE
     assert alert_of(buy(reduceOnly=False)).action is Action.BUY
 

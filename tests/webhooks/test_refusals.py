@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import pytest
 
 from app.webhooks.alert import Action
@@ -76,6 +79,7 @@ BUY = '"ticker":"BTCUSDT","action":"buy"'
         ('{"ticker":"BTCUSDT","action":"close","side":"buy"}', "SIDE_CONTRADICTS"),
         ('{"ticker":"BTCUSDT","action":"cancel","side":"buy"}', "FIELD_UNSUPPORTED"),
         ('{"ticker":"BTCUSDT","action":"reduce"}', "QUANTITY_MISSING"),
+        (f'{{{BUY},"client_intent_id":"{"x" * 201}"}}', "NAME_TOO_LONG"),
         ('{"ticker":"{{ticker}}","action":"buy"}', "PLACEHOLDER_UNFILLED"),
         ("{{strategy.order.action}} BTCUSDT", "PLACEHOLDER_UNFILLED"),
         ("BTCUSDT Crossing 98,200.00", "UNREADABLE_TEXT"),
@@ -139,3 +143,9 @@ def test_symbol_may_be_left_to_the_webhook() -> None:
 def test_refusal_shows_no_secret() -> None:
     for body in ("s=btcusdt b=buy token=hush & sl=1%", "k(BTCUSDT){ market(side=buy; token=hush) }", '{"secret":"hush","action":"x"}'):
         assert "hush" not in refused(body).message
+
+
+def test_every_code_stands_in_the_reference_of_messages() -> None:
+    root = Path(__file__).resolve().parents[2]
+    written = {code for path in (root / "app/webhooks/reading").glob("*.py") for code in re.findall(r'code="([A-Z_]+)"', path.read_text())}
+    assert {code for code in written if f"`{code}`" not in (root / "docs/webhook-messages.md").read_text()} == set()

@@ -16,7 +16,9 @@ from app.webhooks.reading.strategy import Place, Turn, places_of, turn_of
 from app.webhooks.reading.symbols import read_symbol
 from app.webhooks.reading.words import NOTHING_SHORT, Wanted, Word, wanted_of, word_of
 
-ACTIONS: Final = ("action", "orderaction", "strategyorderaction", "side", "orderside", "signal", "direction", "command")
+_ACTIONS: Final = ("action", "orderaction", "strategyorderaction", "side", "orderside")
+#: Names under which some send the action and others a remark.
+_PERHAPS_ACTIONS: Final = ("signal", "direction", "command")
 _SYMBOLS: Final = ("symbol", "ticker", "pair", "instrument", "tvinstrument", "market")
 _EXCHANGES: Final = ("exchange", "tvexchange", "venue")
 _ACCOUNTS: Final = ("broker", "brokerid", "account", "accountid", "userexchangeid")
@@ -59,7 +61,7 @@ def alert_of(members: Members, dialect: str) -> Alert:
     kind, price = _type_and_price(members, meaning) if is_order else (OrderType.MARKET, None)
     guard = _guard(members, meaning)
     _check_delay(members)
-    given, moment, bar = members.text("clientintentid", "idempotencykey"), alert_moment(members), bar_moment(members)
+    moment, bar = alert_moment(members), bar_moment(members)
     alert = Alert(
         action=meaning.action,
         dialect=dialect,
@@ -77,7 +79,7 @@ def alert_of(members: Members, dialect: str) -> Alert:
         time_in_force=_time_in_force(members) if is_order else TimeInForce.GTC,
         post_only=_flag(members, "postonly"),
         account=_named(members, _ACCOUNTS),
-        key=given[:_LONGEST_TEXT] or None,
+        key=_key(members),
         at=moment,
         bar_time=bar,
         interval=interval_of(members),
@@ -91,30 +93,33 @@ def alert_of(members: Members, dialect: str) -> Alert:
     return alert
 
 
-def word_in(members: Members, *names: str) -> list[Word]:
-    """Return the meanings of the words for an action, in all members that may hold one.
-
-    Raises:
-        BadPayload: SIDE_UNKNOWN: one of them is no word for an action.
-    """
-    found = []
-    for name, value in members.take_all(*names):
-        if not isinstance(value, str) and not isinstance(value, Decimal):
-            raise _unknown(type(value).__name__, name)
-        word = word_of(str(value).strip())
-        if word is None:
-            raise _unknown(str(value).strip()[:40], name)
-        found.append(word)
+def _words(members: Members) -> list[Word]:
+    """The meanings of the words for an action, in all members that may hold one."""
+    found = [_word(name, value) for name, value in members.take_all(*_ACTIONS)]
+    for name in _PERHAPS_ACTIONS:
+        value = members.peek(name)
+        if found and (not isinstance(value, str) or word_of(value.strip()) is None):
+            continue
+        found += [_word(spelling, given) for spelling, given in members.take_all(name)]
     return found
 
 
+def _word(name: str, value: Any) -> Word:
+    if not isinstance(value, str):
+        raise _unknown(str(value)[:40] if isinstance(value, Decimal) else type(value).__name__, name)
+    word = word_of(value.strip())
+    if word is None:
+        raise _unknown(value.strip()[:40], name)
+    return word
+
+
 def _meaning(members: Members) -> _Meaning:
-    wanted = wanted_of(word_in(members, *ACTIONS))
+    wanted = wanted_of(_words(members))
+    if _flag(members, "dryrun", "test", "istest", "disabled") and (wanted is None or wanted.action is not Action.PING):
+        return _Meaning(action=Action.NONE, note="the message says that it is only a test")
     if wanted is not None and wanted.action in (Action.PING, Action.CANCEL, Action.PROTECT, Action.REVERSE):
         size = size_of(members, wanted.action) if wanted.action is Action.REVERSE else None
         return _Meaning(action=wanted.action, size=size, note=wanted.note, to_break_even=wanted.to_break_even)
-    if _flag(members, "dryrun", "test", "istest", "disabled"):
-        return _Meaning(action=Action.NONE, note="the message says that it is only a test")
     after, before = places_of(members)
     size = size_of(members, Action.NONE if wanted is None else wanted.action)
     if _flag(members, "reduceonly") and wanted is not None and wanted.action is Action.BUY:
@@ -176,7 +181,7 @@ def _type_and_price(members: Members, meaning: _Meaning) -> tuple[OrderType, Lev
         # In a market alert the price is only what the chart showed.
         return kind, None
     price_name, price = (limit_name, limit) if not is_nothing(limit) else members.take_named(*_PRICES)
-    if is_nothing(price) and price is not Decimal(0):
+    if is_nothing(price) and not str(price).strip().endswith("%"):
         raise BadPayload("a limit order needs a price", code="PRICE_MISSING", field="price")
     return kind, price_level(price, price_name)
 
@@ -235,6 +240,17 @@ def _check_delay(members: Members) -> None:
         )
 
 
+def _key(members: Members) -> str | None:
+    given = members.text("clientintentid", "idempotencykey")
+    if len(given) > _LONGEST_TEXT:
+        raise BadPayload(
+            f"client_intent_id may have at most {_LONGEST_TEXT} characters, was {len(given)}",
+            code="NAME_TOO_LONG",
+            field="client_intent_id",
+        )
+    return given or None
+
+
 def _named(members: Members, names: tuple[str, ...]) -> str | None:
     """A short text; zero and `na` name nothing. What is no text is left for the list of what was ignored."""
     for name in names:
@@ -247,8 +263,10 @@ def _named(members: Members, names: tuple[str, ...]) -> str | None:
 
 
 def _flag(members: Members, *names: str) -> bool:
-    value = members.take(*names)
-    return value is True or (isinstance(value, str | Decimal) and str(value).strip().lower() in ("true", "1", "yes"))
+    values = [value for _, value in members.take_all(*names)]
+    return any(
+        value is True or (isinstance(value, str | Decimal) and str(value).strip().lower() in ("true", "1", "yes")) for value in values
+    )
 
 
 def _unknown(was: str, field: str) -> BadPayload:
