@@ -18,10 +18,9 @@ from app.webhooks.reading.numbers import Amount, is_nothing, read_amount
 from app.webhooks.reading.secrets import masked_text
 from app.webhooks.reading.sizes import size_from, unit_kind
 from app.webhooks.reading.symbols import read_symbol
-from app.webhooks.reading.text import check_count
+from app.webhooks.reading.text import BLOCK, check_count
 from app.webhooks.reading.words import ONLY_FLAT
 
-_BLOCK: Final = re.compile(r"(?<![\w.\-])([\w.\-]{1,60}+)\(\s*+([^()\s{}]{1,60})\s*+\)\s*+\{([^{}]*+)\}")
 _COMMAND: Final = re.compile(r"\s*+([A-Za-z]{1,30})\(([^()]*+)\)\s*+")
 _LONGEST_WAIT_S: Final = 60
 _SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -46,7 +45,7 @@ class _Block:
 
 def is_alertatron(text: str) -> bool:
     """Tell whether a text holds a block of commands."""
-    return _BLOCK.search(text) is not None
+    return BLOCK.search(text) is not None
 
 
 def alertatron(text: str) -> tuple[list[Alert], list[dict[str, Any]]]:
@@ -57,7 +56,7 @@ def alertatron(text: str) -> tuple[list[Alert], list[dict[str, Any]]]:
     """
     alerts: list[Alert] = []
     members: list[dict[str, Any]] = []
-    for keys, name, body in _BLOCK.findall(text):
+    for keys, name, body in BLOCK.findall(text):
         symbol, exchange = read_symbol(name)
         block = _Block(symbol=symbol, exchange=exchange)
         for command, arguments in _commands(body):

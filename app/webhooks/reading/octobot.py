@@ -76,7 +76,8 @@ def _off_entry(value: Any, field: str, entry: Decimal | None, *, is_stop: bool) 
 def _targets(members: Members, entry: Decimal | None) -> None:
     first = members.take_named(_STEM)
     found = [first] if not is_nothing(first[1]) else []
-    found += [(name, value) for _, name, value in members.numbered(_STEM) if not is_nothing(value)]
+    numbered = list(members.numbered(_STEM))
+    found += [(name, value) for _, name, value in numbered if not is_nothing(value)]
     if not found:
         return
     ratios = [read_number(value, name) for _, name, value in members.numbered(_RATIO) if not is_nothing(value)]
@@ -89,7 +90,7 @@ def _targets(members: Members, entry: Decimal | None) -> None:
         off = _off_entry(value, name, entry, is_stop=False)
         key = "percent" if str(off).endswith("%") else "price"
         targets.append({key: off} if part is None else {key: off, "fraction": part})
-    members.drop(_STEM)
+    members.drop(_STEM, *(f"{_STEM}{number}" for number, _, _ in numbered))
     members.put("targets", targets)
 
 

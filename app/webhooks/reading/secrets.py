@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from app.webhooks.reading.members import plain_name
 from app.webhooks.reading.platforms import WUNDER_CODE
-from app.webhooks.reading.text import pairs_of
+from app.webhooks.reading.text import BLOCK, pairs_of
 
 MASK: Final = "***"
 _LONGEST_NAME: Final = 80
@@ -28,6 +28,7 @@ _NAME: Final = re.compile(r"(?<![\w.\-])([\w.\-]++)[\"'\u2018-\u201f\u00ab\u00bb
 _VALUE: Final = re.compile(
     r"\\\"([^\"\\\r\n]*+)|\"((?:[^\"\\\r\n]++|\\.)*+)|'([^'\r\n]*+)|[\u201c\u201d\u201e\u00ab]([^\u201c\u201d\u00bb\r\n]*+)|([^\s,;|&}\])\"'\\]++)"
 )
+_END_OF_ARGUMENT: Final = re.compile(r"[(){},;]")
 _REST_OF_LINE: Final = re.compile(r"[^\r\n;,|]++")
 
 
@@ -51,7 +52,7 @@ def masked_text(raw: str) -> str:
     if raw.lstrip("\ufeff \t\r\n")[:1] in ("{", "[", '"'):
         raw = _replace(raw, _json_secrets(raw), quoted=True)
     elif "=" in raw:
-        raw = _replace(raw, ((pair.start, pair.end) for pair in pairs_of(raw) if is_secret(pair.name)), quoted=False)
+        raw = _replace(raw, _pair_secrets(raw), quoted=False)
     return _masked_pipe(_masked_codes(_replace(raw, _loose_secrets(raw), quoted=False)))
 
 
@@ -66,6 +67,15 @@ def masked_value(name: str, value: Any, deepest: int = 8) -> Any:
     if isinstance(value, str):
         return masked_text(value[:2000])
     return value if value is None or isinstance(value, bool) else str(value)[:2000]
+
+
+def _pair_secrets(text: str) -> Iterator[tuple[int, int]]:
+    """The places of secret values in a text of pairs, as far as the reader takes them to go; in commands an argument ends earlier."""
+    in_commands = BLOCK.search(text) is not None
+    for pair in pairs_of(text):
+        if is_secret(pair.name) and pair.end > pair.start:
+            ending = _END_OF_ARGUMENT.search(text, pair.start, pair.end) if in_commands else None
+            yield pair.start, pair.end if ending is None else ending.start()
 
 
 def _json_secrets(text: str) -> Iterator[tuple[int, int]]:

@@ -23,6 +23,8 @@ _SMART_VALUE: Final = re.compile("[=:|]\\s*+[\u201c\u201d\u201e\u201f\u00ab\u00b
 _PLACEHOLDER: Final = re.compile(r"\{\{([^{}]{1,80})\}\}")
 # A name starts at a word's start and is never given back: otherwise 64 KiB of letters cost seconds, and anybody can send them.
 _NAME: Final = re.compile(r"(?<![\w.-])([^\W\d][\w.-]*+)[ \t]*+=[ \t]*+")
+#: A block of commands: `name(SYMBOL) { command(…); … }`.
+BLOCK: Final = re.compile(r"(?<![\w.\-])([\w.\-]{1,60}+)\(\s*+([^()\s{}]{1,60})\s*+\)\s*+\{([^{}]*+)\}")
 #: What ends a value, apart from the next name.
 _END: Final = re.compile(r"[;\r\n]")
 
