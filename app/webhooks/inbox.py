@@ -238,7 +238,7 @@ class Inbox:
     ) -> None:
         now = self._desk.clock.now()
         # What made no order may be sent again, corrected, under the same client_intent_id; it is no repeat of anything traded.
-        may_come_again = order is None and decision in (Decision.DENIED, Decision.STALE)
+        may_come_again = order is None and decision in (Decision.DENIED, Decision.STALE, Decision.UNREADABLE)
         values = (decision.value, code, reason, parsed, _latencies(delivery, order), now, may_come_again)
         async with self._desk.database.connection() as connection:
             await connection.execute(_DECIDE, delivery.id, *values)
