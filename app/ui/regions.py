@@ -349,7 +349,10 @@ def _summary(row: Any) -> str:
     """What the message asked for in a line, or how it began."""
     parsed = row["parsed"]
     if parsed:
-        words = [parsed.get("action") or parsed.get("side"), parsed.get("ticker") or parsed.get("symbol"), parsed.get("quantity")]
+        # Rows of older versions hold the members themselves.
+        first = (parsed.get("alerts") or [parsed])[0]
+        size = first.get("size")
+        words = [first.get("action"), first.get("symbol"), size.get("value") if isinstance(size, dict) else size]
         found = " ".join(str(word) for word in words if isinstance(word, str | int | float))
         if found:
             return found[:_SUMMARY_LENGTH]

@@ -21,8 +21,9 @@ from app.trading.records import OrderRecord
 from app.trading.submit import submit
 from app.webhooks.events import DeliveryChanged
 from app.webhooks.models import Decision
-from app.webhooks.payload import read_alert
+from app.webhooks.reading import read_message
 from app.webhooks.receive import Delivery, account_of
+from app.webhooks.wish import intent_of
 
 log = structlog.get_logger(__name__)
 
@@ -153,10 +154,13 @@ class Inbox:
         deadline = delivery.received_at + MAX_AGE
         parsed: dict[str, Any] | None = None
         try:
-            alert = read_alert(delivery.raw, webhook_id=delivery.webhook_id, delivery_id=delivery.id)
-            parsed = alert.parsed
-            if alert.intent is None:
-                await self._decide(delivery, Decision.PING, reason="a test message; nothing to trade", parsed=parsed)
+            reading = read_message(delivery.raw)
+            key = f"webhook:{delivery.webhook_id}:"
+            wish = intent_of(reading, own_key=f"{key}id:", delivery_key=f"{key}{delivery.id}")
+            parsed = reading.parsed
+            if wish is None:
+                reason = reading.alerts[0].note or "a test message; nothing to trade"
+                await self._decide(delivery, Decision.PING, reason=reason, parsed=parsed)
                 return
             # Only a delivery that the poll found can have been begun by a process that died.
             order = await self._existing(delivery) if delivery.started_ns is None else None
@@ -166,7 +170,7 @@ class Inbox:
                     reason = f"the server came to it {late} s after it arrived (limit {MAX_AGE.seconds} s); it was not traded"
                     await self._decide(delivery, Decision.STALE, code="DEADLINE_PASSED", reason=reason, parsed=parsed)
                     return
-                intent = alert.intent.with_deadline(deadline)
+                intent = wish.with_deadline(deadline)
                 if delivery.account is None:
                     raise OrderDenied(DenialReason.NO_BROKER, "there is no broker account to trade on; add one, then send the alert again")
                 order = (await submit(desk, delivery.user_id, intent, account=delivery.account, delivery_id=delivery.id)).order
@@ -234,7 +238,7 @@ class Inbox:
     ) -> None:
         now = self._desk.clock.now()
         # What made no order may be sent again, corrected, under the same client_intent_id; it is no repeat of anything traded.
-        may_come_again = order is None and decision in (Decision.DENIED, Decision.STALE)
+        may_come_again = order is None and decision in (Decision.DENIED, Decision.STALE, Decision.UNREADABLE)
         values = (decision.value, code, reason, parsed, _latencies(delivery, order), now, may_come_again)
         async with self._desk.database.connection() as connection:
             await connection.execute(_DECIDE, delivery.id, *values)

@@ -17,7 +17,7 @@ from app.errors import BadToken, BodyTooLarge
 from app.trading.account import Account
 from app.webhooks.events import DeliveryChanged
 from app.webhooks.models import Decision
-from app.webhooks.payload import body_key
+from app.webhooks.reading import delivery_key
 
 log = structlog.get_logger(__name__)
 
@@ -105,7 +105,7 @@ class Door:
         """
         reach("P_INBOX_BEFORE")
         delivery_id, now = new_id(), self._clock.now()
-        key, is_for_ever = body_key(request.body)
+        key, is_for_ever = delivery_key(request.body)
         async with self._database.connection() as connection:
             row = await connection.fetchrow(
                 _ACCEPT,
