@@ -125,7 +125,7 @@ def prepare(server: ServerProcess, senders: int) -> Target:
         broker_id = account.json()["id"]
         client.post(f"/api/brokers/{broker_id}/test_connection").raise_for_status()
         client.put("/api/risk/limits", json={"broker_id": broker_id, "orders_per_minute": 1_000_000}).raise_for_status()
-        hooks = [client.post("/api/webhooks", json={"name": f"sender {number}"}).json() for number in range(senders)]
+        hooks = [client.post("/api/webhooks", json={"name": f"sender {number}", "per_minute": 6000}).json() for number in range(senders)]
 
     def order_id(number: int, alert: str) -> str:
         return client_order_id(UUID(broker_id), f"webhook:{hooks[number]['id']}:id:{alert}", leg=0, attempt=0)

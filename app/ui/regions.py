@@ -50,6 +50,7 @@ from app.ui.views import (
     TradingView,
 )
 from app.webhooks import queries as webhooks
+from app.webhooks.reading import masked_text
 
 _ROWS: Final = 12
 _OPEN_ORDERS: Final = 50
@@ -356,5 +357,5 @@ def _summary(row: Any) -> str:
         found = " ".join(str(word) for word in words if isinstance(word, str | int | float))
         if found:
             return found[:_SUMMARY_LENGTH]
-    line = " ".join(webhooks.masked(row["raw"]).split())
+    line = " ".join(masked_text(row["raw"]).split())
     return line if len(line) <= _SUMMARY_LENGTH else line[: _SUMMARY_LENGTH - 1] + "…"

@@ -2,6 +2,6 @@
 
 from app.webhooks.reading.identity import delivery_key
 from app.webhooks.reading.reader import read_message
-from app.webhooks.reading.secrets import masked_text
+from app.webhooks.reading.secrets import masked_text, masked_value
 
-__all__ = ["delivery_key", "masked_text", "read_message"]
+__all__ = ["delivery_key", "masked_text", "masked_value", "read_message"]
