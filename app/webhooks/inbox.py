@@ -39,13 +39,14 @@ _REMEMBERED: Final = 10_000
 _NOT_SETTLED: Final = frozenset({OrderState.INTENT, OrderState.SUBMITTING, OrderState.UNKNOWN})
 #: At most so many of one webhook, so that one whose alerts wait cannot hide the others'.
 _PENDING: Final = """
-SELECT d.id, d.webhook_id, d.user_id, d.raw, d.received_at,
+SELECT d.id, d.webhook_id, d.user_id, d.raw, d.received_at, d.replay_of, d.is_test,
        b.id AS broker_id, b.exchange, b.is_active AS broker_is_active, b.paused_reason
   FROM (SELECT *, row_number() OVER (PARTITION BY webhook_id ORDER BY received_at, id) AS place
           FROM webhook_deliveries WHERE decision = 'pending') d
   JOIN webhooks h ON h.id = d.webhook_id
   LEFT JOIN brokers b
-    ON b.user_id = h.user_id AND b.removed_at IS NULL AND CASE WHEN h.broker_id IS NULL THEN b.is_default ELSE b.id = h.broker_id END
+    ON b.user_id = h.user_id AND b.removed_at IS NULL
+   AND CASE WHEN d.replay_of IS NOT NULL THEN b.id = d.broker_id WHEN h.broker_id IS NULL THEN b.is_default ELSE b.id = h.broker_id END
  WHERE d.place <= 100 ORDER BY d.received_at, d.id
 """
 _DECIDE: Final = """
@@ -104,6 +105,8 @@ class Inbox:
                         account=account_of(row),
                         raw=row["raw"].encode(),
                         received_at=row["received_at"],
+                        replay_of=row["replay_of"],
+                        is_test=row["is_test"],
                     )
                 )
 

@@ -176,7 +176,8 @@ async def test_widening_takes_a_fresh_code_and_narrowing_does_not(site: Site, mo
         {"interval": "5m"},
     ):
         assert (await change(site.ada, hook, **settings)).status_code == 200
-    for settings in ({"max_age_s": 31}, {"allowed_ips": None}, {"rules": {}}, {"broker_id": site.ada.ids["broker_id"]}):
+    wider: tuple[dict[str, Any], ...] = ({"max_age_s": 31}, {"allowed_ips": None}, {"rules": {}}, {"broker_id": site.ada.ids["broker_id"]})
+    for settings in wider:
         refused = await change(site.ada, hook, **settings)
         assert (refused.status_code, refused.json()["code"]) == (403, "OTP_AGAIN")
     assert (await site.ada.call("POST", "/api/webhooks", json={"name": "Another"})).json()["code"] == "OTP_AGAIN"
