@@ -58,7 +58,7 @@ def check_hours(rules: HookRules, now: datetime) -> None:
 
 
 def _is_within(hours: Hours, now: datetime) -> bool:
-    """Whether `now` (UTC) lies in one of the days' hours; those that end before they start end on the next day, the same moment a day on."""
+    """Whether `now` (UTC) lies in one of the days' hours; those that end before they start end a day later."""
     at = now.time()
     if hours.start < hours.end:
         return now.weekday() in hours.days and hours.start <= at < hours.end

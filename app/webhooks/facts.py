@@ -20,9 +20,7 @@ from app.trading.limits import usdt_per
 from app.trading.symbol_state import SymbolState, read_symbol_state, read_worth
 
 _DOWN: Final = Context(prec=60, rounding=ROUND_FLOOR)
-FLAT: Final = SymbolState(
-    position_id=None, quantity=Decimal(0), average_price=None, plan=None, buying=Decimal(0), selling=Decimal(0)
-)
+FLAT: Final = SymbolState(position_id=None, quantity=Decimal(0), average_price=None, plan=None, buying=Decimal(0), selling=Decimal(0))
 
 
 class Need(StrEnum):

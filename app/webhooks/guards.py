@@ -36,7 +36,7 @@ def price_of(level: Level | None, reference: Decimal | None, field: str) -> Deci
     price = level.price
     if level.offset is not None:
         if reference is None:
-            raise OrderDenied(DenialReason.PRICE_UNKNOWN, "the market's price is not known yet, so a distance from it is no price", field=field)
+            raise OrderDenied(DenialReason.PRICE_UNKNOWN, "the market's price is not known, so a distance from it is no price", field=field)
         price = reference * (1 + level.offset)
     if price is None or not price.is_finite() or price <= 0:
         raise OrderDenied(DenialReason.PLAN_INVALID, f"a stop or a target must be a price above 0, was {price}", field=field)
@@ -104,7 +104,7 @@ def changed_guard(alert: Alert, facts: Facts) -> Protect | None:
     targets, even = _targets(alert, entry), alert.break_even_after
     has_stop = stop != ProtectionPlan()
     if not has_stop and not targets and even is None:
-        raise OrderDenied(DenialReason.PLAN_INVALID, "the alert says neither a stop nor a target, so nothing was changed", field="stop_loss")
+        raise OrderDenied(DenialReason.PLAN_INVALID, "the alert says neither a stop nor a target; nothing was changed", field="stop_loss")
     before = now or ProtectionPlan()
     base = stop if has_stop else replace(before, targets=(), break_even_after=None)
     kept = before.break_even_after if even is None and not targets else even
@@ -116,6 +116,8 @@ def changed_guard(alert: Alert, facts: Facts) -> Protect | None:
 
 def _on_tick(plan: ProtectionPlan, instrument: Instrument) -> ProtectionPlan:
     """The plan as it would be kept, to tell whether it is the one that holds."""
-    stop, limit = (None if price is None else instrument.round_price(Side.SELL, price) for price in (plan.stop_price, plan.stop_limit_price))
+    stop, limit = (
+        None if price is None else instrument.round_price(Side.SELL, price) for price in (plan.stop_price, plan.stop_limit_price)
+    )
     targets = tuple(replace(target, price=instrument.round_price(Side.SELL, target.price)) for target in plan.targets)
     return replace(plan, stop_price=stop, stop_limit_price=limit, targets=targets)

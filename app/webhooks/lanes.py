@@ -58,7 +58,8 @@ class Lanes:
         return [
             turn
             for (broker_id, symbol), turn in lanes.items()
-            if (place.broker_id is None or broker_id in (place.broker_id, None)) and (place.symbol is None or symbol in (place.symbol, None))
+            if (place.broker_id is None or broker_id in (place.broker_id, None))
+            and (place.symbol is None or symbol in (place.symbol, None))
         ]
 
     def leave(self, turn: Turn, *, is_lost: bool = False) -> None:

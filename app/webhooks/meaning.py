@@ -1,4 +1,4 @@
-"""What an alert means on an account as it stands: the alert, its webhook's rules and the facts in; the steps or a denial out. Pure.
+"""What an alert means on an account as it stands: alert, rules and facts in; what is to be done, or a denial, out. Pure.
 
 Spot only: a sell sells of the position and never more, so nothing here makes an account short or sells coins that nobody bought here.
 """
@@ -12,6 +12,7 @@ from app.domain.enums import OrderType, Role, Side, Source
 from app.domain.instruments import plain
 from app.domain.intents import OrderIntent
 from app.errors import BadPayload, DenialReason, OrderDenied
+from app.exchanges.catalogue import PAPER
 from app.webhooks.alert import Action, Alert, Size, SizeKind
 from app.webhooks.bounds import check_hours, check_notional, check_side, check_symbol
 from app.webhooks.facts import Facts, Need
@@ -32,14 +33,14 @@ class Cancel:
     symbols: tuple[str, ...] | None
 
 
-Step = OrderIntent | Cancel | Protect
+Step = OrderIntent | Protect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is to be done, one after the other; once all of it has filled, `then` is to be worked. Notes are sentences for the log."""
+    """What is to be done; once it has filled, `then` is to be worked. Notes are sentences for the log."""
 
-    steps: tuple[Step, ...] = ()
+    step: Step | None = None
     notes: tuple[str, ...] = ()
     then: Alert | None = None
 
@@ -129,7 +130,7 @@ def plan(alert: Alert, rules: HookRules, facts: Facts, *, key: str) -> Plan:
     change = changed_guard(alert, facts)
     if change is None:
         return Plan(notes=(N_("the position is guarded so already; nothing was changed"),))
-    return Plan(steps=(change,))
+    return Plan(step=change)
 
 
 def cancellation(alert: Alert, rules: HookRules) -> Cancel:
@@ -192,7 +193,7 @@ def _entry(alert: Alert, rules: HookRules, facts: Facts, key: str) -> Plan:
         time_in_force=alert.time_in_force,
         post_only=alert.post_only,
     )
-    return Plan(steps=(intent,), notes=() if amount.note is None else (amount.note,))
+    return Plan(step=intent, notes=() if amount.note is None else (amount.note,))
 
 
 def _limit(alert: Alert, market: Decimal | None) -> Decimal | None:
@@ -239,7 +240,7 @@ def _exit(alert: Alert, rules: HookRules, facts: Facts, key: str) -> Plan:
         post_only=alert.post_only,
     )
     is_short = wanted is not None and wanted > left
-    return Plan(steps=(intent,), notes=(N_(f"all that was held was sold: {plain(left)} {base}"),) if is_short else ())
+    return Plan(step=intent, notes=(N_(f"all that was held was sold: {plain(left)} {base}"),) if is_short else ())
 
 
 def _towards(alert: Alert, rules: HookRules, facts: Facts, key: str) -> Plan:
@@ -313,8 +314,6 @@ def notes_of(alert: Alert, exchange: str) -> tuple[str, ...]:
     found: list[str] = []
     if alert.ignored:
         found.append(N_(f"not heeded on a spot account: {', '.join(alert.ignored[:8])}"))
-    if alert.exchange and alert.exchange.strip().lower() not in (exchange, ""):
+    if alert.exchange and exchange not in (PAPER, alert.exchange.strip().lower()):
         found.append(N_(f"the chart is one of {alert.exchange[:40]}, the order went to {exchange}"))
     return tuple(found)
-
-

@@ -1,6 +1,7 @@
 """W0: one row, committed, then the reply. Nothing is traded here, and the exchange is never waited for."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -28,7 +29,7 @@ _FOR_EVER: Final = timedelta(days=36500)
 #: One statement, one commit: find the hook, decide under the replay row's lock whether the body is a repeat, and keep the delivery.
 _ACCEPT: Final = """
 WITH hook AS (
-  SELECT h.id, h.user_id, h.is_active, b.id AS broker_id, b.exchange, b.is_active AS broker_is_active, b.paused_reason
+  SELECT h.id, h.user_id, h.is_active, h.rules, h.max_age_s, b.id AS broker_id, b.exchange, b.is_active AS broker_is_active, b.paused_reason
     FROM webhooks h LEFT JOIN brokers b
       ON b.user_id = h.user_id AND b.removed_at IS NULL AND CASE WHEN h.broker_id IS NULL THEN b.is_default ELSE b.id = h.broker_id END
    WHERE h.secret_hash = $1 AND h.removed_at IS NULL),
@@ -56,7 +57,11 @@ RETURNING user_id
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A delivery that waits to be acted on. `started_ns` is monotonic, for the latencies of the log."""
+    """A delivery that waits to be acted on. `started_ns` is monotonic, for the latencies of the log.
+
+    `account` is the webhook's; of a replay the paper account. `rules` and `max_age_s` are the webhook's as they were when the delivery
+    came; None: the inbox reads them. `progress` is what a process before this one has written of its steps.
+    """
 
     id: UUID
     webhook_id: UUID
@@ -65,6 +70,11 @@ class Delivery:
     raw: bytes
     received_at: datetime
     started_ns: int | None = None
+    rules: Mapping[str, Any] | None = None
+    max_age_s: int | None = None
+    replay_of: UUID | None = None
+    is_test: bool = False
+    progress: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +193,8 @@ def _waiting(row: Any, delivery_id: UUID, request: Request, now: datetime) -> De
         raw=request.body,
         received_at=now,
         started_ns=request.started_ns,
+        rules=row["rules"],
+        max_age_s=row["max_age_s"],
     )
 
 

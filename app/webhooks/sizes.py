@@ -68,9 +68,7 @@ def bought(size: Size, facts: Facts, *, price: Decimal | None, stop: Decimal | N
     return _by_risk(DOWN.multiply(equity, size.value), facts, free, price=price, stop=stop, is_market=is_market)
 
 
-def _by_risk(
-    loss: Decimal, facts: Facts, free: Decimal, *, price: Decimal | None, stop: Decimal | None, is_market: bool
-) -> Amount:
+def _by_risk(loss: Decimal, facts: Facts, free: Decimal, *, price: Decimal | None, stop: Decimal | None, is_market: bool) -> Amount:
     """As many base units as lose `loss` between the entry and the stop, fees and slippage not counted; no more than can be paid."""
     if stop is None:
         raise OrderDenied(

@@ -40,7 +40,7 @@ def untimely(alert: Alert, *, received_at: datetime, max_age_s: int, now: dateti
     most = patience(alert, max_age_s)
     if alert.at is not None and alert.at - received_at > AHEAD_ALLOWANCE:
         ahead = int((alert.at - received_at).total_seconds())
-        reason = N_(f"the message gives a moment that was {ahead} s in the future when it arrived; a clock is wrong, and nothing was traded")
+        reason = N_(f"the message gives a moment that was {ahead} s in the future when it arrived; it was not traded")
         return Untimely(decision=Decision.DENIED, code="ALERT_IN_FUTURE", reason=reason)
     if alert.at is not None and now - alert.at > timedelta(seconds=most) + LATE_ALLOWANCE:
         age = int((now - alert.at).total_seconds())
@@ -58,5 +58,5 @@ def out_of_order(alert: Alert, newest: datetime | None) -> Untimely | None:
     if alert.at is None or newest is None or alert.at >= newest:
         return None
     behind = (newest - alert.at).total_seconds()
-    reason = N_(f"a later alert of this webhook for the same symbol was acted on already, this one is {behind:g} s older; it was not traded")
+    reason = N_(f"a later alert of this webhook for the same symbol was acted on before, this one is {behind:g} s older")
     return Untimely(decision=Decision.STALE, code="OUT_OF_ORDER", reason=reason)
