@@ -5,6 +5,7 @@ message. So a step whose order exists is not done again, and one whose order doe
 cancellation, a change of a stop) is done again without harm, and noted once it is done.
 """
 
+import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -35,7 +36,7 @@ from app.webhooks.marks import Marks
 from app.webhooks.meaning import Plan, cancellation, completed, needs, notes_of, opening, plan, symbol_of
 from app.webhooks.models import Decision
 from app.webhooks.outcome import Outcome, followed, of_order, whole
-from app.webhooks.settling import NOT_SETTLED, is_counted, settled
+from app.webhooks.settling import NOT_SETTLED, SETTLE_S, is_counted, settled
 from app.webhooks.timing import Untimely, deadline_of, out_of_order, untimely
 
 _TRIES: Final = 3
@@ -49,13 +50,15 @@ class Wish:
     place: int
     alert: Alert
     key: str
+    give_up_at: float
     account: Account | None = None
     marks: tuple[tuple[str, datetime], ...] = ()
 
     @classmethod
-    def of(cls, errand: Errand, place: int) -> "Wish":
-        """Return the wish at `place` of a message, completed by its webhook's defaults."""
-        return cls(errand=errand, place=place, alert=completed(errand.reading.alerts[place], errand.rules), key=errand.key_of(place))
+    def of(cls, errand: Errand, place: int, *, give_up_at: float = 0.0) -> "Wish":
+        """Return the wish at `place` of a message, completed by its webhook's defaults; for `give_up_at` see `settled`."""
+        alert = completed(errand.reading.alerts[place], errand.rules)
+        return cls(errand=errand, place=place, alert=alert, key=errand.key_of(place), give_up_at=give_up_at)
 
     def step(self, name: str) -> str:
         """Return the name of one of its steps in the log."""
@@ -100,10 +103,11 @@ class Actor:
         """
         outcomes: list[Outcome] = []
         failed: set[str] = set()
+        give_up_at = time.monotonic() + SETTLE_S
         for place in range(len(errand.reading.alerts)):
             if not self.desk.lease.is_held:
                 raise Fenced(f"this process does not hold the role {self.desk.lease.role}")
-            wish = Wish.of(errand, place)
+            wish = Wish.of(errand, place, give_up_at=give_up_at)
             symbol = letters(wish.alert.symbol or "")
             if symbol in failed and not wish.is_begun:
                 reason = N_("an earlier wish of this message was not carried out for this symbol, so this one was not tried")
@@ -140,7 +144,7 @@ class Actor:
         if alert.action is Action.CANCEL:
             return await self._cancel(wish, account)
         if (earlier := await self._named_before(wish, account)) is not None:
-            return of_order(await settled(self.desk, earlier), delivery_id=wish.errand.delivery.id)
+            return of_order(await settled(self.desk, earlier, give_up_at=wish.give_up_at), delivery_id=wish.errand.delivery.id)
         return await self._carry_out(wish, account, instrument)
 
     async def _order_of_time(self, wish: Wish, instrument: Instrument) -> Untimely | None:
@@ -180,7 +184,7 @@ class Actor:
             first = await self._step(wish, account, found, facts.state, notes)
             then = found.then
         else:
-            first = of_order(await settled(self.desk, order), delivery_id=delivery.id, notes=notes)
+            first = of_order(await settled(self.desk, order, give_up_at=wish.give_up_at), delivery_id=delivery.id, notes=notes)
             if wish.alert.action is Action.REVERSE and (order.role, order.side) == (Role.EXIT, Side.BUY):
                 then = opening(wish.alert, wish.errand.rules, closed=order.quantity)
         if then is None or first.is_failure:
@@ -196,7 +200,7 @@ class Actor:
         key, delivery = wish.key + OPEN, wish.errand.delivery
         order = wish.errand.made.get(key)
         if order is not None:
-            return of_order(await settled(self.desk, order), delivery_id=delivery.id)
+            return of_order(await settled(self.desk, order, give_up_at=wish.give_up_at), delivery_id=delivery.id)
         if (late := wish.untimely(self.desk.clock.now())) is not None:
             return _untraded(late)
         try:
@@ -214,7 +218,7 @@ class Actor:
             delivery = wish.errand.delivery
             intent = found.step.with_deadline(wish.deadline)
             placed = await submit(self.desk, delivery.user_id, intent, account=account, delivery_id=delivery.id)
-            return of_order(await settled(self.desk, placed.order), delivery_id=delivery.id, notes=told)
+            return of_order(await settled(self.desk, placed.order, give_up_at=wish.give_up_at), delivery_id=delivery.id, notes=told)
         if isinstance(found.step, Protect):
             await self._protect(wish, found.step, state)
             latencies = await self._done(wish, "protected")
