@@ -11,7 +11,8 @@ from app.trading.desk import Desk
 from app.trading.records import OrderRecord
 
 _POLL_S: Final = 0.1
-#: For all orders of a delivery together; longer than any doubt lasts by itself. One that needs a person must not hold up the symbol for ever; the order's own state tells of it.
+#: For all orders of a delivery together; longer than any doubt lasts by itself. One that needs a person must not hold up the symbol for
+#: ever; the order's own state tells of it.
 SETTLE_S: Final = 120.0
 #: A market order fills at once, but some exchanges tell of the fills a moment later. What comes next is sized by the position.
 _FILL_S: Final = 10.0
