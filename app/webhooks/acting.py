@@ -241,7 +241,7 @@ class Actor:
 
     async def _cancel(self, wish: Wish, account: Account) -> Outcome:
         if wish.step("canceled") in wish.errand.delivery.progress:
-            return Outcome(decision=Decision.EXECUTED, reason=N_("open orders were canceled"))
+            return Outcome(decision=Decision.EXECUTED, reason=N_("open orders were canceled before the server stopped"))
         wanted = cancellation(wish.alert, wish.errand.rules).symbols
         found: list[OrderRecord] = []
         for text in (None,) if wanted is None else wanted:
@@ -265,8 +265,8 @@ def _canceled(orders: list[OrderRecord]) -> str:
         return N_("there was no open order to cancel")
     under_way = sum(1 for order in orders if order.state not in TERMINAL)
     if under_way:
-        return N_(f"{len(orders)} open orders are being canceled, the exchange has not confirmed {under_way} of them yet")
-    return N_(f"{len(orders)} open orders were canceled")
+        return N_(f"open orders canceled: {len(orders)}, of which the exchange has not confirmed {under_way} yet")
+    return N_(f"open orders canceled: {len(orders)}")
 
 
 def _untraded(late: Untimely) -> Outcome:

@@ -186,9 +186,9 @@ async def test_cancel_takes_back_the_orders_of_a_symbol_or_of_the_account(post: 
         none = await post.told(alert(Action.CANCEL, symbol=None))
         await post.told(alert(Action.BUY, base("0.01"), type=OrderType.LIMIT, price=at_price("58000")))
         last = await post.told(alert(Action.CANCEL, symbol=None))
-    assert (row["decision"], row["reason"]) == ("executed", "2 open orders were canceled")
+    assert (row["decision"], row["reason"]) == ("executed", "open orders canceled: 2")
     assert none["reason"] == "there was no open order to cancel"
-    assert last["reason"] == "1 open orders were canceled"
+    assert last["reason"] == "open orders canceled: 1"
     assert {order["state"] for order in await post.orders()} == {"canceled"}
 
 
@@ -244,7 +244,7 @@ async def test_cancel_of_a_webhook_bound_to_symbols_is_bound_to_them(pieces: Pie
     async with working(other):
         row = await other.told(alert(Action.CANCEL, symbol=None))
         denied = await other.told(alert(Action.CANCEL, symbol="ETHUSDT"))
-    assert row["reason"] == "1 open orders were canceled"
+    assert row["reason"] == "open orders canceled: 1"
     assert denied["code"] == "HOOK_SYMBOL"
     assert (await pieces.order(resting.id)).state.value == "canceled"
 

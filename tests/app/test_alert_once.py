@@ -17,6 +17,7 @@ from app.core.leases import LeaseHolder
 from app.domain.enums import Role, Side, Source
 from app.domain.intents import OrderIntent
 from app.errors import DeliveryNotFound, OrderDenied
+from app.marketdata.instruments import InstrumentBook
 from app.trading.desk import Desk
 from app.trading.reconcile import Reconciler
 from app.trading.submit import submit
@@ -249,23 +250,6 @@ async def test_test_is_planned_completely_and_nothing_is_sent(pieces: Pieces) ->
     assert await pieces.rows("SELECT * FROM webhook_marks") == []
 
 
-class BothBooks:
-    """The instruments of the emulator, and the paper exchange's."""
-
-    def __init__(self, desk: Desk, parts: PaperParts) -> None:
-        self._book = desk.instruments
-        self._parts = parts
-
-    async def all(self, exchange: str) -> Any:
-        return self._parts.rules if exchange == "paper" else await self._book.all(exchange)
-
-    async def get(self, exchange: str, symbol: str) -> Any:
-        return (await self.all(exchange)).get(symbol)
-
-    def cached(self, exchange: str, symbol: str) -> Any:
-        return self._parts.rules.get(symbol) if exchange == "paper" else self._book.cached(exchange, symbol)
-
-
 async def on_paper(pieces: Pieces) -> tuple[Desk, UUID]:
     """A desk that reaches the paper exchange, and a paper account of the user."""
     parts = PaperParts(pieces.database)
@@ -274,7 +258,8 @@ async def on_paper(pieces: Pieces) -> tuple[Desk, UUID]:
     async with pieces.database.transaction() as session:
         broker = await create_broker(session, pieces.vault, pieces.user_id, given)
     connections = Connections(pieces.database, pieces.vault, pieces.registry, paper=parts.exchange)
-    return replace(pieces.desk, connections=connections, instruments=BothBooks(pieces.desk, parts)), broker.id
+    book = InstrumentBook(pieces.database, pieces.registry, clock=pieces.desk.clock, same_as={"paper": "binance"})
+    return replace(pieces.desk, connections=connections, instruments=book), broker.id
 
 
 async def test_replay_is_traded_on_the_paper_account_alone_and_again_each_time(post: AlertPost) -> None:
