@@ -34,7 +34,7 @@ from app.webhooks.rules import HookRules
 log = structlog.get_logger(__name__)
 
 _POLL_S: Final = 1.0
-_POLL_BEHIND_S: Final = 0.2
+_POLL_BEHIND_S: Final = 0.5
 _PURGE_EVERY_S: Final = 3600.0
 #: Deliveries that were decided a moment ago: a poll that began before may still find them pending.
 _REMEMBERED: Final = 10_000
@@ -46,13 +46,14 @@ _ACCOUNT: Final = """
 b.user_id = h.user_id AND b.removed_at IS NULL
     AND CASE WHEN d.replay_of IS NOT NULL THEN b.id = d.broker_id WHEN h.broker_id IS NULL THEN b.is_default ELSE b.id = h.broker_id END"""
 _PENDING: Final = f"""
-SELECT d.id, d.webhook_id, d.user_id, d.raw, d.received_at, d.replay_of, d.is_test, d.latencies_ms, d.place, {_TERMS},
+SELECT d.id, d.webhook_id, d.user_id, d.raw, d.received_at, d.replay_of, d.is_test, d.latencies_ms, queued.place, {_TERMS},
        b.id AS broker_id, b.exchange, b.is_active AS broker_is_active, b.paused_reason
-  FROM (SELECT *, row_number() OVER (PARTITION BY webhook_id ORDER BY received_at, id) AS place
-          FROM webhook_deliveries WHERE decision = 'pending') d
+  FROM (SELECT id, row_number() OVER (PARTITION BY webhook_id ORDER BY received_at, id) AS place
+          FROM webhook_deliveries WHERE decision = 'pending') queued
+  JOIN webhook_deliveries d ON d.id = queued.id AND d.decision = 'pending'
   JOIN webhooks h ON h.id = d.webhook_id
   LEFT JOIN brokers b ON {_ACCOUNT}
- WHERE d.place <= {_AT_ONCE} ORDER BY d.received_at, d.id
+ WHERE queued.place <= {_AT_ONCE} ORDER BY d.received_at, d.id
 """  # noqa: S608  # constants
 _RULES: Final = f"SELECT {_TERMS} FROM webhooks h WHERE h.id = $1 AND h.user_id = $2"  # noqa: S608  # a constant
 _MADE: Final = "SELECT * FROM orders WHERE delivery_id = $1 ORDER BY created_at, id"

@@ -208,49 +208,52 @@ def _check_free(cost: Decimal | None, facts: Facts) -> None:
 
 
 def _exit(alert: Alert, rules: HookRules, facts: Facts, key: str) -> Plan:
+    """Sell of what was bought here. A position below zero is what its owner sold of coins from elsewhere: no alert buys that back."""
     state, symbol, base = facts.state, facts.instrument.symbol, facts.instrument.base
-    if state.quantity == 0 or (state.quantity < 0 and alert.action is Action.SELL):
+    if state.quantity <= 0:
         if alert.action is Action.SELL:
             raise OrderDenied(
                 DenialReason.NO_POSITION, f"nothing that was bought here is held in {symbol}, and a spot account cannot go short"
             )
         raise OrderDenied(DenialReason.NO_POSITION, f"there is no position in {symbol} that could be closed")
-    side = Side.SELL if state.quantity > 0 else Side.BUY
-    check_side(rules, side)
-    is_market = alert.type is OrderType.MARKET
-    market = facts.sell_price if side is Side.SELL else facts.buy_price
-    limit = None if is_market else _limit(alert, market)
-    left = abs(state.quantity) - (state.selling if side is Side.SELL else state.buying)
+    check_side(rules, Side.SELL)
+    limit = None if alert.type is OrderType.MARKET else _limit(alert, facts.sell_price)
+    left = state.quantity - state.selling
     if left <= 0:
         raise OrderDenied(DenialReason.NO_POSITION, f"the position in {symbol} is being closed already")
-    wanted = None if alert.size is None else sold(alert.size, facts, price=limit or market)
-    is_all = wanted is None or wanted >= left
-    intent = OrderIntent(
-        symbol=symbol,
-        side=side,
-        source=Source.WEBHOOK,
-        key=key,
-        type=alert.type,
-        # All of it is counted when the order is stored, under the position's lock: by then it may be less.
-        quantity=None if is_all else wanted,
-        close_position=is_all,
-        price=limit,
-        role=Role.EXIT,
-        time_in_force=alert.time_in_force,
-        post_only=alert.post_only,
-    )
+    wanted = None if alert.size is None else sold(alert.size, facts, price=limit or facts.sell_price)
+    intent = _closing_intent(alert, facts, key, side=Side.SELL, quantity=None if wanted is None or wanted >= left else wanted, price=limit)
     is_short = wanted is not None and wanted > left
     return Plan(step=intent, notes=(N_(f"all that was held was sold: {plain(left)} {base}"),) if is_short else ())
 
 
+def _closing_intent(
+    alert: Alert, facts: Facts, key: str, *, side: Side, quantity: Decimal | None, price: Decimal | None = None
+) -> OrderIntent:
+    """Close `quantity`, or (None) all: that is counted when the order is stored, under the position's lock, and may be less by then."""
+    return OrderIntent(
+        symbol=facts.instrument.symbol,
+        side=side,
+        source=Source.WEBHOOK,
+        key=key,
+        type=alert.type,
+        quantity=quantity,
+        close_position=quantity is None,
+        price=price,
+        role=Role.EXIT,
+        time_in_force=alert.time_in_force,
+        post_only=alert.post_only,
+    )
+
+
 def _towards(alert: Alert, rules: HookRules, facts: Facts, key: str) -> Plan:
     """Bring the position to what the strategy holds by now."""
-    target, held = alert.position, facts.state.quantity
+    target, held = alert.position, max(facts.state.quantity, Decimal(0))
     if target is None:
         raise OrderDenied(DenialReason.QUANTITY_MISSING, "the alert does not say what position its strategy has", field="position")
     if target <= 0:
         notes = (N_("a spot account cannot go short: the position was closed, not turned"),) if target < 0 else ()
-        if held <= 0:
+        if held == 0:
             short = N_("a spot account cannot go short, and nothing is held; there was nothing to do")
             return Plan(notes=(short if target < 0 else N_("the strategy is flat, and so is the account; there was nothing to do"),))
         return _with(_exit(_closing(alert), rules, facts, key), notes)
@@ -290,15 +293,19 @@ def _is_too_small(quantity: Decimal, facts: Facts) -> bool:
 
 
 def _reversal(alert: Alert, rules: HookRules, facts: Facts, key: str) -> Plan:
-    held = facts.state.quantity
+    """Close, then open the other side. Of a short only if the strategy says that it was short: see `_exit`."""
+    held, before = facts.state.quantity, alert.moves_from
     if held > 0:
         closing = _exit(_at_market(_closing(alert)), rules, facts, key)
         return _with(closing, (N_("a spot account cannot go short: the position was closed, not turned"),))
-    if held < 0:
-        return replace(_exit(_at_market(_closing(alert)), rules, facts, key), then=opening(alert, rules, closed=-held))
-    if (alert.moves_from is not None and alert.moves_from < 0) or (alert.position is not None and alert.position > 0):
+    if (before is None or before >= 0) and (alert.position is None or alert.position <= 0):
+        raise OrderDenied(DenialReason.NO_POSITION, f"there is no position in {facts.instrument.symbol} that could be turned")
+    if held == 0:
         return Plan(then=opening(alert, rules, closed=Decimal(0)))
-    raise OrderDenied(DenialReason.NO_POSITION, f"there is no position in {facts.instrument.symbol} that could be turned")
+    check_side(rules, Side.BUY)
+    part = None if before is None or before >= 0 or -before >= -held else -before
+    step = _closing_intent(_at_market(alert), facts, key, side=Side.BUY, quantity=part)
+    return Plan(step=step, then=opening(alert, rules, closed=part or -held))
 
 
 def _at_market(alert: Alert) -> Alert:

@@ -6,7 +6,7 @@ from app.core.i18n import N_
 from app.domain.enums import Role, Side
 from app.domain.instruments import Instrument, plain
 from app.domain.intents import OrderIntent
-from app.domain.protection import ProtectionPlan
+from app.domain.protection import ProtectionPlan, fitted_plan
 from app.domain.sizing import SizedOrder
 from app.errors import AppError
 from app.trading.account import Account, check_account, check_open
@@ -73,7 +73,9 @@ async def _afterwards(desk: Desk, wish: Wish, account: Account, alert: Alert, fa
 
 async def _words(desk: Desk, wish: Wish, account: Account, found: Plan, facts: Facts) -> list[str]:
     if isinstance(found.step, Protect):
-        return [N_("it would have guarded the position otherwise"), *_guard(found.step.plan, facts.instrument)]
+        held, at = facts.state.quantity, facts.sell_price
+        guard = fitted_plan(found.step.plan, facts.instrument, side=Side.BUY, entry_price=at, quantity=held, against="market")
+        return [N_("it would have guarded the position otherwise"), *_guard(guard, facts.instrument)]
     if not isinstance(found.step, OrderIntent):
         return []
     client = await desk.connections.client(account.id)

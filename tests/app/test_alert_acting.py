@@ -162,10 +162,10 @@ async def test_reversal_of_a_long_closes_it_and_says_why_it_does_not_turn(post: 
     assert await post.position() is None
 
 
-async def test_reversal_of_a_short_closes_it_and_opens_the_other_side(post: AlertPost) -> None:
+async def test_reversal_of_a_strategys_short_closes_it_and_opens_the_other_side(post: AlertPost) -> None:
     await post.pieces.filled(Side.SELL, "0.05")  # coins that the account had before
     async with working(post):
-        row = await post.told(alert(Action.REVERSE, base("0.02"), stop=at_price("57000")))
+        row = await post.told(alert(Action.REVERSE, base("0.02"), stop=at_price("57000"), moves_from=Decimal("-0.05")))
     assert (row["decision"], row["code"]) == ("executed", None)
     assert {"sent", "sent_2", "filled_2"} <= row["latencies_ms"].keys()
     assert [(order["side"], order["quantity"], order["role"]) for order in await post.orders()] == [

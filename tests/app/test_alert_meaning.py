@@ -169,9 +169,15 @@ def test_close_closes_all_a_share_or_an_amount() -> None:
     assert order(alert(Action.CLOSE, size(SizeKind.POSITION, "1")), known=facts("0.05")).close_position
     assert order(alert(Action.CLOSE, size(SizeKind.POSITION, "0.4")), known=facts("0.05")).quantity == Decimal("0.02")
     assert order(alert(Action.CLOSE, base("0.01")), known=facts("0.05")).quantity == Decimal("0.01")
-    short = order(alert(Action.CLOSE), known=facts("-0.05"))
-    assert (short.side, short.close_position, short.purpose) == (Side.BUY, True, Role.EXIT)
     assert refusal(alert(Action.CLOSE)) == "NO_POSITION"
+
+
+def test_what_the_owner_sold_of_coins_from_elsewhere_is_bought_back_by_no_exit() -> None:
+    short = facts("-0.05")
+    assert refusal(alert(Action.CLOSE), known=short) == "NO_POSITION"
+    assert refusal(alert(Action.REVERSE, base("0.02")), known=short) == "NO_POSITION"
+    assert planned(alert(Action.TARGET, position=Decimal(0)), known=short).step is None
+    assert order(alert(Action.TARGET, position=Decimal("0.02")), known=short).quantity == Decimal("0.02")
 
 
 @pytest.mark.parametrize(
@@ -223,11 +229,15 @@ def test_reversal_of_a_long_only_closes_and_that_of_a_short_closes_then_opens() 
     assert isinstance(long.step, OrderIntent)
     assert (long.step.close_position, long.then) == (True, None)
     assert "cannot go short" in long.notes[0]
-    short = planned(alert(Action.REVERSE, base("0.02")), known=facts("-0.05"))
+    short = planned(alert(Action.REVERSE, base("0.02"), moves_from=Decimal("-0.05")), known=facts("-0.05"))
     assert isinstance(short.step, OrderIntent)
     assert (short.step.side, short.step.close_position) == (Side.BUY, True)
     assert short.then is not None
     assert (short.then.action, short.then.size) == (Action.BUY, base("0.02"))
+    part = planned(alert(Action.REVERSE, moves_from=Decimal("-0.03")), known=facts("-0.05"))
+    assert isinstance(part.step, OrderIntent)
+    assert part.then is not None
+    assert (part.step.quantity, part.then.size) == (Decimal("0.03"), base("0.03"))
     assert opening(alert(Action.REVERSE), NOTHING, closed=Decimal("0.05")).size == base("0.05")
     assert planned(alert(Action.REVERSE, base("0.02"), moves_from=Decimal(-1))).then is not None
     assert refusal(alert(Action.REVERSE, base("0.02"))) == "NO_POSITION"
@@ -396,6 +406,7 @@ def test_no_plan_spends_more_than_the_webhooks_limit_or_what_is_free_or_sells_mo
     if step.purpose is Role.EXIT:
         assert step.close_position or (step.quantity is not None and step.quantity <= abs(held))
         assert step.side is (Side.SELL if held > 0 else Side.BUY)
+        assert step.side is Side.SELL or wish.action is Action.REVERSE
         return
     assert step.side is Side.BUY
     if step.quantity is None and step.notional is None:

@@ -49,7 +49,7 @@ async def died_after(post: AlertPost, delivery_id: UUID, **fields: Any) -> None:
 
 async def test_reversal_goes_on_after_a_crash_between_its_steps(post: AlertPost) -> None:
     await post.pieces.filled(Side.SELL, "0.05")
-    left = await post.leave(alert(Action.REVERSE, base("0.02")))
+    left = await post.leave(alert(Action.REVERSE, base("0.02"), moves_from=Decimal("-0.05")))
     await died_after(post, left, side=Side.BUY, key=key(post, left), close_position=True, role=Role.EXIT)
     async with working(post):
         row = await post.decided(left)
@@ -63,7 +63,7 @@ async def test_reversal_goes_on_after_a_crash_between_its_steps(post: AlertPost)
 
 async def test_reversal_without_a_size_opens_as_much_as_it_closed_after_a_crash_too(post: AlertPost) -> None:
     await post.pieces.filled(Side.SELL, "0.05")
-    left = await post.leave(alert(Action.REVERSE))
+    left = await post.leave(alert(Action.REVERSE, moves_from=Decimal("-0.05")))
     await died_after(post, left, side=Side.BUY, key=key(post, left), close_position=True, role=Role.EXIT)
     async with working(post):
         await post.decided(left)
@@ -73,7 +73,11 @@ async def test_reversal_without_a_size_opens_as_much_as_it_closed_after_a_crash_
 @pytest.mark.parametrize("is_message", [False, True])
 async def test_nothing_is_done_twice_after_a_crash_before_the_decision(post: AlertPost, is_message: bool) -> None:  # noqa: FBT001
     await post.pieces.filled(Side.SELL, "0.05")
-    wishes = (alert(Action.CLOSE), buy("0.01"), buy("0.02"), alert(Action.CANCEL)) if is_message else (alert(Action.REVERSE, base("0.02")),)
+    wishes = (
+        (alert(Action.CLOSE), buy("0.01"), buy("0.02"), alert(Action.CANCEL))
+        if is_message
+        else (alert(Action.REVERSE, base("0.02"), moves_from=Decimal("-0.05")),)
+    )
     at = post.pieces.desk.clock.now()
     async with working(post):
         first = await post.told(*(replace(wish, at=at) for wish in wishes))
