@@ -65,6 +65,11 @@ class Wish:
         return name if self.place == 0 else f"{name}_{self.place + 1}"
 
     @property
+    def symbol(self) -> str:
+        """Which symbol it is about, however it is spelled; empty for none."""
+        return letters(self.alert.symbol or "")
+
+    @property
     def is_begun(self) -> bool:
         """Whether a process before this one has done a part of it."""
         made, progress = self.errand.made, self.errand.delivery.progress
@@ -101,21 +106,25 @@ class Actor:
         Raises:
             Fenced: this process does not hold the engine role any more; whoever does goes on.
         """
+        give_up_at = time.monotonic() + SETTLE_S
+        wishes = [Wish.of(errand, place, give_up_at=give_up_at) for place in range(len(errand.reading.alerts))]
+        last_begun = max((wish.place for wish in wishes if wish.is_begun), default=-1)
         outcomes: list[Outcome] = []
         failed: set[str] = set()
-        give_up_at = time.monotonic() + SETTLE_S
-        for place in range(len(errand.reading.alerts)):
+        for wish in wishes:
             if not self.desk.lease.is_held:
                 raise Fenced(f"this process does not hold the role {self.desk.lease.role}")
-            wish = Wish.of(errand, place, give_up_at=give_up_at)
-            symbol = letters(wish.alert.symbol or "")
-            if symbol in failed and not wish.is_begun:
-                reason = N_("an earlier wish of this message was not carried out for this symbol, so this one was not tried")
-                outcomes.append(Outcome(decision=Decision.DENIED, code="STEP_FAILED", reason=reason))
-                continue
-            outcomes.append(await self._attempt(wish))
-            if _stands_in_the_way(outcomes[-1]):
-                failed.add(symbol)
+            if wish.place < last_begun and not wish.is_begun and wish.alert.action not in QUIET:
+                # Its turn is over: to close now would close what a later wish has opened since.
+                outcomes.append(_UNDONE)
+                if not any(later.is_begun and later.symbol == wish.symbol for later in wishes[wish.place :]):
+                    failed.add(wish.symbol)
+            elif wish.symbol in failed and not wish.is_begun:
+                outcomes.append(_NOT_TRIED)
+            else:
+                outcomes.append(await self._attempt(wish))
+                if _stands_in_the_way(outcomes[-1]):
+                    failed.add(wish.symbol)
         return whole(outcomes)
 
     async def _attempt(self, wish: Wish) -> Outcome:
@@ -258,6 +267,14 @@ class Actor:
 
 
 _PROTECTED: Final = N_("the position is guarded as the alert says")
+_UNDONE: Final = Outcome(
+    decision=Decision.DENIED, code="STEP_FAILED", reason=N_("nothing had come of a wish of this message when the server stopped")
+)
+_NOT_TRIED: Final = Outcome(
+    decision=Decision.DENIED,
+    code="STEP_FAILED",
+    reason=N_("an earlier wish of this message was not carried out for this symbol, so this one was not tried"),
+)
 
 
 def _canceled(orders: list[OrderRecord]) -> str:

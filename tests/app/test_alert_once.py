@@ -21,7 +21,7 @@ from app.marketdata.instruments import InstrumentBook
 from app.trading.desk import Desk
 from app.trading.reconcile import Reconciler
 from app.trading.submit import submit
-from app.webhooks.alert import Action, SizeKind, TargetLevel
+from app.webhooks.alert import Action, Alert, SizeKind, TargetLevel
 from app.webhooks.models import Decision
 from app.webhooks.replay import replay_on_paper
 from app.webhooks.rules import HookRules
@@ -70,24 +70,37 @@ async def test_reversal_without_a_size_opens_as_much_as_it_closed_after_a_crash_
     assert [order["quantity"] for order in await post.orders()] == [Decimal("0.05")] * 3
 
 
-@pytest.mark.parametrize("is_message", [False, True])
-async def test_nothing_is_done_twice_after_a_crash_before_the_decision(post: AlertPost, is_message: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(
+    ("wishes", "orders"),
+    [
+        ((alert(Action.REVERSE, base("0.02"), moves_from=Decimal("-0.05")),), 2),
+        ((buy("0.01"), buy("0.02"), alert(Action.CANCEL)), 2),
+        ((alert(Action.CANCEL), buy("0.01")), 1),
+        ((alert(Action.TARGET, position=Decimal("0.02")),), 1),
+    ],
+)
+async def test_nothing_is_done_twice_after_a_crash_before_the_decision(post: AlertPost, wishes: tuple[Alert, ...], orders: int) -> None:
     await post.pieces.filled(Side.SELL, "0.05")
-    wishes = (
-        (alert(Action.CLOSE), buy("0.01"), buy("0.02"), alert(Action.CANCEL))
-        if is_message
-        else (alert(Action.REVERSE, base("0.02"), moves_from=Decimal("-0.05")),)
-    )
     at = post.pieces.desk.clock.now()
     async with working(post):
         first = await post.told(*(replace(wish, at=at) for wish in wishes))
-    placed = len(post.pieces.placed())
     for _ in range(2):
         await post.forget_decision(first["id"])
         async with working(post.behind()):
             row = await post.decided(first["id"])
-        assert (row["decision"], row["code"], row["reason"]) == (first["decision"], first["code"], first["reason"])
-    assert len(post.pieces.placed()) == placed == (4 if is_message else 3)
+        assert (row["decision"], row["code"]) == ("executed", None)
+    assert len(post.pieces.placed()) == 1 + orders
+
+
+async def test_close_that_found_nothing_does_not_close_after_a_crash_what_came_behind_it(post: AlertPost) -> None:
+    async with working(post):
+        first = await post.told(alert(Action.CLOSE), buy("0.01"))
+        await post.forget_decision(first["id"])
+    async with working(post.behind()):
+        row = await post.decided(first["id"])
+    assert (row["decision"], row["code"]) == ("executed", "STEP_FAILED")
+    assert [order["side"] for order in post.pieces.placed()] == ["BUY"]
+    assert (await post.position())["quantity"] > 0
 
 
 async def test_message_of_two_alerts_goes_on_after_a_crash_between_them(post: AlertPost) -> None:
