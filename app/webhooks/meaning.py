@@ -252,7 +252,8 @@ def _towards(alert: Alert, rules: HookRules, facts: Facts, key: str) -> Plan:
     if target is None:
         raise OrderDenied(DenialReason.QUANTITY_MISSING, "the alert does not say what position its strategy has", field="position")
     if target <= 0:
-        notes = (N_("a spot account cannot go short: the position was closed, not turned"),) if target < 0 else ()
+        # What the reading says of it already need not be said twice.
+        notes = (N_("a spot account cannot go short: the position was closed, not turned"),) if target < 0 and not alert.note else ()
         if held == 0:
             short = N_("a spot account cannot go short, and nothing is held; there was nothing to do")
             return Plan(notes=(short if target < 0 else N_("the strategy is flat, and so is the account; there was nothing to do"),))
@@ -317,8 +318,8 @@ def _with(found: Plan, notes: tuple[str, ...]) -> Plan:
 
 
 def notes_of(alert: Alert, exchange: str) -> tuple[str, ...]:
-    """Return what of an alert had no bearing: members that mean nothing on a spot account, and a chart of another exchange."""
-    found: list[str] = []
+    """Return what is to be said of an alert: what its reading noted, members that mean nothing here, a chart of another exchange."""
+    found = [alert.note] if alert.note else []
     if alert.ignored:
         found.append(N_(f"not heeded on a spot account: {', '.join(alert.ignored[:8])}"))
     if alert.exchange and exchange not in (PAPER, alert.exchange.strip().lower()):
