@@ -17,6 +17,7 @@ from app.domain.enums import OrderState, Role, Side
 from app.domain.instruments import Instrument
 from app.domain.intents import OrderIntent
 from app.domain.orders import TERMINAL
+from app.domain.symbols import resolve_symbol
 from app.errors import AppError, Conflict, DenialReason, Fenced, NotFound, OrderDenied
 from app.exchanges.catalogue import PAPER
 from app.trading.account import Account, find_named_account
@@ -253,9 +254,11 @@ class Actor:
             return Outcome(decision=Decision.EXECUTED, reason=N_("open orders were canceled before the server stopped"))
         wanted = cancellation(wish.alert, wish.errand.rules).symbols
         found: list[OrderRecord] = []
+        listed = await self.desk.instruments.all(account.exchange)
         for text in (None,) if wanted is None else wanted:
-            symbol = None if text is None else (await find_instrument(self.desk, account.exchange, text)).symbol
-            found += await cancel_all(self.desk, wish.errand.user_id, broker_id=account.id, symbol=symbol)
+            symbol = None if text is None else resolve_symbol(text, listed)
+            if text is None or symbol is not None:
+                found += await cancel_all(self.desk, wish.errand.user_id, broker_id=account.id, symbol=symbol)
         latencies = await self._done(wish, "canceled")
         return Outcome(decision=Decision.EXECUTED, reason=_canceled(found), latencies=latencies)
 

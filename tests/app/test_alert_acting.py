@@ -68,7 +68,7 @@ async def test_stop_and_targets_of_an_alert_guard_its_position(post: AlertPost) 
         row = await post.told(buy(stop=off_entry("-0.05"), targets=targets))
     plan = (await protection(post.pieces))["plan"]
     assert row["decision"] == "executed"
-    assert (Decimal(plan["stop_price"]), Decimal(plan["targets"][0]["price"])) == (57000, 66000)
+    assert (Decimal(plan["stop_price"]), Decimal(plan["targets"][0]["price"])) == (Decimal(57000), Decimal(66000))
 
 
 async def test_alert_moves_the_stop_at_the_exchange(post: AlertPost) -> None:
@@ -78,7 +78,7 @@ async def test_alert_moves_the_stop_at_the_exchange(post: AlertPost) -> None:
         row = await post.told(alert(Action.PROTECT, stop=at_price("58000")))
         after = await guarded(post.pieces)
         again = await post.told(alert(Action.PROTECT, stop=at_price("58000")))
-    assert (Decimal(before["stopPrice"]), Decimal(after["stopPrice"])) == (57000, 58000)
+    assert (Decimal(before["stopPrice"]), Decimal(after["stopPrice"])) == (Decimal(57000), Decimal(58000))
     assert (row["decision"], row["code"]) == ("executed", None)
     assert "protected" in row["latencies_ms"]
     assert (again["decision"], again["reason"]) == ("ping", "the position is guarded so already; nothing was changed")
@@ -93,8 +93,8 @@ async def test_moved_stop_leaves_the_targets_and_new_targets_leave_the_stop(post
         moved = (await protection(post.pieces))["plan"]
         await post.told(alert(Action.PROTECT, targets=second))
         aimed = (await protection(post.pieces))["plan"]
-    assert (Decimal(moved["stop_price"]), Decimal(moved["targets"][0]["price"])) == (58000, 66000)
-    assert (Decimal(aimed["stop_price"]), Decimal(aimed["targets"][0]["price"])) == (58000, 67000)
+    assert (Decimal(moved["stop_price"]), Decimal(moved["targets"][0]["price"])) == (Decimal(58000), Decimal(66000))
+    assert (Decimal(aimed["stop_price"]), Decimal(aimed["targets"][0]["price"])) == (Decimal(58000), Decimal(67000))
 
 
 async def test_change_of_a_stop_without_a_position_is_denied(post: AlertPost) -> None:
@@ -241,9 +241,12 @@ async def test_bounds_of_the_webhook_hold_with_a_reason(pieces: Pieces, rules: H
 async def test_cancel_of_a_webhook_bound_to_symbols_is_bound_to_them(pieces: Pieces) -> None:
     resting = (await pieces.submit(pieces.limit("58000"))).order
     other = await AlertPost.make(pieces, HookRules(symbols=("BTCUSDT",)))
-    async with working(other):
+    bound = await AlertPost.make(pieces, HookRules(symbols=("ETHUSDT",)), name="Ether")
+    async with working(other, bound):
+        denied = await bound.told(alert(Action.CANCEL))
+        none = await bound.told(alert(Action.CANCEL, symbol=None))
         row = await other.told(alert(Action.CANCEL, symbol=None))
-        denied = await other.told(alert(Action.CANCEL, symbol="ETHUSDT"))
+    assert none["reason"] == "there was no open order to cancel"
     assert row["reason"] == "open orders canceled: 1"
     assert denied["code"] == "HOOK_SYMBOL"
     assert (await pieces.order(resting.id)).state.value == "canceled"

@@ -83,7 +83,7 @@ def test_risk_buys_what_loses_the_share_of_the_equity_at_the_stop() -> None:
     found = bought(SizeKind.RISK, "0.001", stop=at_price("59000"))
     assert found.quantity == Decimal("0.005")  # 5000 × 0.1 % over 1000 of distance
     assert found.protection == ProtectionPlan(stop_price=Decimal(59000))
-    assert bought(SizeKind.RISK, "0.001", trailing_delta=Decimal("0.01")).quantity == Decimal(5) / 600
+    assert bought(SizeKind.RISK, "0.001", trailing_delta=Decimal("0.01")).quantity == Decimal("0.008333333333333333")
     limit = bought(SizeKind.RISK, "0.001", stop=at_price("59500"), stop_limit=at_price("59000"))
     assert limit.quantity == Decimal("0.005")
 
@@ -129,13 +129,13 @@ def test_defaults_of_the_webhook_stand_in_for_what_an_alert_does_not_say() -> No
     )
     bare = completed(alert(Action.BUY, symbol=None), rules)
     found = order(bare, rules)
-    assert (bare.symbol, found.notional) == ("BTCUSDT", 100)
+    assert (bare.symbol, found.notional) == ("BTCUSDT", Decimal(100))
     assert found.protection == ProtectionPlan(stop_price=Decimal(58800), targets=(Target(price=Decimal(62400), fraction=Decimal(1)),))
     own = order(buy(stop=at_price("50000")), rules)
     assert (own.quantity, own.protection and own.protection.stop_price) == (Decimal("0.01"), Decimal(50000))
     always = rules.model_copy(update={"always_default_size": True, "trailing_percent": Decimal("0.01")})
     found = order(buy(), always)
-    assert (found.quantity, found.notional) == (None, 100)
+    assert (found.quantity, found.notional) == (None, Decimal(100))
     assert found.protection is not None
     assert (found.protection.trailing_delta, found.protection.stop_price) == (Decimal("0.01"), None)
 
@@ -177,7 +177,7 @@ def test_what_the_owner_sold_of_coins_from_elsewhere_is_bought_back_by_no_exit()
     assert refusal(alert(Action.CLOSE), known=short) == "NO_POSITION"
     assert refusal(alert(Action.REVERSE, base("0.02")), known=short) == "NO_POSITION"
     assert planned(alert(Action.TARGET, position=Decimal(0)), known=short).step is None
-    assert order(alert(Action.TARGET, position=Decimal("0.02")), known=short).quantity == Decimal("0.02")
+    assert order(alert(Action.TARGET, position=Decimal("0.02")), known=facts("-0.05", free="10000")).quantity == Decimal("0.02")
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_what_the_owner_sold_of_coins_from_elsewhere_is_bought_back_by_no_exit()
     ],
 )
 def test_target_trades_the_difference(target: str, held: str, side: Side, quantity: str | None) -> None:
-    found = planned(alert(Action.TARGET, position=Decimal(target)), known=facts(held))
+    found = planned(alert(Action.TARGET, position=Decimal(target)), known=facts(held, free="10000"))
     assert isinstance(found.step, OrderIntent)
     assert (found.step.side, found.step.close_position) == (side, quantity is None)
     assert found.step.quantity == (None if quantity is None else Decimal(quantity))
