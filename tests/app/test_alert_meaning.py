@@ -1,27 +1,23 @@
 """What alerts mean, without any exchange: sizes, bounds and plans."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import assume, example, given
-from hypothesis import strategies as st
 
 from app.domain.enums import OrderType, Role, Side
 from app.domain.instruments import Instrument
 from app.domain.intents import OrderIntent
 from app.domain.protection import ProtectionPlan, Target
-from app.errors import AppError, OrderDenied
-from app.trading.symbol_state import SymbolState
+from app.errors import AppError
 from app.webhooks.alert import Action, Alert, SizeKind, TargetLevel
 from app.webhooks.facts import FLAT, Facts
 from app.webhooks.guards import Protect
 from app.webhooks.meaning import Plan, completed, notes_of, opening, plan
 from app.webhooks.rules import DefaultSize, HookRules, Hours
-from app.webhooks.timing import deadline_of, out_of_order, untimely
 from tests.app.alert_post import alert, at_price, base, buy, off_entry, size
 
 NOW = datetime(2026, 11, 26, 6, 30, tzinfo=UTC)  # a Thursday
@@ -301,116 +297,3 @@ def test_what_has_no_bearing_is_noted() -> None:
         "the chart is one of COINBASE, the order went to binance",
     )
     assert notes_of(buy(exchange="BINANCE"), "binance") == notes_of(buy(exchange="BINANCE"), "paper") == ()
-
-
-def test_age_counts_from_the_alerts_own_moment_and_the_shorter_patience_holds() -> None:
-    def code(at_s: float | None, arrived_s: float, max_age_s: int | None = None) -> str | None:
-        wish = buy(at=None if at_s is None else NOW + timedelta(seconds=at_s), max_age_s=max_age_s)
-        late = untimely(wish, received_at=NOW + timedelta(seconds=arrived_s), max_age_s=60, now=NOW)
-        return None if late is None else late.code
-
-    assert code(None, -60) is None
-    assert code(None, -61) == "DEADLINE_PASSED"
-    assert code(-62, 0) is None
-    assert code(-63, 0) == "ALERT_TOO_OLD"
-    assert code(-86400, 0) == "ALERT_TOO_OLD"
-    assert code(-13, 0, max_age_s=10) == "ALERT_TOO_OLD"
-    assert code(-63, 0, max_age_s=300) == "ALERT_TOO_OLD"
-    assert code(10, 0) is None
-    assert code(11, 0) == "ALERT_IN_FUTURE"
-    wish = buy(at=NOW - timedelta(seconds=30))
-    assert deadline_of(wish, received_at=NOW, max_age_s=60) == NOW + timedelta(seconds=32)
-
-
-def test_older_than_the_newest_is_out_of_order_and_the_same_moment_is_not() -> None:
-    assert out_of_order(buy(at=NOW), NOW) is None
-    assert out_of_order(buy(at=NOW), None) is None
-    assert out_of_order(buy(), NOW) is None
-    late = out_of_order(buy(at=NOW), NOW + timedelta(seconds=1))
-    assert late is not None
-    assert late.code == "OUT_OF_ORDER"
-
-
-money = st.decimals("0.00000001", "1000000", places=8)
-fractions = st.decimals("0.0001", "1", places=4)
-prices = st.decimals("0.01", "200000", places=2)
-sizes = st.one_of(
-    st.builds(lambda kind, value: size(kind, str(value)), st.sampled_from([SizeKind.BASE, SizeKind.QUOTE]), money),
-    st.builds(
-        lambda kind, value: size(kind, str(value)),
-        st.sampled_from([SizeKind.FREE, SizeKind.EQUITY, SizeKind.RISK, SizeKind.POSITION]),
-        fractions,
-    ),
-)
-levels = (
-    st.none()
-    | st.builds(lambda price: at_price(str(price)), prices)
-    | st.builds(lambda offset: off_entry(str(-offset)), st.decimals("0.0001", "0.5", places=4))
-)
-wishes = st.builds(
-    lambda action, amount, stop, trail, limit, position, moves_from: alert(
-        action,
-        amount,
-        stop=stop,
-        trailing_delta=trail,
-        type=OrderType.MARKET if limit is None else OrderType.LIMIT,
-        price=limit,
-        position=position,
-        moves_from=moves_from,
-    ),
-    st.sampled_from([Action.BUY, Action.TARGET, Action.REVERSE, Action.SELL, Action.CLOSE]),
-    st.none() | sizes,
-    levels,
-    st.none() | fractions,
-    levels,
-    st.none() | st.decimals("-10", "10", places=5),
-    st.none() | st.decimals("-10", "10", places=5),
-)
-rule_sets = st.builds(
-    lambda most, default, is_always, stop, target, trail: HookRules(
-        max_notional=most,
-        size=None if default is None else DefaultSize(kind=default.kind, value=default.value),
-        always_default_size=is_always,
-        stop_percent=stop,
-        target_percent=target,
-        trailing_percent=trail,
-    ),
-    st.none() | money,
-    st.none() | sizes,
-    st.booleans(),
-    st.none() | fractions,
-    st.none() | fractions,
-    st.none() | fractions,
-)
-
-
-@given(wishes, rule_sets, prices, money, money, st.decimals("-10", "10", places=5))
-@example(alert(Action.BUY, size(SizeKind.FREE, "1")), NOTHING, Decimal(60000), Decimal("999.99999999"), Decimal(5000), Decimal(0))
-@example(
-    alert(Action.BUY, size(SizeKind.RISK, "1"), stop=off_entry("-0.0001")), NOTHING, Decimal("0.03"), Decimal(7), Decimal(5000), Decimal(0)
-)
-def test_no_plan_spends_more_than_the_webhooks_limit_or_what_is_free_or_sells_more_than_is_held(
-    wish: Alert, rules: HookRules, price: Decimal, free: Decimal, equity: Decimal, held: Decimal
-) -> None:
-    state = SymbolState(position_id=UUID(int=1), quantity=held, average_price=price, plan=None, buying=Decimal(0), selling=Decimal(0))
-    known = Facts(instrument=BTC, now=NOW, state=state, buy_price=price, sell_price=price, free=free, equity=equity, usdt=Decimal(1))
-    try:
-        found = plan(completed(wish, rules), rules, known, key="k")
-        if found.then is not None:
-            found = plan(found.then, rules, replace(known, state=FLAT), key="k")
-    except OrderDenied:
-        return
-    assume(isinstance(found.step, OrderIntent))
-    step = found.step
-    assert isinstance(step, OrderIntent)
-    if step.purpose is Role.EXIT:
-        assert step.close_position or (step.quantity is not None and step.quantity <= abs(held))
-        assert step.side is (Side.SELL if held > 0 else Side.BUY)
-        assert step.side is Side.SELL or wish.action is Action.REVERSE
-        return
-    assert step.side is Side.BUY
-    if step.quantity is None and step.notional is None:
-        return  # it names no size, and is denied when it is sized
-    cost = step.notional if step.notional is not None else (step.quantity or Decimal(0)) * (step.price or price)
-    assert cost <= free
-    assert rules.max_notional is None or cost <= rules.max_notional

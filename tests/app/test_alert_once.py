@@ -18,11 +18,13 @@ from app.domain.enums import Role, Side, Source
 from app.domain.intents import OrderIntent
 from app.errors import DeliveryNotFound, OrderDenied
 from app.marketdata.instruments import InstrumentBook
+from app.trading.account import Account
 from app.trading.desk import Desk
 from app.trading.reconcile import Reconciler
 from app.trading.submit import submit
 from app.webhooks.alert import Action, Alert, SizeKind, TargetLevel
 from app.webhooks.models import Decision
+from app.webhooks.receive import Delivery
 from app.webhooks.replay import replay_on_paper
 from app.webhooks.rules import HookRules
 from tests.app.alert_post import AlertPost, alert, at_price, base, buy, off_entry, size, working
@@ -211,6 +213,36 @@ async def test_webhook_and_message_set_how_old_an_alert_may_be(pieces: Pieces) -
     assert [(row["decision"], row["code"]) for row in (old, hasty)] == [("executed", None), ("stale", "DEADLINE_PASSED")]
     (order,) = await patient.orders()
     assert order["deadline"] == now + timedelta(seconds=200)
+
+
+async def test_nothing_that_comes_in_overtakes_what_a_dead_process_left(post: AlertPost) -> None:
+    now = post.pieces.desk.clock.now()
+    left = [await post.leave(alert(Action.CLOSE), received_at=now - timedelta(seconds=20)) for _ in range(230)]
+    async with working(post):
+        last = await post.decided(await post.say(buy()))
+    rows = await post.pieces.rows("SELECT max(done_at) AS done_at FROM webhook_deliveries WHERE id = ANY($1)", left)
+    assert last["decision"] == "executed"
+    assert last["done_at"] >= rows[0]["done_at"]
+    assert len(post.pieces.placed()) == 1
+
+
+async def test_terms_that_the_door_did_not_hand_over_are_read(pieces: Pieces) -> None:
+    post = await AlertPost.make(pieces, HookRules(max_notional=Decimal(100)))
+    async with working(post):
+        sent = await post.say(buy(), offered=False)
+        row = await post.delivery(sent)
+        account = Account(id=pieces.broker_id, exchange="binance", is_active=True, paused_reason=None)
+        post.inbox.offer(
+            Delivery(
+                id=sent,
+                webhook_id=post.webhook_id,
+                user_id=pieces.user_id,
+                account=account,
+                raw=row["raw"].encode(),
+                received_at=row["received_at"],
+            )
+        )
+        assert (await post.decided(sent))["code"] == "HOOK_NOTIONAL"
 
 
 async def test_two_inboxes_with_one_alert_at_once_make_one_order(post: AlertPost) -> None:
