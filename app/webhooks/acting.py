@@ -24,6 +24,7 @@ from app.trading.account import Account, find_named_account
 from app.trading.cancel import cancel_all
 from app.trading.close import change_stop, protect_position
 from app.trading.desk import Desk
+from app.trading.place import SEND_WITHIN
 from app.trading.records import OrderRecord
 from app.trading.submit import find_instrument, submit
 from app.trading.symbol_state import SymbolState
@@ -226,7 +227,8 @@ class Actor:
         told = (*found.notes, *notes)
         if isinstance(found.step, OrderIntent):
             delivery = wish.errand.delivery
-            intent = found.step.with_deadline(wish.deadline)
+            # However old an alert may be: an order that was stored and could not leave for so long is about a market that is gone.
+            intent = found.step.with_deadline(min(wish.deadline, self.desk.clock.now() + SEND_WITHIN))
             placed = await submit(self.desk, delivery.user_id, intent, account=account, delivery_id=delivery.id)
             return of_order(await settled(self.desk, placed.order, give_up_at=wish.give_up_at), delivery_id=delivery.id, notes=told)
         if isinstance(found.step, Protect):
