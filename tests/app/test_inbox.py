@@ -273,7 +273,7 @@ async def test_two_closes_at_the_same_moment_sell_the_position_once(post: Post) 
     assert (position["quantity"], position["status"]) == (Decimal(0), "closed")
 
 
-async def test_close_in_doubt_is_not_closed_again(post: Post) -> None:
+async def test_close_in_doubt_is_not_closed_again_and_the_next_waits_for_it(post: Post) -> None:
     await post.pieces.filled(quantity="0.5")
     post.pieces.fault("drop_after")
     async with post.pieces.database.transaction() as session:
@@ -285,9 +285,12 @@ async def test_close_in_doubt_is_not_closed_again(post: Post) -> None:
         async with asyncio.timeout(DEADLINE_S):
             while (await post.orders())[-1]["state"] != "unknown":  # noqa: ASYNC110  # as above
                 await asyncio.sleep(0.01)
-        assert (await post.decided(await second.send(close)))["code"] == "NO_POSITION"
+        last = await second.send(close)
+        await asyncio.sleep(0.1)
+        assert (await post.delivery(last))["decision"] == "pending"
         await Reconciler(post.pieces.desk, interval_s=1).once()
         assert (await post.decided(first))["decision"] == "executed"
+        assert (await post.decided(last))["code"] == "NO_POSITION"
     assert [order["side"] for order in post.pieces.placed()].count("SELL") == 1
 
 
