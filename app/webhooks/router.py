@@ -155,9 +155,7 @@ async def get_delivery(request: HttpRequest, principal: CurrentUser, delivery_id
     return DeliveryOut.of(await queries.get_delivery(database_of(request), principal.user_id, delivery_id))
 
 
-@router.post(
-    "/deliveries/{delivery_id}/replay", status_code=202, summary="Repeat an attempt on paper", responses=problems(401, 404, 422)
-)
+@router.post("/deliveries/{delivery_id}/replay", status_code=202, summary="Repeat an attempt on paper", responses=problems(401, 404, 422))
 async def replay_delivery(request: HttpRequest, principal: CurrentUser, delivery_id: UUID) -> Accepted:
     """Put the attempt's message into the inbox once more, to be acted on with play money; what comes of it is a line of its own."""
     replayed = await replay_on_paper(request.app.state.desk, principal.user_id, delivery_id)

@@ -131,7 +131,6 @@ async def test_position_is_opened_and_closed_by_alerts(post: Post) -> None:
         ('{"ticker":"BTCUSDT","action":"close"}', "denied", "NO_POSITION"),
         (buy(quantity="50"), "denied", "INSUFFICIENT_BALANCE"),
         (buy(quantity="NaN"), "unreadable", "NUMBER_INVALID"),
-        (buy(sl="59000"), "unreadable", "FIELD_UNSUPPORTED"),
         ("{", "unreadable", "NOT_JSON"),
         ("hello", "unreadable", "UNREADABLE_TEXT"),
         ('{"ticker":"\\u0000","action":"buy","quantity":1}', "unreadable", "NOT_TEXT"),
