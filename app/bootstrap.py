@@ -76,6 +76,7 @@ from app.webhooks.audit import RULES as AUDIT_OF_ALERTS
 from app.webhooks.delisting import USES as USES_OF_ALERTS
 from app.webhooks.inbox import Inbox
 from app.webhooks.metrics import publish_webhooks
+from app.webhooks.missed import MissedAlerts
 from app.webhooks.receive import Door
 
 log = structlog.get_logger(__name__)
@@ -316,7 +317,7 @@ def _make_trading(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
     state.halt_user, state.release_user = partial(suspension.begin, desk), partial(suspension.end, desk)
     paper.listen(lambda changes: desk.suspect(changes.broker_id))
     state.paper, state.reset_paper = paper, partial(start_over, desk, paper)
-    state.door = Door(ground.database, ground.bus, ground.clock, repeat_window=timedelta(seconds=settings.webhook_repeat_window_s))
+    state.door = Door.of(settings, ground.database, ground.bus, ground.clock)
     state.inbox = Inbox(desk)
     state.metrics = Metrics()
     publish_feed(state.metrics, state.feed, heartbeat, database=ground.database, bus=ground.bus, clock=ground.clock)
@@ -379,6 +380,7 @@ async def _start_engine(app: FastAPI, ground: Ground, supervisor: Supervisor) ->
     await desk.lease.renew()
     supervisor.start("engine.lease", desk.lease.run)
     supervisor.start("webhooks.inbox", state.inbox.run)
+    supervisor.start("webhooks.missed", MissedAlerts(desk, state.feed).run)
     pace = Pace(
         interval_s=settings.reconcile_interval_s,
         full_interval_s=settings.reconcile_full_interval_s,

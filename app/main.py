@@ -38,6 +38,7 @@ from app.trading.router import router as trading_router
 from app.trading.symbols_router import router as account_symbols_router
 from app.ui.errors import render_failure
 from app.ui.routes import mount_pages
+from app.webhooks.log_router import router as webhook_log_router
 from app.webhooks.router import door
 from app.webhooks.router import router as webhooks_router
 
@@ -194,6 +195,7 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
         protection_router,
         risk_router,
         kill_router,
+        webhook_log_router,
         webhooks_router,
     ):
         app.include_router(router, dependencies=[_BEARER])

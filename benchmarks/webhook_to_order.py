@@ -130,7 +130,8 @@ def prepare(server: ServerProcess, emulator: EmulatorProcess, senders: int) -> T
             brokers.append(account.json()["id"])
             client.post(f"/api/brokers/{brokers[-1]}/test_connection").raise_for_status()
             client.put("/api/risk/limits", json={"broker_id": brokers[-1], "orders_per_minute": 1_000_000}).raise_for_status()
-            hooks.append(client.post("/api/webhooks", json={"name": name, "broker_id": brokers[-1]}).json())
+            hook = {"name": name, "broker_id": brokers[-1], "per_minute": 6000}
+            hooks.append(client.post("/api/webhooks", json=hook).json())
 
     def order_id(number: int, alert: str) -> str:
         return client_order_id(UUID(brokers[number]), f"webhook:{hooks[number]['id']}:id:{alert}", leg=0, attempt=0)

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db import Database
 from app.core.origin import present_origin
+from app.core.spreadsheets import cell
 
 
 class Action(StrEnum):
@@ -147,10 +148,6 @@ async def first_broken(database: Database) -> int | None:
     return number
 
 
-#: A spreadsheet takes a cell that begins with one of these for a formula, and a browser's name is anybody's to choose.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-
-
 def as_csv(rows: Iterable[Entry]) -> str:
     """Return rows as CSV (RFC 4180), in which no cell is a formula."""
     target = io.StringIO()
@@ -158,14 +155,5 @@ def as_csv(rows: Iterable[Entry]) -> str:
     names = ("number", "at", "user_id", "name", "action", "object", "result", "detail", "ip_address", "user_agent")
     writer.writerow(names)
     for row in rows:
-        writer.writerow([_cell(getattr(row, name)) for name in names])
+        writer.writerow([cell(getattr(row, name)) for name in names])
     return target.getvalue()
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    shown = "; ".join(f"{name}={item}" for name, item in value.items()) if isinstance(value, dict) else str(value)
-    return f"'{shown}" if shown.startswith(_FORMULA) else shown

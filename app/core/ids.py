@@ -11,8 +11,25 @@ _CLIENT_ORDER_ID_LENGTH = 18
 
 def new_id() -> UUID:
     """Return a UUIDv7: sortable by creation, unguessable in its last 74 bits. Source: RFC 9562 §5.7."""
-    milliseconds = time.time_ns() // 1_000_000
-    random = int.from_bytes(os.urandom(10), "big")
+    return _version_7(time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10), "big"))
+
+
+def id_of(name: str, *, milliseconds: int) -> UUID:
+    """Return the one UUIDv7 of what has that name, at its place among all others in time: it can be stored once.
+
+    Args:
+        name: What tells it from everything else.
+        milliseconds: Its moment, since 1970.
+    """
+    return _version_7(milliseconds, int.from_bytes(hashlib.blake2b(name.encode(), digest_size=10).digest(), "big"))
+
+
+def oldest_id(*, milliseconds: int) -> UUID:
+    """Return the smallest UUIDv7 of that moment, in milliseconds since 1970: every id made later is greater."""
+    return _version_7(milliseconds, 0)
+
+
+def _version_7(milliseconds: int, random: int) -> UUID:
     value = (milliseconds & 0xFFFFFFFFFFFF) << 80
     value |= 0x7 << 76 | (random >> 68 & 0xFFF) << 64
     value |= 0b10 << 62 | random & 0x3FFFFFFFFFFFFFFF

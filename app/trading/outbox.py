@@ -37,6 +37,7 @@ class NoticeKind(StrEnum):
     AUDIT_FAILED = "audit_failed"
     POSITION_UNPROTECTED = "position_unprotected"
     SYMBOL_STOPPED = "symbol_stopped"
+    ALERT_MISSED = "alert_missed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

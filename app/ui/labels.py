@@ -76,9 +76,9 @@ TONES = {
     "stale": "warn",
     "duplicate": "warn",
     "paused": "warn",
-    "missed": "warn",
     "rejected": "err",
     "denied": "err",
+    "missed": "err",
     "lost": "err",
     "unreadable": "err",
 }

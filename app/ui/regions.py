@@ -7,13 +7,11 @@ from typing import Any, Final
 from uuid import UUID
 
 from fastapi import FastAPI
-from sqlalchemy import text
 
 from app.brokers.models import Broker
 from app.brokers.service import get_broker, list_brokers
 from app.brokers.testing import ConnectionTest
 from app.core.db import Database
-from app.core.i18n import gettext
 from app.domain.enums import Side, Source
 from app.domain.instruments import Instrument
 from app.errors import ExchangeError, NotFound
@@ -40,6 +38,7 @@ from app.ui.views import (
     EquityView,
     ExternalOrderRow,
     FillMark,
+    HookPosition,
     HookRow,
     Kpis,
     OrderRow,
@@ -49,14 +48,15 @@ from app.ui.views import (
     StatusItems,
     TradingView,
 )
+from app.ui.webhooks import delivery_row, hook_list, hook_position
 from app.webhooks import queries as webhooks
+from app.webhooks.overview import openers
 
 _ROWS: Final = 12
 _OPEN_ORDERS: Final = 50
 _EXTERNAL_ORDERS: Final = 50
 _FILLS: Final = 200
 _EQUITY_POINTS: Final = 1440
-_SUMMARY_LENGTH: Final = 60
 _DAY: Final = """
 SELECT coalesce(sum(p.realized_pnl), 0) AS realised,
        (SELECT count(*) FROM orders WHERE user_id = $1 AND state IN ('intent', 'submitting', 'unknown', 'open', 'partial')) AS open_orders
@@ -246,7 +246,7 @@ class Regions:
         # What nobody's address received is no tenant's.
         database = self.app.state.platform_database if with_strangers else self._database
         rows, _ = await webhooks.list_deliveries(database, self.user_id, limit=limit, with_strangers=with_strangers)
-        return Region(rows=tuple(_delivery(row) for row in rows))
+        return Region(rows=tuple(delivery_row(row) for row in rows))
 
     async def balances(self) -> Balances:
         """What the accounts hold, as the exchanges last told."""
@@ -300,58 +300,15 @@ class Regions:
         return account.exchange == "binance" and self.app.state.settings.is_simulated
 
     async def hooks(self) -> Region[HookRow]:
-        """The user's webhooks with their last delivery."""
-        names = await self._broker_names()
-        last = await webhooks.last_deliveries(self._database, self.user_id)
-        query = text(
-            "SELECT h.*, (SELECT count(*) FROM webhook_deliveries d WHERE d.webhook_id = h.id) AS deliveries"
-            " FROM webhooks h WHERE h.user_id = :user_id AND h.removed_at IS NULL ORDER BY h.name"
-        )
-        async with self._database.transaction() as session:
-            rows = (await session.execute(query, {"user_id": self.user_id})).mappings().all()
-        return Region(
-            rows=tuple(
-                HookRow(
-                    id=str(row["id"]),
-                    name=row["name"],
-                    broker=names.get(row["broker_id"], "") if row["broker_id"] else gettext("Default account"),
-                    created_at=row["created_at"],
-                    is_active=row["is_active"],
-                    last_at=last[row["id"]]["received_at"] if row["id"] in last else None,
-                    last_decision=last[row["id"]]["decision"] if row["id"] in last else None,
-                    delivery_count=row["deliveries"],
-                )
-                for row in rows
-            )
-        )
+        """The user's webhooks with what they did lately."""
+        return await hook_list(self.app, self.user_id)
+
+    async def hook_positions(self) -> Region[HookPosition]:
+        """Open positions that alerts opened, with what guards them."""
+        opened_by = await openers(self._database, self.user_id)
+        rows = [position for position in (await self.positions()).rows if position.source is Source.WEBHOOK]
+        return Region(rows=tuple(hook_position(row, opened_by.get(UUID(row.id))) for row in rows))
 
     async def checklist(self) -> tuple[ChecklistStep, ...]:
         """What a newcomer has still to do; empty once the first order came out of an alert."""
         return await checklist_of(self._database, self.user_id)
-
-
-def _delivery(row: Any) -> DeliveryRow:
-    latency = row["latencies_ms"].get("acknowledged", row["latencies_ms"].get("decided"))
-    return DeliveryRow(
-        id=str(row["id"]),
-        received_at=row["received_at"],
-        hook=row["webhook_name"] or gettext("unknown address"),
-        decision=row["decision"],
-        summary=_summary(row),
-        reason=row["reason"] or "",
-        code=row["code"] or "",
-        order_count=len(row["order_ids"]),
-        latency_ms=None if latency is None else round(latency),
-    )
-
-
-def _summary(row: Any) -> str:
-    """What the message asked for in a line, or how it began."""
-    parsed = row["parsed"]
-    if parsed:
-        words = [parsed.get("action") or parsed.get("side"), parsed.get("ticker") or parsed.get("symbol"), parsed.get("quantity")]
-        found = " ".join(str(word) for word in words if isinstance(word, str | int | float))
-        if found:
-            return found[:_SUMMARY_LENGTH]
-    line = " ".join(webhooks.masked(row["raw"]).split())
-    return line if len(line) <= _SUMMARY_LENGTH else line[: _SUMMARY_LENGTH - 1] + "…"

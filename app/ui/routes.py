@@ -13,9 +13,12 @@ from app.ui.pages import (
     administration,
     broker_changes,
     brokers,
+    builder,
     dashboard,
+    deliveries,
     docs,
     heartbeat,
+    hooks,
     own_log,
     positions,
     preferences,
@@ -33,6 +36,7 @@ def mount_pages(app: FastAPI) -> None:
     assets = Assets(resource("static"))
     app.state.templating = Templating(resource("templates"), resource("static"), assets=assets, now=lambda: app.state.clock.now())
     mine = (accounts, account, preferences, own_log, tokens, administration)
-    for area in (*mine, dashboard, brokers, broker_changes, webhooks, trading, positions, symbols, heartbeat, docs, stream):
+    alerts = (webhooks, builder, deliveries, hooks)
+    for area in (*mine, dashboard, brokers, broker_changes, *alerts, trading, positions, symbols, heartbeat, docs, stream):
         app.include_router(area.router)
     app.router.routes.append(Route("/static/{path:path}", assets.serve, methods=["GET", "HEAD"]))

@@ -52,10 +52,11 @@ _IDLE_S: Final = 0.25
 _PING_S: Final = 5.0
 #: Marks move with the market and the feed's age with time: these are sent again though no event touched them.
 _REPEATED: Final = (
-    (frozenset({"positions", "kpis"}), 2.0), (frozenset({"status"}), 5.0), (frozenset({"external"}), 5.0), (frozenset({"audit"}), 10.0),
+    (frozenset({"positions", "kpis", "hook-positions"}), 2.0), (frozenset({"status"}), 5.0), (frozenset({"external"}), 5.0),
+    (frozenset({"audit"}), 10.0),
+    (frozenset({"hooks"}), 5.0),  # counted anew, which with a flood of alerts is not done for each; and one is late without any event
     (frozenset({"updates"}), 3.0),  # what another process does is known by its row only
 )  # fmt: skip
-_LOG_ROWS: Final = 100
 _EVENTS: Final = (
     OrderChanged, FillRecorded, PortfolioChanged, DeliveryChanged, HeartbeatChanged, TradingStateChanged, KillSwitchChanged,
     ProtectionChanged, InstrumentsUpdated, PreferencesChanged, FeedAlert,
@@ -64,20 +65,22 @@ _EVENTS: Final = (
 _OF_THE_MARKET: Final = (TickerChanged, CandleChanged, CandleClosed)
 #: Which regions an event makes out of date.
 _TOUCHES: Final[dict[type, frozenset[str]]] = {
-    OrderChanged: frozenset({"orders", "kpis"}),
-    FillRecorded: frozenset({"positions", "kpis", "orders"}),
+    OrderChanged: frozenset({"orders", "kpis", "delivery"}),
+    FillRecorded: frozenset({"positions", "kpis", "orders", "hook-positions", "delivery"}),
     PortfolioChanged: frozenset({"balances", "equity", "kpis", "status"}),
-    DeliveryChanged: frozenset({"deliveries", "log", "hooks"}),
+    DeliveryChanged: frozenset({"deliveries", "log", "delivery"}),
     HeartbeatChanged: frozenset({"status"}),
     FeedAlert: frozenset({"status"}),
     TradingStateChanged: frozenset({"trading", "audit"}),
     KillSwitchChanged: frozenset({"trading"}),
-    ProtectionChanged: frozenset({"positions", "orders", "trading"}),
+    ProtectionChanged: frozenset({"positions", "orders", "trading", "hook-positions"}),
     InstrumentsUpdated: frozenset({"updates"}),
 }
+#: Pages say themselves which part of these they show: they are told that it is out of date, and fetch it.
+_ASKED_FOR: Final = frozenset({"log", "delivery"})
 #: Without a user, these concern everybody; the others nobody.
 _FOR_ALL: Final = (TradingStateChanged, KillSwitchChanged)
-_TARGETS: Final = {"status": "status-items", "trading": "trading-state", "log": "deliveries"}
+_TARGETS: Final = {"status": "status-items", "trading": "trading-state"}
 _TEMPLATES: Final = {
     "status": "fragments/shell/_status_items.html",
     "trading": "fragments/shell/_trading_state.html",
@@ -87,7 +90,7 @@ _TEMPLATES: Final = {
     "external": "fragments/trading/_external_orders.html",
     "audit": "fragments/dashboard/_audit.html",
     "deliveries": "fragments/webhooks/_deliveries.html",
-    "log": "fragments/webhooks/_deliveries.html",
+    "hook-positions": "fragments/webhooks/_hook_positions.html",
     "balances": "fragments/dashboard/_balances.html",
     "hooks": "fragments/webhooks/_hooks.html",
     "updates": "fragments/symbols/_updates.html",
@@ -104,7 +107,7 @@ async def events(request: Request, principal: CurrentUser, topics: str = "") -> 
     check_room(request, principal.user_id)
     given = frozenset(topics.split(","))
     feed = next((topic for topic in sorted(given) if topic.partition(":")[0] == "feed"), "")
-    wanted = given & (_TEMPLATES.keys() | {"chart", "equity", feed})
+    wanted = given & (_TEMPLATES.keys() | {"chart", "equity", feed, *_ASKED_FOR})
     stream = PageStream(
         request,
         wanted,
@@ -148,7 +151,7 @@ class PageStream:
             "external": regions.external,
             "audit": regions.audit,
             "deliveries": lambda: regions.deliveries(with_strangers=principal.is_admin),
-            "log": lambda: regions.deliveries(limit=_LOG_ROWS, with_strangers=principal.is_admin),
+            "hook-positions": regions.hook_positions,
             "balances": regions.balances,
             "hooks": regions.hooks,
             "updates": lambda: update_list(request.app, principal.user_id),
@@ -156,7 +159,7 @@ class PageStream:
 
     async def messages(self) -> AsyncGenerator[bytes, None]:
         """Yield messages until the client leaves, the session ends, rights change or the server stops."""
-        dirty = set(self._topics & self._builders.keys())  # everything once: whatever was missed while it was away
+        dirty = set(self._topics & (self._builders.keys() | _ASKED_FOR))  # everything once: whatever was missed while it was away
         flush_at = 0.0
         kinds = (*_EVENTS, *_OF_THE_MARKET) if "chart" in self._topics else _EVENTS
         async with AsyncExitStack() as stack:
@@ -228,6 +231,8 @@ class PageStream:
         return owner == self._principal.user_id or (owner is None and isinstance(event, _FOR_ALL))
 
     async def _region(self, name: str) -> bytes:
+        if name in _ASKED_FOR:
+            return self._named(name, {})
         if name == "equity":
             worth = (await self._regions.kpis()).equity
             return self._named("equity", {"t": int(time.time() * 1000), "v": plain(worth)}) if worth is not None else b""

@@ -1,6 +1,5 @@
-"""Reading the log of deliveries. Secrets that a sender put into a body are hidden when it is shown."""
+"""Reading the log of deliveries."""
 
-import re
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,24 +12,6 @@ SELECT d.*, h.name AS webhook_name, coalesce(o.order_ids, '{}') AS order_ids
   LEFT JOIN webhooks h ON h.id = d.webhook_id
   LEFT JOIN LATERAL (SELECT array_agg(id ORDER BY id) AS order_ids FROM orders WHERE delivery_id = d.id) o ON true
 """
-#: What senders of other platforms put into their messages to prove who they are.
-_SECRET_MEMBERS: Final = re.compile(
-    r"(?i)(\"?(?:secret|token|email_token|signaltoken|passphrase|password|api_?key|api_?secret|key)\"?\s*[:=]\s*\"?)([^\"\s,}&]+)"
-)
-
-_SECRET_NAME: Final = re.compile(r"(?i)secret|token|email_token|signaltoken|passphrase|password|api_?key|api_?secret|key")
-
-
-def masked(raw: str) -> str:
-    """Return a body with the secrets it carries hidden."""
-    return _SECRET_MEMBERS.sub(r"\1••••", raw)
-
-
-def masked_members(parsed: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return what was understood of a body with the secrets it carries hidden."""
-    if parsed is None:
-        return None
-    return {name: "••••" if _SECRET_NAME.fullmatch(name) else value for name, value in parsed.items()}
 
 
 async def list_deliveries(

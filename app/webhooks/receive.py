@@ -1,52 +1,97 @@
-"""W0: one row, committed, then the reply. Nothing is traded here, and the exchange is never waited for."""
+"""W0: a row for each request, committed, then the replies. Nothing is traded here, and the exchange is never waited for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
+import asyncpg
 import structlog
 
 from app.core.clock import Clock
+from app.core.config import Settings
 from app.core.crash_points import reach
 from app.core.db import Database
 from app.core.events import EventBus
+from app.core.i18n import N_
 from app.core.ids import new_id
+from app.core.outage import is_database_gone
 from app.core.security import fingerprint
 from app.errors import BadToken, BodyTooLarge
 from app.trading.account import Account
 from app.webhooks.events import DeliveryChanged
+from app.webhooks.group import GroupCommit
 from app.webhooks.models import Decision
-from app.webhooks.payload import body_key
+from app.webhooks.rate import Buckets
+from app.webhooks.reading import delivery_key, masked_text
+from app.webhooks.senders import Senders
 
 log = structlog.get_logger(__name__)
 
 LARGEST_BODY: Final = 64 * 1024
-_KEPT_OF_TOO_LARGE: Final = 2048
+_KEPT_OF_REFUSED: Final = 2048
 _STRANGERS_PER_MINUTE: Final = 30
+#: TradingView hangs up after three seconds. Whoever waits longer waits for a connection that is dead without having said so.
+_ANSWERED_WITHIN_S: Final = 10.0
 _FOR_EVER: Final = timedelta(days=36500)
-#: One statement, one commit: find the hook, decide under the replay row's lock whether the body is a repeat, and keep the delivery.
-_ACCEPT: Final = """
-WITH hook AS (
-  SELECT h.id, h.user_id, h.is_active, h.rules, h.max_age_s, b.id AS broker_id, b.exchange, b.is_active AS broker_is_active, b.paused_reason
-    FROM webhooks h LEFT JOIN brokers b
-      ON b.user_id = h.user_id AND b.removed_at IS NULL AND CASE WHEN h.broker_id IS NULL THEN b.is_default ELSE b.id = h.broker_id END
-   WHERE h.secret_hash = $1 AND h.removed_at IS NULL),
+_PAUSED: Final = N_("this webhook is paused")
+_REPEATED: Final = N_("the same message came before; it was not traded again")
+_TOO_FAST: Final = N_("more alerts came than the %(per_minute)s a minute, %(burst)s of them at once, that this webhook trades")
+_FOREIGN: Final = N_("it came from %(sender)s, which is not among the addresses that may send to this webhook")
+#: One statement, one commit for all that came together: find each hook, decide under the replay rows' locks which bodies are repeats, and
+#: keep the deliveries. Of equal bodies in one batch the first one counts. The locks are taken in one order, so that two processes with the
+#: same bodies wait for each other and never crosswise. What is not to be traded leaves no replay row: it may come again.
+_ACCEPT: Final = f"""
+WITH given AS MATERIALIZED (
+  SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::timestamptz[], $5::timestamptz[], $6::text[], $7::text[], $8::text[],
+                       $9::text[], $10::int[], $11::float8[], $12::float8[]) WITH ORDINALITY
+    AS g (id, secret_hash, body_key, at, expires_at, ip_address, sender, content_type, raw, size, tokens, elapsed_s, place)),
+hook AS MATERIALIZED (
+  SELECT g.*, h.id AS webhook_id, h.user_id, h.is_active, h.per_minute, h.rules, h.max_age_s,
+         b.id AS broker_id, b.exchange, b.is_active AS broker_is_active, b.paused_reason,
+         h.allowed_ips IS NULL OR g.sender IS NULL OR g.sender::inet <<= ANY (h.allowed_ips::inet[]) AS may_send,
+         greatest(10, h.per_minute / 4.0)::float8 AS burst
+    FROM given g JOIN webhooks h ON h.secret_hash = g.secret_hash AND h.removed_at IS NULL
+    LEFT JOIN brokers b
+      ON b.user_id = h.user_id AND b.removed_at IS NULL AND CASE WHEN h.broker_id IS NULL THEN b.is_default ELSE b.id = h.broker_id END),
+first AS (
+  SELECT DISTINCT ON (webhook_id, body_key) *, least(burst, coalesce(tokens + elapsed_s * per_minute / 60.0, burst)) AS allowance
+    FROM hook WHERE is_active AND may_send ORDER BY webhook_id, body_key, place),
+asked AS (
+  SELECT first.*, EXISTS (
+           SELECT 1 FROM webhook_replays r
+            WHERE r.webhook_id = first.webhook_id AND r.body_key = first.body_key AND r.expires_at > $13) AS is_known
+    FROM first),
+ranked AS (
+  SELECT *, is_known OR row_number() OVER (PARTITION BY webhook_id, is_known ORDER BY place) <= allowance AS is_within FROM asked),
 fresh AS (
   INSERT INTO webhook_replays AS r (webhook_id, body_key, expires_at, delivery_id)
-  SELECT id, $3, $4::timestamptz + $5::interval, $2 FROM hook WHERE is_active
+  SELECT webhook_id, body_key, expires_at, id FROM ranked WHERE is_within ORDER BY webhook_id, body_key
   ON CONFLICT (webhook_id, body_key) DO UPDATE SET expires_at = excluded.expires_at, delivery_id = excluded.delivery_id
-   WHERE r.expires_at <= $4 RETURNING 1),
+   WHERE r.expires_at <= $13 RETURNING delivery_id),
+judged AS MATERIALIZED (
+  SELECT hook.*, ranked.allowance,
+         CASE WHEN NOT hook.is_active THEN 'paused' WHEN NOT hook.may_send THEN 'denied' WHEN NOT ranked.is_within THEN 'denied'
+              WHEN fresh.delivery_id IS NULL THEN 'duplicate' ELSE 'pending' END AS decision
+    FROM hook LEFT JOIN ranked ON ranked.webhook_id = hook.webhook_id AND ranked.body_key = hook.body_key
+    LEFT JOIN fresh ON fresh.delivery_id = hook.id),
 put AS (
-  INSERT INTO webhook_deliveries (id, webhook_id, user_id, received_at, ip_address, content_type, raw, size, decision, reason)
-  SELECT $2, hook.id, hook.user_id, $4, $6, $7, $8, $9,
-         CASE WHEN NOT hook.is_active THEN 'paused' WHEN NOT EXISTS (SELECT 1 FROM fresh) THEN 'duplicate' ELSE 'pending' END,
-         CASE WHEN NOT hook.is_active THEN 'this webhook is paused'
-              WHEN NOT EXISTS (SELECT 1 FROM fresh) THEN 'the same message came before; it was not traded again' END
-    FROM hook RETURNING decision)
-SELECT hook.*, put.decision FROM hook, put
-"""
+  INSERT INTO webhook_deliveries
+         (id, webhook_id, user_id, received_at, ip_address, content_type, raw, size, decision, code, reason, done_at)
+  SELECT id, webhook_id, user_id, at, ip_address, content_type, CASE WHEN may_send THEN raw ELSE left(raw, $14) END, size, decision,
+         CASE WHEN decision = 'denied' THEN CASE WHEN may_send THEN 'HOOK_RATE' ELSE 'HOOK_SENDER' END END,
+         CASE decision
+           WHEN 'paused' THEN '{_PAUSED}'
+           WHEN 'duplicate' THEN '{_REPEATED}'
+           WHEN 'denied' THEN CASE
+             WHEN may_send THEN format('{_TOO_FAST % {"per_minute": "%1$s", "burst": "%2$s"}}', per_minute, floor(burst))
+             ELSE format('{_FOREIGN % {"sender": "%1$s"}}', sender) END END,
+         CASE WHEN decision <> 'pending' THEN at END
+    FROM judged ORDER BY place)
+SELECT place, webhook_id, user_id, rules, max_age_s, broker_id, exchange, broker_is_active, paused_reason, decision, may_send, allowance
+  FROM judged
+"""  # noqa: S608  # constants
 _REFUSE: Final = """
 INSERT INTO webhook_deliveries (id, webhook_id, user_id, received_at, ip_address, content_type, raw, size, decision, code, reason, done_at)
 SELECT $1, h.id, h.user_id, $2, $3, $4, $5, $6, 'unreadable', $7, $8, $2
@@ -79,11 +124,15 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """What the sender is told, and the delivery if there is something to do."""
+    """What became of an alert so far, and the delivery if there is something to do.
+
+    `is_foreign`: it came from somebody who may not send here, and who is not to learn that there is such a list.
+    """
 
     delivery_id: UUID
     decision: Decision
     delivery: Delivery | None
+    is_foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,46 +146,140 @@ class Request:
     started_ns: int
 
 
-class Door:
-    """Where alerts come in."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Arrival:
+    """A request on its way into the table.
 
-    def __init__(self, database: Database, bus: EventBus, clock: Clock, *, repeat_window: timedelta) -> None:
+    `sender` is its address if it is certainly the sender's. `text` is what is stored and acted on: nobody reads anything else later.
+    """
+
+    id: UUID
+    at: datetime
+    request: Request
+    sender: str | None
+    secret_hash: bytes
+    key: bytes
+    expires_at: datetime
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The row of an arrival; None when no webhook has that address."""
+
+    row: Any
+
+
+class Door:
+    """Where alerts come in. Without `senders` nobody's address is known, and no webhook's list of them counts."""
+
+    def __init__(
+        self, database: Database, bus: EventBus, clock: Clock, *, repeat_window: timedelta, senders: Senders | None = None
+    ) -> None:
+        self.senders = senders
         self._database = database
         self._bus = bus
         self._clock = clock
         self._repeat_window = repeat_window
         self._strangers: list[datetime] = []
+        self._buckets = Buckets()
+        self._group: GroupCommit[_Arrival, _Kept] = GroupCommit(self._keep)
+
+    @classmethod
+    def of(cls, settings: Settings, database: Database, bus: EventBus, clock: Clock) -> "Door":
+        """Return the door that the settings describe."""
+        window = timedelta(seconds=settings.webhook_repeat_window_s)
+        return cls(database, bus, clock, repeat_window=window, senders=Senders(settings))
 
     async def receive(self, request: Request) -> Received:
-        """Keep the delivery and say whether it will be acted on.
+        """Keep the delivery, together with those that arrive at the same time, and say whether it will be acted on.
 
         Raises:
             BadToken: no webhook has that address; the attempt is kept for the administrator.
+            NotKept: it was not stored, as far as is known; sent again, it is recognised if it was.
         """
         reach("P_INBOX_BEFORE")
-        delivery_id, now = new_id(), self._clock.now()
-        key, is_for_ever = body_key(request.body)
-        async with self._database.connection() as connection:
-            row = await connection.fetchrow(
-                _ACCEPT,
-                fingerprint(request.secret),
-                delivery_id,
-                key,
-                now,
-                _FOR_EVER if is_for_ever else self._repeat_window,
-                request.ip_address,
-                request.content_type,
-                as_text(request.body),
-                len(request.body),
-            )
+        arrival = self._arrival(request)
+        row = (await self._group.put(arrival, size=len(request.body))).row
         reach("P_INBOX_AFTER")
         if row is None:
-            await self._note_stranger(request, now)
+            await self._note_stranger(request, arrival.at)
             raise BadToken
         decision = Decision(row["decision"])
-        self._bus.publish(DeliveryChanged(user_id=row["user_id"], delivery_id=delivery_id, decision=decision))
-        waiting = _waiting(row, delivery_id, request, now) if decision is Decision.PENDING else None
-        return Received(delivery_id=delivery_id, decision=decision, delivery=waiting)
+        self._bus.publish(DeliveryChanged(user_id=row["user_id"], delivery_id=arrival.id, decision=decision))
+        waiting = _waiting(row, arrival) if decision is Decision.PENDING else None
+        return Received(delivery_id=arrival.id, decision=decision, delivery=waiting, is_foreign=not row["may_send"])
+
+    def _arrival(self, request: Request) -> _Arrival:
+        delivery_id, now = new_id(), self._clock.now()
+        key, is_for_ever = delivery_key(request.body)
+        window = _FOR_EVER if is_for_ever else self._repeat_window
+        return _Arrival(
+            id=delivery_id,
+            at=now,
+            request=request,
+            sender=None if self.senders is None else self.senders.known(request.ip_address),
+            secret_hash=fingerprint(request.secret),
+            # Without a window nothing is a repeat, not even of what arrives at the same moment.
+            key=key if window else delivery_id.bytes,
+            expires_at=now + window,
+            text=masked_text(as_text(request.body)),
+        )
+
+    async def _keep(self, arrivals: Sequence[_Arrival]) -> Sequence[_Kept | Exception]:
+        """Keep a batch. If the database refuses it as a whole, each is kept by itself, so that an odd one spoils nobody else's."""
+        try:
+            return await self._keep_together(arrivals)
+        except asyncpg.PostgresError as error:
+            # The server has answered, so nothing of the statement was stored. From a database that is gone there is no such word.
+            if len(arrivals) == 1 or is_database_gone(error):
+                raise
+            log.exception("batch_refused", count=len(arrivals))
+        found: list[_Kept | Exception] = []
+        for arrival in arrivals:
+            try:
+                found += await self._keep_together([arrival])
+            except asyncpg.PostgresError as error:
+                found.append(error)
+        return found
+
+    async def _keep_together(self, arrivals: Sequence[_Arrival]) -> list[_Kept]:
+        now = self._clock.now()
+        levels = [self._buckets.level(arrival.secret_hash, now) for arrival in arrivals]
+        async with self._database.fast_connection() as connection:
+            rows = await connection.fetch(
+                _ACCEPT,
+                [arrival.id for arrival in arrivals],
+                [arrival.secret_hash for arrival in arrivals],
+                [arrival.key for arrival in arrivals],
+                [arrival.at for arrival in arrivals],
+                [arrival.expires_at for arrival in arrivals],
+                [arrival.request.ip_address for arrival in arrivals],
+                [arrival.sender for arrival in arrivals],
+                [arrival.request.content_type for arrival in arrivals],
+                [arrival.text for arrival in arrivals],
+                [len(arrival.request.body) for arrival in arrivals],
+                [None if level is None else level.tokens for level in levels],
+                [None if level is None else level.elapsed_s for level in levels],
+                # The earliest of them judges which windows are over: rather one repeat too many than one order.
+                min(arrival.at for arrival in arrivals),
+                _KEPT_OF_REFUSED,
+                timeout=_ANSWERED_WITHIN_S,
+            )
+        by_place = {row["place"]: row for row in rows}
+        found = [_Kept(by_place.get(place)) for place in range(1, len(arrivals) + 1)]
+        self._count(arrivals, found, now)
+        return found
+
+    def _count(self, arrivals: Sequence[_Arrival], kept: Sequence[_Kept], now: datetime) -> None:
+        """Take a token for each delivery that will be traded."""
+        left: dict[bytes, float] = {}
+        for arrival, one in zip(arrivals, kept, strict=True):
+            if one.row is not None and one.row["allowance"] is not None:
+                taken = one.row["decision"] == Decision.PENDING.value
+                left[arrival.secret_hash] = left.get(arrival.secret_hash, one.row["allowance"]) - taken
+        for secret_hash, tokens in left.items():
+            self._buckets.set(secret_hash, tokens, now)
 
     async def refuse_too_large(self, request: Request, size: int) -> None:
         """Keep the first bytes of a body that is too large, and refuse it.
@@ -174,7 +317,7 @@ class Door:
                 now,
                 request.ip_address,
                 request.content_type,
-                as_text(request.body[:_KEPT_OF_TOO_LARGE]),
+                masked_text(as_text(request.body[:_KEPT_OF_REFUSED])),
                 size,
                 code,
                 reason,
@@ -184,15 +327,15 @@ class Door:
             self._bus.publish(DeliveryChanged(user_id=user_id, delivery_id=delivery_id, decision=Decision.UNREADABLE))
 
 
-def _waiting(row: Any, delivery_id: UUID, request: Request, now: datetime) -> Delivery:
+def _waiting(row: Any, arrival: _Arrival) -> Delivery:
     return Delivery(
-        id=delivery_id,
-        webhook_id=row["id"],
+        id=arrival.id,
+        webhook_id=row["webhook_id"],
         user_id=row["user_id"],
         account=account_of(row),
-        raw=request.body,
-        received_at=now,
-        started_ns=request.started_ns,
+        raw=arrival.text.encode(),
+        received_at=arrival.at,
+        started_ns=arrival.request.started_ns,
         rules=row["rules"],
         max_age_s=row["max_age_s"],
     )

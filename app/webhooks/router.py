@@ -2,22 +2,26 @@
 
 import asyncio
 import time
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
 from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Query, Response
 from fastapi import Request as HttpRequest
+from fastapi.routing import APIRoute
 
-from app.accounts.dependencies import CurrentUser, FreshUser
+from app.accounts.dependencies import CurrentUser, FreshUser, fresh_user
 from app.core.http import SessionDep, database_of, problems
 from app.webhooks import queries, service
-from app.webhooks.models import Decision
+from app.webhooks.models import Decision, Webhook
 from app.webhooks.receive import LARGEST_BODY, Door, Request
+from app.webhooks.replay import replay_on_paper
 from app.webhooks.schemas import (
     Accepted,
     DeliveryOut,
     DeliveryPage,
+    TestIn,
     WebhookCreated,
     WebhookIn,
     WebhookOut,
@@ -26,7 +30,19 @@ from app.webhooks.schemas import (
 )
 from app.webhooks.service import Created
 
-door = APIRouter(tags=["webhooks"])
+
+class _Direct(APIRoute):
+    """Calls its endpoint with the request and the path's secret, and looks for nothing else it may want: that took a third of an alert."""
+
+    def get_route_handler(self) -> Callable[[HttpRequest], Coroutine[Any, Any, Response]]:
+        async def handle(request: HttpRequest) -> Response:
+            response: Response = await self.endpoint(request, request.path_params["secret"])
+            return response
+
+        return handle
+
+
+door = APIRouter(tags=["webhooks"], route_class=_Direct)
 router = APIRouter(prefix="/api/webhooks", tags=["webhooks"])
 
 
@@ -35,7 +51,7 @@ router = APIRouter(prefix="/api/webhooks", tags=["webhooks"])
     status_code=202,
     summary="TradingView's door",
     response_model=Accepted,
-    responses={200: {"model": Accepted, "description": "An exact repeat: logged, not traded again"}, **problems(404, 413)},
+    responses={200: {"model": Accepted, "description": "An exact repeat: logged, not traded again"}, **problems(404, 413, 503)},
 )
 async def receive(request: HttpRequest, secret: str) -> Response:
     """Keep the alert and answer at once; it is read and traded right after. Any content type, at most 64 KiB."""
@@ -57,7 +73,8 @@ async def receive(request: HttpRequest, secret: str) -> Response:
         # The inbox gets its first turn now: its first statement is then under way while the answer is written.
         await asyncio.sleep(0)
     status = 200 if received.decision is Decision.DUPLICATE else 202
-    answer = {"delivery_id": str(received.delivery_id), "decision": received.decision.value}
+    told = Decision.PENDING if received.is_foreign else received.decision
+    answer = {"delivery_id": str(received.delivery_id), "decision": told.value}
     return Response(orjson.dumps(answer), status, media_type="application/json")
 
 
@@ -82,24 +99,31 @@ def address(request: HttpRequest, secret: str) -> str:
     return f"{public.rstrip('/')}/hooks/{secret}"
 
 
+def _shown(request: HttpRequest, webhook: Webhook) -> WebhookOut:
+    shown = WebhookOut.model_validate(webhook)
+    return shown.model_copy(update={"warning": _warning(request, webhook)})
+
+
+def _warning(request: HttpRequest, webhook: Webhook) -> str | None:
+    entrance: Door = request.app.state.door
+    return None if entrance.senders is None else entrance.senders.warning(webhook.allowed_ips)
+
+
 @router.get("", summary="Webhooks", responses=problems(401))
-async def list_webhooks(principal: CurrentUser, session: SessionDep) -> WebhookPage:
+async def list_webhooks(request: HttpRequest, principal: CurrentUser, session: SessionDep) -> WebhookPage:
     """Return the user's webhooks."""
-    return WebhookPage(items=[WebhookOut.model_validate(row) for row in await service.list_webhooks(session, principal.user_id)])
+    return WebhookPage(items=[_shown(request, row) for row in await service.list_webhooks(session, principal.user_id)])
 
 
 @router.post("", status_code=201, summary="Make a webhook", responses=problems(401, 403, 404, 409, 422))
 async def create_webhook(request: HttpRequest, principal: FreshUser, body: WebhookIn, session: SessionDep) -> WebhookCreated:
     """Make a webhook. Its address is in this answer and nowhere else. Who has it may trade: it takes a fresh code, as a token does."""
-    created = await service.create_webhook(
-        session, principal.user_id, name=body.name, broker_id=body.broker_id, now=request.app.state.clock.now()
-    )
-    return _created(request, created)
+    now = request.app.state.clock.now()
+    return _created(request, await service.create_webhook(session, principal.user_id, name=body.name, now=now, **body.settings()))
 
 
 def _created(request: HttpRequest, created: Created) -> WebhookCreated:
-    shown = WebhookOut.model_validate(created.webhook)
-    return WebhookCreated(url=address(request, created.secret), **shown.model_dump())
+    return WebhookCreated(url=address(request, created.secret), **_shown(request, created.webhook).model_dump())
 
 
 @router.get("/deliveries", summary="Every attempt, newest first", responses=problems(401, 422))
@@ -131,17 +155,36 @@ async def get_delivery(request: HttpRequest, principal: CurrentUser, delivery_id
     return DeliveryOut.of(await queries.get_delivery(database_of(request), principal.user_id, delivery_id))
 
 
+@router.post("/deliveries/{delivery_id}/replay", status_code=202, summary="Repeat an attempt on paper", responses=problems(401, 404, 422))
+async def replay_delivery(request: HttpRequest, principal: CurrentUser, delivery_id: UUID) -> Accepted:
+    """Put the attempt's message into the inbox once more, to be acted on with play money; what comes of it is a line of its own."""
+    replayed = await replay_on_paper(request.app.state.desk, principal.user_id, delivery_id)
+    return Accepted(delivery_id=replayed, decision=Decision.PENDING)
+
+
 @router.get("/{webhook_id}", summary="One webhook", responses=problems(401, 404))
-async def get_webhook(principal: CurrentUser, webhook_id: UUID, session: SessionDep) -> WebhookOut:
+async def get_webhook(request: HttpRequest, principal: CurrentUser, webhook_id: UUID, session: SessionDep) -> WebhookOut:
     """Return one webhook, without its address."""
-    return WebhookOut.model_validate(await service.get_webhook(session, principal.user_id, webhook_id))
+    return _shown(request, await service.get_webhook(session, principal.user_id, webhook_id))
 
 
-@router.patch("/{webhook_id}", summary="Rename, pause or resume a webhook", responses=problems(401, 404, 409, 422))
-async def change_webhook(principal: CurrentUser, webhook_id: UUID, body: WebhookPatch, session: SessionDep) -> WebhookOut:
-    """Change the fields that are given."""
-    changed = await service.change_webhook(session, principal.user_id, webhook_id, name=body.name, is_active=body.is_active)
-    return WebhookOut.model_validate(changed)
+@router.patch("/{webhook_id}", summary="Change, pause or resume a webhook", responses=problems(401, 403, 404, 409, 422))
+async def change_webhook(
+    request: HttpRequest, principal: CurrentUser, webhook_id: UUID, body: WebhookPatch, session: SessionDep
+) -> WebhookOut:
+    """Change the fields that are given. What lets alerts do more (another account, more senders, looser rules) takes a fresh code."""
+    changes = body.changes()
+    if await service.is_widened(session, principal.user_id, webhook_id, changes):
+        await fresh_user(principal)
+    changed = await service.change_webhook(session, principal.user_id, webhook_id, now=request.app.state.clock.now(), **changes)
+    return _shown(request, changed)
+
+
+@router.post("/{webhook_id}/test", status_code=202, summary="Try a message", responses=problems(401, 404, 413, 422))
+async def test_webhook(request: HttpRequest, principal: CurrentUser, webhook_id: UUID, body: TestIn, session: SessionDep) -> Accepted:
+    """Put a message into the webhook's inbox as a test: the log then tells how it is understood and what it would do."""
+    tried = await service.put_test(session, principal.user_id, webhook_id, body.message, now=request.app.state.clock.now())
+    return Accepted(delivery_id=tried, decision=Decision.PENDING)
 
 
 @router.post("/{webhook_id}/rotate", summary="Give a webhook a new address", responses=problems(401, 403, 404))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Unpack
 from uuid import UUID
 
 from sqlalchemy import text
@@ -11,8 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.ids import new_id
 from app.core.security import fingerprint, new_secret
 from app.core.tenancy import owned
-from app.errors import BrokerNotFound, NameTaken, WebhookNotFound
-from app.webhooks.models import Webhook
+from app.errors import BodyTooLarge, BrokerNotFound, NameTaken, WebhookNotFound
+from app.webhooks.models import Decision, Webhook, WebhookDelivery
+from app.webhooks.reading import masked_text
+from app.webhooks.receive import LARGEST_BODY, as_text
+from app.webhooks.settings import HookChanges, HookSettings, as_stored, widens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,18 +27,19 @@ class Created:
     secret: str
 
 
-async def create_webhook(session: AsyncSession, user_id: UUID, *, name: str, broker_id: UUID | None, now: datetime) -> Created:
+async def create_webhook(session: AsyncSession, user_id: UUID, *, name: str, now: datetime, **given: Unpack[HookSettings]) -> Created:
     """Open a door for alerts; without `broker_id` they go to the user's default account.
 
     Raises:
         BrokerNotFound: no such account of this user.
+        InvalidInput: a setting cannot be used.
         NameTaken: the user already has a webhook of that name.
     """
-    await _check_broker(session, user_id, broker_id)
+    stored = as_stored(given)
+    await _check_broker(session, user_id, stored.get("broker_id"))
     secret = new_secret()
-    webhook = Webhook(
-        id=new_id(), user_id=user_id, broker_id=broker_id, name=name, secret_hash=fingerprint(secret), is_active=True, created_at=now
-    )
+    webhook = Webhook(id=new_id(), user_id=user_id, name=name, secret_hash=fingerprint(secret), is_active=True, created_at=now, **stored)
+    webhook.expected_from = None if webhook.interval is None else now
     session.add(webhook)
     await _flush(session, name)
     return Created(webhook=webhook, secret=secret)
@@ -75,22 +80,61 @@ async def get_webhook(session: AsyncSession, user_id: UUID, webhook_id: UUID) ->
     return webhook
 
 
-async def change_webhook(
-    session: AsyncSession, user_id: UUID, webhook_id: UUID, *, name: str | None = None, is_active: bool | None = None
-) -> Webhook:
-    """Rename, pause or resume a webhook.
+async def change_webhook(session: AsyncSession, user_id: UUID, webhook_id: UUID, *, now: datetime, **given: Unpack[HookChanges]) -> Webhook:
+    """Rename, pause or resume a webhook, or give it other settings. An alert is expected anew from `now` when that begins.
 
     Raises:
         WebhookNotFound: no such webhook of this user.
+        BrokerNotFound: no such account of this user.
+        InvalidInput: a setting cannot be used.
         NameTaken: the name is in use.
     """
     webhook = await get_webhook(session, user_id, webhook_id)
-    if name is not None:
+    stored = as_stored(given)
+    if stored.get("broker_id") != webhook.broker_id:
+        await _check_broker(session, user_id, stored.get("broker_id"))
+    before = (webhook.interval, webhook.is_active)
+    for column, value in stored.items():
+        setattr(webhook, column, value)
+    if (name := given.get("name")) is not None:
         webhook.name = name
-    if is_active is not None:
+    if (is_active := given.get("is_active")) is not None:
         webhook.is_active = is_active
+    if before != (webhook.interval, webhook.is_active):
+        webhook.expected_from = None if webhook.interval is None else now
     await _flush(session, webhook.name)
     return webhook
+
+
+async def is_widened(session: AsyncSession, user_id: UUID, webhook_id: UUID, given: HookChanges) -> bool:
+    """Tell whether these changes let alerts do more than they may now: who does that must not be a stranger at an open page.
+
+    Raises:
+        WebhookNotFound: no such webhook of this user.
+        InvalidInput: a setting cannot be used.
+    """
+    webhook = await get_webhook(session, user_id, webhook_id)
+    return widens(webhook, as_stored(given))
+
+
+async def put_test(session: AsyncSession, user_id: UUID, webhook_id: UUID, message: str, *, now: datetime) -> UUID:
+    """Put a message into the webhook's inbox as a test, and return the delivery's id; the inbox finds it there.
+
+    Raises:
+        WebhookNotFound: no such webhook of this user.
+        BodyTooLarge: it is larger than an alert may be.
+    """
+    webhook = await get_webhook(session, user_id, webhook_id)
+    body = message.encode(errors="replace")
+    if len(body) > LARGEST_BODY:
+        raise BodyTooLarge(f"the message may have at most {LARGEST_BODY} bytes, was {len(body)}")
+    delivery = WebhookDelivery(
+        id=new_id(), webhook_id=webhook.id, user_id=user_id, received_at=now, raw=masked_text(as_text(body)), size=len(body), is_test=True,
+        decision=Decision.PENDING.value,
+    )  # fmt: skip
+    session.add(delivery)
+    await session.flush()
+    return delivery.id
 
 
 async def rotate_secret(session: AsyncSession, user_id: UUID, webhook_id: UUID, *, now: datetime) -> Created:

@@ -10,7 +10,7 @@ const SILENCE_MS = 20_000;
 const RETRY_MS = 1000;
 const RETRY_AT_MOST_MS = 30_000;
 const REGIONS = [
-  "status-items", "trading-state", "kpis", "positions", "orders", "external", "audit", "deliveries", "balances", "hooks", "updates",
+  "status-items", "trading-state", "kpis", "positions", "orders", "external", "audit", "deliveries", "balances", "hooks", "hook-positions", "updates",
 ];
 
 let heardAt = Date.now();

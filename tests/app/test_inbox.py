@@ -103,7 +103,7 @@ async def test_alert_becomes_a_filled_order_a_position_and_a_decision(post: Post
         row = await post.decided(await post.send(buy()))
     (order,) = await post.orders()
     (position,) = await post.pieces.rows("SELECT * FROM positions")
-    assert (row["decision"], row["code"], row["parsed"]["ticker"]) == ("executed", None, "BTCUSDT")
+    assert (row["decision"], row["code"], row["parsed"]["members"]["ticker"]) == ("executed", None, "BTCUSDT")
     assert {"sent", "acknowledged", "decided"} <= row["latencies_ms"].keys()
     assert (order["state"], order["source"], order["delivery_id"]) == ("filled", "webhook", row["id"])
     assert (position["symbol"], position["quantity"], position["source"]) == ("BTC/USDT", Decimal("0.00999"), "webhook")
@@ -123,10 +123,10 @@ async def test_position_is_opened_and_closed_by_alerts(post: Post) -> None:
     ("body", "decision", "code"),
     [
         (buy(ticker="NOPEUSDT"), "denied", "SYMBOL_UNKNOWN"),
-        (buy(ticker="BTCUSDT.P"), "denied", "SYMBOL_UNKNOWN"),
+        (buy(ticker="BTCUSDT.P"), "unreadable", "SYMBOL_DERIVATIVE"),
         (buy(quantity="0.000001"), "denied", "QUANTITY_BELOW_MINIMUM"),
-        (buy(quantity="0"), "denied", "QUANTITY_INVALID"),
-        (buy(quantity="0e999"), "denied", "QUANTITY_INVALID"),
+        (buy(quantity="0"), "unreadable", "QUANTITY_INVALID"),
+        (buy(quantity="0e999"), "unreadable", "QUANTITY_INVALID"),
         ('{"ticker":"BTCUSDT","action":"buy"}', "denied", "QUANTITY_MISSING"),
         ('{"ticker":"BTCUSDT","action":"close"}', "denied", "NO_POSITION"),
         (buy(quantity="50"), "denied", "INSUFFICIENT_BALANCE"),
@@ -314,6 +314,7 @@ async def test_close_waits_for_its_open_that_is_in_doubt(post: Post) -> None:
 async def test_refused_alert_may_come_again_corrected_under_the_same_name(post: Post) -> None:
     async with working(post):
         assert (await post.decided(await post.send(buy(quantity="0.000001", client_intent_id="mine"))))["decision"] == "denied"
+        assert (await post.decided(await post.send(buy(quantity="1,234", client_intent_id="mine"))))["decision"] == "unreadable"
         assert (await post.decided(await post.send(buy(client_intent_id="mine"))))["decision"] == "executed"
         assert (await post.delivery(await post.send(buy(client_intent_id="mine"))))["decision"] == "duplicate"
     assert len(post.pieces.placed()) == 1

@@ -54,7 +54,7 @@ async def test_who_is_no_administrator_any_more_is_not_shown_what_strangers_sent
     shown = b""
     with working_for(boss.id):
         async with asyncio.timeout(10):
-            async for message in page(site, principal, "log").messages():
+            async for message in page(site, principal, "deliveries").messages():
                 shown += message
                 if b"event: ping" in message and b"deliveries" in shown:
                     await change_user(state.platform_database, root.id, boss.id, is_active=None, is_admin=False, now=state.clock.now())

@@ -1,62 +1,24 @@
 import asyncio
-import time
-from datetime import UTC, datetime, timedelta
-from typing import Any
-from uuid import UUID
+from datetime import timedelta
 
 import pytest
 import pytest_asyncio
 
-from app.core.clock import ManualClock
 from app.core.db import Database
-from app.core.events import EventBus
 from app.errors import BadToken, BodyTooLarge
 from app.webhooks.events import DeliveryChanged
 from app.webhooks.models import Decision
-from app.webhooks.receive import LARGEST_BODY, Door, Received, Request
+from app.webhooks.receive import LARGEST_BODY
 from app.webhooks.service import change_webhook, create_webhook, remove_webhook, rotate_secret
-from tests.app.conftest import make_user
+from tests.app.entrance import BODY, NOW, TIMED, WINDOW, Entrance, make_entrance
 from tests.fault_matrix import row
 
 pytestmark = pytest.mark.asyncio
 
-NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
-BODY = b'{"ticker":"BTCUSDT","action":"buy","quantity":"0.01"}'
-TIMED = b'{"ticker":"BTCUSDT","action":"buy","quantity":"0.01","timenow":"2026-05-01T11:59:59Z"}'
-WINDOW = timedelta(seconds=30)
-
-
-class Entrance:
-    """A door with one webhook behind it, under a clock that the test moves."""
-
-    def __init__(self, database: Database, *, user_id: UUID, webhook_id: UUID, secret: str) -> None:
-        self.database = database
-        self.clock = ManualClock(NOW)
-        self.bus = EventBus()
-        self.door = Door(database, self.bus, self.clock, repeat_window=WINDOW)
-        self.user_id = user_id
-        self.webhook_id = webhook_id
-        self.secret = secret
-
-    def request(self, body: bytes = BODY, *, secret: str | None = None) -> Request:
-        return Request(
-            secret=secret or self.secret, body=body, ip_address="192.0.2.7", content_type="text/plain", started_ns=time.perf_counter_ns()
-        )
-
-    async def receive(self, body: bytes = BODY, *, secret: str | None = None) -> Received:
-        return await self.door.receive(self.request(body, secret=secret))
-
-    async def rows(self, sql: str = "SELECT * FROM webhook_deliveries ORDER BY received_at, id") -> list[Any]:
-        async with self.database.connection() as connection:
-            return list(await connection.fetch(sql))
-
 
 @pytest_asyncio.fixture
 async def entrance(database: Database) -> Entrance:
-    user_id = await make_user(database)
-    async with database.transaction() as session:
-        created = await create_webhook(session, user_id, name="My alerts", broker_id=None, now=NOW)
-    return Entrance(database, user_id=user_id, webhook_id=created.webhook.id, secret=created.secret)
+    return await make_entrance(database)
 
 
 async def test_alert_is_kept_as_it_came_before_anybody_is_told(entrance: Entrance) -> None:
@@ -117,7 +79,7 @@ async def test_identical_posts_at_the_same_moment_leave_one_to_trade(entrance: E
 
 async def test_paused_webhook_keeps_the_alert_and_trades_nothing(entrance: Entrance) -> None:
     async with entrance.database.transaction() as session:
-        await change_webhook(session, entrance.user_id, entrance.webhook_id, is_active=False)
+        await change_webhook(session, entrance.user_id, entrance.webhook_id, now=NOW, is_active=False)
     received = await entrance.receive()
     assert (received.decision, received.delivery) == (Decision.PAUSED, None)
     assert (await entrance.rows())[0]["reason"] == "this webhook is paused"

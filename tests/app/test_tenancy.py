@@ -33,6 +33,7 @@ _BODIES: dict[str, dict[str, object]] = {
     "OcoIn": {"symbol": "BTCUSDT", "side": "sell", "quantity": "0.01", "price": "70000", "trigger_price": "50000"},
     "LimitsIn": {"max_open_orders": 3},
     "WebhookIn": {"name": "Mine"},
+    "WebhookPatch": {},
     "BrokerTryIn": {},
     "PreferencesIn": {},
 }

@@ -8,7 +8,7 @@ from app.domain.candles import Timeframe
 from app.domain.enums import OrderState, OrderType, Side, Source
 from app.ui import views
 from app.ui.templating import PageView
-from tests.ui import sample_accounts, sample_brokers
+from tests.ui import sample_accounts, sample_brokers, sample_webhooks
 from tests.ui.sample_guarding import audit, external_orders, guard, guard_form, position_question
 from tests.ui.sample_states import trading_state
 
@@ -247,37 +247,6 @@ def troubled_dashboard(*, language: str = "en") -> views.DashboardView:
     )
 
 
-def hook_form() -> views.HookForm:
-    """The create-webhook form."""
-    return views.HookForm(brokers=(views.Choice(value="b1", label="Binance main"),))
-
-
-def hook_created() -> views.HookCreated:
-    """The one sight of a webhook's address."""
-    url = "http://127.0.0.1:8000/hooks/7f3c0d2f5f8d4a54b8f1c2d3e4f5a6b7"
-    body = '{"symbol": "BTC/USDT", "side": "buy", "type": "market", "quantity": "0.01"}'
-    return views.HookCreated(name="tv-btc", url=url, curl=f"curl -X POST {url} -H 'Content-Type: application/json' -d '{body}'")
-
-
-def webhooks(*, language: str = "en") -> views.WebhooksView:
-    """Two webhooks and their attempts."""
-    rows = (
-        views.HookRow(
-            id="h1",
-            name="tv-btc-breakout",
-            broker="Binance main",
-            created_at=NOW - timedelta(days=12),
-            last_at=NOW - timedelta(minutes=3),
-            last_decision="executed",
-            delivery_count=212,
-        ),
-        views.HookRow(id="h2", name="tv-eth", broker="Demo", created_at=NOW, is_active=False),
-    )
-    return views.WebhooksView(
-        shell=shell(page="webhooks", language=language), form=hook_form(), hooks=views.Region(rows=rows), deliveries=deliveries()
-    )
-
-
 def login(*, language: str = "en") -> views.LoginView:
     """The login page of a demo, after a wrong password."""
     return views.LoginView(
@@ -317,7 +286,7 @@ def pages(*, language: str = "en") -> dict[str, tuple[str, PageView]]:
         "dashboard-empty": ("pages/dashboard/dashboard.html", empty_dashboard(language=language)),
         "dashboard-troubled": ("pages/dashboard/dashboard.html", troubled_dashboard(language=language)),
         "brokers": ("pages/brokers/brokers.html", sample_brokers.brokers(shell(page="brokers", language=language))),
-        "webhooks": ("pages/webhooks/webhooks.html", webhooks(language=language)),
+        **sample_webhooks.pages(shell(page="webhooks", language=language)),
         "error": ("pages/errors/error.html", error(language=language)),
         "error-500": ("pages/errors/error.html", error(status=500, user_name=None, language=language)),
         "error-403": ("pages/errors/error.html", error(status=403, language=language)),
@@ -326,7 +295,7 @@ def pages(*, language: str = "en") -> dict[str, tuple[str, PageView]]:
 
 def fragments() -> dict[str, object]:
     """Every fragment: template → region."""
-    view, hook_page = dashboard(), webhooks()
+    view = dashboard()
     found: dict[str, object] = {
         "fragments/shell/_status_items.html": shell().status,
         "fragments/shell/_account_menu.html": shell(),
@@ -346,8 +315,6 @@ def fragments() -> dict[str, object]:
         "fragments/trading/_position_question.html": position_question(),
         "fragments/dashboard/_audit.html": view.audit,
         "fragments/webhooks/_deliveries.html": view.deliveries,
-        "fragments/webhooks/_hooks.html": hook_page.hooks,
-        "fragments/webhooks/_hook_form.html": hook_page.form,
-        "fragments/webhooks/_hook_created.html": hook_created(),
+        **sample_webhooks.fragments(),
     }
     return found | sample_accounts.fragments() | sample_brokers.fragments(shell(page="brokers"))

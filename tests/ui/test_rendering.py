@@ -35,7 +35,19 @@ INCLUDED = {
         "fragments/heartbeat/_ledgers.html",
         "fragments/heartbeat/_symbol_hits.html",
     ),
-    "webhooks": ("fragments/webhooks/_hooks.html", "fragments/webhooks/_hook_form.html"),
+    "webhooks": (
+        "fragments/webhooks/_hooks.html",
+        "fragments/webhooks/_hook_form.html",
+        "fragments/webhooks/_hook_positions.html",
+        "fragments/webhooks/_log_filter.html",
+        "fragments/webhooks/_log.html",
+    ),
+    "delivery": (
+        "fragments/webhooks/_delivery.html",
+        "fragments/webhooks/_delivery_orders.html",
+        "fragments/webhooks/_delivery_chain.html",
+    ),
+    "builder": ("fragments/webhooks/_builder_form.html", "fragments/webhooks/_built.html"),
 }
 
 

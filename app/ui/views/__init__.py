@@ -50,6 +50,7 @@ from app.ui.views.dashboard import (
     OrderRow,
     PositionRow,
 )
+from app.ui.views.deliveries import ChainRow, DeliveryDetail, DeliveryOrder, DeliveryResult, DeliveryView, FillLine, Latency, Said, Wish
 from app.ui.views.docs import ApiView, FieldDoc, GroupDoc, OperationDoc
 from app.ui.views.guarding import GuardForm, GuardRow, PositionFacts, PositionQuestion, TargetField, TargetRow, Watch
 from app.ui.views.heartbeat import (
@@ -65,6 +66,19 @@ from app.ui.views.heartbeat import (
     Ledgers,
     SymbolHits,
     WatchedSymbol,
+)
+from app.ui.views.hook_forms import (
+    BuilderFields,
+    BuilderForm,
+    BuilderView,
+    BuiltMessage,
+    DayChoice,
+    HookFields,
+    HookForm,
+    HookQuestion,
+    HookTest,
+    Tried,
+    WebhooksView,
 )
 from app.ui.views.oversight import AuditView, ExternalOrderRow, FindingRow, UnexplainedRow
 from app.ui.views.preferences import AiForm, DefaultBrokerForm, LooksForm, ModelList, PreferencesView
@@ -87,7 +101,7 @@ from app.ui.views.shell import (
 )
 from app.ui.views.symbols import Quotes, SymbolList, SymbolRow, SymbolsView, UpdateList, UpdateRow
 from app.ui.views.trading_state import AlarmRow, KillProgress, MissingKey, RestraintRow, TradingView
-from app.ui.views.webhooks import Decision, DeliveryRow, HookCreated, HookForm, HookRow, WebhooksView
+from app.ui.views.webhooks import Decision, DeliveryLog, DeliveryRow, HookCount, HookCreated, HookPosition, HookRow, LogForm
 
 __all__ = [
     "CHART_TIMEFRAMES",
@@ -108,16 +122,27 @@ __all__ = [
     "BrokerRow",
     "BrokerStatus",
     "BrokersView",
+    "BuilderFields",
+    "BuilderForm",
+    "BuilderView",
+    "BuiltMessage",
     "CapabilityRow",
+    "ChainRow",
     "ChangedNumber",
     "ChartView",
     "ChecklistStep",
     "Choice",
     "CodeView",
     "DashboardView",
+    "DayChoice",
     "Decision",
     "DefaultBrokerForm",
+    "DeliveryDetail",
+    "DeliveryLog",
+    "DeliveryOrder",
+    "DeliveryResult",
     "DeliveryRow",
+    "DeliveryView",
     "DifferenceRow",
     "Environment",
     "EquityPoint",
@@ -131,6 +156,7 @@ __all__ = [
     "FeedState",
     "FeedSummary",
     "FieldDoc",
+    "FillLine",
     "FillMark",
     "FindingRow",
     "FreshCodeForm",
@@ -141,9 +167,14 @@ __all__ = [
     "GuardRow",
     "HeartbeatSummary",
     "HeartbeatView",
+    "HookCount",
     "HookCreated",
+    "HookFields",
     "HookForm",
+    "HookPosition",
+    "HookQuestion",
     "HookRow",
+    "HookTest",
     "InvitationForm",
     "InvitationLink",
     "InvitationList",
@@ -152,7 +183,9 @@ __all__ = [
     "KeyTry",
     "KillProgress",
     "Kpis",
+    "Latency",
     "Ledgers",
+    "LogForm",
     "LogRow",
     "LoginView",
     "LooksForm",
@@ -174,6 +207,7 @@ __all__ = [
     "RegionState",
     "RegisterView",
     "RestraintRow",
+    "Said",
     "SessionRow",
     "Shell",
     "SilentFeed",
@@ -192,6 +226,7 @@ __all__ = [
     "TokenRow",
     "TokensView",
     "TradingView",
+    "Tried",
     "UnexplainedRow",
     "UpDown",
     "UpdateList",
@@ -201,4 +236,5 @@ __all__ = [
     "Watch",
     "WatchedSymbol",
     "WebhooksView",
+    "Wish",
 ]
