@@ -91,7 +91,7 @@ def _run(work: Coroutine[Any, Any, None], *, how_on: str) -> None:
         raise typer.Exit(_INTERRUPTED) from None
     except RetryableError as error:
         raise AppError(f"{error.message} {how_on}", code=error.code) from error
-    except Exception as error:
+    except Exception as error:  # only what says that the database has gone; everything else goes on as it is
         if not is_database_gone(error):
             raise
         raise AppError(f"the database has gone. {how_on}", code="DATABASE_UNAVAILABLE") from error

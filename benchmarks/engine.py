@@ -1,5 +1,6 @@
 """The order engine in this process, as bootstrap builds it, without pages and API: for benchmarks that measure or kill it."""
 
+import gc
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -107,4 +108,6 @@ async def running_engine(
         supervisor.start("guardian", Guardian(desk).run, limit_s=60)
         supervisor.start("triggers", TriggerWatch(desk).run, limit_s=60)
         supervisor.start("portfolio", portfolio.run, limit_s=120)
+        gc.freeze()  # as the server does when it has started
+        stack.callback(gc.unfreeze)
         yield Engine(desk=desk, quotes=quotes, reconciler=reconciler, portfolio=portfolio, user_id=user_id, broker_id=broker_id)

@@ -117,18 +117,24 @@ class Bare:
         self._process.wait(timeout=10)
 
 
-def prepare(server: ServerProcess, senders: int) -> Target:
-    """Make the broker account and a webhook for each sender: alerts of one webhook are traded one after the other."""
+def prepare(server: ServerProcess, emulator: EmulatorProcess, senders: int) -> Target:
+    """Make a broker account and a webhook for each sender: alerts for one symbol of one account are traded one after the other."""
+    brokers: list[str] = []
+    hooks: list[dict[str, str]] = []
     with contextlib.closing(server.client()) as client:
-        account = client.post("/api/brokers", json={"exchange": "binance", "name": "benchmark", "api_key": KEY, "api_secret": SECRET})
-        account.raise_for_status()
-        broker_id = account.json()["id"]
-        client.post(f"/api/brokers/{broker_id}/test_connection").raise_for_status()
-        client.put("/api/risk/limits", json={"broker_id": broker_id, "orders_per_minute": 1_000_000}).raise_for_status()
-        hooks = [client.post("/api/webhooks", json={"name": f"sender {number}", "per_minute": 6000}).json() for number in range(senders)]
+        for number in range(senders):
+            key, name = f"{KEY}-{number}", f"sender {number}"
+            emulator.open_account(key, SECRET, {"USDT": "1000000000"})
+            account = client.post("/api/brokers", json={"exchange": "binance", "name": name, "api_key": key, "api_secret": SECRET})
+            account.raise_for_status()
+            brokers.append(account.json()["id"])
+            client.post(f"/api/brokers/{brokers[-1]}/test_connection").raise_for_status()
+            client.put("/api/risk/limits", json={"broker_id": brokers[-1], "orders_per_minute": 1_000_000}).raise_for_status()
+            hook = {"name": name, "broker_id": brokers[-1], "per_minute": 6000}
+            hooks.append(client.post("/api/webhooks", json=hook).json())
 
     def order_id(number: int, alert: str) -> str:
-        return client_order_id(UUID(broker_id), f"webhook:{hooks[number]['id']}:id:{alert}", leg=0, attempt=0)
+        return client_order_id(UUID(brokers[number]), f"webhook:{hooks[number]['id']}:id:{alert}", leg=0, attempt=0)
 
     return Target("Aristobot", [hook["url"] for hook in hooks], order_id)
 
@@ -152,7 +158,7 @@ async def run(*, quick: bool) -> None:
         with server:
             bare = Bare(emulator.url)
             try:
-                targets = [prepare(server, max(plan)), Target("bare FastAPI + ccxt", [bare.url], lambda _number, alert: alert)]
+                targets = [prepare(server, emulator, max(plan)), Target("bare FastAPI + ccxt", [bare.url], lambda _number, alert: alert)]
                 table = await measure_all(targets, emulator, plan, rounds)
             finally:
                 bare.stop()

@@ -11,6 +11,11 @@ _BROKER: Final = """
 SELECT id, exchange, is_active, paused_reason FROM brokers
  WHERE user_id = $1 AND removed_at IS NULL AND CASE WHEN $2::uuid IS NULL THEN is_default ELSE id = $2 END
 """
+#: An id goes before a name: a name may look like one.
+_NAMED: Final = """
+SELECT id, exchange, is_active, paused_reason FROM brokers
+ WHERE user_id = $1 AND removed_at IS NULL AND (id::text = lower($2) OR lower(name) = lower($2)) ORDER BY id::text = lower($2) DESC LIMIT 1
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +42,13 @@ async def find_account(desk: Desk, user_id: UUID, broker_id: UUID | None) -> Acc
     if broker_id is not None:
         raise BrokerNotFound
     raise OrderDenied(DenialReason.NO_BROKER, "there is no broker account yet; add one, then send the order again")
+
+
+async def find_named_account(desk: Desk, user_id: UUID, text: str) -> Account | None:
+    """Return the user's account of that id or name, whatever its case; None when there is none."""
+    async with desk.database.connection() as connection:
+        row = await connection.fetchrow(_NAMED, user_id, text.strip())
+    return None if row is None else Account(**row)
 
 
 def check_open(desk: Desk) -> None:

@@ -1,6 +1,6 @@
 """Close or turn an open position, and change how it is guarded."""
 
-from decimal import Decimal
+from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -66,6 +66,29 @@ async def protect_position(desk: Desk, user_id: UUID, position_id: UUID, plan: P
     return await _wake(desk, protection_id)
 
 
+async def change_stop(desk: Desk, user_id: UUID, position_id: UUID, stop: ProtectionPlan) -> Any:
+    """Change a position's stop and leave its targets, and what they have sold, as they are. Return the protection's row.
+
+    Args:
+        desk: What trading works with.
+        user_id: Whose position it is.
+        position_id: The position.
+        stop: The new stop; its targets count for nothing, and its `break_even_after` only if it is given.
+
+    Raises:
+        NotFound: no such open position of this user, or nothing guards it.
+        OrderDenied: PLAN_INVALID, with the value and the bound.
+        Conflict: the position or its protection has changed this very moment.
+    """
+    row = await _position(desk, user_id, position_id)
+    client = await desk.connections.client(row["broker_id"])
+    instrument = (await desk.instruments.all(client.exchange))[row["symbol"]]
+    price = await last_price(desk, client, row["symbol"])
+    alone = replace(stop, targets=(), break_even_after=None)
+    fitted = fitted_plan(alone, instrument, side=Side.BUY, entry_price=price, quantity=row["quantity"], against="market")
+    return await _wake(desk, await _replace_stop(desk, row, fitted, break_even_after=stop.break_even_after))
+
+
 async def break_even(desk: Desk, user_id: UUID, position_id: UUID) -> Any:
     """Move a position's stop to its entry price. Return the protection's row.
 
@@ -82,17 +105,26 @@ async def break_even(desk: Desk, user_id: UUID, position_id: UUID) -> Any:
         raise OrderDenied(
             DenialReason.PLAN_INVALID, f"the market is at {price:f}, not above the entry of {entry:f}: a stop there would sell at once"
         )
-    protection_id = await _move_stop(desk, row, entry)
+    protection_id = await _replace_stop(desk, row, ProtectionPlan(stop_price=entry), is_even=True)
     return await _wake(desk, protection_id)
 
 
-async def _move_stop(desk: Desk, position: Any, price: Decimal) -> UUID:
+async def _replace_stop(
+    desk: Desk, position: Any, stop: ProtectionPlan, *, is_even: bool = False, break_even_after: int | None = None
+) -> UUID:
     async with desk.database.raw_transaction() as connection:
         protection_id = await active_protection(connection, position["broker_id"], position["symbol"])
         if protection_id is None:
             raise NotFound("nothing guards this position; give it a stop first")
         protection = await read_on(connection, protection_id)
-        moved = ProtectionPlan(stop_price=price, targets=protection.plan.targets)
+        kept = None if is_even else break_even_after or protection.plan.break_even_after
+        moved = replace(stop, targets=protection.plan.targets, break_even_after=kept)
+        if kept is not None and kept > len(moved.targets):
+            raise OrderDenied(
+                DenialReason.PLAN_INVALID,
+                f"the stop can move to break even after target 1 to {len(moved.targets)}, was {kept}",
+                field="break_even_after",
+            )
         try:
             await change_plan(connection, protection, moved, now=desk.clock.now())
         except StaleLookError as error:

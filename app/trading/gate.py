@@ -7,6 +7,7 @@ in. `trading.fast_entry` reads the same (`LOOK`) and is judged by the same rules
 """
 
 from dataclasses import dataclass
+from datetime import UTC
 from decimal import ROUND_CEILING, Context, Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -201,6 +202,32 @@ async def admit(
     counted = Counted(minute=entered["minute_orders"], day=entered["day_orders"])
     judge(desk, found, account, order, instrument, reservation, counted, role=role, reference_price=reference_price)
     return reservation
+
+
+async def foresee(
+    desk: Desk,
+    account: Account,
+    order: SizedOrder,
+    instrument: Instrument,
+    *,
+    user_id: UUID,
+    role: Role,
+    source: Source,
+    reference_price: Decimal | None,
+) -> None:
+    """Let an order pass that is only thought of: nothing is counted or reserved. What `admit` says later may differ.
+
+    Raises:
+        OrderDenied: as `admit`.
+    """
+    reservation = reservation_of(order, instrument, reference_price=reference_price)
+    now = desk.clock.now()
+    day, minute = now.astimezone(UTC).date(), now.replace(second=0, microsecond=0)
+    async with desk.database.connection() as connection:
+        found = await connection.fetchrow(LOOK, *about(user_id, account, order, reservation, role=role), day, minute, source.value)
+    if found is not None:
+        counted = Counted(minute=found["minute_orders"] + 1, day=found["day_orders"] + 1, unseen=1)
+        judge(desk, found, account, order, instrument, reservation, counted, role=role, reference_price=reference_price)
 
 
 def about(

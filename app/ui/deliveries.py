@@ -17,9 +17,9 @@ from app.ui.views import ChainRow, DeliveryDetail, DeliveryOrder, DeliveryResult
 from app.ui.webhooks import delivery_row, environment_of
 from app.ui.wishes import wishes_in
 from app.webhooks.log import Facts, facts_of
-from app.webhooks.masking import masked_members, masked_text
 from app.webhooks.models import Decision
 from app.webhooks.overview import paper_account
+from app.webhooks.reading import masked_text, masked_value
 
 #: Steps of an attempt, in their order; a step that is not among them is shown by its own name.
 _STEPS: Final = {
@@ -59,7 +59,7 @@ async def delivery_detail(app: FastAPI, user_id: UUID, delivery_id: UUID, *, is_
         broker=(traded_on["broker_name"] if traded_on else row["broker_name"]) or "",
         env=environment_of(app, traded_on["exchange"], is_testnet=traded_on["is_testnet"]) if traded_on else None,
         wishes=wishes_in(row["raw"]),
-        members=_members(masked_members(row["parsed"])),
+        members=_members(None if row["parsed"] is None else masked_value("", row["parsed"])),
         orders=await _orders(app, facts),
         results=tuple(_result(position) for position in facts.positions),
         latencies=_latencies(row["latencies_ms"]),

@@ -29,8 +29,8 @@ from app.ui.views import (
 )
 from app.webhooks import log, overview
 from app.webhooks.alert import SizeKind
-from app.webhooks.masking import masked_text
 from app.webhooks.models import Decision
+from app.webhooks.reading import masked_text
 from app.webhooks.senders import TRADINGVIEW
 
 _LOG_ROWS: Final = 50

@@ -1,76 +1,96 @@
-"""The inbox: deliveries become orders, in order per webhook. The table is the truth; what the door hands over is only faster.
+"""The inbox: deliveries are queued, worked and decided. The table is the truth; what the door hands over is only faster.
 
-A delivery that was not finished when the process died is found again by the poll, and its intent has the same key, so what had been
-traded is found, not traded twice.
+A delivery that was not finished when the process died is found again by the poll, and its orders have the same keys, so what had been
+traded is found, not traded twice. What may be at once and what must wait is in `lanes`; what is done in `acting`.
 """
 
 import asyncio
 import time
-from collections import OrderedDict, deque
-from dataclasses import replace
-from datetime import timedelta
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
 import structlog
 
 from app.core.supervisor import Beat
-from app.domain.enums import OrderState
-from app.errors import AppError, DenialReason, Fenced, OrderDenied
+from app.errors import AppError, BadPayload, Fenced
 from app.trading.desk import Desk
 from app.trading.records import OrderRecord
-from app.trading.submit import submit
-from app.webhooks.events import DeliveryChanged
+from app.webhooks.acting import Actor
+from app.webhooks.alert import Reading
+from app.webhooks.deciding import decide
+from app.webhooks.errand import Errand, places_of
+from app.webhooks.lanes import Lanes, Turn
 from app.webhooks.models import Decision
-from app.webhooks.payload import read_alert
+from app.webhooks.outcome import Outcome, of_order, whole
+from app.webhooks.reading import read_message
 from app.webhooks.receive import Delivery, account_of
+from app.webhooks.rehearsal import rehearse
+from app.webhooks.rules import HookRules
 
 log = structlog.get_logger(__name__)
 
-#: An alert that could not be acted on within this time is about a market that is gone.
-MAX_AGE: Final = timedelta(seconds=60)
 _POLL_S: Final = 1.0
-_SETTLE_POLL_S: Final = 0.1
-#: Longer than any doubt lasts by itself. One that needs a person must not hold up the webhook for ever; the order's own state tells of it.
-_SETTLE_S: Final = 120.0
+_POLL_BEHIND_S: Final = 0.5
 _PURGE_EVERY_S: Final = 3600.0
+#: Deliveries that were decided a moment ago: a poll that began before may still find them pending.
 _REMEMBERED: Final = 10_000
-#: Whether there is an order at the venue is not known yet, so neither is what became of the alert.
-_NOT_SETTLED: Final = frozenset({OrderState.INTENT, OrderState.SUBMITTING, OrderState.UNKNOWN})
 #: At most so many of one webhook, so that one whose alerts wait cannot hide the others'.
-_PENDING: Final = """
-SELECT d.id, d.webhook_id, d.user_id, d.raw, d.received_at, d.replay_of, d.is_test,
+_AT_ONCE: Final = 200
+_TERMS: Final = "h.rules, h.max_age_s"
+#: What a replay trades on was chosen when it was made.
+_ACCOUNT: Final = """
+b.user_id = h.user_id AND b.removed_at IS NULL
+    AND CASE WHEN d.replay_of IS NOT NULL THEN b.id = d.broker_id WHEN h.broker_id IS NULL THEN b.is_default ELSE b.id = h.broker_id END"""
+_PENDING: Final = f"""
+SELECT d.id, d.webhook_id, d.user_id, d.raw, d.received_at, d.replay_of, d.is_test, d.latencies_ms, queued.place, {_TERMS},
        b.id AS broker_id, b.exchange, b.is_active AS broker_is_active, b.paused_reason
-  FROM (SELECT *, row_number() OVER (PARTITION BY webhook_id ORDER BY received_at, id) AS place
-          FROM webhook_deliveries WHERE decision = 'pending') d
+  FROM (SELECT id, row_number() OVER (PARTITION BY webhook_id ORDER BY received_at, id) AS place
+          FROM webhook_deliveries WHERE decision = 'pending') queued
+  JOIN webhook_deliveries d ON d.id = queued.id AND d.decision = 'pending'
   JOIN webhooks h ON h.id = d.webhook_id
-  LEFT JOIN brokers b
-    ON b.user_id = h.user_id AND b.removed_at IS NULL
-   AND CASE WHEN d.replay_of IS NOT NULL THEN b.id = d.broker_id WHEN h.broker_id IS NULL THEN b.is_default ELSE b.id = h.broker_id END
- WHERE d.place <= 100 ORDER BY d.received_at, d.id
-"""
-_DECIDE: Final = """
-WITH decided AS (
-  UPDATE webhook_deliveries SET decision = $2, code = $3, reason = $4, parsed = $5, latencies_ms = $6, done_at = $7
-   WHERE id = $1 AND decision = 'pending' RETURNING webhook_id)
-DELETE FROM webhook_replays r USING decided
- WHERE $8 AND r.webhook_id = decided.webhook_id AND r.delivery_id = $1
-"""
+  LEFT JOIN brokers b ON {_ACCOUNT}
+ WHERE queued.place <= {_AT_ONCE} ORDER BY d.received_at, d.id
+"""  # noqa: S608  # constants
+_RULES: Final = f"SELECT {_TERMS} FROM webhooks h WHERE h.id = $1 AND h.user_id = $2"  # noqa: S608  # a constant
+_MADE: Final = "SELECT * FROM orders WHERE delivery_id = $1 ORDER BY created_at, id"
 _PURGE: Final = "DELETE FROM webhook_replays WHERE expires_at < now() - interval '1 hour'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Item:
+    """A delivery with what was read of it, or why it could not be read."""
+
+    delivery: Delivery
+    reading: Reading | None
+    error: AppError | None
+    read_ms: float
 
 
 class Inbox:
     """Works off deliveries while this process holds the engine role."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, *, read: Callable[[bytes], Reading] = read_message) -> None:
         self._desk = desk
-        self._lanes: dict[UUID, deque[Delivery]] = {}
-        self._known: OrderedDict[UUID, None] = OrderedDict()
+        self._read = read
+        self._actor = Actor(desk)
+        self._lanes = Lanes()
+        #: Queued or being worked.
+        self._active: set[UUID] = set()
+        self._decided: OrderedDict[UUID, None] = OrderedDict()
         self._group: asyncio.TaskGroup | None = None
+        #: Until the poll has come to all that is older, what the door hands over would overtake it: of everybody's, or of these webhooks'.
+        self._is_behind = True
+        self._behind: set[UUID] = set()
 
     def offer(self, delivery: Delivery) -> None:
         """Take a delivery that was just committed. Without the role, or before the loop runs, the poll of its owner finds it."""
-        if self._group is not None and self._desk.lease.is_held:
+        if self._group is None or not self._desk.lease.is_held or self._is_behind or delivery.webhook_id in self._behind:
+            return
+        if delivery.id not in self._active:
             self._enqueue(delivery)
 
     async def run(self, beat: Beat) -> None:
@@ -86,174 +106,126 @@ class Inbox:
                             purged_at = time.monotonic()
                             await self._purge()
                     beat()
-                    await asyncio.sleep(_POLL_S)
+                    await asyncio.sleep(_POLL_BEHIND_S if self._behind else _POLL_S)
         finally:
             self._group = None
-            self._lanes.clear()
-            self._known.clear()
+            self._lanes = Lanes()
+            self._active.clear()
+            self._decided.clear()
+            self._is_behind = True
 
     async def _poll(self) -> None:
         async with self._desk.database.connection() as connection:
             rows = await connection.fetch(_PENDING)
+        self._behind = {row["webhook_id"] for row in rows if row["place"] == _AT_ONCE}
         for row in rows:
-            if row["id"] not in self._known:
-                self._enqueue(
-                    Delivery(
-                        id=row["id"],
-                        webhook_id=row["webhook_id"],
-                        user_id=row["user_id"],
-                        account=account_of(row),
-                        raw=row["raw"].encode(),
-                        received_at=row["received_at"],
-                        replay_of=row["replay_of"],
-                        is_test=row["is_test"],
-                    )
-                )
+            if row["id"] not in self._active and row["id"] not in self._decided:
+                self._enqueue(_delivery_of(row))
+        self._is_behind = False
 
     async def _purge(self) -> None:
         async with self._desk.database.connection() as connection:
             await connection.execute(_PURGE)
 
     def _enqueue(self, delivery: Delivery) -> None:
-        self._known[delivery.id] = None
-        if len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
-        lane = self._lanes.get(delivery.webhook_id)
-        if lane is not None:
-            lane.append(delivery)
-            return
-        self._lanes[delivery.webhook_id] = deque([delivery])
+        started_ns = time.perf_counter_ns()
+        reading, error = self._understood(delivery)
+        read_ms = (time.perf_counter_ns() - (delivery.started_ns or started_ns)) / 1e6
+        item = _Item(delivery=delivery, reading=reading, error=error, read_ms=round(read_ms, 1))
+        places = places_of(delivery, () if reading is None else reading.alerts)
+        self._active.add(delivery.id)
+        self._lanes.enter(Turn(places=places, begin=partial(self._begin, item), forget=partial(self._forget, item)))
+
+    def _understood(self, delivery: Delivery) -> tuple[Reading | None, AppError | None]:
+        try:
+            return self._read(delivery.raw), None
+        except BadPayload as error:
+            return None, error
+        except Exception:  # a message that breaks the reader must not stop the others, nor the answer to its sender
+            log.exception("delivery_unread", delivery_id=str(delivery.id))
+            return None, AppError()
+
+    def _begin(self, item: _Item, turn: Turn) -> None:
         assert self._group is not None  # noqa: S101  # offered and polled only while the loop runs
-        self._group.create_task(self._work(delivery.webhook_id), name=f"webhook:{delivery.webhook_id}")
+        self._group.create_task(self._work(item, turn), name=f"webhook:{item.delivery.webhook_id}")
 
-    async def _work(self, webhook_id: UUID) -> None:
-        """One webhook's deliveries, one after the other: close must not overtake open."""
-        lane = self._lanes[webhook_id]
+    def _forget(self, item: _Item, _turn: Turn) -> None:
+        self._active.discard(item.delivery.id)
+
+    async def _work(self, item: _Item, turn: Turn) -> None:
+        is_done = False
         try:
-            while lane:
-                if not await self._one(lane.popleft()):
-                    # The role has moved: what waits behind must not overtake. Whoever holds the role finds all of it in order.
-                    for waiting in lane:
-                        self._known.pop(waiting.id, None)
-                    return
+            is_done = await self._one(item)
         finally:
-            del self._lanes[webhook_id]
+            self._active.discard(item.delivery.id)
+            if is_done:
+                self._decided[item.delivery.id] = None
+                if len(self._decided) > _REMEMBERED:
+                    self._decided.popitem(last=False)
+            else:
+                # What waits behind must not overtake. Whoever holds the role finds all of it in order.
+                self._is_behind = True
+            self._lanes.leave(turn, is_lost=not is_done)
 
-    async def _one(self, delivery: Delivery) -> bool:
-        """Act on one delivery; False when this process may no longer act."""
+    async def _one(self, item: _Item) -> bool:
+        """Act on one delivery and decide it; False when this process may no longer act."""
+        delivery = item.delivery
         try:
-            await self._act(delivery)
+            outcome = await self._outcome(item)
         except Fenced:
-            self._known.pop(delivery.id, None)
             return False
         except Exception:  # whatever one alert does must not stop the others
             log.exception("delivery_failed", delivery_id=str(delivery.id))
             # If this fails too, the database is gone: the loop restarts, and the poll finds the delivery still pending.
-            await self._decide_after_failure(delivery)
+            outcome = await self._after_failure(delivery)
+        marks = await decide(self._desk, delivery, outcome, item.reading, read_ms=item.read_ms)
+        for symbol, at in marks.items():
+            self._actor.marks.wrote(delivery.webhook_id, symbol, at)
         return True
 
-    async def _act(self, delivery: Delivery) -> None:
-        desk = self._desk
-        deadline = delivery.received_at + MAX_AGE
-        parsed: dict[str, Any] | None = None
-        try:
-            alert = read_alert(delivery.raw, webhook_id=delivery.webhook_id, delivery_id=delivery.id)
-            parsed = alert.parsed
-            if alert.intent is None or delivery.is_test:
-                await self._decide(delivery, Decision.PING, reason="a test message; nothing to trade", parsed=parsed)
-                return
-            # Only a delivery that the poll found can have been begun by a process that died.
-            order = await self._existing(delivery) if delivery.started_ns is None else None
-            if order is None:
-                if desk.clock.now() > deadline:
-                    late = int((desk.clock.now() - delivery.received_at).total_seconds())
-                    reason = f"the server came to it {late} s after it arrived (limit {MAX_AGE.seconds} s); it was not traded"
-                    await self._decide(delivery, Decision.STALE, code="DEADLINE_PASSED", reason=reason, parsed=parsed)
-                    return
-                intent = alert.intent.with_deadline(deadline)
-                if delivery.replay_of is not None:
-                    intent = replace(intent, key=f"webhook:{delivery.webhook_id}:{delivery.id}")
-                if delivery.account is None:
-                    raise OrderDenied(DenialReason.NO_BROKER, "there is no broker account to trade on; add one, then send the alert again")
-                order = (await submit(desk, delivery.user_id, intent, account=delivery.account, delivery_id=delivery.id)).order
-            order = await self._settled(order)
-        except Fenced:
-            raise
-        except AppError as error:
-            decision = Decision.UNREADABLE if parsed is None else Decision.DENIED
-            await self._decide(delivery, decision, code=error.code, reason=error.message, parsed=parsed)
-            return
-        await self._decide_by_order(delivery, order, parsed)
+    async def _outcome(self, item: _Item) -> Outcome:
+        if item.reading is None:
+            error = item.error or AppError()
+            if not isinstance(error, BadPayload):
+                return _broken()
+            return Outcome(decision=Decision.UNREADABLE, code=error.code, reason=error.message)
+        errand = await self._errand(item.delivery, item.reading)
+        return await (rehearse(self._desk, errand) if item.delivery.is_test else self._actor.act(errand))
 
-    async def _settled(self, order: OrderRecord) -> OrderRecord:
-        """Wait until it is known whether the order is at the venue.
-
-        Until then the next alert of this webhook waits too: a close that came before its open was counted would find nothing to close.
-
-        Raises:
-            Fenced: the role has moved; whoever holds it settles the order and decides.
-        """
-        give_up_at = time.monotonic() + _SETTLE_S
-        while order.state in _NOT_SETTLED and time.monotonic() < give_up_at:
-            if not self._desk.lease.is_held:
-                raise Fenced(f"this process does not hold the role {self._desk.lease.role}")
-            await asyncio.sleep(_SETTLE_POLL_S)
+    async def _errand(self, delivery: Delivery, reading: Reading) -> Errand:
+        if delivery.rules is None or delivery.max_age_s is None:
             async with self._desk.database.connection() as connection:
-                order = OrderRecord.of(await connection.fetchrow("SELECT * FROM orders WHERE id = $1", order.id))
-        return order
+                terms = await connection.fetchrow(_RULES, delivery.webhook_id, delivery.user_id)
+            delivery = replace(delivery, rules=terms["rules"], max_age_s=terms["max_age_s"])
+        # Only a delivery that the poll found can have been begun by a process that died.
+        made = await self._made(delivery) if delivery.started_ns is None and not delivery.is_test else {}
+        rules = HookRules.model_validate(delivery.rules)
+        return Errand(delivery=delivery, reading=reading, rules=rules, max_age_s=delivery.max_age_s or 1, made=made)
 
-    async def _decide_after_failure(self, delivery: Delivery) -> None:
-        order = await self._existing(delivery)
-        if order is not None:
-            await self._decide_by_order(delivery, order, None)
-        else:
-            await self._decide(
-                delivery, Decision.DENIED, code="INTERNAL", reason="something went wrong here; it was logged, and not traded"
-            )
-
-    async def _existing(self, delivery: Delivery) -> OrderRecord | None:
-        """The order that this delivery made, if it made one."""
+    async def _made(self, delivery: Delivery) -> dict[str, OrderRecord]:
         async with self._desk.database.connection() as connection:
-            row = await connection.fetchrow("SELECT * FROM orders WHERE delivery_id = $1", delivery.id)
-        return None if row is None else OrderRecord.of(row)
+            return {row["key"]: OrderRecord.of(row) for row in await connection.fetch(_MADE, delivery.id)}
 
-    async def _decide_by_order(self, delivery: Delivery, order: OrderRecord, parsed: dict[str, Any] | None) -> None:
-        if order.state in (OrderState.REJECTED, OrderState.DENIED):
-            await self._decide(delivery, Decision.DENIED, code=order.code, reason=order.detail, parsed=parsed, order=order)
-        elif order.state is OrderState.LOST:
-            await self._decide(delivery, Decision.DENIED, code="LOST", reason=order.detail, parsed=parsed, order=order)
-        elif order.delivery_id != delivery.id:
-            reason = "this client_intent_id was traded before; it was not traded again"
-            await self._decide(delivery, Decision.DUPLICATE, reason=reason, parsed=parsed)
-        else:
-            await self._decide(delivery, Decision.EXECUTED, reason=order.detail, parsed=parsed, order=order)
-
-    async def _decide(
-        self,
-        delivery: Delivery,
-        decision: Decision,
-        *,
-        code: str | None = None,
-        reason: str | None = None,
-        parsed: dict[str, Any] | None = None,
-        order: OrderRecord | None = None,
-    ) -> None:
-        now = self._desk.clock.now()
-        # What made no order may be sent again, corrected, under the same client_intent_id; it is no repeat of anything traded.
-        may_come_again = order is None and decision in (Decision.DENIED, Decision.STALE)
-        values = (decision.value, code, reason, parsed, _latencies(delivery, order), now, may_come_again)
-        async with self._desk.database.connection() as connection:
-            await connection.execute(_DECIDE, delivery.id, *values)
-        self._desk.bus.publish(DeliveryChanged(user_id=delivery.user_id, delivery_id=delivery.id, decision=decision))
+    async def _after_failure(self, delivery: Delivery) -> Outcome:
+        made = await self._made(delivery)
+        return whole([of_order(order, delivery_id=delivery.id) for order in made.values()]) if made else _broken()
 
 
-def _latencies(delivery: Delivery, order: OrderRecord | None) -> dict[str, float]:
-    """Milliseconds from the request's arrival: to the order leaving, to its acknowledgement, to the decision."""
-    found: dict[str, float] = {}
-    if order is not None:
-        for name, at in (("sent", order.sent_at), ("acknowledged", order.acknowledged_at)):
-            if at is not None:
-                found[name] = round((at - delivery.received_at).total_seconds() * 1000, 1)
-    if delivery.started_ns is not None:
-        found["decided"] = round((time.perf_counter_ns() - delivery.started_ns) / 1e6, 1)
-    return found
+def _broken() -> Outcome:
+    return Outcome(decision=Decision.DENIED, code="INTERNAL", reason="something went wrong here; it was logged, and not traded")
+
+
+def _delivery_of(row: Any) -> Delivery:
+    return Delivery(
+        id=row["id"],
+        webhook_id=row["webhook_id"],
+        user_id=row["user_id"],
+        account=account_of(row),
+        raw=row["raw"].encode(),
+        received_at=row["received_at"],
+        rules=row["rules"],
+        max_age_s=row["max_age_s"],
+        replay_of=row["replay_of"],
+        is_test=row["is_test"],
+        progress=row["latencies_ms"],
+    )

@@ -13,7 +13,7 @@ import orjson
 from app.core.db import Database
 from app.core.spreadsheets import cell
 from app.errors import DeliveryNotFound, InvalidInput
-from app.webhooks.masking import masked_members, masked_text
+from app.webhooks.reading import masked_text, masked_value
 
 _COLUMNS: Final = (
     "id", "received_at", "webhook_name", "ip_address", "content_type", "size", "decision", "code", "reason", "dialect", "alert_at",
@@ -121,7 +121,7 @@ async def csv_of_log(
 
 def _cells(row: Any) -> list[str]:
     shown = {**row, "raw": masked_text(row["raw"]), "order_ids": " ".join(str(order_id) for order_id in row["order_ids"])}
-    shown["parsed"] = "" if row["parsed"] is None else orjson.dumps(masked_members(row["parsed"])).decode()
+    shown["parsed"] = "" if row["parsed"] is None else orjson.dumps(masked_value("", row["parsed"])).decode()
     return [cell(shown[name]) for name in _COLUMNS]
 
 

@@ -16,6 +16,7 @@ from app.core.http import SessionDep, database_of, problems
 from app.webhooks import queries, service
 from app.webhooks.models import Decision, Webhook
 from app.webhooks.receive import LARGEST_BODY, Door, Request
+from app.webhooks.replay import replay_on_paper
 from app.webhooks.schemas import (
     Accepted,
     DeliveryOut,
@@ -27,7 +28,7 @@ from app.webhooks.schemas import (
     WebhookPage,
     WebhookPatch,
 )
-from app.webhooks.service import Created, replay_on_paper
+from app.webhooks.service import Created
 
 
 class _Direct(APIRoute):
@@ -154,10 +155,10 @@ async def get_delivery(request: HttpRequest, principal: CurrentUser, delivery_id
     return DeliveryOut.of(await queries.get_delivery(database_of(request), principal.user_id, delivery_id))
 
 
-@router.post("/deliveries/{delivery_id}/replay", status_code=202, summary="Act on an attempt again, on paper", responses=problems(401, 404))
-async def replay_delivery(request: HttpRequest, principal: CurrentUser, delivery_id: UUID, session: SessionDep) -> Accepted:
+@router.post("/deliveries/{delivery_id}/replay", status_code=202, summary="Repeat an attempt on paper", responses=problems(401, 404, 422))
+async def replay_delivery(request: HttpRequest, principal: CurrentUser, delivery_id: UUID) -> Accepted:
     """Put the attempt's message into the inbox once more, to be acted on with play money; what comes of it is a line of its own."""
-    replayed = await replay_on_paper(session, principal.user_id, delivery_id, now=request.app.state.clock.now())
+    replayed = await replay_on_paper(request.app.state.desk, principal.user_id, delivery_id)
     return Accepted(delivery_id=replayed, decision=Decision.PENDING)
 
 

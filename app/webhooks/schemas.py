@@ -6,8 +6,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from app.webhooks.masking import masked_members, masked_text
 from app.webhooks.models import Decision
+from app.webhooks.reading import masked_text, masked_value
 from app.webhooks.rules import HookRules
 from app.webhooks.settings import HookChanges, HookSettings
 
@@ -142,7 +142,7 @@ class DeliveryOut(BaseModel):
         """Return a delivery of a database row."""
         values = {name: row[name] for name in cls.model_fields}
         values["raw"] = masked_text(row["raw"])
-        values["parsed"] = masked_members(row["parsed"])
+        values["parsed"] = None if row["parsed"] is None else masked_value("", row["parsed"])
         return cls(**values)
 
 

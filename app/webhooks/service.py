@@ -5,16 +5,16 @@ from datetime import datetime
 from typing import Unpack
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.ids import new_id
 from app.core.security import fingerprint, new_secret
 from app.core.tenancy import owned
-from app.errors import BodyTooLarge, BrokerNotFound, DeliveryNotFound, InvalidInput, NameTaken, WebhookNotFound
-from app.webhooks.masking import masked_text
+from app.errors import BodyTooLarge, BrokerNotFound, NameTaken, WebhookNotFound
 from app.webhooks.models import Decision, Webhook, WebhookDelivery
+from app.webhooks.reading import masked_text
 from app.webhooks.receive import LARGEST_BODY, as_text
 from app.webhooks.settings import HookChanges, HookSettings, as_stored, widens
 
@@ -135,28 +135,6 @@ async def put_test(session: AsyncSession, user_id: UUID, webhook_id: UUID, messa
     session.add(delivery)
     await session.flush()
     return delivery.id
-
-
-async def replay_on_paper(session: AsyncSession, user_id: UUID, delivery_id: UUID, *, now: datetime) -> UUID:
-    """Put what was once delivered into the inbox again, to be acted on with play money, and return the new delivery's id.
-
-    Raises:
-        DeliveryNotFound: no such delivery of this user.
-        InvalidInput: nothing was delivered: the line tells of an alert that did not come.
-    """
-    query = select(WebhookDelivery).where(WebhookDelivery.id == delivery_id, WebhookDelivery.user_id == user_id)
-    found = await session.scalar(query)
-    if found is None:
-        raise DeliveryNotFound
-    if found.decision == Decision.MISSED or found.webhook_id is None:
-        raise InvalidInput("nothing was delivered here, so there is nothing to act on again")
-    replayed = WebhookDelivery(
-        id=new_id(), webhook_id=found.webhook_id, user_id=user_id, received_at=now, content_type=found.content_type, raw=found.raw,
-        size=found.size, replay_of=found.replay_of or found.id, decision=Decision.PENDING.value,
-    )  # fmt: skip
-    session.add(replayed)
-    await session.flush()
-    return replayed.id
 
 
 async def rotate_secret(session: AsyncSession, user_id: UUID, webhook_id: UUID, *, now: datetime) -> Created:

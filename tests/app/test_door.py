@@ -1,7 +1,6 @@
 """The door under load and under limits: batches, two processes, the rate, the list of senders, secrets."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -15,7 +14,6 @@ from app.core.database_url import DatabaseUrls
 from app.core.db import Database
 from app.errors import BadToken, InvalidInput
 from app.webhooks.group import NotKept
-from app.webhooks.masking import masked_text
 from app.webhooks.models import Decision
 from app.webhooks.senders import TRADINGVIEW, Senders, are_within, read_senders
 from app.webhooks.service import change_webhook, create_webhook
@@ -216,31 +214,9 @@ async def test_secrets_of_a_message_are_not_stored_and_what_is_stored_is_what_is
     (row,) = await entrance.rows()
     for secret in ("dear", "12345", "abc", '"k"'):
         assert secret not in row["raw"]
-    assert row["raw"] == '{"action":"ping","passphrase":"••••","api_key":"••••","nested":{"token":"••••"},"key":"••••"}'
+    assert row["raw"] == '{"action":"ping","passphrase":"***","api_key":"***","nested":{"token":"***"},"key":"***"}'
     assert received.delivery is not None
     assert received.delivery.raw == row["raw"].encode()
     assert row["size"] == len(body)
     other = await entrance.receive(body.replace(b"dear", b"near"))
     assert other.decision is Decision.PENDING, "what tells two messages apart is what was sent"
-
-
-@pytest.mark.parametrize(
-    ("raw", "masked"),
-    [
-        ("token=abc action=buy", "token=•••• action=buy"),
-        ("action=buy;secret: abc; x=1", "action=buy;secret: ••••; x=1"),
-        ('password="my word" buy', 'password="••••" buy'),
-        ('{"webhook_secret" : "a"}', '{"webhook_secret" : "••••"}'),
-        ("monkey=5 turkey: 7", "monkey=5 turkey: 7"),
-        ('{"token":{"a":1},"secret":"x', '{"token":{"a":1},"secret":"••••"'),
-    ],
-)
-async def test_masked_message_stays_what_it_was(raw: str, masked: str) -> None:
-    assert masked_text(raw) == masked
-
-
-async def test_masking_of_a_long_message_takes_no_time() -> None:
-    begun = time.process_time()
-    for piece in ("token", 'secret="\\', "key:", '"password":"'):
-        masked_text(piece * (65_536 // len(piece)))
-    assert time.process_time() - begun < 2

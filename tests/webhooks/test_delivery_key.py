@@ -1,0 +1,87 @@
+import json
+
+import pytest
+
+from app.webhooks.reading import delivery_key
+
+
+def key_of(**members: object) -> tuple[bytes, bool]:
+    return delivery_key(json.dumps({"ticker": "BTCUSDT", "action": "buy"} | members).encode())
+
+
+def test_promised_name_is_known_for_ever_whatever_stands_beside_it() -> None:
+    first = key_of(client_intent_id="a", x=1)
+    assert first[1]
+    assert first == key_of(x=2, clientIntentId="a")
+    assert first != key_of(client_intent_id="b", x=1)
+    assert key_of(client_intent_id="", x=1) != key_of(client_intent_id="", x=2)
+
+
+@pytest.mark.parametrize(
+    "moment", ["2026-01-01T00:00:07Z", "1767225607", "1767225607123", "2026-01-01 00:00:07", "2026-01-01T01:00:07+01:00"]
+)
+@pytest.mark.parametrize("name", ["time", "timenow", "timestamp", "alert_timestamp", "sent_at"])
+def test_body_that_names_its_moment_is_known_for_ever(name: str, moment: str) -> None:
+    assert key_of(**{name: moment})[1]
+    assert delivery_key(f"symbol=BTCUSDT action=buy {name}={moment}".encode())[1]
+
+
+@pytest.mark.parametrize("opening", ["2026-01-01T00:00:00Z", "1767225600", "1767225600000", "", "soon", None, 7])
+def test_opening_of_a_candle_is_no_moment_of_an_alert(opening: object) -> None:
+    assert key_of(time=opening)[1] is False
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Long",
+        "Close entry(s) order Long",
+        "TP1",
+        "1234567",
+        "00000000-0000-4000-8000-000000000002",
+        "my strategy 2026",
+        "2026-01-01T00:00:00Z",
+    ],
+)
+@pytest.mark.parametrize("member", ["id", "alert_id", "uuid"])
+def test_name_that_repeats_with_every_trade_makes_no_duplicate(member: str, name: str) -> None:
+    first, is_for_ever = key_of(**{member: name, "price": 1})
+    later, _ = key_of(**{member: name, "price": 2})
+    assert (is_for_ever, first == later) == (False, False)
+
+
+def test_strategy_order_id_does_not_spoil_the_moment() -> None:
+    first, later = (key_of(id="Long", timenow=f"2026-01-01T00:00:0{second}Z") for second in (1, 2))
+    assert (first[1], later[1], first[0] == later[0]) == (True, True, False)
+
+
+@pytest.mark.parametrize(
+    ("member", "name"),
+    [
+        ("event_id", "2025-06-22T20:19:01Z-Long"),
+        ("id", "Long 1750623541"),
+        ("alert_id", "1750623541123"),
+        ("event_id", "00000000-0000-4000-8000-000000000002"),
+        ("id", "01978f5e-0000-7000-8000-000000000002"),
+    ],
+)
+def test_name_of_one_alert_is_known_for_ever_with_its_symbol_and_action(member: str, name: str) -> None:
+    first = key_of(**{member: name, "price": 1})
+    assert first[1]
+    assert first == key_of(**{member: name, "price": 2})
+    assert first != key_of(**{member: name, "ticker": "ETHUSDT"})
+    assert first != key_of(**{member: name, "action": "sell"})
+
+
+def test_list_has_the_names_of_all_its_alerts_or_none() -> None:
+    named = [{"client_intent_id": "a"}, {"client_intent_id": "b"}]
+    assert delivery_key(json.dumps(named).encode())[1]
+    assert delivery_key(json.dumps(named).encode())[0] != delivery_key(json.dumps(named[:1]).encode())[0]
+    assert delivery_key(json.dumps([*named, {}]).encode())[1] is False
+
+
+@pytest.mark.parametrize("body", [b"buy BTCUSDT 1", b"\xff", b"", b"{", b"[]", b"[1]", b"a|b|buy|c", b'{"a":1,"A":2}', b"[" * 30000])
+def test_any_other_body_is_known_by_its_bytes_for_a_while(body: bytes) -> None:
+    key, is_for_ever = delivery_key(body)
+    assert (len(key), is_for_ever, delivery_key(body)) == (16, False, (key, False))
+    assert key != delivery_key(body + b" ")[0]
