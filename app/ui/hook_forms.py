@@ -41,7 +41,7 @@ class TypedHook(BaseModel):
     """What the forms send: each field as text, switches as "true"."""
 
     name: str = ""
-    broker_id: str = ""
+    account: str = ""
     interval: str = ""
     max_age_s: str = "60"
     per_minute: str = "120"
@@ -122,7 +122,7 @@ def read_hook(typed: TypedHook) -> HookSettings:
     )
     settings = HookSettings(
         name=read("name", _name, ""),
-        broker_id=read("broker_id", _broker, None),
+        broker_id=read("account", _broker, None),
         rules=rules,
         allowed_ips=read("allowed_ips", _senders, None),
         max_age_s=read("max_age_s", lambda text: _whole(text, most=_LONGEST_AGE_S), 60),
@@ -218,7 +218,7 @@ def fields_of(webhook: Webhook) -> HookFields:
     hours = rules.hours
     return HookFields(
         name=webhook.name,
-        broker_id=str(webhook.broker_id or ""),
+        account=str(webhook.broker_id or ""),
         interval=webhook.interval or "",
         max_age_s=str(webhook.max_age_s),
         per_minute=str(webhook.per_minute),

@@ -38,7 +38,8 @@ def script_of(members: Mapping[str, Any], *, is_strategy: bool, version: str) ->
     entry = {name: value for name, value in members.items() if not name.endswith(("market_position", "market_position_size"))}
     if str(entry.get("action", "")).startswith("{{"):
         entry["action"] = "buy"
-    leaves = {**{name: entry[name] for name in _EXIT if name in entry}, "action": "close"}
+    leaves: dict[str, Any] = {name: entry[name] for name in _EXIT if name in entry}
+    leaves["action"] = "close"
     has_quantity = _QUANTITY in entry.values()
     kind = "strategy" if is_strategy else "indicator"
     lines = [

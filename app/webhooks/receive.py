@@ -14,12 +14,12 @@ from app.core.config import Settings
 from app.core.crash_points import reach
 from app.core.db import Database
 from app.core.events import EventBus
-from app.core.i18n import N_
 from app.core.ids import new_id
 from app.core.outage import is_database_gone
 from app.core.security import fingerprint
 from app.errors import BadToken, BodyTooLarge
 from app.trading.account import Account
+from app.webhooks.accepting import ACCEPT, ACCEPT_ONE
 from app.webhooks.events import DeliveryChanged
 from app.webhooks.group import GroupCommit
 from app.webhooks.models import Decision
@@ -35,63 +35,6 @@ _STRANGERS_PER_MINUTE: Final = 30
 #: TradingView hangs up after three seconds. Whoever waits longer waits for a connection that is dead without having said so.
 _ANSWERED_WITHIN_S: Final = 10.0
 _FOR_EVER: Final = timedelta(days=36500)
-_PAUSED: Final = N_("this webhook is paused")
-_REPEATED: Final = N_("the same message came before; it was not traded again")
-_TOO_FAST: Final = N_("more alerts came than the %(per_minute)s a minute, %(burst)s of them at once, that this webhook trades")
-_FOREIGN: Final = N_("it came from %(sender)s, which is not among the addresses that may send to this webhook")
-#: One statement, one commit for all that came together: find each hook, decide under the replay rows' locks which bodies are repeats, and
-#: keep the deliveries. Of equal bodies in one batch the first one counts. The locks are taken in one order, so that two processes with the
-#: same bodies wait for each other and never crosswise. What is not to be traded leaves no replay row: it may come again.
-_ACCEPT: Final = f"""
-WITH given AS MATERIALIZED (
-  SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::timestamptz[], $5::timestamptz[], $6::text[], $7::text[], $8::text[],
-                       $9::text[], $10::int[], $11::float8[], $12::float8[]) WITH ORDINALITY
-    AS g (id, secret_hash, body_key, at, expires_at, ip_address, sender, content_type, raw, size, tokens, elapsed_s, place)),
-hook AS MATERIALIZED (
-  SELECT g.*, h.id AS webhook_id, h.user_id, h.is_active, h.per_minute, h.rules, h.max_age_s,
-         b.id AS broker_id, b.exchange, b.is_active AS broker_is_active, b.paused_reason,
-         h.allowed_ips IS NULL OR g.sender IS NULL OR g.sender::inet <<= ANY (h.allowed_ips::inet[]) AS may_send,
-         greatest(10, h.per_minute / 4.0)::float8 AS burst
-    FROM given g JOIN webhooks h ON h.secret_hash = g.secret_hash AND h.removed_at IS NULL
-    LEFT JOIN brokers b
-      ON b.user_id = h.user_id AND b.removed_at IS NULL AND CASE WHEN h.broker_id IS NULL THEN b.is_default ELSE b.id = h.broker_id END),
-first AS (
-  SELECT DISTINCT ON (webhook_id, body_key) *, least(burst, coalesce(tokens + elapsed_s * per_minute / 60.0, burst)) AS allowance
-    FROM hook WHERE is_active AND may_send ORDER BY webhook_id, body_key, place),
-asked AS (
-  SELECT first.*, EXISTS (
-           SELECT 1 FROM webhook_replays r
-            WHERE r.webhook_id = first.webhook_id AND r.body_key = first.body_key AND r.expires_at > $13) AS is_known
-    FROM first),
-ranked AS (
-  SELECT *, is_known OR row_number() OVER (PARTITION BY webhook_id, is_known ORDER BY place) <= allowance AS is_within FROM asked),
-fresh AS (
-  INSERT INTO webhook_replays AS r (webhook_id, body_key, expires_at, delivery_id)
-  SELECT webhook_id, body_key, expires_at, id FROM ranked WHERE is_within ORDER BY webhook_id, body_key
-  ON CONFLICT (webhook_id, body_key) DO UPDATE SET expires_at = excluded.expires_at, delivery_id = excluded.delivery_id
-   WHERE r.expires_at <= $13 RETURNING delivery_id),
-judged AS MATERIALIZED (
-  SELECT hook.*, ranked.allowance,
-         CASE WHEN NOT hook.is_active THEN 'paused' WHEN NOT hook.may_send THEN 'denied' WHEN NOT ranked.is_within THEN 'denied'
-              WHEN fresh.delivery_id IS NULL THEN 'duplicate' ELSE 'pending' END AS decision
-    FROM hook LEFT JOIN ranked ON ranked.webhook_id = hook.webhook_id AND ranked.body_key = hook.body_key
-    LEFT JOIN fresh ON fresh.delivery_id = hook.id),
-put AS (
-  INSERT INTO webhook_deliveries
-         (id, webhook_id, user_id, received_at, ip_address, content_type, raw, size, decision, code, reason, done_at)
-  SELECT id, webhook_id, user_id, at, ip_address, content_type, CASE WHEN may_send THEN raw ELSE left(raw, $14) END, size, decision,
-         CASE WHEN decision = 'denied' THEN CASE WHEN may_send THEN 'HOOK_RATE' ELSE 'HOOK_SENDER' END END,
-         CASE decision
-           WHEN 'paused' THEN '{_PAUSED}'
-           WHEN 'duplicate' THEN '{_REPEATED}'
-           WHEN 'denied' THEN CASE
-             WHEN may_send THEN format('{_TOO_FAST % {"per_minute": "%1$s", "burst": "%2$s"}}', per_minute, floor(burst))
-             ELSE format('{_FOREIGN % {"sender": "%1$s"}}', sender) END END,
-         CASE WHEN decision <> 'pending' THEN at END
-    FROM judged ORDER BY place)
-SELECT place, webhook_id, user_id, rules, max_age_s, broker_id, exchange, broker_is_active, paused_reason, decision, may_send, allowance
-  FROM judged
-"""  # noqa: S608  # constants
 _REFUSE: Final = """
 INSERT INTO webhook_deliveries (id, webhook_id, user_id, received_at, ip_address, content_type, raw, size, decision, code, reason, done_at)
 SELECT $1, h.id, h.user_id, $2, $3, $4, $5, $6, 'unreadable', $7, $8, $2
@@ -246,26 +189,26 @@ class Door:
     async def _keep_together(self, arrivals: Sequence[_Arrival]) -> list[_Kept]:
         now = self._clock.now()
         levels = [self._buckets.level(arrival.secret_hash, now) for arrival in arrivals]
+        columns: list[list[Any]] = [
+            [arrival.id for arrival in arrivals],
+            [arrival.secret_hash for arrival in arrivals],
+            [arrival.key for arrival in arrivals],
+            [arrival.at for arrival in arrivals],
+            [arrival.expires_at for arrival in arrivals],
+            [arrival.request.ip_address for arrival in arrivals],
+            [arrival.sender for arrival in arrivals],
+            [arrival.request.content_type for arrival in arrivals],
+            [arrival.text for arrival in arrivals],
+            [len(arrival.request.body) for arrival in arrivals],
+            [None if level is None else level.tokens for level in levels],
+            [None if level is None else level.elapsed_s for level in levels],
+        ]
+        # The earliest of them judges which windows are over: rather one repeat too many than one order.
+        judged_at = min(arrival.at for arrival in arrivals)
+        values = [column[0] for column in columns] if len(arrivals) == 1 else columns
+        statement = ACCEPT_ONE if len(arrivals) == 1 else ACCEPT
         async with self._database.fast_connection() as connection:
-            rows = await connection.fetch(
-                _ACCEPT,
-                [arrival.id for arrival in arrivals],
-                [arrival.secret_hash for arrival in arrivals],
-                [arrival.key for arrival in arrivals],
-                [arrival.at for arrival in arrivals],
-                [arrival.expires_at for arrival in arrivals],
-                [arrival.request.ip_address for arrival in arrivals],
-                [arrival.sender for arrival in arrivals],
-                [arrival.request.content_type for arrival in arrivals],
-                [arrival.text for arrival in arrivals],
-                [len(arrival.request.body) for arrival in arrivals],
-                [None if level is None else level.tokens for level in levels],
-                [None if level is None else level.elapsed_s for level in levels],
-                # The earliest of them judges which windows are over: rather one repeat too many than one order.
-                min(arrival.at for arrival in arrivals),
-                _KEPT_OF_REFUSED,
-                timeout=_ANSWERED_WITHIN_S,
-            )
+            rows = await connection.fetch(statement, *values, judged_at, _KEPT_OF_REFUSED, timeout=_ANSWERED_WITHIN_S)
         by_place = {row["place"]: row for row in rows}
         found = [_Kept(by_place.get(place)) for place in range(1, len(arrivals) + 1)]
         self._count(arrivals, found, now)

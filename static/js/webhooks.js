@@ -8,6 +8,16 @@ document.addEventListener("click", (event) => {
   field.focus();
 });
 
+// What was found out about a message is not about another one. It is no part of what is rendered anew with each choice.
+for (const name of ["input", "change"]) {
+  document.addEventListener(name, (event) => {
+    if (!event.target.closest?.("#builder-form")) return;
+    const tried = document.getElementById("tried-built");
+    tried?.replaceChildren();
+    tried?.removeAttribute("data-decision");
+  });
+}
+
 let pasted = "";
 
 function show(field) {

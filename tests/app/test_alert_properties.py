@@ -114,6 +114,6 @@ def test_no_plan_spends_more_than_the_webhooks_limit_or_what_is_free_or_sells_mo
     except OrderDenied:
         pass
     else:
-        cost = max(cost, sent.notional or 0, sent.quantity * (sent.price or price))
+        cost = max(cost, sent.notional or Decimal(0), sent.quantity * (sent.price or price))
     assert cost <= free
     assert rules.max_notional is None or cost <= rules.max_notional

@@ -98,6 +98,8 @@ async def test_the_log_is_filtered_by_what_people_type(site: Site) -> None:
 
 
 async def test_the_log_goes_on_from_page_to_page_without_a_gap_or_a_repeat(site: Site) -> None:
+    async with site.app.state.platform_database.connection() as connection:
+        await connection.execute("UPDATE webhooks SET per_minute = 6000")
     for number in range(55):
         answer = await site.http.post(f"/hooks/{site.ada.ids['secret']}", content=f"nonsense {number}".encode())
         assert answer.status_code == 202
@@ -207,6 +209,8 @@ async def test_a_webhook_is_made_paused_moved_and_removed(site: Site) -> None:
     (address,) = re.findall(rf"<code[^>]*>({HOST}/hooks/[^<]+)</code>", made.text)
     hooks = {hook["name"]: hook["id"] for hook in (await site.ada.call("GET", "/api/webhooks")).json()["items"]}
     path = f"/webhooks/{hooks['Second']}"
+    theirs = await post(site.eve, "/webhooks", name="Mine", account=site.ada.ids["broker_id"])
+    assert (theirs.status_code, "There is no such broker account." in theirs.text) == (422, True)
     again = await post(site.ada, "/webhooks", name="second")
     assert (again.status_code, "You already have a webhook of that name." in again.text) == (422, True)
     assert "paused" in (await post(site.ada, f"{path}/pause")).headers["HX-Trigger"]

@@ -92,7 +92,7 @@ async def test_a_message_is_built_sent_seen_opened_and_repeated_on_paper(browser
         assert await page.locator(".latencies li").count() >= 1
         assert await watched.overflow() <= 0
 
-        await page.click("button[commandfor=replay-dialog]")
+        await page.click("#delivery button[commandfor=replay-dialog]")
         await page.click("#replay-dialog button[type=submit]")
         await page.wait_for_url(lambda address: "/webhooks/deliveries/" in address and delivery_id not in address)
         await watched.see("#delivery[data-decision=executed]", within_s=15)
@@ -111,7 +111,7 @@ async def test_a_replay_without_a_paper_account_says_so_in_place(browser: Browse
         await watched.log_in(trader.server.url, trader.username, trader.password)
         await watched.page.goto(f"{trader.server.url}/webhooks/deliveries/{delivery_id}")
         assert "no paper account" in await watched.text("#cannot-replay")
-        assert await watched.page.locator("button[commandfor=replay-dialog]").count() == 0
+        assert await watched.page.locator("#delivery button[commandfor=replay-dialog]").count() == 0
 
 
 @pytest.mark.parametrize("size", BOTH_WIDTHS)

@@ -29,9 +29,11 @@ def hooks() -> views.Region[views.HookRow]:
                 created_at=NOW - timedelta(days=12),
                 last_at=NOW - timedelta(minutes=3),
                 last_decision="executed",
-                counts=tuple(
-                    views.HookCount(decision=decision, count=count)
-                    for decision, count in (("executed", 212), ("denied", 3), ("missed", 1), ("duplicate", 12))
+                counts=(
+                    views.HookCount(decision="executed", count=212),
+                    views.HookCount(decision="denied", count=3),
+                    views.HookCount(decision="missed", count=1),
+                    views.HookCount(decision="duplicate", count=12),
                 ),
                 interval="15m",
                 senders=4,
@@ -129,7 +131,7 @@ def form(**errors: str) -> views.HookForm:
 
 def settings() -> views.HookForm:
     """Settings of which everything is wrong."""
-    names = ("name", "broker_id", "interval", "allowed_ips", "symbol", "size_value", "stop_percent", "symbols", "max_notional", "hours")
+    names = ("name", "account", "interval", "allowed_ips", "symbol", "size_value", "stop_percent", "symbols", "max_notional", "hours")
     wrong = dict.fromkeys(names, "This must be a number above 0, such as 0.01, without spaces.")
     return replace(form(**wrong), id=f"{_ID}1", title="tv-btc <b>", place="settings")
 

@@ -41,6 +41,5 @@ async def replay(request: Request, principal: CurrentUser, delivery_id: UUID) ->
             found = await delivery_detail(
                 request.app, principal.user_id, delivery_id, is_admin=principal.is_admin, replay_error=error.message
             )
-        told = ("error", error.message)
-        return fragment(request, principal, _DETAIL, found, status=422, toast=told, close_dialog="replay-dialog")
+        return fragment(request, principal, _DETAIL, found, status=422, toast=("error", error.message), close_dialog="replay-dialog")
     return see_other(request, f"/webhooks/deliveries/{made}")

@@ -11,7 +11,7 @@ from app.accounts.dependencies import CurrentUser, FreshUser, fresh_user
 from app.accounts.principal import Principal
 from app.brokers.service import list_brokers
 from app.core.i18n import gettext, use_language
-from app.errors import AppError, BodyTooLarge, NameTaken
+from app.errors import AppError, BodyTooLarge, BrokerNotFound, NameTaken
 from app.ui.hook_forms import FormErrors, HookSettings, TypedHook, hook_form, read_hook
 from app.ui.message_builder import build
 from app.ui.surroundings import fragment, reader_of, regions_of, templating_of
@@ -64,6 +64,8 @@ async def _form(
 def _complaints(error: AppError) -> dict[str, str]:
     if isinstance(error, NameTaken):
         return {"name": gettext("You already have a webhook of that name.")}
+    if isinstance(error, BrokerNotFound):
+        return {"account": error.message}
     return {error.field or "": error.message}
 
 

@@ -22,7 +22,7 @@ class HookFields:
     """A webhook's settings as they are typed. Percentages are of a hundred, `hours_*` are UTC."""
 
     name: str = ""
-    broker_id: str = ""
+    account: str = ""
     interval: str = ""
     max_age_s: str = "60"
     per_minute: str = "120"
