@@ -321,7 +321,7 @@ def notes_of(alert: Alert, exchange: str) -> tuple[str, ...]:
     """Return what is to be said of an alert: what its reading noted, members that mean nothing here, a chart of another exchange."""
     found = [alert.note] if alert.note else []
     if alert.ignored:
-        found.append(N_(f"not heeded on a spot account: {', '.join(alert.ignored[:8])}"))
+        found.append(N_(f"members of the message without bearing here: {', '.join(alert.ignored[:8])}"))
     if alert.exchange and exchange not in (PAPER, alert.exchange.strip().lower()):
         found.append(N_(f"the chart is one of {alert.exchange[:40]}, the order went to {exchange}"))
     return tuple(found)

@@ -293,7 +293,7 @@ def test_hours_are_those_of_the_day_they_begin_on(days: tuple[int, ...], start: 
 
 def test_what_has_no_bearing_is_noted() -> None:
     assert notes_of(buy(ignored=("leverage",), exchange="COINBASE"), "binance") == (
-        "not heeded on a spot account: leverage",
+        "members of the message without bearing here: leverage",
         "the chart is one of COINBASE, the order went to binance",
     )
     assert notes_of(buy(exchange="BINANCE"), "binance") == notes_of(buy(exchange="BINANCE"), "paper") == ()

@@ -128,6 +128,25 @@ def test_an_alert_repeated_after_a_death_at_any_step_is_traded_once(
 
 
 @row(21)
+@pytest.mark.parametrize("point", ["P_INBOX_AFTER", "P0", "P4", "P5"])
+def test_a_message_of_two_alerts_is_finished_after_a_death_in_the_first_and_each_is_traded_once(
+    server: MortalServer, venue: EmulatorProcess, make_trader: MakeTrader, point: str
+) -> None:
+    wishes = [{"ticker": "BTCUSDT", "action": "buy", "quantity": quantity} for quantity in ("0.01", "0.02")]
+    server.start_mortal(point)
+    trader = make_trader(server, venue).sign_up().set_up()
+    with suppress(httpx.TransportError):
+        trader.knock(json.dumps(wishes))
+    assert server.died_by() == signal.SIGKILL
+    assert len(trader.placed()) == (1 if point in ("P4", "P5") else 0)
+    server.start_again()
+    assert all_decided(trader) == {"executed": None}
+    assert sorted(order["origQty"] for order in trader.placed()) == ["0.01000000", "0.02000000"]
+    (position,) = trader.positions()
+    assert Decimal(position["quantity"]) == trader.venue_balances()["BTC"][0]
+
+
+@row(21)
 @pytest.mark.parametrize("point", CLAIMED_ONLY)
 def test_an_order_claimed_by_a_server_that_died_is_never_sent_by_its_successor(
     server: MortalServer, venue: EmulatorProcess, urls: DatabaseUrls, make_trader: MakeTrader, point: str
