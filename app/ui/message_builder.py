@@ -90,7 +90,7 @@ def members_of(chosen: BuilderFields) -> tuple[dict[str, Any], dict[str, str]]:
         members["percent"] = reader.amount("size_value", chosen.size_value, most=_WIDEST)
     if chosen.action in _GUARDED:
         members |= _guard(reader, chosen)
-    members["timestamp"] = _NOW
+    members["timenow"] = _NOW
     return {name: value for name, value in members.items() if value is not None}, reader.errors
 
 

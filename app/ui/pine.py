@@ -24,7 +24,7 @@ _EXPRESSIONS: Final = {
 }
 _PLACEHOLDER: Final = re.compile(r"(\{\{.*?\}\})")
 _QUANTITY: Final = "{{strategy.order.contracts}}"
-_EXIT: Final = ("symbol", "timestamp")
+_EXIT: Final = ("symbol", "timenow")
 
 
 def script_of(members: Mapping[str, Any], *, is_strategy: bool, version: str) -> str:

@@ -56,7 +56,7 @@ async def built_message(watched: Watched, hook_id: str) -> str:
     await watched.see("#tried-built[data-decision=ping]")
     assert "BTCUSDT" in await watched.text("#tried-built")
     message = await page.locator("#built-message").inner_text()
-    assert '"timestamp": "{{timenow}}"' in message
+    assert '"timenow": "{{timenow}}"' in message
     return message.replace("{{timenow}}", f"{SystemClock().now():%Y-%m-%dT%H:%M:%SZ}")
 
 

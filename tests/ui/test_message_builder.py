@@ -28,7 +28,7 @@ def test_a_strategy_says_from_where_to_where_it_goes() -> None:
     found = message(BuilderFields())
     assert found["market_position"] == "{{strategy.market_position}}"
     assert found["prev_market_position"] == "{{strategy.prev_market_position}}"
-    assert (found["symbol"], found["quantity"], found["timestamp"]) == ("{{ticker}}", "{{strategy.order.contracts}}", "{{timenow}}")
+    assert (found["symbol"], found["quantity"], found["timenow"]) == ("{{ticker}}", "{{strategy.order.contracts}}", "{{timenow}}")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_the_sample_has_values_in_place_of_every_placeholder() -> None:
     sample = built(replace(BuilderFields(), stop_kind="price", stop_value="{{plot_3}}")).sample
     assert "{{" not in sample
     found = json.loads(sample)
-    assert (found["action"], found["symbol"], found["timestamp"]) == ("buy", "BTCUSDT", "2026-11-21T14:04:58Z")
+    assert (found["action"], found["symbol"], found["timenow"]) == ("buy", "BTCUSDT", "2026-11-21T14:04:58Z")
 
 
 @pytest.mark.parametrize("version", ["5", "6"])
@@ -89,7 +89,7 @@ def test_the_script_sends_the_same_members(version: Any, kind: Any) -> None:
     text = "".join(
         piece[1:-1] if piece.startswith("'") else {"syminfo.ticker": "BTCUSDT", "moment()": "now"}[piece] for piece in entry.split(" + ")
     )
-    assert json.loads(text) == {**message(chosen), "symbol": "BTCUSDT", "timestamp": "now"}
+    assert json.loads(text) == {**message(chosen), "symbol": "BTCUSDT", "timenow": "now"}
     assert ("alert_message = entryMessage" in script) == (kind == "strategy")
     assert "{{" not in entry
 

@@ -17,7 +17,7 @@ _PLACEHOLDER = re.compile(r"%\(\w+\)[sd]")
     ("english", "french"),
     [
         ("the message is empty", "le message est vide"),
-        ("the action must be buy, sell or close, was hold", "l’action doit être buy, sell ou close, et non hold"),
+        ("the action must be a word like buy, sell or close, was hold", "l’action doit être un mot comme buy, sell ou close, reçu hold"),
         (
             "BTC/USDT: 4.5 USDT is below the exchange minimum of 5 USDT",
             "BTC/USDT : 4.5 USDT est sous le minimum de la plateforme, 5 USDT",
