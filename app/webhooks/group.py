@@ -110,7 +110,7 @@ class GroupCommit(Generic[Item, Outcome]):
             log.exception("alerts_not_kept", count=len(batch))
             raise NotKept from error
         finally:
-            # Cancelled or failed, somebody must write on, and those who wait must hear of it. In this order, so that the next commit is under
+            # Cancelled or failed, somebody must write on, and those who wait must hear of it. In this order: the next commit is then under
             # way while these answers are written.
             self._pass_on()
             for number, place in enumerate(batch[1:], start=1):
