@@ -110,10 +110,11 @@ class GroupCommit(Generic[Item, Outcome]):
             log.exception("alerts_not_kept", count=len(batch))
             raise NotKept from error
         finally:
-            # Cancelled or failed, those who wait must hear of it, and somebody must write on.
+            # Cancelled or failed, somebody must write on, and those who wait must hear of it. In this order: the next commit is then under
+            # way while these answers are written.
+            self._pass_on()
             for number, place in enumerate(batch[1:], start=1):
                 _tell(place, outcomes[number] if outcomes else NotKept())
-            self._pass_on()
         if isinstance(outcomes[0], Exception):
             raise NotKept from outcomes[0]
         return outcomes[0]

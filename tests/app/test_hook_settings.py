@@ -168,15 +168,16 @@ async def test_widening_takes_a_fresh_code_and_narrowing_does_not(site: Site, mo
         return replace(await found(session_id), needs_code=True)
 
     monkeypatch.setattr(accounts, "by_session", without_a_code)
-    for settings in (
+    narrower: list[dict[str, Any]] = [
         {"is_active": False},
         {"max_age_s": 30},
         {"allowed_ips": ["tradingview"]},
         {"rules": {"max_notional": "100"}},
         {"interval": "5m"},
-    ):
+    ]
+    wider: list[dict[str, Any]] = [{"max_age_s": 31}, {"allowed_ips": None}, {"rules": {}}, {"broker_id": site.ada.ids["broker_id"]}]
+    for settings in narrower:
         assert (await change(site.ada, hook, **settings)).status_code == 200
-    wider: tuple[dict[str, Any], ...] = ({"max_age_s": 31}, {"allowed_ips": None}, {"rules": {}}, {"broker_id": site.ada.ids["broker_id"]})
     for settings in wider:
         refused = await change(site.ada, hook, **settings)
         assert (refused.status_code, refused.json()["code"]) == (403, "OTP_AGAIN")

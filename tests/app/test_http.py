@@ -248,7 +248,8 @@ async def test_alert_of_any_kind_is_taken_and_never_fails(site: Site) -> None:
         answer = await site.http.post(f"/hooks/{site.ada.ids['secret']}", content=body)
         assert answer.status_code == 202
         again = await site.http.post(f"/hooks/{site.ada.ids['secret']}", content=body)
-        assert (again.status_code, again.json()["decision"]) == (200, "duplicate")
+        # What nobody could read may come again, as soon as that is known.
+        assert (again.status_code, again.json()["decision"]) in ((200, "duplicate"), (202, "pending"))
 
 
 async def test_keys_go_in_and_never_come_out(site: Site) -> None:
