@@ -67,7 +67,7 @@ async def test_a_backfill_is_stopped_by_ctrl_c_and_goes_on_where_it_was(commands
     what = ("backfill", "--exchange", "binance", "--symbol", "BTCUSDT", "--timeframe", "1m", "--start", start)
     with EmulatorProcess("--generate", "BTCUSDT:60000", "--history", "6000", "--paused", *WITHOUT_LIMITS) as emulator:
         commands.settings["BINANCE_REST_URL"] = emulator.url
-        emulator.fault("delay", method="GET", path="/api/v3/klines", delay_ms=400, times=1_000)
+        emulator.fault("delay", method="GET", path="/api/v3/klines", delay_ms=1_000, times=1_000)
         process = commands.start(*what)
         deadline = time.monotonic() + PATIENCE_S
         while (await counted(commands.urls))["count"] < 1_000 and time.monotonic() < deadline:

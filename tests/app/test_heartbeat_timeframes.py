@@ -42,10 +42,10 @@ async def assert_sums(feed: Feed, *, at_least: dict[Timeframe, int] | None = Non
 async def test_every_length_is_stored_with_its_last_minute_and_told_after_it_once(feed: Feed) -> None:
     async with running(feed):
         await feed.until_fresh()
-        for _ in range(26):
+        for _ in range(31):  # with the history four hours at least, so that a whole candle of two is among them at any time of day
             feed.emulator.advance(5)
             await until(lambda: feed.closed() and feed.heartbeat.last_closed("BTC/USDT") == feed.closed()[-1].candle.open_time)
-        await feed.until_closed(129)
+        await feed.until_closed(154)
         await feed.assert_complete()
         await assert_sums(feed, at_least={Timeframe.M3: 42, Timeframe.M10: 12, Timeframe.H1: 2, Timeframe.H2: 1})
 
@@ -89,8 +89,8 @@ async def test_a_question_that_fails_in_the_middle_of_a_catch_up_costs_no_longer
         feed.emulator.fault("ws_close", on="streams")
         feed.emulator.advance(65)
         await feed.until_closed(70)
-        feed.emulator.advance(60)
-        await feed.until_closed(130)
+        feed.emulator.advance(85)
+        await feed.until_closed(155)
         await feed.assert_complete()
         await assert_sums(feed, at_least={Timeframe.M10: 12, Timeframe.H1: 2, Timeframe.H2: 1})
         assert await feed.heartbeat.gaps.unexplained("BTC/USDT", since=EPOCH) == []

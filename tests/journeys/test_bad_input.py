@@ -46,7 +46,7 @@ REFUSED: dict[str, tuple[bytes, str, str, tuple[str, ...]]] = {
     "unknown action": (body(action="hodl"), "unreadable", "SIDE_UNKNOWN", ("hodl",)),
     "a stop above the entry": (body(stop_loss="90000000"), "denied", "PLAN_INVALID", ("stop", "below")),
     "a stop that is not known": (body(stop_limit_distance="5"), "unreadable", "FIELD_UNSUPPORTED", ("stop_limit_distance",)),
-    "nothing to close": (b'{"ticker": "BTCUSDT", "action": "close"}', "denied", "NO_POSITION", ("position", "BTCUSDT")),
+    "nothing to close": (b'{"ticker": "BTCUSDT", "action": "close"}', "denied", "NO_POSITION", ("position", SYMBOL)),
     "more than one has": (body(quantity="50"), "denied", "INSUFFICIENT_BALANCE", ("enough",)),
     "malformed JSON": (b'{"ticker": "BTCUSDT", "action": buy}', "unreadable", "NOT_JSON", ("JSON", "line 1, column")),
     "cut off": (b'{"ticker": "BTCUSDT", "act', "unreadable", "NOT_JSON", ("JSON", "column")),

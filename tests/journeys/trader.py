@@ -65,7 +65,7 @@ class Trader:
 
     def add_webhook(self) -> str:
         """Make a webhook for the account and return its id."""
-        body = {"name": f"hook {len(self.hook_paths) + 1} of {self.api_key}", "broker_id": self.broker_id}
+        body = {"name": f"hook {len(self.hook_paths) + 1} of {self.api_key}", "broker_id": self.broker_id, "per_minute": 6000}
         made = self.call("POST", "/api/webhooks", json=body)
         self.hook_paths.append(urlsplit(made["url"]).path)
         return str(made["id"])
