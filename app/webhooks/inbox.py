@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
+import asyncpg
 import structlog
 
 from app.core.supervisor import Beat
@@ -90,7 +91,8 @@ class Inbox:
         """Take a delivery that was just committed. Without the role, or before the loop runs, the poll of its owner finds it."""
         if self._group is None or not self._desk.lease.is_held or self._is_behind or delivery.webhook_id in self._behind:
             return
-        if delivery.id not in self._active:
+        # The poll may have found it before whoever stored it got to offer it, and be done with it already.
+        if delivery.id not in self._active and delivery.id not in self._decided:
             self._enqueue(delivery)
 
     async def run(self, beat: Beat) -> None:
@@ -178,7 +180,11 @@ class Inbox:
             log.exception("delivery_failed", delivery_id=str(delivery.id))
             # If this fails too, the database is gone: the loop restarts, and the poll finds the delivery still pending.
             outcome = await self._after_failure(delivery)
-        marks = await decide(self._desk, delivery, outcome, item.reading, read_ms=item.read_ms)
+        try:
+            marks = await decide(self._desk, delivery, outcome, item.reading, read_ms=item.read_ms)
+        except asyncpg.DataError:  # what is to be written down cannot be; left pending, it would come again for ever and stop everybody
+            log.exception("decision_unwritable", delivery_id=str(delivery.id))
+            marks = await decide(self._desk, delivery, _untold(outcome), None, read_ms=item.read_ms)
         for symbol, at in marks.items():
             self._actor.marks.wrote(delivery.webhook_id, symbol, at)
         return True
@@ -213,6 +219,11 @@ class Inbox:
 
 def _broken() -> Outcome:
     return Outcome(decision=Decision.DENIED, code="INTERNAL", reason="something went wrong here; it was logged, and not traded")
+
+
+def _untold(outcome: Outcome) -> Outcome:
+    reason = "what became of it could not be written down in its own words; they were logged"
+    return replace(outcome, code="INTERNAL", reason=reason)
 
 
 def _delivery_of(row: Any) -> Delivery:

@@ -164,6 +164,8 @@ def members_of_pairs(text: str) -> dict[str, str]:
 
 
 def _object_without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    for name, _ in pairs:
+        _check_text(name)  # a refusal says the name, and is stored
     return _without_doubles(pairs)
 
 
