@@ -65,3 +65,13 @@ async def test_delivery_offered_late_is_not_worked_a_second_time(post: AlertPost
         await post.told(alert(Action.PING))
         await post.told(alert(Action.CANCEL))
     assert [order["side"] for order in await post.orders()] == ["buy"]
+
+
+@pytest.mark.parametrize("change", ["is_active = false", "is_active = false, removed_at = now()"])
+async def test_alert_that_waited_is_not_traded_once_its_webhook_was_stopped(post: AlertPost, change: str) -> None:
+    left = await post.leave(buy("0.01"))
+    await post.pieces.rows(f"UPDATE webhooks SET {change} WHERE id = $1", post.webhook_id)
+    async with working(post):
+        row = await post.decided(left)
+    assert row["decision"] == "paused"
+    assert await post.orders() == []
