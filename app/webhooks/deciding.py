@@ -38,7 +38,7 @@ async def decide(
     """Commit the decision, unless somebody has; publish it; and return the marks by symbol that went with it."""
     latencies = _latencies(delivery, outcome, read_ms, desk.clock.now())
     # What made no order may be sent again, corrected, under the same client_intent_id; it is no repeat of anything traded.
-    may_come_again = not outcome.orders and outcome.decision in (Decision.DENIED, Decision.STALE, Decision.UNREADABLE)
+    may_come_again = not outcome.orders and outcome.decision in (Decision.DENIED, Decision.STALE, Decision.UNREADABLE, Decision.PAUSED)
     marks: dict[str, datetime] = {}
     for symbol, at in outcome.marks:
         marks[symbol] = max(at, marks.get(symbol, at))

@@ -9,12 +9,15 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
+import asyncpg
 import structlog
 
+from app.core.i18n import N_
 from app.core.supervisor import Beat
 from app.errors import AppError, BadPayload, Fenced
 from app.trading.desk import Desk
@@ -41,6 +44,9 @@ _REMEMBERED: Final = 10_000
 #: At most so many of one webhook, so that one whose alerts wait cannot hide the others'.
 _AT_ONCE: Final = 200
 _TERMS: Final = "h.rules, h.max_age_s"
+#: What was read of its webhook when a delivery came holds for so long; whoever waits longer is asked about anew.
+_FRESH: Final = timedelta(seconds=1)
+_STOPPED: Final = Outcome(decision=Decision.PAUSED, reason=N_("this webhook was paused or removed before the server came to it"))
 #: What a replay trades on was chosen when it was made.
 _ACCOUNT: Final = """
 b.user_id = h.user_id AND b.removed_at IS NULL
@@ -55,7 +61,9 @@ SELECT d.id, d.webhook_id, d.user_id, d.raw, d.received_at, d.replay_of, d.is_te
   LEFT JOIN brokers b ON {_ACCOUNT}
  WHERE queued.place <= {_AT_ONCE} ORDER BY d.received_at, d.id
 """  # noqa: S608  # constants
-_RULES: Final = f"SELECT {_TERMS} FROM webhooks h WHERE h.id = $1 AND h.user_id = $2"  # noqa: S608  # a constant
+_RULES: Final = f"""
+SELECT {_TERMS}, h.is_active AND h.removed_at IS NULL AS is_open FROM webhooks h WHERE h.id = $1 AND h.user_id = $2
+"""  # noqa: S608  # a constant
 _MADE: Final = "SELECT * FROM orders WHERE delivery_id = $1 ORDER BY created_at, id"
 _PURGE: Final = "DELETE FROM webhook_replays WHERE expires_at < now() - interval '1 hour'"
 
@@ -90,7 +98,8 @@ class Inbox:
         """Take a delivery that was just committed. Without the role, or before the loop runs, the poll of its owner finds it."""
         if self._group is None or not self._desk.lease.is_held or self._is_behind or delivery.webhook_id in self._behind:
             return
-        if delivery.id not in self._active:
+        # The poll may have found it before whoever stored it got to offer it, and be done with it already.
+        if delivery.id not in self._active and delivery.id not in self._decided:
             self._enqueue(delivery)
 
     async def run(self, beat: Beat) -> None:
@@ -178,7 +187,11 @@ class Inbox:
             log.exception("delivery_failed", delivery_id=str(delivery.id))
             # If this fails too, the database is gone: the loop restarts, and the poll finds the delivery still pending.
             outcome = await self._after_failure(delivery)
-        marks = await decide(self._desk, delivery, outcome, item.reading, read_ms=item.read_ms)
+        try:
+            marks = await decide(self._desk, delivery, outcome, item.reading, read_ms=item.read_ms)
+        except asyncpg.DataError:  # what is to be written down cannot be; left pending, it would come again for ever and stop everybody
+            log.exception("decision_unwritable", delivery_id=str(delivery.id))
+            marks = await decide(self._desk, delivery, _untold(outcome), None, read_ms=item.read_ms)
         for symbol, at in marks.items():
             self._actor.marks.wrote(delivery.webhook_id, symbol, at)
         return True
@@ -189,18 +202,25 @@ class Inbox:
             if not isinstance(error, BadPayload):
                 return _broken()
             return Outcome(decision=Decision.UNREADABLE, code=error.code, reason=error.message)
-        errand = await self._errand(item.delivery, item.reading)
-        return await (rehearse(self._desk, errand) if item.delivery.is_test else self._actor.act(errand))
+        errand, is_open = await self._errand(item.delivery, item.reading)
+        if item.delivery.is_test:
+            return await rehearse(self._desk, errand)
+        # What was begun is brought to its end, and a replay is its owner's own wish.
+        return await self._actor.act(errand) if is_open or errand.made or errand.is_replay else _STOPPED
 
-    async def _errand(self, delivery: Delivery, reading: Reading) -> Errand:
-        if delivery.rules is None or delivery.max_age_s is None:
+    async def _errand(self, delivery: Delivery, reading: Reading) -> tuple[Errand, bool]:
+        """Return what is to be done on the webhook's terms, and whether it still trades."""
+        is_open = True
+        has_waited = self._desk.clock.now() - delivery.received_at > _FRESH
+        if has_waited or delivery.started_ns is None or delivery.rules is None or delivery.max_age_s is None:
             async with self._desk.database.connection() as connection:
                 terms = await connection.fetchrow(_RULES, delivery.webhook_id, delivery.user_id)
             delivery = replace(delivery, rules=terms["rules"], max_age_s=terms["max_age_s"])
+            is_open = terms["is_open"]
         # Only a delivery that the poll found can have been begun by a process that died.
         made = await self._made(delivery) if delivery.started_ns is None and not delivery.is_test else {}
         rules = HookRules.model_validate(delivery.rules)
-        return Errand(delivery=delivery, reading=reading, rules=rules, max_age_s=delivery.max_age_s or 1, made=made)
+        return Errand(delivery=delivery, reading=reading, rules=rules, max_age_s=delivery.max_age_s or 1, made=made), is_open
 
     async def _made(self, delivery: Delivery) -> dict[str, OrderRecord]:
         async with self._desk.database.connection() as connection:
@@ -213,6 +233,11 @@ class Inbox:
 
 def _broken() -> Outcome:
     return Outcome(decision=Decision.DENIED, code="INTERNAL", reason="something went wrong here; it was logged, and not traded")
+
+
+def _untold(outcome: Outcome) -> Outcome:
+    reason = "what became of it could not be written down in its own words; they were logged"
+    return replace(outcome, code="INTERNAL", reason=reason)
 
 
 def _delivery_of(row: Any) -> Delivery:

@@ -155,7 +155,7 @@ class Door:
 
     def _arrival(self, request: Request) -> _Arrival:
         delivery_id, now = new_id(), self._clock.now()
-        key, is_for_ever = delivery_key(request.body)
+        key, is_for_ever = delivery_key(request.body, now=now)
         window = _FOR_EVER if is_for_ever else self._repeat_window
         return _Arrival(
             id=delivery_id,

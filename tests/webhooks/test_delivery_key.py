@@ -1,4 +1,5 @@
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -85,3 +86,37 @@ def test_any_other_body_is_known_by_its_bytes_for_a_while(body: bytes) -> None:
     key, is_for_ever = delivery_key(body)
     assert (len(key), is_for_ever, delivery_key(body)) == (16, False, (key, False))
     assert key != delivery_key(body + b" ")[0]
+
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def named(name: str) -> bytes:
+    return json.dumps({"ticker": "BTCUSDT", "action": "buy", "id": name}).encode()
+
+
+@pytest.mark.parametrize("name", ["1234567890", "bot 1111111111"])
+def test_ten_digits_of_a_bot_make_no_duplicate_of_its_next_alert(name: str) -> None:
+    first, is_for_ever = delivery_key(json.dumps({"id": name, "price": 1}).encode(), now=NOW)
+    later, _ = delivery_key(json.dumps({"id": name, "price": 2}).encode(), now=NOW)
+    assert (is_for_ever, first == later) == (False, False)
+
+
+@pytest.mark.parametrize("name", ["1767225607", "019b76f0-0000-7000-8000-000000000002"])
+def test_name_made_when_it_came_is_known_for_ever(name: str) -> None:
+    assert delivery_key(named(name), now=NOW) == (delivery_key(named(name))[0], True)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "1750623541",
+        "2650623541",
+        "01978f5e-0000-7000-8000-000000000002",
+        "ffffffff-ffff-7fff-bfff-ffffffffffff",
+        "c232ab00-9414-11ec-b3c8-9f6bdeced846",
+        "1ec9414c-232a-6b00-b3c8-9f6bdeced846",
+    ],
+)
+def test_name_made_on_another_day_is_a_repeat_for_a_while_only(name: str) -> None:
+    assert delivery_key(named(name), now=NOW) == (delivery_key(named(name))[0], False)

@@ -228,3 +228,33 @@ def test_alertatrons_commands_that_mean_something_else_are_refused(commands: str
 
 def test_alertatrons_derivatives_are_refused() -> None:
     assert refused("mykeys(BTCUSDT.P) { market(side=buy, amount=1); }").code == "SYMBOL_DERIVATIVE"
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ("symbol=BTCUSDT\naction=buy\nqty=1\nSL: 59000", "sl"),
+        ("symbol=BTCUSDT;action=buy;qty=1;sl 59000", "sl"),
+        ("symbol=BTCUSDT action=buy qty=1 exchange=BINANCE stop: 59000", "stop"),
+        ("symbol=BTCUSDT;action=buy;qty=1;stop loss=59000", "loss"),
+        ("e=binance s=btcusdt b=buy q=0.01 t=market stop_loss=59000", "stop_loss"),
+        ("k(BTCUSDT) { market(side=buy, amount=0.01, stopLoss=2%); }", "stoploss"),
+        ("k(BTCUSDT) { market(side=buy, amount=0.01); } sl=59000", "sl"),
+        ("k(BTCUSDT) { market(side=buy, amount=0.01); } k(BTCUSDT) { stopOrder(side=sell, offset=e2%)", "stoporder"),
+        ('{"action":"buy","symbol":"BTCUSDT","quantity":1,"tsl":"2%"}', "tsl"),
+        ('{"action":"buy","symbol":"BTCUSDT","quantity":1,"S/L":59000}', "s/l"),
+        ('{"action":"buy","symbol":"BTCUSDT","quantity":1,"trailstop":"2%"}', "trailstop"),
+    ],
+)
+def test_entry_is_refused_when_its_stop_stands_where_nobody_reads_it(body: str, field: str) -> None:
+    error = refused(body)
+    assert (error.code, error.field) == ("FIELD_UNSUPPORTED", field)
+
+
+def test_exit_is_not_held_back_by_a_stop_that_nobody_reads() -> None:
+    assert alert_of("symbol=BTCUSDT\naction=close\nSL: 59000").action is Action.CLOSE
+
+
+def test_name_that_is_no_text_is_not_told() -> None:
+    for name in (r"\ud800", r"\u0000"):
+        assert refused(f'{{"{name}": 1, "{name}": 2}}').code == "NOT_TEXT"

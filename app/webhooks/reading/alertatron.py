@@ -13,6 +13,8 @@ from typing import Any, Final
 from app.domain.enums import OrderType
 from app.errors import BadPayload
 from app.webhooks.alert import Action, Alert, Level, Size, SizeKind, TargetLevel
+from app.webhooks.reading.common import check_protection
+from app.webhooks.reading.loose import loose_protection
 from app.webhooks.reading.members import Members
 from app.webhooks.reading.numbers import Amount, is_nothing, read_amount
 from app.webhooks.reading.secrets import masked_text
@@ -66,6 +68,8 @@ def alertatron(text: str) -> tuple[list[Alert], list[dict[str, Any]]]:
         alerts += [replace(alert, ignored=tuple(block.ignored)) for alert in block.alerts]
     if not alerts:
         raise BadPayload("the message has no command that trades", code="SIDE_MISSING")
+    for alert in alerts:
+        check_protection(alert.action, loose_protection(BLOCK.sub("\n", text)))
     return alerts, members
 
 
@@ -99,6 +103,8 @@ def _run(block: _Block, command: str, arguments: Members) -> None:
             f"the command {command} is not known here, so nothing was traded", code="COMMAND_UNSUPPORTED", field=command.lower()
         )
     _COMMANDS[name](block, arguments)
+    if block.alerts:
+        check_protection(block.alerts[-1].action, arguments.unread_protection())
     block.ignored += arguments.unread()
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from app.errors import BadPayload
 from app.webhooks.alert import Alert
-from app.webhooks.reading.common import alert_of
+from app.webhooks.reading.common import alert_of, check_protection
 from app.webhooks.reading.levels import read_percent
 from app.webhooks.reading.members import Members
 from app.webhooks.reading.numbers import is_nothing, read_amount
@@ -79,6 +79,7 @@ def _command(given: Members) -> Alert:
     else:
         _order(given, ours, book)
     alert = alert_of(ours, "autoview")
+    check_protection(alert.action, given.unread_protection())
     # The account of `a=` is Autoview's own name for a set of keys, not one of the accounts here.
     return replace(alert, ignored=given.unread())
 

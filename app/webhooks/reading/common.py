@@ -88,9 +88,27 @@ def alert_of(members: Members, dialect: str) -> Alert:
         note=meaning.note,
         ignored=members.unread(),
     )
-    if meaning.action in _OPENING or meaning.action is Action.PROTECT:
-        _refuse_unread_protection(members)
+    check_protection(meaning.action, members.unread_protection())
     return alert
+
+
+def check_protection(action: Action, unread: str | None) -> None:
+    """Refuse an entry, or a change of a stop, of which something that protects could not be read.
+
+    Args:
+        action: What is wanted; a sell is never held back.
+        unread: The name of what could not be read; None for nothing.
+
+    Raises:
+        BadPayload: FIELD_UNSUPPORTED.
+    """
+    if unread is None or (action not in _OPENING and action is not Action.PROTECT):
+        return
+    raise BadPayload(
+        f"{unread[:40]} is not known here, so nothing was traded: an entry without it is not what the alert asks for",
+        code="FIELD_UNSUPPORTED",
+        field=unread.lower()[:40],
+    )
 
 
 def _words(members: Members) -> list[Word]:
@@ -218,16 +236,6 @@ def _guard(members: Members, meaning: _Meaning) -> Guard:
             )
         return guard
     return guard_of(members) if meaning.action in _OPENING else Guard()
-
-
-def _refuse_unread_protection(members: Members) -> None:
-    name = members.unread_protection()
-    if name is not None:
-        raise BadPayload(
-            f"{name[:40]} is not known here, so nothing was traded: an entry without it is not what the alert asks for",
-            code="FIELD_UNSUPPORTED",
-            field=name.lower()[:40],
-        )
 
 
 def _check_delay(members: Members) -> None:

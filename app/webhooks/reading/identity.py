@@ -3,8 +3,12 @@
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
+from app.domain.candles import EPOCH
 from app.errors import BadPayload
 from app.webhooks.reading.members import Members
 from app.webhooks.reading.moments import ALERT_TIMES, EITHER_TIMES, is_exact, moment_of
@@ -16,7 +20,12 @@ _PROMISED: Final = ("clientintentid", "idempotencykey")
 _OF_EVENTS: Final = ("eventid", "messageid", "signalid")
 _OFTEN_FIXED: Final = ("alertid", "id", "uid", "uuid", "tradeid")
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-([0-9a-f])[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
-_TIMED_UUIDS: Final = frozenset("167")
+#: Nobody sent alerts before: ten digits that would be an older moment are a number of a bot, the same at every trade.
+_FIRST: Final = datetime(2019, 1, 1, tzinfo=UTC)
+#: A name that was made for this alert was made now; one of another day may be a bot's or a strategy's, made once for all its alerts.
+_LATELY: Final = timedelta(days=2)
+_LATEST_MS: Final = 10**14
+_GREGORIAN: Final = datetime(1582, 10, 15, tzinfo=UTC)
 #: A moment inside a name: `2025-06-22T20:19:01Z-Long`, `Long 1750623541`.
 _MOMENT: Final = re.compile(
     r"(?<![0-9])([0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
@@ -26,12 +35,16 @@ _BESIDE: Final = ("symbol", "ticker", "pair", "instrument", "tvinstrument", "act
 _LONGEST: Final = 200
 
 
-def delivery_key(raw: bytes) -> tuple[bytes, bool]:
+def delivery_key(raw: bytes, *, now: datetime | None = None) -> tuple[bytes, bool]:
     """Return what identifies this body among its webhook's (16 bytes), and whether it does so for ever.
 
     A `client_intent_id` does, and so does a name that holds a moment or was made from one, together with symbol and action. A body that
     carries the moment of the alert does as a whole. TradingView's `{{strategy.order.id}}` and `{{time}}` are the same for many alerts:
     any other body may rightly come again, when the same alert fires again, so only a repeat within a short window is one.
+
+    Args:
+        raw: The body as it came.
+        now: When it came. A name whose moment is another day's is then no name for ever: it may stand for all alerts of a bot.
     """
     whole = hashlib.blake2b(raw, digest_size=16).digest()
     try:
@@ -40,9 +53,10 @@ def delivery_key(raw: bytes) -> tuple[bytes, bool]:
         return whole, False
     if not found:
         return whole, False
-    names = [_name_of(members) for members in found]
-    if all(name is not None for name in names):
-        return hashlib.blake2b("\n".join(f"id:{name}" for name in names).encode(), digest_size=16).digest(), True
+    names = [name for name in map(_name_of, found) if name is not None]
+    if len(names) == len(found):
+        joined = "\n".join(f"id:{name.text}" for name in names)
+        return hashlib.blake2b(joined.encode(), digest_size=16).digest(), all(name.is_of(now) for name in names)
     return whole, any(_has_moment(members) for members in found)
 
 
@@ -53,26 +67,52 @@ def _objects(raw: bytes) -> list[Mapping[str, Any]]:
     return [members_of_pairs(text)] if "=" in text else []
 
 
-def _name_of(members: Members) -> str | None:
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """What names an alert; `made_at` is the moment in it, None where its sender promised that it is given once."""
+
+    text: str
+    made_at: datetime | None = None
+
+    def is_of(self, now: datetime | None) -> bool:
+        """Whether it was made for an alert of now."""
+        return self.made_at is None or now is None or abs(now - self.made_at) <= _LATELY
+
+
+def _name_of(members: Members) -> _Name | None:
     for name in _PROMISED:
         given = members.text(name)
         if given:
-            return given
+            return _Name(given)
     for name in (*_OF_EVENTS, *_OFTEN_FIXED):
         given = members.text(name)[:_LONGEST]
-        if given and _is_of_one_alert(given, is_of_event=name in _OF_EVENTS):
+        if not given:
+            continue
+        made_at = _moment_in(given)
+        if made_at is not None or (name in _OF_EVENTS and _UUID.fullmatch(given) is not None):
             # Two symbols may fire in the same second under the same order's name.
-            return "\t".join([given, *(members.text(beside)[:_LONGEST] for beside in _BESIDE)])
+            return _Name("\t".join([given, *(members.text(beside)[:_LONGEST] for beside in _BESIDE)]), made_at)
     return None
 
 
-def _is_of_one_alert(given: str, *, is_of_event: bool) -> bool:
-    uuid = _UUID.fullmatch(given)
-    if uuid is not None:
-        return is_of_event or uuid[1] in _TIMED_UUIDS
+def _moment_in(given: str) -> datetime | None:
+    """The moment at which a name was made, as far as it says so."""
+    if _UUID.fullmatch(given) is not None:
+        return _moment_of_uuid(UUID(given))
     found = _MOMENT.search(given)
     moment = None if found is None else moment_of(found[1])
-    return moment is not None and is_exact(moment)
+    return moment if moment is not None and moment >= _FIRST and is_exact(moment) else None
+
+
+def _moment_of_uuid(uuid: UUID) -> datetime | None:
+    """The moment of a UUID of the versions that carry one (RFC 9562)."""
+    if uuid.version == 7:
+        milliseconds = uuid.int >> 80
+        return EPOCH + timedelta(milliseconds=milliseconds) if milliseconds < _LATEST_MS else None
+    if uuid.version not in (1, 6):
+        return None
+    ticks = uuid.time if uuid.version == 1 else (uuid.int >> 80) << 12 | (uuid.int >> 64 & 0xFFF)
+    return _GREGORIAN + timedelta(microseconds=ticks // 10)
 
 
 def _has_moment(members: Members) -> bool:

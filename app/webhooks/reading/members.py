@@ -11,10 +11,10 @@ _JOINTS: Final = re.compile(r"[\s_.\-]+")
 #: How a name falls into words: stop_loss, stopLoss, stop-loss, SL1.
 _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _PROTECTIVE: Final = frozenset({"sl", "tp", "stop", "trail", "protect", "protection"})
-_PROTECTIVE_STARTS: Final = (
-    "stoploss", "stopprice", "stoplimit", "takeprofit", "trailing", "trailpercent", "trailamount", "breakeven", "movetobreakeven",
-)  # fmt: skip
-_PROTECTIVE_PLAIN: Final = re.compile(r"(?:sl|tp|targets?)[0-9]*(?:price|percent|pct|pips)?[0-9]*|prix(?:sl|tp)[0-9]*")
+_PROTECTIVE_STARTS: Final = ("stop", "takeprofit", "trail", "breakeven", "movetobreakeven")
+_PROTECTIVE_ENDINGS: Final = ("stop", "stoploss", "takeprofit")
+_PROTECTIVE_PLAIN: Final = re.compile(r"(?:t?sl|t?tp|loss|targets?)[0-9]*(?:price|percent|pct|pips)?[0-9]*|prix(?:sl|tp)[0-9]*")
+_SIGNS: Final = re.compile(r"[^a-z0-9]+")
 _LONGEST_NAME: Final = 60
 _MOST_IGNORED: Final = 50
 
@@ -149,7 +149,7 @@ def _protective(items: Iterable[tuple[str, Any]]) -> str | None:
     while level:
         inner: list[tuple[str, Any]] = []
         for name, value in level:
-            if _is_protective(name) and not is_nothing(value):
+            if is_protective(name) and not is_nothing(value):
                 return name
             if isinstance(value, dict):
                 inner += value.items()
@@ -159,9 +159,10 @@ def _protective(items: Iterable[tuple[str, Any]]) -> str | None:
     return None
 
 
-def _is_protective(name: str) -> bool:
-    plain = plain_name(name)
-    if plain.startswith(_PROTECTIVE_STARTS) or _PROTECTIVE_PLAIN.fullmatch(plain):
+def is_protective(name: str) -> bool:
+    """Tell whether a name is one of what protects a position, known here or not: `stop_loss`, `S/L`, `tsl`, `trailStop`."""
+    plain = _SIGNS.sub("", name[:200].lower())
+    if plain.startswith(_PROTECTIVE_STARTS) or plain.endswith(_PROTECTIVE_ENDINGS) or _PROTECTIVE_PLAIN.fullmatch(plain):
         return True
     return any(word.lower() in _PROTECTIVE for word in _WORDS.findall(name[:200]))
 

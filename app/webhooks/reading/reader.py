@@ -12,7 +12,8 @@ from app.errors import BadPayload
 from app.webhooks.alert import Alert, Level, Reading
 from app.webhooks.reading.alertatron import alertatron, is_alertatron
 from app.webhooks.reading.autoview import autoview, is_autoview, lines_of
-from app.webhooks.reading.common import alert_of
+from app.webhooks.reading.common import alert_of, check_protection
+from app.webhooks.reading.loose import loose_protection_of_pairs
 from app.webhooks.reading.members import Members
 from app.webhooks.reading.octobot import octobot
 from app.webhooks.reading.plain import code_line, default_sentence, needs_symbol, piped, plain_words
@@ -94,7 +95,9 @@ def _of_pairs(text: str) -> Reading:
     else:
         adapter = platform_of(members)
         dialect = _own_dialect(members, "key=value") if adapter is None else adapter(members)
-    return _reading([alert_of(members, dialect)], [pairs])
+    alert = alert_of(members, dialect)
+    check_protection(alert.action, loose_protection_of_pairs(text))
+    return _reading([alert], [pairs])
 
 
 def _first(line: str) -> Members:

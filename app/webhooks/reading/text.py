@@ -114,10 +114,11 @@ def check_count(number: int) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """A `name=value` in a text; `start` and `end` are where the value stands, quotes included."""
+    """A `name=value` in a text; `begin` is where its name stands, `start` and `end` where the value does, quotes included."""
 
     name: str
     value: str
+    begin: int
     start: int
     end: int
 
@@ -140,7 +141,18 @@ def pairs_of(text: str) -> Iterator[Pair]:
             ending = _END.search(text, start, limit)
             end = limit if ending is None else ending.start()
             end = start + len(text[start:end].rstrip(" \t\r\n,"))
-        yield Pair(name=found[1], value=text[start:end].strip('"').strip(), start=start, end=end)
+        yield Pair(name=found[1], value=text[start:end].strip('"').strip(), begin=found.start(), start=start, end=end)
+
+
+def between_pairs(text: str) -> Iterator[str]:
+    """Yield what stands behind a pair and belongs to none: what follows a semicolon or a line's end without an =."""
+    end = None
+    for pair in pairs_of(text):
+        if end is not None:
+            yield text[end : pair.begin]
+        end = pair.end
+    if end is not None:
+        yield text[end:]
 
 
 def leading_words(text: str) -> str:
@@ -164,6 +176,8 @@ def members_of_pairs(text: str) -> dict[str, str]:
 
 
 def _object_without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    for name, _ in pairs:
+        _check_text(name)  # a refusal says the name, and is stored
     return _without_doubles(pairs)
 
 
