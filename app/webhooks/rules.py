@@ -4,12 +4,21 @@ from datetime import time
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.webhooks.alert import SizeKind
 
 Fraction = Annotated[Decimal, Field(gt=0, le=1)]
 Money = Annotated[Decimal, Field(gt=0, le=10**12)]
+
+
+def _without_zone(at: time) -> time:
+    if at.tzinfo is not None:
+        raise ValueError("the hours are UTC: write them without a zone")
+    return at
+
+
+TimeOfDay = Annotated[time, AfterValidator(_without_zone)]
 
 
 class DefaultSize(BaseModel):
@@ -30,8 +39,8 @@ class Hours(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     days: Annotated[tuple[Annotated[int, Field(ge=0, le=6)], ...], Field(min_length=1, max_length=7)]
-    start: time
-    end: time
+    start: TimeOfDay
+    end: TimeOfDay
 
 
 class HookRules(BaseModel):

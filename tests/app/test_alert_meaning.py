@@ -291,6 +291,11 @@ def test_hours_are_those_of_the_day_they_begin_on(days: tuple[int, ...], start: 
     assert order(alert(Action.CLOSE), rules, replace(facts("0.05"), now=at))
 
 
+def test_hours_of_another_zone_are_refused_when_they_are_set() -> None:
+    with pytest.raises(ValueError, match="without a zone"):
+        Hours(days=(1,), start=time(6, tzinfo=UTC), end=time(7))
+
+
 def test_what_has_no_bearing_is_noted() -> None:
     assert notes_of(buy(ignored=("leverage",), exchange="COINBASE"), "binance") == (
         "members of the message without bearing here: leverage",

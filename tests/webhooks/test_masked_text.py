@@ -118,7 +118,10 @@ def test_any_text_can_be_masked_and_stays_masked(text: str) -> None:
     assert read_message(once.encode()).alerts == expected
 
 
-@pytest.mark.parametrize("secret", ["token: hUsh7Q", "token: 'hUsh7Q", "authorization: Bearer hUsh7Q==", "token: hUsh7Q= x"])
+@pytest.mark.parametrize(
+    "secret",
+    ["token: hUsh7Q", "token: 'hUsh7Q", "token: 'hUsh7Q;", 'token: \\"hUsh7Q', "authorization: Bearer hUsh7Q==", "token: hUsh7Q= x"],
+)
 def test_secret_in_the_midst_of_pairs_does_not_take_the_stop_behind_it(secret: str) -> None:
     body = f"action=buy qty=1 symbol=BTCUSDT comment=x {secret} sl=59000"
     masked = masked_text(body)

@@ -28,11 +28,11 @@ _NAME: Final = re.compile(r"(?<![\w.\-])([\w.\-]++)[\"'\u2018-\u201f\u00ab\u00bb
 _VALUE: Final = re.compile(
     r"\\\"([^\"\\\r\n]*+)|\"((?:[^\"\\\r\n]++|\\.)*+)|'([^'\r\n]*+)|[\u201c\u201d\u201e\u00ab]([^\u201c\u201d\u00bb\r\n]*+)|([^\s,;|&}\])\"'\\]++)"
 )
-_CLOSING: Final = frozenset("\"'")
+_CLOSING: Final = frozenset("\"'\\")
 _END_OF_ARGUMENT: Final = re.compile(r"[(){},;]")
 _REST_OF_LINE: Final = re.compile(r"(?:(?![ \t][^\W\d][\w.\-]*+=[^=\s])[^\r\n;,|])++")
 #: Where the next `name=value` begins, up to which that goes too: what the reader reads must stay. An = at the end of base64 is none.
-_NEXT_PAIR: Final = re.compile(r"[ \t]++[^\W\d][\w.\-]*+=[^=\s]")
+_NEXT_PAIR: Final = re.compile(r"[ \t;,]++[^\W\d][\w.\-]*+=[^=\s]")
 
 
 def is_secret(name: str) -> bool:
@@ -144,7 +144,7 @@ def _loose_secrets(text: str) -> Iterator[tuple[int, int]]:
         start, end = value.span(group)
         if group == 5 and name[2] == ":" and not is_json and (rest := _REST_OF_LINE.match(text, at)) is not None:
             end = rest.end()
-        if group in (2, 3) and not is_json and text[end : end + 1] not in _CLOSING and (pair := _NEXT_PAIR.search(text, start, end)):
+        if group in (1, 2, 3) and not is_json and text[end : end + 1] not in _CLOSING and (pair := _NEXT_PAIR.search(text, start, end)):
             end = pair.start()  # a quote that is never closed
         if end > start:
             yield start, end
