@@ -93,22 +93,22 @@ def alert_of(members: Members, dialect: str) -> Alert:
     return alert
 
 
-def check_protection(action: Action, unread: str | None) -> None:
+def check_protection(action: Action, name: str | None) -> None:
     """Refuse an entry, or a change of a stop, of which something that protects could not be read.
 
     Args:
         action: What is wanted; a sell is never held back.
-        unread: The name of what could not be read; None for nothing.
+        name: The name of what could not be read; None for nothing.
 
     Raises:
         BadPayload: FIELD_UNSUPPORTED.
     """
-    if unread is None or (action not in _OPENING and action is not Action.PROTECT):
+    if name is None or (action not in _OPENING and action is not Action.PROTECT):
         return
     raise BadPayload(
-        f"{unread[:40]} is not known here, so nothing was traded: an entry without it is not what the alert asks for",
+        f"{name[:40]} is not known here, so nothing was traded: an entry without it is not what the alert asks for",
         code="FIELD_UNSUPPORTED",
-        field=unread.lower()[:40],
+        field=name.lower()[:40],
     )
 
 
@@ -243,8 +243,9 @@ def _check_moment(members: Members, action: Action) -> None:
     """Refuse an entry whose moment nobody can read: it may be yesterday's. A sell is not held back by it."""
     name = unread_moment(members) if action in _OPENING else None
     if name is not None:
+        was = members.text(plain_name(name))[:40]
         raise BadPayload(
-            f"{name} must be the moment of the alert, such as {{{{timenow}}}} gives it, was {members.text(plain_name(name))[:40]}",
+            f"{name} must be the moment of the alert, such as {{{{timenow}}}} gives it, was {was}",
             code="TIME_INVALID",
             field=name,
         )
