@@ -1,5 +1,6 @@
 """Messages and moments that were made to break the inbox."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -75,3 +76,14 @@ async def test_alert_that_waited_is_not_traded_once_its_webhook_was_stopped(post
         row = await post.decided(left)
     assert row["decision"] == "paused"
     assert await post.orders() == []
+
+
+async def test_bodies_whose_time_is_over_are_forgotten_a_few_at_a_time(post: AlertPost) -> None:
+    await post.pieces.rows(
+        "INSERT INTO webhook_replays SELECT $1, decode(md5(n::text), 'hex'), now() - interval '2 hours', gen_random_uuid()"
+        " FROM generate_series(1, 12000) n",
+        post.webhook_id,
+    )
+    async with working(post), asyncio.timeout(15):
+        while (await post.pieces.rows("SELECT count(*) AS n FROM webhook_replays"))[0]["n"]:  # noqa: ASYNC110  # rows of another task
+            await asyncio.sleep(0.2)

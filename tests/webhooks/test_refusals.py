@@ -149,3 +149,14 @@ def test_every_code_stands_in_the_reference_of_messages() -> None:
     root = Path(__file__).resolve().parents[2]
     written = {code for path in (root / "app/webhooks/reading").glob("*.py") for code in re.findall(r'code="([A-Z_]+)"', path.read_text())}
     assert {code for code in written if f"`{code}`" not in (root / "docs/webhook-messages.md").read_text()} == set()
+
+
+@pytest.mark.parametrize("moment", ["Wed, 25 Nov 2020 07:00:00 GMT", 1764054000000000, "yesterday", {"at": 1}, True])
+def test_entry_whose_moment_nobody_can_read_is_refused_for_it_may_be_yesterdays(moment: object) -> None:
+    assert refused(buy(timenow=moment)).code == "TIME_INVALID"
+    assert alert_of(buy(action="close", timenow=moment)).at is None
+
+
+@pytest.mark.parametrize("moment", ["", "na", None, 0])
+def test_entry_that_gives_no_moment_is_read(moment: object) -> None:
+    assert alert_of(buy(timenow=moment)).at is None

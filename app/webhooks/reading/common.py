@@ -8,8 +8,8 @@ from app.domain.enums import OrderType, TimeInForce
 from app.errors import BadPayload
 from app.webhooks.alert import Action, Alert, Level, Size
 from app.webhooks.reading.levels import Guard, guard_of, price_level
-from app.webhooks.reading.members import Members
-from app.webhooks.reading.moments import alert_moment, bar_moment, interval_of, patience_of
+from app.webhooks.reading.members import Members, plain_name
+from app.webhooks.reading.moments import alert_moment, bar_moment, interval_of, patience_of, unread_moment
 from app.webhooks.reading.numbers import is_nothing, read_number
 from app.webhooks.reading.sizes import size_of
 from app.webhooks.reading.strategy import Place, Turn, places_of, turn_of
@@ -61,6 +61,7 @@ def alert_of(members: Members, dialect: str) -> Alert:
     kind, price = _type_and_price(members, meaning) if is_order else (OrderType.MARKET, None)
     guard = _guard(members, meaning)
     _check_delay(members)
+    _check_moment(members, meaning.action)
     moment, bar = alert_moment(members), bar_moment(members)
     alert = Alert(
         action=meaning.action,
@@ -92,22 +93,22 @@ def alert_of(members: Members, dialect: str) -> Alert:
     return alert
 
 
-def check_protection(action: Action, unread: str | None) -> None:
+def check_protection(action: Action, name: str | None) -> None:
     """Refuse an entry, or a change of a stop, of which something that protects could not be read.
 
     Args:
         action: What is wanted; a sell is never held back.
-        unread: The name of what could not be read; None for nothing.
+        name: The name of what could not be read; None for nothing.
 
     Raises:
         BadPayload: FIELD_UNSUPPORTED.
     """
-    if unread is None or (action not in _OPENING and action is not Action.PROTECT):
+    if name is None or (action not in _OPENING and action is not Action.PROTECT):
         return
     raise BadPayload(
-        f"{unread[:40]} is not known here, so nothing was traded: an entry without it is not what the alert asks for",
+        f"{name[:40]} is not known here, so nothing was traded: an entry without it is not what the alert asks for",
         code="FIELD_UNSUPPORTED",
-        field=unread.lower()[:40],
+        field=name.lower()[:40],
     )
 
 
@@ -236,6 +237,18 @@ def _guard(members: Members, meaning: _Meaning) -> Guard:
             )
         return guard
     return guard_of(members) if meaning.action in _OPENING else Guard()
+
+
+def _check_moment(members: Members, action: Action) -> None:
+    """Refuse an entry whose moment nobody can read: it may be yesterday's. A sell is not held back by it."""
+    name = unread_moment(members) if action in _OPENING else None
+    if name is not None:
+        was = members.text(plain_name(name))[:40]
+        raise BadPayload(
+            f"{name} must be the moment of the alert, such as {{{{timenow}}}} gives it, was {was}",
+            code="TIME_INVALID",
+            field=name,
+        )
 
 
 def _check_delay(members: Members) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from app.domain.candles import EPOCH, Timeframe
 from app.webhooks.reading.members import Members
-from app.webhooks.reading.numbers import is_number, read_whole
+from app.webhooks.reading.numbers import is_nothing, is_number, read_whole
 
 #: Names that mean the moment of the alert and nothing else.
 ALERT_TIMES: Final = ("timenow", "alerttimestamp", "alerttime", "sentat", "firedat")
@@ -70,6 +70,15 @@ def alert_moment(members: Members) -> datetime | None:
         moment = moment_of(members.take(name))
         if moment is not None and is_exact(moment):
             return moment
+    return None
+
+
+def unread_moment(members: Members) -> str | None:
+    """Return the name of a member that means the moment of the alert and that nobody can read; None when there is none."""
+    for name in ALERT_TIMES:
+        value = members.peek(name)
+        if not is_nothing(value) and moment_of(value) is None:
+            return members.spelling(name)
     return None
 
 
