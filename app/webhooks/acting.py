@@ -88,7 +88,7 @@ class Wish:
 
     @property
     def _dated(self) -> Alert:
-        return replace(self.alert, at=None) if self.errand.is_replay else self.alert
+        return replace(self.alert, at=None, bar_time=None) if self.errand.is_replay else self.alert
 
 
 @dataclass(slots=True)

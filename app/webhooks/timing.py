@@ -46,11 +46,21 @@ def untimely(alert: Alert, *, received_at: datetime, max_age_s: int, now: dateti
         age = int((now - alert.at).total_seconds())
         reason = N_(f"the alert was {age} s old by the moment that it gives (limit {most} s); it was not traded")
         return Untimely(decision=Decision.STALE, code="ALERT_TOO_OLD", reason=reason)
+    closed_at = _candle_closed_at(alert)
+    if alert.at is None and closed_at is not None and now - closed_at > timedelta(seconds=most) + LATE_ALLOWANCE:
+        age = int((now - closed_at).total_seconds())
+        reason = N_(f"the candle that the alert names had closed {age} s before (limit {most} s); it was not traded")
+        return Untimely(decision=Decision.STALE, code="ALERT_TOO_OLD", reason=reason)
     if now - received_at > timedelta(seconds=most):
         late = int((now - received_at).total_seconds())
         reason = N_(f"the server came to it {late} s after it arrived (limit {most} s); it was not traded")
         return Untimely(decision=Decision.STALE, code="DEADLINE_PASSED", reason=reason)
     return None
+
+
+def _candle_closed_at(alert: Alert) -> datetime | None:
+    """When the candle on which the alert fired closed, if it says which that was: an alert fires at its close at the latest."""
+    return None if alert.bar_time is None or alert.interval is None else alert.bar_time + alert.interval.duration
 
 
 def out_of_order(alert: Alert, newest: datetime | None) -> Untimely | None:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+from app.domain.candles import Timeframe
 from app.webhooks.timing import deadline_of, out_of_order, untimely
 from tests.app.alert_post import buy
 
@@ -25,6 +26,20 @@ def test_age_counts_from_the_alerts_own_moment_and_the_shorter_patience_holds() 
     assert code(11, 0) == "ALERT_IN_FUTURE"
     wish = buy(at=NOW - timedelta(seconds=30))
     assert deadline_of(wish, received_at=NOW, max_age_s=60) == NOW + timedelta(seconds=32)
+
+
+def test_an_alert_that_names_only_its_candle_is_too_old_when_that_has_long_closed() -> None:
+    def code(opened_min: float, interval: Timeframe | None) -> str | None:
+        wish = buy(bar_time=NOW - timedelta(minutes=opened_min), interval=interval)
+        late = untimely(wish, received_at=NOW, max_age_s=60, now=NOW)
+        return None if late is None else late.code
+
+    assert code(5, Timeframe.M5) is None
+    assert code(6, Timeframe.M5) is None
+    assert code(6.1, Timeframe.M5) == "ALERT_TOO_OLD"
+    assert code(59, Timeframe.H1) is None, "it may fire within its candle"
+    assert code(1440, Timeframe.M15) == "ALERT_TOO_OLD"
+    assert code(1440, None) is None, "a candle of unknown length may be open still"
 
 
 def test_older_than_the_newest_is_out_of_order_and_the_same_moment_is_not() -> None:

@@ -223,6 +223,16 @@ def test_only_a_test_and_a_buy_that_only_covers_do_nothing() -> None:
     assert alert_of(buy(reduceOnly=False)).action is Action.BUY
 
 
+@pytest.mark.parametrize("word", ["on", "1.0", "Y", "enabled", 1, True])
+def test_whatever_does_not_clearly_say_no_makes_a_dry_run(word: object) -> None:
+    assert alert_of({"ticker": "BTCUSDT", "action": "buy", "quantity": "1", "dry_run": word}).action is Action.NONE
+
+
+@pytest.mark.parametrize("word", ["off", "No", "false", "0", 0, False, "", None])
+def test_a_clear_no_is_no_dry_run(word: object) -> None:
+    assert alert_of({"ticker": "BTCUSDT", "action": "buy", "quantity": "1", "dry_run": word}).action is Action.BUY
+
+
 @pytest.mark.parametrize(
     ("text", "symbol", "exchange"),
     [

@@ -30,6 +30,7 @@ _TYPES: Final = {
 _PRICES: Final = ("price", "prix", "orderprice", "strategyorderprice")
 _LIMITS: Final = ("limitprice", "limit")
 _LONGEST_TEXT: Final = 200
+_NO: Final = frozenset({"false", "no", "off", "n", "f", "0.0"})
 #: An alert that is to wait longer than this means another moment than the one it arrives at.
 _LONGEST_DELAY_S: Final = 60
 _OPENING: Final = frozenset({Action.BUY, Action.TARGET, Action.REVERSE})
@@ -284,10 +285,12 @@ def _named(members: Members, names: tuple[str, ...]) -> str | None:
 
 
 def _flag(members: Members, *names: str) -> bool:
-    values = [value for _, value in members.take_all(*names)]
-    return any(
-        value is True or (isinstance(value, str | Decimal) and str(value).strip().lower() in ("true", "1", "yes")) for value in values
-    )
+    """Whether one of them is set. Whatever does not clearly say no says yes: each of them makes an alert do less."""
+    return any(_is_set(value) for _, value in members.take_all(*names))
+
+
+def _is_set(value: Any) -> bool:
+    return not is_nothing(value) and str(value).strip().lower() not in _NO
 
 
 def _unknown(was: str, field: str) -> BadPayload:
