@@ -65,6 +65,7 @@ class Supervisor:
         #: Whether a loop was given up: the process should then end with an error, so that whatever restarts it does.
         self.has_failed = False
         self._tasks: list[asyncio.Task[None]] = []
+        self._is_ending = False
         self._max_restarts = max_restarts
         self._steady_after_s = steady_after_s
         self._stop_timeout_s = stop_timeout_s
@@ -98,6 +99,8 @@ class Supervisor:
                     log.warning("loop_interrupted", loop=name, reason=health.last_error)
                 else:
                     log.exception("loop_failed", loop=name)
+            if self._is_ending:
+                return  # it ended late, or with an error: there is nothing to go on with
             is_steady = time.monotonic() - started > self._steady_after_s
             if is_outage:
                 outages = 1 if is_steady else outages + 1
@@ -116,6 +119,7 @@ class Supervisor:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._is_ending = True
         for task in reversed(self._tasks):
             task.cancel()
         if self._tasks:

@@ -276,7 +276,7 @@ async def test_beside_the_running_feed_a_doctored_candle_is_found_soon_and_put_r
         emulator.advance(1)
         await feed.until_closed(1)
         newest = feed.closed()[-1].candle.open_time
-        doctored = M15.floor(newest + MINUTE) - 15 * MINUTE
+        doctored = M15.floor(newest) - 15 * MINUTE  # closed for a minute at least: what has just closed is left alone for a while
         async with database.connection() as connection:
             done = await connection.execute("UPDATE candles SET volume = 1 WHERE open_time = $1 AND timeframe = '15m'", doctored)
             assert done == "UPDATE 1"

@@ -189,8 +189,10 @@ async def test_end_does_not_wait_for_ever_for_a_stubborn_loop() -> None:
         async with Supervisor(stop_timeout_s=0.05, on_fatal=lambda: None) as supervisor:
             supervisor.start("stubborn", stubborn)
             await asyncio.sleep(0.01)
+    before = asyncio.all_tasks()
     free.set()
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.05)
+    assert "stubborn" not in {task.get_name() for task in before & asyncio.all_tasks()}, "what ends late is not begun again"
 
 
 @dataclass(frozen=True)

@@ -133,8 +133,10 @@ def test_no_body_of_the_largest_size_holds_the_server_up(part: str) -> None:
     for start in _STARTS:
         body = (start + part * LARGEST).encode()[:LARGEST]
         for name, read in (("read", read_message), ("key", delivery_key), ("mask", _masked)):
-            # The best of three: what another process takes from this one is not the reader's.
-            took = min(_seconds(read, body) for _ in range(3))
+            took = _seconds(read, body)
+            for _ in range(4):
+                # What another process takes from this one is not the reader's.
+                took = took if took < 0.2 else min(took, _seconds(read, body))
             assert took < 0.2, f"{name} of {start!r} and {part!r} took {took:.3f} s"
 
 
