@@ -194,16 +194,22 @@ async def test_no_change_by_cookie_is_possible_without_the_token_on_any_route(si
 
 
 async def test_order_that_was_placed_elsewhere_is_shown_as_such_to_its_owner_alone(site: Site) -> None:
-    async with site.app.state.platform_database.connection() as connection:
-        await connection.execute(
-            "INSERT INTO external_orders (id, user_id, broker_id, symbol, venue_order_id, side, type, state, quantity, filled_quantity,"
-            " price, first_seen_at, last_seen_at)"
-            " SELECT gen_random_uuid(), user_id, id, 'BTC/USDT', '4711', 'buy', 'limit', 'open', 0.02, 0, 12345.67, now(), now()"
-            " FROM brokers WHERE id = $1",
-            UUID(site.ada.ids["broker_id"]),
-        )
+    async def put() -> None:
+        # The account is compared with the exchange all the time, which does not know that order.
+        async with site.app.state.platform_database.connection() as connection:
+            await connection.execute("DELETE FROM external_orders WHERE venue_order_id = '4711'")
+            await connection.execute(
+                "INSERT INTO external_orders (id, user_id, broker_id, symbol, venue_order_id, side, type, state, quantity, filled_quantity,"
+                " price, first_seen_at, last_seen_at)"
+                " SELECT gen_random_uuid(), user_id, id, 'BTC/USDT', '4711', 'buy', 'limit', 'open', 0.02, 0, 12345.67, now(), now()"
+                " FROM brokers WHERE id = $1",
+                UUID(site.ada.ids["broker_id"]),
+            )
+
+    await put()
     (listed,) = (await site.ada.call("GET", "/api/orders/external")).json()["items"]
     assert (listed["venue_order_id"], listed["price"]) == ("4711", "12345.67")
+    await put()
     page = (await site.ada.browse("GET", "/")).text
     assert ("were not placed by Aristobot" in page, "12,345.67" in page) == (True, True)
     assert (await site.eve.call("GET", "/api/orders/external")).json()["items"] == []
