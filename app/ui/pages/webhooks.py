@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from app.accounts.dependencies import CurrentUser
@@ -18,10 +18,7 @@ router = APIRouter(include_in_schema=False)
 Text = Annotated[str, Query(max_length=200)]
 
 
-@router.get("/webhooks")
-async def show_webhooks(
-    request: Request,
-    principal: CurrentUser,
+def _asked(
     hook: Text = "",
     decision: Text = "",
     text: Text = "",
@@ -29,11 +26,19 @@ async def show_webhooks(
     since: Text = "",
     until: Text = "",
     cursor: Text = "",
-) -> Response:
+    held: Text = "",
+) -> LogQuestion:
+    return LogQuestion(hook=hook, decision=decision, text=text, symbol=symbol, since=since, until=until, cursor=cursor, held=held)
+
+
+Asked = Annotated[LogQuestion, Depends(_asked)]
+
+
+@router.get("/webhooks")
+async def show_webhooks(request: Request, principal: CurrentUser, asked: Asked) -> Response:
     """All webhooks, and a page of the log."""
     regions = regions_of(request, principal)
     reader = reader_of(request, principal)
-    asked = LogQuestion(hook=hook, decision=decision, text=text, symbol=symbol, since=since, until=until, cursor=cursor)
     with use_language(reader.language):
         hooks = await regions.hooks()
         async with request.app.state.database.transaction() as session:
@@ -50,21 +55,9 @@ async def show_webhooks(
 
 
 @router.get("/webhooks/log")
-async def show_log(
-    request: Request,
-    principal: CurrentUser,
-    hook: Text = "",
-    decision: Text = "",
-    text: Text = "",
-    symbol: Text = "",
-    since: Text = "",
-    until: Text = "",
-    cursor: Text = "",
-    held: Text = "",
-) -> Response:
+async def show_log(request: Request, principal: CurrentUser, asked: Asked) -> Response:
     """Another page of the log, or the same anew."""
     reader = reader_of(request, principal)
-    asked = LogQuestion(hook=hook, decision=decision, text=text, symbol=symbol, since=since, until=until, cursor=cursor, held=held)
     with use_language(reader.language):
         found = await log_page(request.app, principal.user_id, asked, reader=reader, is_admin=principal.is_admin)
     answer = fragment(request, principal, "fragments/webhooks/_log.html", found)
