@@ -20,7 +20,7 @@ from app.brokers.schemas import BrokerIn
 from app.brokers.service import create_broker
 from app.core.clock import Clock, SystemClock
 from app.core.crypto import Vault
-from app.core.database_url import DatabaseUrls
+from app.core.database_url import DatabaseUrls, with_database
 from app.core.db import Database
 from app.core.events import EventBus
 from app.core.ids import new_id
@@ -283,6 +283,7 @@ class Outage:
 
     admin: Any
     owner: Any
+    admin_url: str
 
     async def end_the_one_that_waits(self, wait: str) -> None:
         """Wait until a connection to our database waits for this event type, end it, and wait until it is gone."""
@@ -309,11 +310,19 @@ class Outage:
             await self.owner.execute(f"LOCK TABLE {table} IN {mode} MODE")
             yield
 
+    @asynccontextmanager
+    async def patient(self) -> AsyncIterator[Any]:
+        """A transaction that never is the one to end a deadlock: it leaves that to whoever it is in one with."""
+        name = await self.owner.fetchval("SELECT current_database()")
+        async with connected(with_database(self.admin_url, name)) as connection, connection.transaction():
+            await connection.execute("SET LOCAL deadlock_timeout = '10min'")
+            yield connection
+
 
 @pytest_asyncio.fixture
 async def outage(postgres: PostgresForTests, emptied_urls: DatabaseUrls) -> AsyncIterator[Outage]:
     async with connected(postgres.admin_url) as admin, connected(emptied_urls.owner) as owner:
-        yield Outage(admin, owner)
+        yield Outage(admin, owner, postgres.admin_url)
 
 
 @pytest_asyncio.fixture

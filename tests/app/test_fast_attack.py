@@ -281,7 +281,7 @@ async def test_an_answer_whose_commit_counted_and_broke_off_is_told_of_and_count
 
 
 async def test_an_entry_that_loses_to_a_deadlock_is_admitted_by_the_ordinary_way(ready: Pieces, outage: Outage) -> None:
-    async with asyncio.TaskGroup() as group, ready.database.raw_transaction() as connection:
+    async with asyncio.TaskGroup() as group, outage.patient() as connection:
         await connection.execute("SELECT 1 FROM brokers FOR UPDATE")
         submitting = group.create_task(ready.submit())
         await outage.until_one_waits()
@@ -290,7 +290,7 @@ async def test_an_entry_that_loses_to_a_deadlock_is_admitted_by_the_ordinary_way
 
 
 async def test_an_answer_that_loses_to_a_deadlock_is_written_by_the_ordinary_way(ready: Pieces, outage: Outage) -> None:
-    async with asyncio.TaskGroup() as group, ready.database.raw_transaction() as connection:
+    async with asyncio.TaskGroup() as group, outage.patient() as connection:
         await connection.execute("SELECT 1 FROM positions FOR UPDATE")
         submitting = group.create_task(ready.submit())
         await outage.until_one_waits()
