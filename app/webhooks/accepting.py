@@ -3,7 +3,8 @@
 Parameters, of a batch each an array: $1 id · $2 hash of the secret · $3 what identifies the body · $4 arrival · $5 until when the same body
 is a repeat · $6 address · $7 the sender's address if it is certainly that · $8 content type · $9 text · $10 size in bytes · $11 tokens that
 were left, NULL for a full bucket · $12 seconds since then. Of all of them: $13 the moment that judges which windows are over · $14 how many
-characters are kept of what a stranger sends. A row for each alert whose address somebody has comes back.
+characters are kept of what a stranger sends · $15 how many of a user's deliveries are named that wait already. A row for each alert whose
+address somebody has comes back; of each user the first that is to be traded names, as `ahead`, those that wait.
 """
 
 from typing import Final
@@ -31,6 +32,11 @@ _WORDS: Final = f"""\
              WHEN may_send THEN format('{_TOO_FAST % {"per_minute": "%1$s", "burst": "%2$s"}}', per_minute, floor(burst))
              ELSE format('{_FOREIGN % {"sender": "%1$s"}}', sender) END END,
          CASE WHEN decision <> 'pending' THEN at END"""
+#: Who waits longer than that was found by many polls, unless the owner of the role is behind with all of that webhook's.
+_AHEAD: Final = """ARRAY(
+         SELECT w.id FROM webhook_deliveries w
+          WHERE w.user_id = {of}.user_id AND w.decision = 'pending' AND NOT w.is_test AND w.received_at > {at} - interval '5 minutes'
+          LIMIT $15)"""
 #: Whether that body came to that hook before, as far as this statement sees; the lock decides.
 _KNOWN: Final = "EXISTS (SELECT 1 FROM webhook_replays k WHERE k.webhook_id = hook.webhook_id AND k.body_key = $3 AND k.expires_at > $13)"
 #: All that came together. Of equal bodies in one batch the first one counts. The locks are taken in one order, so that two processes with
@@ -71,7 +77,10 @@ put AS (
   SELECT id, webhook_id, user_id, at, ip_address, content_type, CASE WHEN may_send THEN raw ELSE left(raw, $14) END, size, decision,
 {_WORDS}
     FROM judged ORDER BY place)
-SELECT place, {_TOLD} FROM judged
+SELECT place, {_TOLD},
+       CASE WHEN place = min(place) FILTER (WHERE decision = 'pending') OVER (PARTITION BY user_id)
+         THEN {_AHEAD.format(of="judged", at="judged.at")} END AS ahead
+  FROM judged
 """  # noqa: S608  # constants
 #: The same for an alert that came alone, as most do: a batch of one would take a sixth longer.
 ACCEPT_ONE: Final = f"""
@@ -93,5 +102,5 @@ put AS (
                  CASE WHEN NOT is_active THEN 'paused' WHEN NOT may_send THEN 'denied' WHEN EXISTS (SELECT 1 FROM fresh) THEN 'pending'
                       WHEN allowance >= 1 OR {_KNOWN} THEN 'duplicate' ELSE 'denied' END AS decision FROM hook) judged
   RETURNING decision)
-SELECT 1 AS place, {_TOLD} FROM hook, put
+SELECT 1 AS place, {_TOLD}, CASE WHEN decision = 'pending' THEN {_AHEAD.format(of="hook", at="$4")} END AS ahead FROM hook, put
 """  # noqa: S608  # constants

@@ -19,6 +19,7 @@ import structlog
 
 from app.core.i18n import N_
 from app.core.supervisor import Beat
+from app.core.waiting import happens_within
 from app.errors import AppError, BadPayload, Fenced
 from app.trading.desk import Desk
 from app.trading.records import OrderRecord
@@ -38,6 +39,8 @@ log = structlog.get_logger(__name__)
 
 _POLL_S: Final = 1.0
 _POLL_BEHIND_S: Final = 0.5
+#: However many ask for one: between two polls the queue is worked.
+_REST_S: Final = 0.05
 _PURGE_EVERY_S: Final = 3600.0
 #: Deliveries that were decided a moment ago: a poll that began before may still find them pending.
 _REMEMBERED: Final = 10_000
@@ -51,13 +54,14 @@ _STOPPED: Final = Outcome(decision=Decision.PAUSED, reason=N_("this webhook was 
 _ACCOUNT: Final = """
 b.user_id = h.user_id AND b.removed_at IS NULL
     AND CASE WHEN d.replay_of IS NOT NULL THEN b.id = d.broker_id WHEN h.broker_id IS NULL THEN b.is_default ELSE b.id = h.broker_id END"""
+#: The join goes by the row's id alone: by what waits too, it would look through all that waits for each of them.
 _PENDING: Final = f"""
 SELECT d.id, d.webhook_id, d.user_id, CASE WHEN d.id = ANY ($1::uuid[]) THEN '' ELSE d.raw END AS raw, d.received_at,
        d.replay_of, d.is_test, d.latencies_ms, queued.place, {_TERMS},
        b.id AS broker_id, b.exchange, b.is_active AS broker_is_active, b.paused_reason
   FROM (SELECT id, row_number() OVER (PARTITION BY webhook_id ORDER BY received_at, id) AS place
           FROM webhook_deliveries WHERE decision = 'pending') queued
-  JOIN webhook_deliveries d ON d.id = queued.id AND d.decision = 'pending'
+  JOIN webhook_deliveries d ON d.id = queued.id
   JOIN webhooks h ON h.id = d.webhook_id
   LEFT JOIN brokers b ON {_ACCOUNT}
  WHERE queued.place <= {_AT_ONCE} ORDER BY d.received_at, d.id
@@ -99,14 +103,37 @@ class Inbox:
         #: Until the poll has come to all that is older, what the door hands over would overtake it: of everybody's, or of these webhooks'.
         self._is_behind = True
         self._behind: set[UUID] = set()
+        #: Users of whom something was left to a poll, with the number of the newest one that had begun by then and so may not bring it.
+        self._left: dict[UUID, int] = {}
+        self._polls = 0
+        self._wanted = asyncio.Event()
 
     def offer(self, delivery: Delivery) -> None:
-        """Take a delivery that was just committed. Without the role, or before the loop runs, the poll of its owner finds it."""
-        if self._group is None or not self._desk.lease.is_held or self._is_behind or delivery.webhook_id in self._behind:
-            return
+        """Take a delivery that was just committed. Without the role, or before the loop runs, the poll of its owner finds it.
+
+        One of whose user something waits that is not known here is left to a poll too, and so is what comes behind it: another process
+        took what is ahead, or its sender hung up before it was offered.
+        """
         # The poll may have found it before whoever stored it got to offer it, and be done with it already.
-        if delivery.id not in self._active and delivery.id not in self._decided:
+        if self._group is None or not self._desk.lease.is_held or self._is_known(delivery.id):
+            return
+        if self._would_overtake(delivery):
+            self._left[delivery.user_id] = self._polls
+            self.ask_for_poll()
+        else:
             self._enqueue(delivery)
+
+    def _would_overtake(self, delivery: Delivery) -> bool:
+        if self._is_behind or delivery.webhook_id in self._behind or delivery.user_id in self._left:
+            return True
+        return delivery.ahead is None or not all(map(self._is_known, delivery.ahead))
+
+    def ask_for_poll(self) -> None:
+        """Let the next poll begin at once, and not within a second."""
+        self._wanted.set()
+
+    def _is_known(self, delivery_id: UUID) -> bool:
+        return delivery_id in self._active or delivery_id in self._decided
 
     async def run(self, beat: Beat) -> None:
         """Work until cancelled."""
@@ -115,31 +142,42 @@ class Inbox:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 while True:
+                    self._wanted.clear()
                     if self._desk.lease.is_held:
                         await self._poll()
                         if time.monotonic() - purged_at > _PURGE_EVERY_S and not await self._purge():
                             purged_at = time.monotonic()
                     beat()
-                    await asyncio.sleep(_POLL_BEHIND_S if self._behind else _POLL_S)
+                    await self._rest()
         finally:
             self._group = None
             self._lanes = Lanes()
             self._active.clear()
             self._decided.clear()
+            self._left.clear()
             self._is_behind = True
 
+    async def _rest(self) -> None:
+        if self._behind:  # its polls are dear, and another one would not bring more
+            await asyncio.sleep(_POLL_BEHIND_S)
+        else:
+            await asyncio.sleep(_REST_S)
+            await happens_within(self._wanted, _POLL_S - _REST_S)
+
     async def _poll(self) -> None:
-        async with self._desk.database.connection() as connection:
-            # Of those that wait in line the messages are known: up to 64 KiB each, twice a second.
-            known = set(self._active)
-            rows = await connection.fetch(_PENDING, list(known))
+        self._polls += 1
+        # Of those that wait in line the messages are known: up to 64 KiB each, twice a second.
+        known = set(self._active)
+        rows = await _pending(self._desk, known)
+        # From here on nothing is offered in between: what the poll has read goes before it.
         self._behind = {row["webhook_id"] for row in rows if row["place"] == _AT_ONCE}
         for row in rows:
-            if row["id"] in known and row["id"] not in self._active and row["id"] not in self._decided:
+            if row["id"] in known and not self._is_known(row["id"]):
                 return  # given up meanwhile: the next round reads it, and all that came behind it
-            if row["id"] not in self._active and row["id"] not in self._decided:
+            if not self._is_known(row["id"]):
                 self._enqueue(_delivery_of(row))
         self._is_behind = False
+        self._left = {user_id: number for user_id, number in self._left.items() if number >= self._polls}
 
     async def _purge(self) -> bool:
         """Forget bodies whose time is over; whether there were any, and so perhaps more."""
@@ -239,6 +277,12 @@ class Inbox:
     async def _after_failure(self, delivery: Delivery) -> Outcome:
         made = await self._made(delivery)
         return whole([of_order(order, delivery_id=delivery.id) for order in made.values()]) if made else _broken()
+
+
+async def _pending(desk: Desk, known: set[UUID]) -> list[Any]:
+    """The deliveries that wait, in the order they came; of those that are known without their messages."""
+    async with desk.database.connection() as connection:
+        return list(await connection.fetch(_PENDING, list(known)))
 
 
 def _broken() -> Outcome:

@@ -68,7 +68,7 @@ class WebhookDelivery(Identified, Base):
     __tablename__ = "webhook_deliveries"
     __table_args__ = (
         one_of("decision", Decision),
-        Index("ix_webhook_deliveries_pending", "received_at", postgresql_where=text("decision = 'pending'")),
+        Index("ix_webhook_deliveries_pending", "user_id", "received_at", postgresql_where=text("decision = 'pending'")),
         Index("ix_webhook_deliveries_user_id_id", "user_id", "id"),
         Index("ix_webhook_deliveries_webhook_id_id", "webhook_id", "id"),
         Index("ix_webhook_deliveries_replay_of", "replay_of", postgresql_where=text("replay_of IS NOT NULL")),

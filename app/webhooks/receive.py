@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 LARGEST_BODY: Final = 64 * 1024
 _KEPT_OF_REFUSED: Final = 2048
 _STRANGERS_PER_MINUTE: Final = 30
+#: Of a user who has more than so many deliveries waiting none is handed over: the inbox reads them, in order.
+MOST_AHEAD: Final = 1000
 #: TradingView hangs up after three seconds. Whoever waits longer waits for a connection that is dead without having said so.
 _ANSWERED_WITHIN_S: Final = 10.0
 _FOR_EVER: Final = timedelta(days=36500)
@@ -48,7 +50,8 @@ class Delivery:
     """A delivery that waits to be acted on. `started_ns` is monotonic, for the latencies of the log.
 
     `account` is the webhook's; of a replay the paper account. `rules` and `max_age_s` are the webhook's as they were when the delivery
-    came; None: the inbox reads them. `progress` is what a process before this one has written of its steps.
+    came; None: the inbox reads them. `progress` is what a process before this one has written of its steps. `ahead` are the deliveries of
+    its user that waited when it was stored, whichever process took them; None: too many to name.
     """
 
     id: UUID
@@ -63,6 +66,7 @@ class Delivery:
     replay_of: UUID | None = None
     is_test: bool = False
     progress: Mapping[str, float] = field(default_factory=dict)
+    ahead: frozenset[UUID] | None = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,9 +112,10 @@ class _Arrival:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """The row of an arrival; None when no webhook has that address."""
+    """The row of an arrival, None when no webhook has that address, and what of its user waited then (see `Delivery.ahead`)."""
 
     row: Any
+    ahead: frozenset[UUID] | None
 
 
 class Door:
@@ -143,14 +148,15 @@ class Door:
         """
         reach("P_INBOX_BEFORE")
         arrival = self._arrival(request)
-        row = (await self._group.put(arrival, size=len(request.body))).row
+        kept = await self._group.put(arrival, size=len(request.body))
+        row = kept.row
         reach("P_INBOX_AFTER")
         if row is None:
             await self._note_stranger(request, arrival.at)
             raise BadToken
         decision = Decision(row["decision"])
         self._bus.publish(DeliveryChanged(user_id=row["user_id"], delivery_id=arrival.id, decision=decision))
-        waiting = _waiting(row, arrival) if decision is Decision.PENDING else None
+        waiting = _waiting(kept, arrival) if decision is Decision.PENDING else None
         return Received(delivery_id=arrival.id, decision=decision, delivery=waiting, is_foreign=not row["may_send"])
 
     def _arrival(self, request: Request) -> _Arrival:
@@ -208,9 +214,9 @@ class Door:
         values = [column[0] for column in columns] if len(arrivals) == 1 else columns
         statement = ACCEPT_ONE if len(arrivals) == 1 else ACCEPT
         async with self._database.fast_connection() as connection:
-            rows = await connection.fetch(statement, *values, judged_at, _KEPT_OF_REFUSED, timeout=_ANSWERED_WITHIN_S)
-        by_place = {row["place"]: row for row in rows}
-        found = [_Kept(by_place.get(place)) for place in range(1, len(arrivals) + 1)]
+            named = MOST_AHEAD + 1
+            rows = await connection.fetch(statement, *values, judged_at, _KEPT_OF_REFUSED, named, timeout=_ANSWERED_WITHIN_S)
+        found = _by_place(rows, len(arrivals))
         self._count(arrivals, found, now)
         return found
 
@@ -270,7 +276,17 @@ class Door:
             self._bus.publish(DeliveryChanged(user_id=user_id, delivery_id=delivery_id, decision=Decision.UNREADABLE))
 
 
-def _waiting(row: Any, arrival: _Arrival) -> Delivery:
+def _by_place(rows: Sequence[Any], count: int) -> list[_Kept]:
+    """What was kept of each arrival. Of those that came together none is ahead of another: they are handed over as they came."""
+    ahead = {
+        row["user_id"]: frozenset(row["ahead"]) if len(row["ahead"]) <= MOST_AHEAD else None for row in rows if row["ahead"] is not None
+    }
+    kept = {row["place"]: _Kept(row, ahead.get(row["user_id"], frozenset())) for row in rows}
+    return [kept.get(place, _Kept(None, frozenset())) for place in range(1, count + 1)]
+
+
+def _waiting(kept: _Kept, arrival: _Arrival) -> Delivery:
+    row = kept.row
     return Delivery(
         id=arrival.id,
         webhook_id=row["webhook_id"],
@@ -281,6 +297,7 @@ def _waiting(row: Any, arrival: _Arrival) -> Delivery:
         started_ns=arrival.request.started_ns,
         rules=row["rules"],
         max_age_s=row["max_age_s"],
+        ahead=kept.ahead,
     )
 
 

@@ -96,11 +96,14 @@ class AlertPost:
 
     async def send(self, body: str, *, offered: bool = True) -> UUID:
         """Post a message."""
-        request = Request(secret=self.secret, body=body.encode(), ip_address=None, content_type=None, started_ns=time.perf_counter_ns())
-        received = await self.door.receive(request)
+        received = await self.door.receive(self.request(body))
         if offered and received.delivery is not None:
             self.inbox.offer(received.delivery)
         return received.delivery_id
+
+    def request(self, body: str) -> Request:
+        """A message on its way in."""
+        return Request(secret=self.secret, body=body.encode(), ip_address=None, content_type=None, started_ns=time.perf_counter_ns())
 
     async def leave(self, *alerts: Alert, received_at: datetime | None = None, is_test: bool = False) -> UUID:
         """A delivery that was committed, and that nobody has worked on."""
