@@ -37,7 +37,7 @@ from app.webhooks.guards import Protect
 from app.webhooks.marks import Marks
 from app.webhooks.meaning import Plan, cancellation, completed, needs, notes_of, opening, plan, symbol_of
 from app.webhooks.models import Decision
-from app.webhooks.outcome import Outcome, followed, of_order, whole
+from app.webhooks.outcome import Mark, Outcome, followed, of_order, whole
 from app.webhooks.settling import NOT_SETTLED, SETTLE_S, is_counted, settled
 from app.webhooks.timing import Untimely, deadline_of, out_of_order, untimely
 
@@ -54,7 +54,7 @@ class Wish:
     key: str
     give_up_at: float
     account: Account | None = None
-    marks: tuple[tuple[str, datetime], ...] = ()
+    marks: tuple[Mark, ...] = ()
 
     @classmethod
     def of(cls, errand: Errand, place: int, *, give_up_at: float = 0.0) -> "Wish":
@@ -150,7 +150,7 @@ class Actor:
         if alert.action is Action.CANCEL and alert.symbol is None:
             return await self._cancel(wish, account)
         instrument = await find_instrument(self.desk, account.exchange, symbol_of(alert))
-        if (late := await self._order_of_time(wish, instrument)) is not None:
+        if (late := await self._order_of_time(wish, account, instrument)) is not None:
             return _untraded(late)
         if alert.action is Action.CANCEL:
             return await self._cancel(wish, account)
@@ -158,15 +158,15 @@ class Actor:
             return of_order(await settled(self.desk, earlier, give_up_at=wish.give_up_at), delivery_id=wish.errand.delivery.id)
         return await self._carry_out(wish, account, instrument)
 
-    async def _order_of_time(self, wish: Wish, instrument: Instrument) -> Untimely | None:
+    async def _order_of_time(self, wish: Wish, account: Account, instrument: Instrument) -> Untimely | None:
         errand, at = wish.errand, wish.alert.at
         if at is None or errand.is_replay:
             return None
         if not wish.is_begun:
-            newest = await self.marks.newest(errand.delivery.webhook_id, instrument.symbol)
+            newest = await self.marks.newest(errand.delivery.webhook_id, account.id, instrument.symbol)
             if (late := out_of_order(wish.alert, newest)) is not None:
                 return late
-        wish.marks = ((instrument.symbol, at),)
+        wish.marks = (Mark(broker_id=account.id, symbol=instrument.symbol, at=at),)
         return None
 
     async def _named_before(self, wish: Wish, account: Account) -> OrderRecord | None:

@@ -12,7 +12,7 @@ from app.trading.records import OrderRecord
 from app.webhooks.alert import Reading
 from app.webhooks.events import DeliveryChanged
 from app.webhooks.models import Decision
-from app.webhooks.outcome import Outcome
+from app.webhooks.outcome import Mark, Outcome
 from app.webhooks.receive import Delivery
 
 _DECIDE: Final = """
@@ -22,9 +22,10 @@ WITH decided AS (
          dialect = $9, alert_at = $10, broker_id = coalesce($11, broker_id)
    WHERE id = $1 AND decision = 'pending' RETURNING webhook_id, user_id),
 marked AS (
-  INSERT INTO webhook_marks (webhook_id, symbol, user_id, alert_at, delivery_id)
-  SELECT d.webhook_id, m.symbol, d.user_id, m.at, $1 FROM decided d, unnest($12::text[], $13::timestamptz[]) AS m (symbol, at)
-  ON CONFLICT (webhook_id, symbol) DO UPDATE SET alert_at = excluded.alert_at, delivery_id = excluded.delivery_id
+  INSERT INTO webhook_marks (webhook_id, broker_id, symbol, user_id, alert_at, delivery_id)
+  SELECT d.webhook_id, m.broker_id, m.symbol, d.user_id, m.at, $1
+    FROM decided d, unnest($12::uuid[], $13::text[], $14::timestamptz[]) AS m (broker_id, symbol, at)
+  ON CONFLICT (webhook_id, broker_id, symbol) DO UPDATE SET alert_at = excluded.alert_at, delivery_id = excluded.delivery_id
    WHERE webhook_marks.alert_at < excluded.alert_at)
 DELETE FROM webhook_replays r USING decided
  WHERE $8 AND r.webhook_id = decided.webhook_id AND r.delivery_id = $1
@@ -32,16 +33,13 @@ DELETE FROM webhook_replays r USING decided
 _NOTE: Final = "UPDATE webhook_deliveries SET latencies_ms = latencies_ms || $2::jsonb WHERE id = $1 AND decision = 'pending'"
 
 
-async def decide(
-    desk: Desk, delivery: Delivery, outcome: Outcome, reading: Reading | None, *, read_ms: float | None
-) -> dict[str, datetime]:
-    """Commit the decision, unless somebody has; publish it; and return the marks by symbol that went with it."""
+async def decide(desk: Desk, delivery: Delivery, outcome: Outcome, reading: Reading | None, *, read_ms: float | None) -> list[Mark]:
+    """Commit the decision, unless somebody has; publish it; and return the marks that went with it."""
     latencies = _latencies(delivery, outcome, read_ms, desk.clock.now())
     # What made no order may be sent again, corrected, under the same client_intent_id; it is no repeat of anything traded.
     may_come_again = not outcome.orders and outcome.decision in (Decision.DENIED, Decision.STALE, Decision.UNREADABLE, Decision.PAUSED)
-    marks: dict[str, datetime] = {}
-    for symbol, at in outcome.marks:
-        marks[symbol] = max(at, marks.get(symbol, at))
+    # One row cannot be written twice by one statement: of a place the newest counts.
+    marks = list({(mark.broker_id, mark.symbol): mark for mark in sorted(outcome.marks, key=lambda mark: mark.at)}.values())
     alerts = () if reading is None else reading.alerts
     values = (
         outcome.decision.value,
@@ -54,8 +52,9 @@ async def decide(
         alerts[0].dialect if alerts else None,
         next((alert.at for alert in alerts if alert.at is not None), None),
         outcome.broker_id,
-        list(marks),
-        list(marks.values()),
+        [mark.broker_id for mark in marks],
+        [mark.symbol for mark in marks],
+        [mark.at for mark in marks],
     )
     async with desk.database.connection() as connection:
         await connection.execute(_DECIDE, delivery.id, *values)

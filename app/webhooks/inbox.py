@@ -240,8 +240,8 @@ class Inbox:
         except asyncpg.DataError:  # what is to be written down cannot be; left pending, it would come again for ever and stop everybody
             log.exception("decision_unwritable", delivery_id=str(delivery.id))
             marks = await decide(self._desk, delivery, _untold(outcome), None, read_ms=item.read_ms)
-        for symbol, at in marks.items():
-            self._actor.marks.wrote(delivery.webhook_id, symbol, at)
+        for mark in marks:
+            self._actor.marks.wrote(delivery.webhook_id, mark)
         return True
 
     async def _outcome(self, item: _Item) -> Outcome:

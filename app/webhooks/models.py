@@ -110,11 +110,12 @@ class WebhookReplay(Base):
 
 
 class WebhookMark(Owned, Base):
-    """The newest moment of a webhook's alerts of a symbol that was acted on: what is older comes out of order."""
+    """The newest moment of a webhook's alerts that was acted on in a symbol of an account: what is older comes out of order."""
 
     __tablename__ = "webhook_marks"
 
     webhook_id: Mapped[UUID] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"), primary_key=True)
+    broker_id: Mapped[UUID] = mapped_column(ForeignKey("brokers.id", ondelete="CASCADE"), primary_key=True)
     symbol: Mapped[str] = mapped_column(primary_key=True)
     user_id: Mapped[UUID]
     alert_at: Mapped[datetime]

@@ -18,8 +18,17 @@ _RANK: Final = (Decision.EXECUTED, Decision.DENIED, Decision.STALE, Decision.UNR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """The moment of an alert that was acted on in a symbol of an account."""
+
+    broker_id: UUID
+    symbol: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """The decision, its code and reason, the orders it made and the account. `marks` are symbols with the moment that was acted on.
+    """The decision, its code and reason, the orders it made and the account. `marks` are the moments that were acted on.
 
     `latencies` are milliseconds from the arrival, by step.
     """
@@ -29,7 +38,7 @@ class Outcome:
     reason: str | None = None
     orders: tuple[OrderRecord, ...] = ()
     broker_id: UUID | None = None
-    marks: tuple[tuple[str, datetime], ...] = ()
+    marks: tuple[Mark, ...] = ()
     latencies: dict[str, float] = field(default_factory=dict)
 
     @property

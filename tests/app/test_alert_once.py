@@ -28,7 +28,7 @@ from app.webhooks.receive import Delivery
 from app.webhooks.replay import replay_on_paper
 from app.webhooks.rules import HookRules
 from tests.app.alert_post import AlertPost, alert, at_price, base, buy, off_entry, size, working
-from tests.app.conftest import Pieces, make_user
+from tests.app.conftest import Pieces, make_broker, make_user, open_account
 from tests.exchanges.paper_parts import PaperParts
 
 pytestmark = pytest.mark.asyncio
@@ -191,6 +191,29 @@ async def test_order_in_time_outlives_a_restart_and_holds_for_each_webhook_alone
     async with working(again), working(other):
         assert (await again.told(buy(at=now - timedelta(seconds=5))))["code"] == "OUT_OF_ORDER"
         assert (await other.told(buy(at=now - timedelta(seconds=5))))["decision"] == "executed"
+
+
+async def test_order_in_time_holds_for_each_account_alone(pieces: Pieces) -> None:
+    post = await AlertPost.make(pieces, HookRules(other_accounts=True))
+    await make_broker(pieces.database, pieces.vault, pieces.user_id, api_key=open_account(pieces.emulator), name="Second")
+    now = pieces.desk.clock.now()
+
+    def wish(seconds_ago: int, account: str | None) -> Alert:
+        return buy(at=now - timedelta(seconds=seconds_ago), account=account)
+
+    async with working(post):
+        rows = [await post.told(*wishes) for wishes in ([wish(0, None)], [wish(5, "Second")], [wish(6, "Second")], [wish(5, None)])]
+    again = post.behind()
+    async with working(again):
+        rows += [await again.told(wish(6, "Second")), await again.told(wish(4, "Second"), wish(1, "Main"))]
+    assert [(row["decision"], row["code"]) for row in rows] == [
+        ("executed", None),
+        ("executed", None),
+        ("stale", "OUT_OF_ORDER"),
+        ("stale", "OUT_OF_ORDER"),
+        ("stale", "OUT_OF_ORDER"),
+        ("executed", "OUT_OF_ORDER"),
+    ]
 
 
 async def test_close_that_overtook_its_open_leaves_nothing_open(post: AlertPost) -> None:
