@@ -19,12 +19,15 @@ E = TypeVar("E")
 class Subscription(Generic[E]):
     """A bounded queue of events. When the reader is slow the oldest go, and `dropped` counts them."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, wanted: Callable[[E], bool] | None = None) -> None:
         self._queue: asyncio.Queue[E] = asyncio.Queue(size)
+        self._wanted = wanted
         self.dropped = 0
 
     def put(self, event: E) -> None:
-        """Add an event without waiting."""
+        """Add an event without waiting, if it is wanted."""
+        if self._wanted is not None and not self._wanted(event):
+            return
         if self._queue.full():
             self._queue.get_nowait()
             self.dropped += 1
@@ -64,9 +67,9 @@ class EventBus:
         self._counters.setdefault(kind, []).append(counter)
 
     @contextmanager
-    def subscribe(self, *types: type, size: int = 1000) -> Iterator[Subscription[object]]:
-        """Receive events of these types while the context lasts; at most `size` wait."""
-        subscription: Subscription[object] = Subscription(size)
+    def subscribe(self, *types: type, size: int = 1000, wanted: Callable[[Any], bool] | None = None) -> Iterator[Subscription[object]]:
+        """Receive events of these types while the context lasts; at most `size` wait, and only those that `wanted` is true of."""
+        subscription: Subscription[object] = Subscription(size, wanted)
         for kind in types:
             self._subscriptions[kind].add(subscription)
         try:

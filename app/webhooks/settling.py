@@ -1,16 +1,22 @@
-"""Wait until it is known what became of an alert's order."""
+"""Wait until it is known what became of an alert's order.
+
+Whoever waits is told by the events of trading. Hundreds may wait, for minutes: the table is asked seldom, for what another process wrote.
+"""
 
 import asyncio
 import time
-from typing import Final
+from typing import Any, Final
+from uuid import UUID
 
 from app.domain.enums import OrderState, OrderType
 from app.domain.orders import TERMINAL
 from app.errors import Fenced
 from app.trading.desk import Desk
+from app.trading.events import FillRecorded, OrderChanged
 from app.trading.records import OrderRecord
 
-_POLL_S: Final = 0.1
+_POLL_S: Final = 2.0
+_ORDER: Final = "SELECT * FROM orders WHERE id = $1"
 #: For all orders of a delivery together; longer than any doubt lasts by itself. One that needs a person must not hold up the symbol for
 #: ever; the order's own state tells of it.
 SETTLE_S: Final = 120.0
@@ -33,12 +39,25 @@ async def settled(desk: Desk, order: OrderRecord, *, give_up_at: float) -> Order
     Raises:
         Fenced: the role has moved; whoever holds it settles the order and decides.
     """
-    while order.state in NOT_SETTLED and not order.is_held and time.monotonic() < give_up_at:
-        order = await _later(desk, order)
-    give_up_at = min(give_up_at, time.monotonic() + _FILL_S)
-    while order.type is OrderType.MARKET and not is_counted(order) and time.monotonic() < give_up_at:
-        order = await _later(desk, order)
-    return order
+    if not _is_in_doubt(order) and not _lacks_fills(order):
+        return order
+    # One event is enough to look again. What happened before this was heard of by nobody, so the order is read once more.
+    with desk.bus.subscribe(OrderChanged, FillRecorded, size=1, wanted=lambda event: event.order_id == order.id) as news:
+        current = await _read(desk, order.id)
+        while _is_in_doubt(current) and time.monotonic() < give_up_at:
+            current = await _later(desk, current, news, until=give_up_at)
+        give_up_at = min(give_up_at, time.monotonic() + _FILL_S)
+        while _lacks_fills(current) and time.monotonic() < give_up_at:
+            current = await _later(desk, current, news, until=give_up_at)
+    return current
+
+
+def _is_in_doubt(order: OrderRecord) -> bool:
+    return order.state in NOT_SETTLED and not order.is_held
+
+
+def _lacks_fills(order: OrderRecord) -> bool:
+    return order.type is OrderType.MARKET and not is_counted(order)
 
 
 def is_counted(order: OrderRecord) -> bool:
@@ -46,9 +65,24 @@ def is_counted(order: OrderRecord) -> bool:
     return order.state in TERMINAL and order.fills_quantity == order.filled_quantity
 
 
-async def _later(desk: Desk, order: OrderRecord) -> OrderRecord:
+async def _later(desk: Desk, order: OrderRecord, news: Any, *, until: float) -> OrderRecord:
+    """The order once something is said to have happened to it, or after a while."""
+    _check_role(desk)
+    try:
+        # Not `wait_for`: before Python 3.12 it loses a cancellation that comes together with an event.
+        async with asyncio.timeout(min(_POLL_S, max(until - time.monotonic(), 0))):
+            await news.get()
+    except TimeoutError:
+        pass
+    _check_role(desk)
+    return await _read(desk, order.id)
+
+
+def _check_role(desk: Desk) -> None:
     if not desk.lease.is_held:
         raise Fenced(f"this process does not hold the role {desk.lease.role}")
-    await asyncio.sleep(_POLL_S)
+
+
+async def _read(desk: Desk, order_id: UUID) -> OrderRecord:
     async with desk.database.connection() as connection:
-        return OrderRecord.of(await connection.fetchrow("SELECT * FROM orders WHERE id = $1", order.id))
+        return OrderRecord.of(await connection.fetchrow(_ORDER, order_id))
