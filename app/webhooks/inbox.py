@@ -137,7 +137,7 @@ class Inbox:
 
     async def run(self, beat: Beat) -> None:
         """Work until cancelled."""
-        purged_at = 0.0
+        purged_at = float("-inf")  # the monotonic clock may have begun when the machine did, a moment ago
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
