@@ -41,12 +41,13 @@ class Errand:
     def key_of(self, place: int) -> str:
         """Return what names the first order of the wish at `place` for ever, after a crash and in another process too.
 
-        The sender's name for the signal if it gave one, else the delivery; wishes of one message that share it are numbered.
+        The sender's name for the signal if it gave one, else the delivery; wishes of one message that share it are numbered. A bar in the
+        sender's name is doubled, so that no name is taken for another one with what we append.
         """
         alerts, delivery = self.reading.alerts, self.delivery
         named = None if self.is_replay else alerts[place].key
         number = 1 + sum(1 for other in alerts[:place] if self.is_replay or other.key == named)
-        base = f"webhook:{delivery.webhook_id}:id:{named}" if named else f"webhook:{delivery.webhook_id}:{delivery.id}"
+        base = f"webhook:{delivery.webhook_id}:id:{named.replace('|', '||')}" if named else f"webhook:{delivery.webhook_id}:{delivery.id}"
         return base if number == 1 else f"{base}|{number}"
 
 
