@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -49,6 +50,17 @@ class Errand:
         number = 1 + sum(1 for other in alerts[:place] if self.is_replay or other.key == named)
         base = f"webhook:{delivery.webhook_id}:id:{named.replace('|', '||')}" if named else f"webhook:{delivery.webhook_id}:{delivery.id}"
         return base if number == 1 else f"{base}|{number}"
+
+
+def marks_of(delivery: Delivery, reading: Reading, made: Mapping[str, OrderRecord]) -> tuple[tuple[str, datetime], ...]:
+    """Return the symbols for which orders of a delivery were made (by key), each with the moment of the wish that asked for it."""
+    errand = Errand(delivery=delivery, reading=reading, rules=HookRules(), max_age_s=1, made=made)
+    found = []
+    for place, alert in enumerate(reading.alerts):
+        if alert.at is not None and not errand.is_replay:
+            key = errand.key_of(place)
+            found += [(made[name].symbol, alert.at) for name in (key, key + OPEN) if name in made]
+    return tuple(found)
 
 
 def places_of(delivery: Delivery, alerts: tuple[Alert, ...]) -> frozenset[Place]:
