@@ -2,21 +2,31 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Unpack
+from typing import Final, Unpack
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core.i18n import N_
 from app.core.ids import new_id
 from app.core.security import fingerprint, new_secret
 from app.core.tenancy import owned
-from app.errors import BodyTooLarge, BrokerNotFound, NameTaken, WebhookNotFound
+from app.errors import BodyTooLarge, BrokerNotFound, Conflict, NameTaken, WebhookNotFound
 from app.webhooks.models import Decision, Webhook, WebhookDelivery
 from app.webhooks.reading import masked_text
 from app.webhooks.receive import LARGEST_BODY, as_text
 from app.webhooks.settings import HookChanges, HookSettings, as_stored, widens
+
+#: Webhooks that a user may have at a time.
+MOST_WEBHOOKS: Final = 200
+
+
+class TooManyWebhooks(Conflict):
+    """The user has as many webhooks as one may have."""
+
+    default_code = "WEBHOOK_LIMIT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +44,10 @@ async def create_webhook(session: AsyncSession, user_id: UUID, *, name: str, now
         BrokerNotFound: no such account of this user.
         InvalidInput: a setting cannot be used.
         NameTaken: the user already has a webhook of that name.
+        TooManyWebhooks: the user has as many as one may have.
     """
     stored = as_stored(given)
+    await _check_number(session, user_id)
     await _check_broker(session, user_id, stored.get("broker_id"))
     secret = new_secret()
     webhook = Webhook(id=new_id(), user_id=user_id, name=name, secret_hash=fingerprint(secret), is_active=True, created_at=now, **stored)
@@ -43,6 +55,15 @@ async def create_webhook(session: AsyncSession, user_id: UUID, *, name: str, now
     session.add(webhook)
     await _flush(session, name)
     return Created(webhook=webhook, secret=secret)
+
+
+async def _check_number(session: AsyncSession, user_id: UUID) -> None:
+    # Of two that are made at once the second waits here, and then counts the first.
+    await session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": f"webhooks:{user_id}"})
+    query = text("SELECT count(*) FROM webhooks WHERE user_id = :user_id AND removed_at IS NULL")
+    count = await session.scalar(query, {"user_id": user_id})
+    if count >= MOST_WEBHOOKS:
+        raise TooManyWebhooks(N_(f"you have {count} webhooks, as many as one user may have: remove one that is not used"))
 
 
 async def _check_broker(session: AsyncSession, user_id: UUID, broker_id: UUID | None) -> None:
