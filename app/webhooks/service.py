@@ -1,14 +1,16 @@
 """Webhooks of a user: create, change, rotate the secret, remove."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Unpack
+from typing import Any, Final, Unpack
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.accounts.audit_log import Action, note
 from app.core.i18n import N_
 from app.core.ids import new_id
 from app.core.security import fingerprint, new_secret
@@ -54,7 +56,18 @@ async def create_webhook(session: AsyncSession, user_id: UUID, *, name: str, now
     webhook.expected_from = None if webhook.interval is None else now
     session.add(webhook)
     await _flush(session, name)
+    await _note(session, Action.WEBHOOK_MADE, webhook, after=_plain(stored))
     return Created(webhook=webhook, secret=secret)
+
+
+async def _note(session: AsyncSession, action: Action, webhook: Webhook, **facts: dict[str, Any]) -> None:
+    detail = {"name": webhook.name, **facts}
+    await note(session, action, user_id=webhook.user_id, object=f"webhook:{webhook.id}", detail=detail)
+
+
+def _plain(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns as the audit log takes them."""
+    return {name: str(value) if isinstance(value, UUID) else value for name, value in columns.items()}
 
 
 async def _check_number(session: AsyncSession, user_id: UUID) -> None:
@@ -89,13 +102,16 @@ async def list_webhooks(session: AsyncSession, user_id: UUID) -> list[Webhook]:
     return list(found)
 
 
-async def get_webhook(session: AsyncSession, user_id: UUID, webhook_id: UUID) -> Webhook:
-    """Return one webhook.
+async def get_webhook(session: AsyncSession, user_id: UUID, webhook_id: UUID, *, is_locked: bool = False) -> Webhook:
+    """Return one webhook; `is_locked`: as it is now, and nobody else changes it until the transaction ends.
 
     Raises:
         WebhookNotFound: no such webhook of this user.
     """
-    webhook = await session.scalar(owned(Webhook, user_id).where(Webhook.id == webhook_id, Webhook.removed_at.is_(None)))
+    query = owned(Webhook, user_id).where(Webhook.id == webhook_id, Webhook.removed_at.is_(None))
+    if is_locked:
+        query = query.with_for_update().execution_options(populate_existing=True)
+    webhook: Webhook | None = await session.scalar(query)
     if webhook is None:
         raise WebhookNotFound
     return webhook
@@ -110,20 +126,21 @@ async def change_webhook(session: AsyncSession, user_id: UUID, webhook_id: UUID,
         InvalidInput: a setting cannot be used.
         NameTaken: the name is in use.
     """
-    webhook = await get_webhook(session, user_id, webhook_id)
+    # Locked: of two changes at once the second is written down with what the first one left.
+    webhook = await get_webhook(session, user_id, webhook_id, is_locked=True)
     stored = as_stored(given)
     if stored.get("broker_id") != webhook.broker_id:
         await _check_broker(session, user_id, stored.get("broker_id"))
-    before = (webhook.interval, webhook.is_active)
-    for column, value in stored.items():
-        setattr(webhook, column, value)
-    if (name := given.get("name")) is not None:
-        webhook.name = name
-    if (is_active := given.get("is_active")) is not None:
-        webhook.is_active = is_active
-    if before != (webhook.interval, webhook.is_active):
+    stored |= {name: value for name, value in given.items() if name in ("name", "is_active") and value is not None}
+    before = {column: getattr(webhook, column) for column, value in stored.items() if getattr(webhook, column) != value}
+    for column in before:
+        setattr(webhook, column, stored[column])
+    if before.keys() & {"interval", "is_active"}:
         webhook.expected_from = None if webhook.interval is None else now
     await _flush(session, webhook.name)
+    if before:
+        after = {column: stored[column] for column in before}
+        await _note(session, Action.WEBHOOK_CHANGED, webhook, before=_plain(before), after=_plain(after))
     return webhook
 
 
@@ -164,11 +181,12 @@ async def rotate_secret(session: AsyncSession, user_id: UUID, webhook_id: UUID, 
     Raises:
         WebhookNotFound: no such webhook of this user.
     """
-    webhook = await get_webhook(session, user_id, webhook_id)
+    webhook = await get_webhook(session, user_id, webhook_id, is_locked=True)
     secret = new_secret()
     webhook.secret_hash = fingerprint(secret)
     webhook.rotated_at = now
     await session.flush()
+    await _note(session, Action.WEBHOOK_ROTATED, webhook)
     return Created(webhook=webhook, secret=secret)
 
 
@@ -178,7 +196,8 @@ async def remove_webhook(session: AsyncSession, user_id: UUID, webhook_id: UUID,
     Raises:
         WebhookNotFound: no such webhook of this user.
     """
-    webhook = await get_webhook(session, user_id, webhook_id)
+    webhook = await get_webhook(session, user_id, webhook_id, is_locked=True)
     webhook.removed_at = now
     webhook.is_active = False
     await session.flush()
+    await _note(session, Action.WEBHOOK_REMOVED, webhook)
