@@ -4,6 +4,8 @@ from typing import Final
 from urllib.parse import urlencode
 from uuid import UUID
 
+import orjson
+
 from app.accounts import audit_log
 from app.accounts.audit_log import Action, Entry
 from app.core.db import Database
@@ -53,7 +55,13 @@ def _row(entry: Entry) -> LogRow:
         action=entry.action,
         result=entry.result,
         object=entry.object,
-        detail=" · ".join(f"{name}: {value}" for name, value in entry.detail.items()),
+        detail=_detail(entry),
         ip_address=entry.ip_address or "",
         user_agent=entry.user_agent or "",
     )
+
+
+def _detail(entry: Entry) -> str:
+    """Facts with their names; what came after something stands behind it."""
+    facts = sorted(entry.detail.items(), key=lambda fact: fact[0] == "after")
+    return " · ".join(f"{name}: {orjson.dumps(value).decode() if isinstance(value, dict) else value}" for name, value in facts)

@@ -27,7 +27,7 @@ async def render_failure(request: Request, failure: Failure) -> Response:
         # A fresh code is asked for above the form that needs it: what was typed there stays.
         dialog = "fresh-code-dialog" if problem.code == FreshCodeNeeded.default_code else ""
         trigger = triggers(toast="" if dialog else words, level="error", open_dialog=dialog)
-        return Response(status_code=problem.status, headers={"HX-Trigger": trigger, "HX-Reswap": "none"})
+        return Response(status_code=problem.status, headers={**failure.headers, "HX-Trigger": trigger, "HX-Reswap": "none"})
     shell = await shell_of(request, await _known(request, problem.status), page="error")
     words = _in_language(problem.detail, shell.language)
     view = ErrorView(shell=shell, status=problem.status, message=words, code=problem.code, correlation_id=problem.request_id or "")

@@ -154,6 +154,7 @@ async def log_page(app: FastAPI, user_id: UUID, asked: LogQuestion, *, reader: R
         export=_export(which),
         is_held=bool(asked.held or cursor),
         is_filtered=which != log.LogFilter(),
+        searched=log.SEARCHED_AT_ONCE if following and len(rows) < _LOG_ROWS else 0,
     )
 
 

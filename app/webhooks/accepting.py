@@ -1,10 +1,11 @@
 """The statements of the door. Each keeps alerts by one commit, and decides under the replay rows' locks which of them are repeats.
 
 Parameters, of a batch each an array: $1 id · $2 hash of the secret · $3 what identifies the body · $4 arrival · $5 until when the same body
-is a repeat · $6 address · $7 the sender's address if it is certainly that · $8 content type · $9 text · $10 size in bytes · $11 tokens that
-were left, NULL for a full bucket · $12 seconds since then. Of all of them: $13 the moment that judges which windows are over · $14 how many
-characters are kept of what a stranger sends · $15 how many of a user's deliveries are named that wait already. A row for each alert whose
-address somebody has comes back; of each user the first that is to be traded names, as `ahead`, those that wait.
+is a repeat · $6 address · $7 the sender's address if it is certainly that, '' if it cannot be read · $8 content type · $9 text · $10 size
+in bytes · $11 tokens that were left, NULL for a full bucket · $12 seconds since then. Of all of them: $13 the moment that judges which
+windows are over · $14 how many characters are kept of what a stranger sends · $15 how many of a user's deliveries are named that wait
+already. A row for each alert whose address somebody has comes back; of each user the first that is to be traded names, as `ahead`, those
+that wait.
 """
 
 from typing import Final
@@ -15,21 +16,30 @@ _PAUSED: Final = N_("this webhook is paused")
 _REPEATED: Final = N_("the same message came before; it was not traded again")
 _TOO_FAST: Final = N_("more alerts came than the %(per_minute)s a minute, %(burst)s of them at once, that this webhook trades")
 _FOREIGN: Final = N_("it came from %(sender)s, which is not among the addresses that may send to this webhook")
+_UNREADABLE: Final = N_(
+    "the address it came from could not be read, so nobody knows whether it may send to this webhook; whoever runs this server finds in its"
+    " log what the proxy gave"
+)
 _OF_HOOK: Final = """h.id AS webhook_id, h.user_id, h.is_active, h.per_minute, h.rules, h.max_age_s,
          b.id AS broker_id, b.exchange, b.is_active AS broker_is_active, b.paused_reason"""
 _ACCOUNT: Final = """LEFT JOIN brokers b
       ON b.user_id = h.user_id AND b.removed_at IS NULL AND CASE WHEN h.broker_id IS NULL THEN b.is_default ELSE b.id = h.broker_id END"""
+#: Whether somebody may send: everybody without a list, or where nobody can know who sends.
+_MAY_SEND: Final = """\
+h.allowed_ips IS NULL OR {0} IS NULL OR CASE WHEN {0} = '' THEN false ELSE {0}::inet <<= ANY (h.allowed_ips::inet[]) END"""
 _BURST: Final = "greatest(10, h.per_minute / 4.0)::float8"
 _TOLD: Final = "webhook_id, user_id, rules, max_age_s, broker_id, exchange, broker_is_active, paused_reason, decision, may_send, allowance"
 _COLUMNS: Final = "id, webhook_id, user_id, received_at, ip_address, content_type, raw, size, decision, code, reason, done_at"
 #: Code, reason and the moment at which it was done.
 _WORDS: Final = f"""\
-         CASE WHEN decision = 'denied' THEN CASE WHEN may_send THEN 'HOOK_RATE' ELSE 'HOOK_SENDER' END END,
+         CASE WHEN decision = 'denied' THEN CASE WHEN may_send THEN 'HOOK_RATE' WHEN sender = '' THEN 'HOOK_SENDER_UNREADABLE'
+           ELSE 'HOOK_SENDER' END END,
          CASE decision
            WHEN 'paused' THEN '{_PAUSED}'
            WHEN 'duplicate' THEN '{_REPEATED}'
            WHEN 'denied' THEN CASE
              WHEN may_send THEN format('{_TOO_FAST % {"per_minute": "%1$s", "burst": "%2$s"}}', per_minute, floor(burst))
+             WHEN sender = '' THEN '{_UNREADABLE}'
              ELSE format('{_FOREIGN % {"sender": "%1$s"}}', sender) END END,
          CASE WHEN decision <> 'pending' THEN at END"""
 #: Who waits longer than that was found by many polls, unless the owner of the role is behind with all of that webhook's.
@@ -48,7 +58,7 @@ WITH given AS MATERIALIZED (
     AS g (id, secret_hash, body_key, at, expires_at, ip_address, sender, content_type, raw, size, tokens, elapsed_s, place)),
 hook AS MATERIALIZED (
   SELECT g.*, {_OF_HOOK},
-         h.allowed_ips IS NULL OR g.sender IS NULL OR g.sender::inet <<= ANY (h.allowed_ips::inet[]) AS may_send,
+         {_MAY_SEND.format("g.sender")} AS may_send,
          {_BURST} AS burst
     FROM given g JOIN webhooks h ON h.secret_hash = g.secret_hash AND h.removed_at IS NULL {_ACCOUNT}),
 first AS (
@@ -86,7 +96,7 @@ SELECT place, {_TOLD},
 ACCEPT_ONE: Final = f"""
 WITH hook AS MATERIALIZED (
   SELECT {_OF_HOOK},
-         h.allowed_ips IS NULL OR $7::text IS NULL OR $7::text::inet <<= ANY (h.allowed_ips::inet[]) AS may_send,
+         {_MAY_SEND.format("$7::text")} AS may_send,
          {_BURST} AS burst, least({_BURST}, coalesce($11::float8 + $12::float8 * h.per_minute / 60.0, {_BURST})) AS allowance
     FROM webhooks h {_ACCOUNT} WHERE h.secret_hash = $2 AND h.removed_at IS NULL),
 fresh AS (

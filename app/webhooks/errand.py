@@ -9,6 +9,7 @@ from app.trading.records import OrderRecord
 from app.webhooks.alert import Action, Alert, Reading
 from app.webhooks.bounds import letters
 from app.webhooks.lanes import Place
+from app.webhooks.outcome import Mark
 from app.webhooks.receive import Delivery
 from app.webhooks.rules import HookRules
 
@@ -41,13 +42,26 @@ class Errand:
     def key_of(self, place: int) -> str:
         """Return what names the first order of the wish at `place` for ever, after a crash and in another process too.
 
-        The sender's name for the signal if it gave one, else the delivery; wishes of one message that share it are numbered.
+        The sender's name for the signal if it gave one, else the delivery; wishes of one message that share it are numbered. A bar in the
+        sender's name is doubled, so that no name is taken for another one with what we append.
         """
         alerts, delivery = self.reading.alerts, self.delivery
         named = None if self.is_replay else alerts[place].key
         number = 1 + sum(1 for other in alerts[:place] if self.is_replay or other.key == named)
-        base = f"webhook:{delivery.webhook_id}:id:{named}" if named else f"webhook:{delivery.webhook_id}:{delivery.id}"
+        base = f"webhook:{delivery.webhook_id}:id:{named.replace('|', '||')}" if named else f"webhook:{delivery.webhook_id}:{delivery.id}"
         return base if number == 1 else f"{base}|{number}"
+
+
+def marks_of(delivery: Delivery, reading: Reading, made: Mapping[str, OrderRecord]) -> tuple[Mark, ...]:
+    """Return the marks of a delivery's orders that were made (by key), each with the moment of the wish that asked for it."""
+    errand = Errand(delivery=delivery, reading=reading, rules=HookRules(), max_age_s=1, made=made)
+    found = []
+    for place, alert in enumerate(reading.alerts):
+        if alert.at is not None and not errand.is_replay:
+            key = errand.key_of(place)
+            orders = [made[name] for name in (key, key + OPEN) if name in made]
+            found += [Mark(broker_id=order.broker_id, symbol=order.symbol, at=alert.at) for order in orders]
+    return tuple(found)
 
 
 def places_of(delivery: Delivery, alerts: tuple[Alert, ...]) -> frozenset[Place]:

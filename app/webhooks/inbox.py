@@ -26,7 +26,7 @@ from app.trading.records import OrderRecord
 from app.webhooks.acting import Actor
 from app.webhooks.alert import Reading
 from app.webhooks.deciding import decide
-from app.webhooks.errand import Errand, places_of
+from app.webhooks.errand import Errand, marks_of, places_of
 from app.webhooks.lanes import Lanes, Turn
 from app.webhooks.models import Decision
 from app.webhooks.outcome import Outcome, of_order, whole
@@ -234,7 +234,7 @@ class Inbox:
         except Exception:  # whatever one alert does must not stop the others
             log.exception("delivery_failed", delivery_id=str(delivery.id))
             # If this fails too, the database is gone: the loop restarts, and the poll finds the delivery still pending.
-            outcome = await self._after_failure(delivery)
+            outcome = await self._after_failure(item)
         try:
             marks = await decide(self._desk, delivery, outcome, item.reading, read_ms=item.read_ms)
         except asyncpg.DataError:  # what is to be written down cannot be; left pending, it would come again for ever and stop everybody
@@ -274,9 +274,12 @@ class Inbox:
         async with self._desk.database.connection() as connection:
             return {row["key"]: OrderRecord.of(row) for row in await connection.fetch(_MADE, delivery.id)}
 
-    async def _after_failure(self, delivery: Delivery) -> Outcome:
-        made = await self._made(delivery)
-        return whole([of_order(order, delivery_id=delivery.id) for order in made.values()]) if made else _broken()
+    async def _after_failure(self, item: _Item) -> Outcome:
+        delivery, made = item.delivery, await self._made(item.delivery)
+        if not made or item.reading is None:
+            return _broken()
+        outcome = whole([of_order(order, delivery_id=delivery.id) for order in made.values()])
+        return replace(outcome, marks=marks_of(delivery, item.reading, made))
 
 
 async def _pending(desk: Desk, known: set[UUID]) -> list[Any]:

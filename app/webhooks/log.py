@@ -19,22 +19,30 @@ _COLUMNS: Final = (
     "id", "received_at", "webhook_name", "ip_address", "content_type", "size", "decision", "code", "reason", "dialect", "alert_at",
     "broker_name", "order_ids", "replay_of", "is_test", "latencies_ms", "parsed", "raw",
 )  # fmt: skip
-_ROWS: Final = """
-SELECT d.*, h.name AS webhook_name, b.name AS broker_name, coalesce(o.order_ids, '{}') AS order_ids
-  FROM webhook_deliveries d
+_READ: Final = """
+SELECT d.*, h.name AS webhook_name, b.name AS broker_name, coalesce(o.order_ids, '{}') AS order_ids"""
+_JOINED: Final = """
   LEFT JOIN webhooks h ON h.id = d.webhook_id
   LEFT JOIN brokers b ON b.id = d.broker_id
   LEFT JOIN LATERAL (SELECT array_agg(id ORDER BY id) AS order_ids FROM orders WHERE delivery_id = d.id) o ON true
 """
-#: How a symbol is looked for, in the message and in what was understood of it: without what may stand between its halves.
-_SPELLED: Final = "translate(upper(concat(d.raw, ' ', d.parsed::text)), '/-_', '')"
-_FILTERED: Final = f"""{_ROWS}
+_ROWS: Final = f"{_READ}\n  FROM webhook_deliveries d{_JOINED}"
+#: Attempts that one page looks through for a text or a symbol: no index knows what stands in a message, and nobody waits for a whole year.
+SEARCHED_AT_ONCE: Final = 5_000
+_ASKED: Final = """webhook_deliveries d
  WHERE (d.user_id = $1 OR ($2 AND d.user_id IS NULL)) AND ($3::uuid IS NULL OR d.id < $3) AND ($4::uuid IS NULL OR d.webhook_id = $4)
    AND ($5::text IS NULL OR d.decision = $5) AND ($6::timestamptz IS NULL OR d.received_at >= $6)
    AND ($7::timestamptz IS NULL OR d.received_at < $7)
-   AND ($8 = '' OR strpos(lower(concat_ws(' ', d.raw, d.reason, d.code, d.ip_address, h.name)), lower($8)) > 0)
+ ORDER BY d.id DESC"""
+#: How a symbol is looked for, in the message and in what was understood of it: without what may stand between its halves.
+_SPELLED: Final = "translate(upper(concat(d.raw, ' ', jsonb_path_query_array(d.parsed, '$.alerts[*].symbol'))), '/-_', '')"
+_FILTERED: Final = f"""{_READ}
+  FROM (SELECT d.* FROM {_ASKED} LIMIT $11) d{_JOINED}
+ WHERE ($8 = '' OR strpos(lower(concat_ws(' ', d.raw, d.reason, d.code, d.ip_address, h.name)), lower($8)) > 0)
    AND ($9 = '' OR strpos({_SPELLED}, translate(upper($9), '/-_', '')) > 0)
- ORDER BY d.id DESC LIMIT $10"""
+ ORDER BY d.id DESC LIMIT $10"""  # noqa: S608  # constants
+#: The last of those that were looked through, if there were so many.
+_LAST_SEARCHED: Final = f"SELECT d.id FROM {_ASKED} OFFSET $8 - 1 LIMIT 1"  # noqa: S608  # constants
 #: What repeats what: up to the first, and all that came of it.
 _CHAIN: Final = f"""
 WITH RECURSIVE up AS (
@@ -85,6 +93,9 @@ async def page_of_log(
 ) -> tuple[list[Any], str | None]:
     """Return attempts, newest first, and the cursor of the next page (None at the end).
 
+    A search for a text or a symbol looks through `SEARCHED_AT_ONCE` attempts: a page may hold fewer rows than asked for, or none, and yet
+    not be the last one.
+
     Args:
         database: Where they are; for `with_strangers` the one that sees what belongs to nobody.
         user_id: Whose.
@@ -100,10 +111,17 @@ async def page_of_log(
         before = None if cursor is None else UUID(cursor)
     except ValueError as error:
         raise InvalidInput("the cursor is not one that a list gave", field="cursor") from error
-    values = (before, which.webhook_id, which.decision, which.since, which.until, which.text.strip(), which.symbol.strip())
+    asked = (user_id, with_strangers, before, which.webhook_id, which.decision, which.since, which.until)
+    sought = (which.text.strip(), which.symbol.strip())
+    most = SEARCHED_AT_ONCE if any(sought) else None
+    last: UUID | None = None
     async with database.connection() as connection:
-        rows = await connection.fetch(_FILTERED, user_id, with_strangers, *values, limit + 1)
-    return rows[:limit], str(rows[limit - 1]["id"]) if len(rows) > limit else None
+        rows = await connection.fetch(_FILTERED, *asked, *sought, limit + 1, most)
+        if most is not None and len(rows) <= limit:
+            last = await connection.fetchval(_LAST_SEARCHED, *asked, most)
+    if len(rows) > limit:
+        last = rows[limit - 1]["id"]
+    return rows[:limit], None if last is None else str(last)
 
 
 async def csv_of_log(

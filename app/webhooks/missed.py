@@ -58,7 +58,8 @@ put AS (
              count(*) FILTER (WHERE d.received_at >= due.closed_at AND d.decision <> 'duplicate') AS after
         FROM webhook_deliveries d
        WHERE d.webhook_id = h.id AND d.id > due.oldest_id AND d.received_at >= due.opened_at AND d.received_at < due.over_at
-         AND d.decision <> 'missed' AND d.code IS DISTINCT FROM 'HOOK_SENDER' AND NOT d.is_test AND d.replay_of IS NULL) came
+         AND d.decision <> 'missed' AND coalesce(d.code, '') NOT IN ('HOOK_SENDER', 'HOOK_SENDER_UNREADABLE')
+         AND NOT d.is_test AND d.replay_of IS NULL) came
    WHERE came.in_time = 0 AND came.after < 2
   ON CONFLICT (id) DO NOTHING RETURNING id, webhook_id, user_id, reason)
 SELECT put.*, h.name, h.broker_id, NOT EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.id = due.previous_id)

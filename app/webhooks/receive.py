@@ -23,7 +23,7 @@ from app.webhooks.accepting import ACCEPT, ACCEPT_ONE
 from app.webhooks.events import DeliveryChanged
 from app.webhooks.group import GroupCommit
 from app.webhooks.models import Decision
-from app.webhooks.rate import Buckets
+from app.webhooks.rate import Buckets, Trials
 from app.webhooks.reading import delivery_key, masked_text
 from app.webhooks.senders import Senders
 
@@ -125,6 +125,7 @@ class Door:
         self, database: Database, bus: EventBus, clock: Clock, *, repeat_window: timedelta, senders: Senders | None = None
     ) -> None:
         self.senders = senders
+        self.trials = Trials(clock)
         self._database = database
         self._bus = bus
         self._clock = clock

@@ -56,7 +56,7 @@ router = APIRouter(prefix="/api/webhooks", tags=["webhooks"])
 async def receive(request: HttpRequest, secret: str) -> Response:
     """Keep the alert and answer at once; it is read and traded right after. Any content type, at most 64 KiB."""
     started_ns = time.perf_counter_ns()
-    entrance: Door = request.app.state.door
+    entrance = _door_of(request)
     body, is_whole = await _read(request)
     incoming = Request(
         secret=secret,
@@ -105,8 +105,13 @@ def _shown(request: HttpRequest, webhook: Webhook) -> WebhookOut:
 
 
 def _warning(request: HttpRequest, webhook: Webhook) -> str | None:
+    senders = _door_of(request).senders
+    return None if senders is None else senders.warning(webhook.allowed_ips)
+
+
+def _door_of(request: HttpRequest) -> Door:
     entrance: Door = request.app.state.door
-    return None if entrance.senders is None else entrance.senders.warning(webhook.allowed_ips)
+    return entrance
 
 
 @router.get("", summary="Webhooks", responses=problems(401))
@@ -155,9 +160,12 @@ async def get_delivery(request: HttpRequest, principal: CurrentUser, delivery_id
     return DeliveryOut.of(await queries.get_delivery(database_of(request), principal.user_id, delivery_id))
 
 
-@router.post("/deliveries/{delivery_id}/replay", status_code=202, summary="Repeat an attempt on paper", responses=problems(401, 404, 422))
+@router.post(
+    "/deliveries/{delivery_id}/replay", status_code=202, summary="Repeat an attempt on paper", responses=problems(401, 404, 422, 429)
+)
 async def replay_delivery(request: HttpRequest, principal: CurrentUser, delivery_id: UUID) -> Accepted:
     """Put the attempt's message into the inbox once more, to be acted on with play money; what comes of it is a line of its own."""
+    _door_of(request).trials.replay(principal.user_id)
     replayed = await replay_on_paper(request.app.state.desk, principal.user_id, delivery_id)
     return Accepted(delivery_id=replayed, decision=Decision.PENDING)
 
@@ -180,9 +188,10 @@ async def change_webhook(
     return _shown(request, changed)
 
 
-@router.post("/{webhook_id}/test", status_code=202, summary="Try a message", responses=problems(401, 404, 413, 422))
+@router.post("/{webhook_id}/test", status_code=202, summary="Try a message", responses=problems(401, 404, 413, 422, 429))
 async def test_webhook(request: HttpRequest, principal: CurrentUser, webhook_id: UUID, body: TestIn, session: SessionDep) -> Accepted:
     """Put a message into the webhook's inbox as a test: the log then tells how it is understood and what it would do."""
+    _door_of(request).trials.test(principal.user_id)
     tried = await service.put_test(session, principal.user_id, webhook_id, body.message, now=request.app.state.clock.now())
     return Accepted(delivery_id=tried, decision=Decision.PENDING)
 

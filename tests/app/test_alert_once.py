@@ -216,6 +216,28 @@ async def test_order_in_time_holds_for_each_account_alone(pieces: Pieces) -> Non
     ]
 
 
+async def test_order_that_was_made_before_an_error_of_ours_keeps_older_alerts_out(post: AlertPost, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = post.pieces.desk.clock.now()
+    listed = post.pieces.desk.instruments.all
+
+    async def breaks_after_an_order(exchange: str) -> Any:
+        if await post.orders():
+            raise RuntimeError("a bug of ours")
+        return await listed(exchange)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(post.pieces.desk.instruments, "all", breaks_after_an_order)
+        async with working(post):
+            first = await post.told(buy("0.01", at=now), buy("0.02", at=now + timedelta(seconds=1), symbol="ETHUSDT"))
+    assert first["decision"] == "executed"
+    assert [(mark["symbol"], mark["alert_at"]) for mark in await post.pieces.rows("SELECT * FROM webhook_marks")] == [("BTC/USDT", now)]
+    for again in (post, post.behind()):
+        async with working(again):
+            older = await again.told(alert(Action.CLOSE, at=now - timedelta(seconds=1)))
+        assert (older["decision"], older["code"]) == ("stale", "OUT_OF_ORDER")
+    assert len(post.pieces.placed()) == 1
+
+
 async def test_close_that_overtook_its_open_leaves_nothing_open(post: AlertPost) -> None:
     now = post.pieces.desk.clock.now()
     async with working(post):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import structlog
 
 from app.core.config import Settings
 from app.core.database_url import DatabaseUrls
@@ -15,7 +16,7 @@ from app.core.db import Database
 from app.errors import BadToken, InvalidInput
 from app.webhooks.group import NotKept
 from app.webhooks.models import Decision
-from app.webhooks.senders import TRADINGVIEW, Senders, are_within, read_senders
+from app.webhooks.senders import TRADINGVIEW, UNREADABLE, Senders, are_within, read_senders
 from app.webhooks.service import change_webhook, create_webhook
 from tests.app.conftest import Outage
 from tests.app.entrance import BODY, NOW, TIMED, Entrance, make_entrance
@@ -157,8 +158,21 @@ async def test_rate_holds_within_a_batch_and_repeats_take_nothing_of_it(database
         ({}, "::ffff:52.89.214.238", "52.89.214.238"),
         ({}, "fe80::1%eth0", "fe80::1"),
         ({}, "127.0.0.1", "127.0.0.1"),
-        ({}, "not an address", None),
-        ({}, None, None),
+        ({}, "52.89.214.238:443", "52.89.214.238"),
+        ({}, " 52.89.214.238 ", "52.89.214.238"),
+        ({}, "[2001:db8::1]", "2001:db8::1"),
+        ({}, "[2001:DB8:0::1]:65535", "2001:db8::1"),
+        ({}, "[::ffff:52.89.214.238]:443", "52.89.214.238"),
+        ({}, "not an address", UNREADABLE),
+        ({}, "unknown", UNREADABLE),
+        ({}, "", UNREADABLE),
+        ({}, "52.89.214.238:https", UNREADABLE),
+        ({}, "52.89.214.238:443:1", UNREADABLE),
+        ({}, "52.89.214.238, 52.89.214.238", UNREADABLE),
+        ({}, "[52.89.214.238", UNREADABLE),
+        ({}, "9" * 1000, UNREADABLE),
+        ({}, None, UNREADABLE),
+        ({"trusted_proxies": "10.0.0.2", "public_url": "https://bot.example.org"}, "_hidden", UNREADABLE),
         ({"trusted_proxies": "10.0.0.2", "public_url": "https://bot.example.org"}, "52.89.214.238", "52.89.214.238"),
         ({"trusted_proxies": "10.0.0.2", "public_url": "https://bot.example.org"}, "10.0.0.2", "10.0.0.2"),
         ({"public_url": "https://bot.example.org"}, "52.89.214.238", None),
@@ -193,6 +207,32 @@ async def test_who_is_not_on_the_list_is_logged_told_nothing_and_not_traded(data
         assert (await door.receive(named(number), ip_address=address)).decision is Decision.PENDING, "what a stranger sent is no repeat"
     unknown = entrance.beside(senders=Senders(settings(public_url="https://bot.example.org")))
     assert (await unknown.receive(named(99), ip_address="127.0.0.1")).decision is Decision.PENDING
+
+
+async def test_sender_whose_address_cannot_be_read_is_on_no_list_and_the_operator_is_told_once(database: Database) -> None:
+    listed = await make_entrance(database, allowed_ips=["tradingview"])
+    door = listed.beside(senders=Senders(settings()))
+    with structlog.testing.capture_logs() as logs:
+        alone = await door.receive(named(0) + b" " * 5000, ip_address="unknown")
+        many = await asyncio.gather(*(door.receive(named(number), ip_address="52.89.214.238:x") for number in range(1, 9)))
+    assert {(one.decision, one.is_foreign, one.delivery) for one in (alone, *many)} == {(Decision.DENIED, True, None)}
+    rows = await listed.rows()
+    assert {row["code"] for row in rows} == {"HOOK_SENDER_UNREADABLE"}
+    assert {row["reason"] for row in rows} == {
+        "the address it came from could not be read, so nobody knows whether it may send to this webhook; whoever runs this server finds in"
+        " its log what the proxy gave"
+    }
+    assert len(rows[0]["raw"]) == 2048, "of what a stranger sends only the beginning is kept"
+    assert [line["ip_address"] for line in logs if line["event"] == "sender_unreadable"] == ["unknown"]
+    wrapped = [await door.receive(named(number), ip_address="52.89.214.238:443") for number in range(9)]
+    assert {one.decision for one in wrapped} == {Decision.PENDING}
+
+
+async def test_webhook_without_a_list_takes_alerts_from_addresses_that_cannot_be_read(database: Database) -> None:
+    door = (await make_entrance(database)).beside(senders=Senders(settings()))
+    assert (await door.receive(named(0), ip_address="unknown")).decision is Decision.PENDING
+    many = await asyncio.gather(*(door.receive(named(number), ip_address="unknown") for number in range(1, 5)))
+    assert {one.decision for one in many} == {Decision.PENDING}
 
 
 async def test_list_of_senders_is_written_one_way_and_said_wrong_in_words() -> None:

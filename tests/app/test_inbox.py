@@ -193,6 +193,22 @@ async def test_nothing_is_sent_twice_when_the_inbox_runs_again(post: Post) -> No
     assert len(post.pieces.placed()) == 1
 
 
+async def test_name_that_somebody_typed_into_the_message_is_a_repeat_within_the_window_only(post: Post) -> None:
+    body = buy(signal_id="7f1c1f4e-3b57-4b0c-9d2e-2f8a54b1a1c2")
+    async with working(post):
+        first, soon = [await post.decided(await post.send(body)) for _ in range(2)]
+        await post.pieces.rows("UPDATE webhook_replays SET expires_at = expires_at - interval '31 seconds'")
+        later = await post.decided(await post.send(body))
+    assert [row["decision"] for row in (first, soon, later)] == ["executed", "duplicate", "executed"]
+    keys = [order["key"] for order in await post.orders()]
+    assert keys == [f"webhook:{post.webhook_id}:{row['id']}" for row in (first, later)]
+    await post.pieces.rows("UPDATE webhook_deliveries SET decision = 'pending', done_at = NULL WHERE id = $1", later["id"])
+    async with working(replace(post, inbox=Inbox(post.pieces.desk))):
+        assert (await post.decided(later["id"]))["decision"] == "executed"
+    assert [order["key"] for order in await post.orders()] == keys, "after a crash the order is found, not made again"
+    assert len(post.pieces.placed()) == 2
+
+
 async def test_named_intent_of_another_day_is_not_traded_again(post: Post) -> None:
     async with working(post):
         first = await post.decided(await post.send(buy(client_intent_id="one")))

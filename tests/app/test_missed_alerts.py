@@ -126,7 +126,12 @@ async def test_alert_that_comes_late_but_in_time_counts_for_its_candle_and_the_n
 
 @pytest.mark.parametrize(
     "columns",
-    [{"decision": "denied", "code": "HOOK_SENDER"}, {"is_test": True, "decision": "ping"}, {"replay_of": new_id()}],
+    [
+        {"decision": "denied", "code": "HOOK_SENDER"},
+        {"decision": "denied", "code": "HOOK_SENDER_UNREADABLE"},
+        {"is_test": True, "decision": "ping"},
+        {"replay_of": new_id()},
+    ],
 )
 async def test_strangers_tests_and_replays_are_no_sign_of_life(watch: Watch, columns: dict[str, Any]) -> None:
     await watch.pass_until(12, 5, 2)

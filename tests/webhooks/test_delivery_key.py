@@ -1,9 +1,12 @@
+import hashlib
 import json
 from datetime import UTC, datetime
 
 import pytest
 
 from app.webhooks.reading import delivery_key
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 def key_of(**members: object) -> tuple[bytes, bool]:
@@ -62,8 +65,9 @@ def test_strategy_order_id_does_not_spoil_the_moment() -> None:
         ("event_id", "2025-06-22T20:19:01Z-Long"),
         ("id", "Long 1750623541"),
         ("alert_id", "1750623541123"),
-        ("event_id", "00000000-0000-4000-8000-000000000002"),
         ("id", "01978f5e-0000-7000-8000-000000000002"),
+        ("signal_id", "01JYCPKK00ABCDEFGHJKMNPQRS"),
+        ("id", "01jycpkk00abcdefghjkmnpqrs"),
     ],
 )
 def test_name_of_one_alert_is_known_for_ever_with_its_symbol_and_action(member: str, name: str) -> None:
@@ -72,6 +76,33 @@ def test_name_of_one_alert_is_known_for_ever_with_its_symbol_and_action(member: 
     assert first == key_of(**{member: name, "price": 2})
     assert first != key_of(**{member: name, "ticker": "ETHUSDT"})
     assert first != key_of(**{member: name, "action": "sell"})
+
+
+@pytest.mark.parametrize("member", ["event_id", "message_id", "signal_id"])
+def test_name_of_an_event_without_a_moment_is_a_repeat_for_a_while_only(member: str) -> None:
+    fixed = {member: "7f1c1f4e-3b57-4b0c-9d2e-2f8a54b1a1c2"}
+    first, is_for_ever = key_of(**fixed, price=1)
+    assert not is_for_ever, "somebody may have typed it into the alert's message, the same at every trade"
+    assert first == key_of(**fixed, price=2)[0]
+    beside = "\t".join([fixed[member], "", "BTCUSDT", "", "", "", "buy", "", "", ""])
+    before = hashlib.blake2b(f"id:{beside}".encode(), digest_size=16)
+    assert first != before.digest(), "what was kept for ever when such a name counted so holds nothing back"
+    assert len({first, key_of(**fixed, action="sell")[0], key_of(**fixed, ticker="ETHUSDT")[0]}) == 3
+
+
+@pytest.mark.parametrize("fixed", [{"signal_id": "7f1c1f4e-3b57-4b0c-9d2e-2f8a54b1a1c2"}, {"id": "1750623541"}])
+def test_name_that_holds_for_a_while_does_not_spoil_the_moment(fixed: dict[str, str]) -> None:
+    bodies = [
+        json.dumps({"ticker": "BTCUSDT", "action": "buy", "timenow": f"2026-01-01T00:00:0{second}Z", **fixed}).encode() for second in (1, 2)
+    ]
+    first, later = (delivery_key(body, now=NOW) for body in bodies)
+    assert (first[1], later[1], first[0] == later[0]) == (True, True, False)
+
+
+def test_twenty_six_signs_that_are_no_ulid_name_nothing() -> None:
+    for name in ("my strategy for the mornings", "ZZZZZZZZZZZZZZZZZZZZZZZZZZ", "01JYCPKK00ABCDEFGHJKMNPQRU", "00000000000000000000000000"):
+        first, is_for_ever = key_of(id=name, price=1)
+        assert (is_for_ever, first == key_of(id=name, price=2)[0]) == (False, False), name
 
 
 def test_list_has_the_names_of_all_its_alerts_or_none() -> None:
@@ -86,9 +117,6 @@ def test_any_other_body_is_known_by_its_bytes_for_a_while(body: bytes) -> None:
     key, is_for_ever = delivery_key(body)
     assert (len(key), is_for_ever, delivery_key(body)) == (16, False, (key, False))
     assert key != delivery_key(body + b" ")[0]
-
-
-NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 def named(name: str) -> bytes:
@@ -116,6 +144,7 @@ def test_name_made_when_it_came_is_known_for_ever(name: str) -> None:
         "ffffffff-ffff-7fff-bfff-ffffffffffff",
         "c232ab00-9414-11ec-b3c8-9f6bdeced846",
         "1ec9414c-232a-6b00-b3c8-9f6bdeced846",
+        "01JYCPKK00ABCDEFGHJKMNPQRS",
     ],
 )
 def test_name_made_on_another_day_is_a_repeat_for_a_while_only(name: str) -> None:

@@ -110,6 +110,7 @@ async def check_message(
     request: Request, principal: CurrentUser, hook: Annotated[str, Form(max_length=40)] = "", message: Message = ""
 ) -> Response:
     """Send the sample through the webhook's test door, or only read it when no webhook was chosen."""
+    request.app.state.door.trials.test(principal.user_id)
     with use_language(reader_of(request, principal).language):
         found = _read(message, place="built")
         chosen = _uuid(hook)
@@ -129,6 +130,7 @@ def _uuid(given: str) -> UUID | None:
 @router.post("/webhooks/builder/read")
 async def read_pasted(request: Request, principal: CurrentUser, message: Message = "") -> Response:
     """Say what is understood of any message, or what is wrong with it and where. Nothing is kept."""
+    request.app.state.door.trials.test(principal.user_id)
     with use_language(reader_of(request, principal).language):
         found = _read(message, place=_PASTED)
     return fragment(request, principal, TRIED, found)

@@ -34,6 +34,7 @@ async def show_delivery(request: Request, principal: CurrentUser, delivery_id: U
 async def replay(request: Request, principal: CurrentUser, delivery_id: UUID) -> Response:
     """Repeat the attempt on a paper account and show the copy; why it cannot be is said in place."""
     state = request.app.state
+    state.door.trials.replay(principal.user_id)
     try:
         made = await replay_on_paper(state.desk, principal.user_id, delivery_id)
     except OrderDenied as error:

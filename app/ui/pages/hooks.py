@@ -247,6 +247,7 @@ async def ask_test(request: Request, principal: CurrentUser, webhook_id: UUID) -
 @router.post("/webhooks/{webhook_id}/test")
 async def try_message(request: Request, principal: CurrentUser, webhook_id: UUID, message: Message = "") -> Response:
     """Try a message out, and show what it would do. It stands in the log as a test."""
+    request.app.state.door.trials.test(principal.user_id)
     await hook_of(request, principal, webhook_id)
     with use_language(reader_of(request, principal).language):
         found = await put_through(request, principal, webhook_id, message, place="test")

@@ -48,7 +48,8 @@ class LogForm:
 class DeliveryLog(Region[DeliveryRow]):
     """A page of the log. `here` is where this page is fetched anew, `next` and `first` other pages; "" where there is none.
 
-    `export` gives all that the filter lets through as a file. One that is held does not move by itself.
+    `export` gives all that the filter lets through as a file. One that is held does not move by itself. `searched`: so many attempts were
+    looked through for this page, and there may be older ones that fit; 0 where it is a whole page, or the last one.
     """
 
     here: str = "/webhooks/log"
@@ -58,6 +59,7 @@ class DeliveryLog(Region[DeliveryRow]):
     turn: str = ""
     is_held: bool = False
     is_filtered: bool = False
+    searched: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
