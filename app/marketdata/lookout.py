@@ -27,7 +27,7 @@ class Lookout:
         self.heartbeat = heartbeat
         self.database = database
         self.news = NewsDesk(exchange, database=database, bus=bus, clock=clock, feed=lambda: heartbeat.status)
-        self.books = Books(exchange, public=registry.public)
+        self.books = Books(exchange, public=registry.public, clock=clock, streams=heartbeat.stream_config)
         self.watchers = Watchers(heartbeat)
         filler = GapFiller(
             exchange,
@@ -49,6 +49,7 @@ class Lookout:
     def start(self, supervisor: Supervisor) -> None:
         """Start the loops behind it."""
         supervisor.start("heartbeat.news", self.news.run)
+        supervisor.start("heartbeat.books", self.books.run)
         supervisor.start("heartbeat.watchers", self.watchers.run)
         supervisor.start("heartbeat.gaps", self.gaps.run, limit_s=120)
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from app.core.clock import SystemClock
 from app.domain.book import Depth, Level
 from app.errors import ExchangeUnavailable
+from app.exchanges.binance_stream import StreamConfig
 from app.marketdata import depths
 from app.marketdata.books import Books
 
@@ -37,9 +39,13 @@ class SlowVenue:
         return BOOK
 
 
+def books_of(venue: SlowVenue) -> Books:
+    return Books("binance", public=venue.public, clock=SystemClock(), streams=StreamConfig())
+
+
 async def test_many_who_want_a_book_at_once_ask_the_exchange_once() -> None:
     venue = SlowVenue()
-    books = Books("binance", public=venue.public)
+    books = books_of(venue)
 
     found = await asyncio.gather(*(books.depth("kraken", SYMBOL) for _ in range(50)))
 
@@ -50,7 +56,7 @@ async def test_many_who_want_a_book_at_once_ask_the_exchange_once() -> None:
 async def test_a_book_is_asked_for_again_when_it_is_a_second_old(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(depths, "FRESH_S", 0.0)
     venue = SlowVenue()
-    books = Books("binance", public=venue.public)
+    books = books_of(venue)
 
     await books.depth("kraken", SYMBOL)
     await books.depth("kraken", SYMBOL)
@@ -61,7 +67,7 @@ async def test_a_book_is_asked_for_again_when_it_is_a_second_old(monkeypatch: py
 async def test_an_exchange_that_does_not_answer_is_not_asked_by_everyone_who_comes() -> None:
     venue = SlowVenue()
     venue.fails = True
-    books = Books("binance", public=venue.public)
+    books = books_of(venue)
 
     assert [await books.depth("kraken", SYMBOL) for _ in range(5)] == [None] * 5
     assert len(venue.asked) == 1
@@ -70,6 +76,6 @@ async def test_an_exchange_that_does_not_answer_is_not_asked_by_everyone_who_com
 async def test_a_paper_account_meets_the_book_of_the_exchange_it_imitates() -> None:
     venue = SlowVenue()
 
-    await Books("binance", public=venue.public).depth("paper", SYMBOL)
+    await books_of(venue).depth("paper", SYMBOL)
 
     assert venue.asked == [("binance", SYMBOL)]
