@@ -24,6 +24,8 @@ from app.marketdata.feed_news import FeedNews
 SHOWN: Final = 15
 TRADES: Final = 50
 STALE_S: Final = 5.0
+#: The book of a quiet market is told again, so that a page needs no other sign that it is still good.
+REPEAT_S: Final = 10.0
 #: Between two rounds: of a market that prints more than so many in a quarter of a second, nobody reads the first.
 _INCOMING: Final = 4 * TRADES
 
@@ -128,6 +130,7 @@ class Look:
     left_at: float | None = None
     _is_new: bool = False
     _is_told_stale: bool = False
+    _told_at: float = 0.0
 
     def hear(self, book: Book) -> None:
         """Take the present book."""
@@ -147,17 +150,16 @@ class Look:
         if tape is not None:
             yield tape
 
-    def tell(self, *, is_stale: bool) -> None:
+    def tell(self, *, is_stale: bool, now: float) -> None:
         """Tell everybody who looks what has changed since the last time."""
-        if self._is_new and self.book is not None:
+        if is_stale and not self._is_new:
+            if not self._is_told_stale:
+                self._is_told_stale = True
+                self._send(self._stale())
+        elif self.book is not None and (self._is_new or self._is_told_stale or now - self._told_at >= REPEAT_S):
+            # One that was told as old and is not was in doubt only: its stream proved to live.
             self._is_new = self._is_told_stale = False
-            self._send(self.book.shown(self.symbol))
-        elif is_stale and not self._is_told_stale:
-            self._is_told_stale = True
-            self._send(self._stale())
-        elif not is_stale and self._is_told_stale and self.book is not None:
-            # It was in doubt, not old: the connection proved to live.
-            self._is_told_stale = False
+            self._told_at = now
             self._send(self.book.shown(self.symbol))
         news = self.tape.news(self.symbol)
         if news is not None:

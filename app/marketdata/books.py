@@ -97,7 +97,7 @@ class Books:
     async def depth(self, exchange: str, symbol: str) -> Depth | None:
         """Return the book of a unified symbol, best level first, not older than about a second; None when nobody knows it.
 
-        Where somebody looks at a streamed one it has 20 levels a side and costs no question, else up to 100.
+        Where somebody looks at a streamed one it costs no question and has at least 20 levels a side, if there are so many; else up to 100.
         """
         exchange = self.source(exchange)
         look = self._looks.get((exchange, symbol))
@@ -179,7 +179,7 @@ class Books:
                 look.read_at, look.is_being_read = None, True
                 self._open_questions += 1
                 group.create_task(self._read(look), name=f"books:{look.exchange}:{look.symbol}")
-            look.tell(is_stale=self._is_old(look, STALE_S))
+            look.tell(is_stale=self._is_old(look, STALE_S), now=now)
 
     def _is_old(self, look: Look, age_s: float) -> bool:
         """Whether a book says nothing of the present: it is older than that, and not of a quiet market whose stream lives."""
