@@ -75,6 +75,8 @@ def _create_indices() -> None:
         postgresql_where=sa.text(f"{_CLOSED} AND unvalued_fees <> '{{}}'"),
     )
 
+    op.create_index("ix_webhook_deliveries_history", "webhook_deliveries", ["user_id", "received_at", "id"])
+
 
 def _create_notes() -> None:
     op.create_table(
@@ -100,6 +102,7 @@ def _create_notes() -> None:
 
 def downgrade() -> None:
     op.drop_table("notes")
+    op.drop_index("ix_webhook_deliveries_history", "webhook_deliveries")
     for name in ("unvalued", "history"):
         op.drop_index(f"ix_positions_{name}", "positions")
     for name in ("reasons", "history"):
