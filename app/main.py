@@ -30,6 +30,7 @@ from app.errors import ConfigError, KeyMissing
 from app.marketdata.heartbeat_router import router as heartbeat_router
 from app.marketdata.router import router as marketdata_router
 from app.marketdata.symbols_router import router as symbols_router
+from app.trading.history_router import router as history_router
 from app.trading.kill_router import router as kill_router
 from app.trading.market_router import router as market_router
 from app.trading.oversight_router import router as oversight_router
@@ -39,6 +40,7 @@ from app.trading.router import router as trading_router
 from app.trading.symbols_router import router as account_symbols_router
 from app.ui.errors import render_failure
 from app.ui.routes import mount_pages
+from app.webhooks.attempts_router import router as attempts_router
 from app.webhooks.log_router import router as webhook_log_router
 from app.webhooks.router import door
 from app.webhooks.router import router as webhooks_router
@@ -193,10 +195,12 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
         account_symbols_router,
         market_router,
         oversight_router,
+        history_router,  # its fixed paths come before the ids of the next
         trading_router,
         protection_router,
         risk_router,
         kill_router,
+        attempts_router,
         webhook_log_router,
         webhooks_router,
     ):

@@ -20,10 +20,12 @@ from app.core.outage import UNDONE
 from app.domain.enums import OrderState, Side
 from app.domain.instruments import plain
 from app.domain.orders import NOT_AT_VENUE, SHOWN, TERMINAL, Fill, OrderEvent, OrderStatus, Reported, apply
-from app.domain.positions import Position
+from app.domain.positions import KEPT
 from app.errors import Conflict, Fenced, OrderNotFound
 from app.trading.desk import Desk
 from app.trading.events import FillRecorded, announce
+from app.trading.fee_prices import fee_prices
+from app.trading.folding import fee_values, folded, position_of
 from app.trading.outbox import NoticeKind, put
 from app.trading.protections import open_protection
 from app.trading.records import OrderRecord
@@ -36,8 +38,6 @@ _TRIES: Final = 3
 FIRST_LOOK_AFTER_LOSS: Final = timedelta(minutes=1)
 #: A report without news is written down no more often than that.
 STAMP_EVERY: Final = timedelta(seconds=60)
-#: What the database keeps of a number: a mean that goes on for ever must not look new each time it is reported.
-_KEPT: Final = Decimal("1e-18")
 _ROUNDING: Final = Context(prec=60, rounding=ROUND_HALF_UP)
 _UP: Final = Context(prec=60, rounding=ROUND_CEILING)
 _VENUE_ID_INDEX: Final = "uq_orders_broker_id_venue_order_id"
@@ -70,20 +70,24 @@ _STAMP: Final = """
 UPDATE orders SET reconciled_at = $2 WHERE id = ANY($1) AND (reconciled_at IS NULL OR reconciled_at < $2::timestamptz - $3::interval)
 """
 _OPEN_POSITION: Final = """
-INSERT INTO positions (id, user_id, broker_id, bot_id, symbol, base, quote, source, status, opened_at, updated_at)
-VALUES ($1, $2, $3, NULL, $4, $5, $6, $7, 'open', $8, $8)
+INSERT INTO positions (id, user_id, broker_id, bot_id, symbol, base, quote, source, status, opened_at, updated_at, side)
+VALUES ($1, $2, $3, NULL, $4, $5, $6, $7, 'open', $8, $8, $9)
 ON CONFLICT (broker_id, symbol) WHERE status <> 'closed' AND bot_id IS NULL DO NOTHING RETURNING *
 """
 _LOCK_POSITION: Final = "SELECT * FROM positions WHERE broker_id = $1 AND symbol = $2 AND status <> 'closed' AND bot_id IS NULL FOR UPDATE"
-#: What the fills realised is counted into the day's result as well; both read the position as it was before.
+#: What the fills realised is counted into the day's result as well; both read the position as it was before. The fills become its own.
 _UPDATE_POSITION: Final = """
 WITH realised AS (
   INSERT INTO daily_results AS d (broker_id, user_id, quote, day, realized)
   SELECT broker_id, user_id, quote, ($6::timestamptz AT TIME ZONE 'UTC')::date, $4 - realized_pnl FROM positions
    WHERE id = $1 AND realized_pnl <> $4
-  ON CONFLICT (broker_id, day, quote) DO UPDATE SET realized = d.realized + excluded.realized)
+  ON CONFLICT (broker_id, day, quote) DO UPDATE SET realized = d.realized + excluded.realized),
+owned AS (
+  UPDATE fills f SET position_id = $1, fee_value = v.fee_value FROM unnest($12::text[], $13::numeric[]) AS v (trade_id, fee_value)
+   WHERE f.order_id = $11 AND f.trade_id = v.trade_id)
 UPDATE positions
-   SET quantity = $2, average_price = $3, realized_pnl = $4, fees = $5, updated_at = $6, status = $7, closed_at = $8
+   SET quantity = $2, average_price = $3, realized_pnl = $4, fees = $5, updated_at = $6, status = $7, closed_at = $8, cost = $9,
+       unvalued_fees = $10
  WHERE id = $1
 """
 
@@ -222,8 +226,8 @@ async def _lock(desk: Desk, connection: Any, order_id: UUID) -> OrderRecord:
 
 
 def as_kept(price: Decimal | None) -> Decimal | None:
-    """Return a price as the database keeps it."""
-    return None if price is None else price.quantize(_KEPT, context=_ROUNDING)
+    """Return a price as the database keeps it: a mean that goes on for ever must not look new each time it is reported."""
+    return None if price is None else price.quantize(KEPT, context=_ROUNDING)
 
 
 async def _with_counted(connection: Any, order_id: UUID, status: OrderStatus) -> OrderStatus:
@@ -270,19 +274,11 @@ def columns_of(fills: Sequence[Fill]) -> tuple[list[object], ...]:
 
 
 async def _fold(desk: Desk, connection: Any, order: OrderRecord, fills: Sequence[Fill], now: datetime) -> None:
-    base, _, quote = order.symbol.partition("/")
     row = await _lock_position(connection, order, opened_at=fills[0].executed_at)
-    position = Position(
-        base=base,
-        quote=quote,
-        quantity=row["quantity"],
-        average_price=row["average_price"],
-        realized_pnl=row["realized_pnl"],
-        fees=row["fees"],
-    )
-    for fill in fills:
-        position = position.apply(order.side, fill)
-    is_flat = abs(position.quantity) < await _smallest(desk, connection, order)
+    exchange = await _exchange(desk, connection, order)
+    prices = await fee_prices(desk, connection, exchange, order.symbol, fills)
+    position = folded(position_of(row, order.symbol), order.side, fills, prices)
+    is_flat = abs(position.quantity) < _smallest(desk, exchange, order)
     await connection.execute(
         _UPDATE_POSITION,
         row["id"],
@@ -293,6 +289,11 @@ async def _fold(desk: Desk, connection: Any, order: OrderRecord, fills: Sequence
         now,
         "closed" if is_flat else "open",
         fills[-1].executed_at if is_flat else None,
+        position.cost,
+        {asset: plain(fee) for asset, fee in position.unvalued_fees.items()},
+        order.id,
+        [fill.trade_id for fill in fills],
+        fee_values(order.symbol, fills, prices),
     )
     await open_protection(connection, order, position_id=row["id"], quantity=position.quantity, now=now)
 
@@ -300,7 +301,17 @@ async def _fold(desk: Desk, connection: Any, order: OrderRecord, fills: Sequence
 async def _lock_position(connection: Any, order: OrderRecord, *, opened_at: datetime) -> Any:
     """Return the open position's row, locked; opened now if there is none. Other orders may open and close it at the same moment."""
     base, _, quote = order.symbol.partition("/")
-    values = (new_id(), order.user_id, order.broker_id, order.symbol, base, quote, order.source.value, opened_at)
+    values = (
+        new_id(),
+        order.user_id,
+        order.broker_id,
+        order.symbol,
+        base,
+        quote,
+        order.source.value,
+        opened_at,
+        "long" if order.side is Side.BUY else "short",
+    )
     while True:
         row = await connection.fetchrow(_LOCK_POSITION, order.broker_id, order.symbol)
         if row is None:
@@ -309,12 +320,16 @@ async def _lock_position(connection: Any, order: OrderRecord, *, opened_at: date
             return row
 
 
-async def _smallest(desk: Desk, connection: Any, order: OrderRecord) -> Decimal:
-    """What remains below one step cannot be sold: it is dust, and the position is closed."""
+async def _exchange(desk: Desk, connection: Any, order: OrderRecord) -> str:
     client = desk.connections.ready(order.broker_id)
-    exchange = client.exchange if client else await connection.fetchval("SELECT exchange FROM brokers WHERE id = $1", order.broker_id)
+    found: str = client.exchange if client else await connection.fetchval("SELECT exchange FROM brokers WHERE id = $1", order.broker_id)
+    return found
+
+
+def _smallest(desk: Desk, exchange: str, order: OrderRecord) -> Decimal:
+    """What remains below one step cannot be sold: it is dust, and the position is closed."""
     instrument = desk.instruments.cached(exchange, order.symbol)
-    return instrument.step_size if instrument is not None else Decimal("1e-18")
+    return instrument.step_size if instrument is not None else KEPT
 
 
 def told_of(event: OrderEvent, fresh: Sequence[Fill]) -> dict[str, Any]:

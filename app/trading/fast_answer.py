@@ -5,7 +5,7 @@ lease is held by the same statement. If anything is otherwise it does nothing, a
 decides. The fold itself is the same (`domain.orders`, `domain.positions`), and so is the order of locks: order before position.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final
@@ -16,16 +16,18 @@ from app.core.crash_points import reach
 from app.core.ids import new_id
 from app.core.leases import HOLD
 from app.core.outage import DATABASE_GONE, UNDONE
-from app.domain.enums import OrderState
+from app.domain.enums import OrderState, Side
 from app.domain.orders import SHOWN, Fill, OrderEvent, OrderStatus, Reported, apply
-from app.domain.positions import Position
+from app.domain.positions import Position, cost_of
 from app.trading.apply import as_kept, columns_of, publish, record, told_of
 from app.trading.desk import Desk
+from app.trading.fee_prices import quoted
+from app.trading.folding import fee_values, folded
 from app.trading.hints import OpenPosition
 from app.trading.records import OrderRecord
 
 _READ_POSITION: Final = """
-SELECT id, quantity, average_price, realized_pnl, fees FROM positions
+SELECT id, quantity, average_price, cost, realized_pnl, fees FROM positions
  WHERE broker_id = $1 AND symbol = $2 AND status <> 'closed' AND bot_id IS NULL
 """
 #: The order's row comes first and everything else depends on it. Who changes what an order's status is made of sets `updated_at`.
@@ -39,30 +41,33 @@ mine AS (
 _SAME_POSITION: Final = """,
 place AS (
   SELECT p.id, p.quote, p.realized_pnl FROM positions p, mine
-   WHERE p.id = $29 AND p.status <> 'closed' AND p.quantity = $30 AND p.average_price IS NOT DISTINCT FROM $31
-     AND p.realized_pnl = $32 AND p.fees = $33 FOR UPDATE OF p),
+   WHERE p.id = $31 AND p.status <> 'closed' AND p.quantity = $32 AND p.average_price IS NOT DISTINCT FROM $33
+     AND p.cost IS NOT DISTINCT FROM $34 AND p.realized_pnl = $35 AND p.fees = $36 FOR UPDATE OF p),
 folded AS (
   UPDATE positions p
-     SET quantity = $23, average_price = $24, realized_pnl = $25, fees = $26, updated_at = $5, status = $27, closed_at = $28
+     SET quantity = $24, average_price = $25, cost = $26, realized_pnl = $27, fees = $28, updated_at = $5, status = $29, closed_at = $30
     FROM place WHERE p.id = place.id RETURNING p.*)"""
 #: A new one: the index of open positions refuses it when there is one by now, and the whole statement with it.
 _NEW_POSITION: Final = """,
-place AS (SELECT $31::text AS quote, 0::numeric AS realized_pnl FROM mine),
+place AS (SELECT $33::text AS quote, 0::numeric AS realized_pnl FROM mine),
 folded AS (
-  INSERT INTO positions (id, user_id, broker_id, bot_id, symbol, base, quote, source, status, opened_at, updated_at, quantity,
-                         average_price, realized_pnl, fees, closed_at)
-  SELECT $29, user_id, broker_id, NULL, symbol, $30, $31, $32, $27, $33, $5, $23, $24, $25, $26, $28 FROM mine RETURNING *)"""
+  INSERT INTO positions (id, user_id, broker_id, bot_id, symbol, base, quote, source, side, status, opened_at, updated_at, quantity,
+                         average_price, cost, realized_pnl, fees, closed_at)
+  SELECT $31, user_id, broker_id, NULL, symbol, $32, $33, $34, $35, $29, $36, $5, $24, $25, $26, $27, $28, $30 FROM mine RETURNING *)"""
 #: A fill that was counted already fails the statement. What the fills realised is counted into the day's result as well.
 _FILLS: Final = """,
 counted AS (
-  INSERT INTO fills (broker_id, symbol, trade_id, order_id, user_id, side, price, quantity, fee, fee_asset, liquidity, executed_at)
-  SELECT m.broker_id, m.symbol, f.trade_id, m.id, m.user_id, m.side, f.price, f.quantity, f.fee, f.fee_asset, f.liquidity, f.executed_at
-    FROM mine m, place, unnest($16::text[], $17::numeric[], $18::numeric[], $19::numeric[], $20::text[], $21::text[], $22::timestamptz[])
-      AS f (trade_id, price, quantity, fee, fee_asset, liquidity, executed_at)),
+  INSERT INTO fills (broker_id, symbol, trade_id, order_id, user_id, side, price, quantity, fee, fee_asset, liquidity, executed_at,
+                     fee_value, position_id)
+  SELECT m.broker_id, m.symbol, f.trade_id, m.id, m.user_id, m.side, f.price, f.quantity, f.fee, f.fee_asset, f.liquidity, f.executed_at,
+         f.fee_value, $31
+    FROM mine m, place, unnest($16::text[], $17::numeric[], $18::numeric[], $19::numeric[], $20::text[], $21::text[], $22::timestamptz[],
+                               $23::numeric[])
+      AS f (trade_id, price, quantity, fee, fee_asset, liquidity, executed_at, fee_value)),
 realised AS (
   INSERT INTO daily_results AS d (broker_id, user_id, quote, day, realized)
-  SELECT m.broker_id, m.user_id, place.quote, ($5::timestamptz AT TIME ZONE 'UTC')::date, $25 - place.realized_pnl FROM mine m, place
-   WHERE place.realized_pnl <> $25
+  SELECT m.broker_id, m.user_id, place.quote, ($5::timestamptz AT TIME ZONE 'UTC')::date, $27 - place.realized_pnl FROM mine m, place
+   WHERE place.realized_pnl <> $27
   ON CONFLICT (broker_id, day, quote) DO UPDATE SET realized = d.realized + excluded.realized)"""
 _ORDER: Final = """,
 changed AS (
@@ -75,7 +80,7 @@ noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state, detail, 
 _WITHOUT_FILLS: Final = f"{_MINE}{_ORDER.format(place='mine')} SELECT * FROM changed"  # noqa: S608  # constants
 _FOLDED: Final = """
 SELECT changed.*, folded.id AS position_id, folded.quantity AS position_quantity, folded.average_price AS position_average_price,
-       folded.realized_pnl AS position_realized_pnl, folded.fees AS position_fees,
+       folded.cost AS position_cost, folded.realized_pnl AS position_realized_pnl, folded.fees AS position_fees,
        folded.status AS position_status
   FROM changed, folded
 """
@@ -122,6 +127,8 @@ class _Answer:
     fills: Sequence[Fill]
     #: Below that, what is left of the position is dust and the position closed.
     smallest: Decimal
+    #: What fees in a third asset cost, by trade id.
+    fee_prices: Mapping[str, Decimal | None]
 
     async def written(self) -> OrderRecord | None:
         hints, key = self.desk.hints, (self.order.broker_id, self.order.symbol)
@@ -149,19 +156,18 @@ class _Answer:
                 position,
                 quantity=before.quantity,
                 average_price=before.average_price,
+                cost=cost_of(before.quantity, before.average_price) if before.cost is None else before.cost,
                 realized_pnl=before.realized_pnl,
                 fees=before.fees,
             )
-        for fill in fills:
-            position = position.apply(order.side, fill)
+        position = folded(position, order.side, fills, self.fee_prices)
         is_flat = abs(position.quantity) < self.smallest
         status, closed_at = ("closed", fills[-1].executed_at) if is_flat else ("open", None)
-        after = (position.quantity, position.average_price, position.realized_pnl, position.fees, status, closed_at)
+        after = (position.quantity, position.average_price, position.cost, position.realized_pnl, position.fees, status, closed_at)
         if before is None:
-            return await connection.fetchrow(
-                _INTO_NEW, *self._values(), *after, new_id(), base, quote, order.source.value, fills[0].executed_at
-            )
-        compared = (before.id, before.quantity, before.average_price, before.realized_pnl, before.fees)
+            opened = (new_id(), base, quote, order.source.value, "long" if order.side is Side.BUY else "short", fills[0].executed_at)
+            return await connection.fetchrow(_INTO_NEW, *self._values(), *after, *opened)
+        compared = (before.id, before.quantity, before.average_price, before.cost, before.realized_pnl, before.fees)
         return await connection.fetchrow(_INTO_SAME, *self._values(), *after, *compared)
 
     def _values(self) -> tuple[object, ...]:
@@ -183,6 +189,7 @@ class _Answer:
             told_of(self.event, fills),
             status.is_working,
             *columns_of(fills),
+            fee_values(order.symbol, fills, self.fee_prices),
         )
 
 
@@ -191,7 +198,13 @@ def _plain(desk: Desk, order: OrderRecord, event: Reported) -> _Answer | None:
     client = desk.connections.ready(order.broker_id)
     instrument = None if client is None else desk.instruments.cached(client.exchange, order.symbol)
     is_untouched = order.state is OrderState.SUBMITTING and not order.filled_quantity and not order.fills_quantity
-    if instrument is None or not is_untouched or order.venue_order_id is not None or (order.protection is not None and event.fills):
+    if (
+        client is None
+        or instrument is None
+        or not is_untouched
+        or order.venue_order_id is not None
+        or (order.protection is not None and event.fills)
+    ):
         return None
     fills = sorted({fill.trade_id: fill for fill in reversed(event.fills)}.values(), key=lambda fill: (fill.executed_at, fill.trade_id))
     status = apply(order.status, event)
@@ -199,5 +212,8 @@ def _plain(desk: Desk, order: OrderRecord, event: Reported) -> _Answer | None:
     # More fills than were reported, and more than was ordered, are put right and told of elsewhere.
     if counted > status.filled_quantity or status.is_overfilled or status.state not in SHOWN:
         return None
+    prices = quoted(desk.quotes, client.exchange, order.symbol, fills, now=desk.clock.now())
+    if None in prices.values():
+        return None  # candles may know what a fee was worth
     status = replace(status, average_price=as_kept(status.average_price))
-    return _Answer(desk, order, event, status, fills, smallest=instrument.step_size)
+    return _Answer(desk, order, event, status, fills, smallest=instrument.step_size, fee_prices=prices)

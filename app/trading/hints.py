@@ -21,6 +21,7 @@ class OpenPosition:
     id: UUID
     quantity: Decimal
     average_price: Decimal | None
+    cost: Decimal | None
     realized_pnl: Decimal
     fees: Decimal
 

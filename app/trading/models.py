@@ -17,6 +17,7 @@ from app.core.models import Base, Identified, Owned, one_of
 from app.domain.enums import Execution, Liquidity, OrderState, OrderType, Role, Side, Source, TimeInForce
 from app.trading import account_tables as account_tables  # so that whoever loads this package's tables has those too
 from app.trading import audit_tables as audit_tables
+from app.trading import history_tables as history_tables
 from app.trading import risk_tables as risk_tables  # so that whoever loads this package's tables has those too
 
 #: A supervised order waits here, unsent, until its trigger is reached.
@@ -51,6 +52,15 @@ class Order(Identified, Owned, Base):
         Index("ix_orders_group_id", "group_id", postgresql_where=text("group_id IS NOT NULL")),
         Index("ix_orders_replaces_id", "replaces_id", postgresql_where=text("replaces_id IS NOT NULL")),
         Index("ix_orders_delivery_id", "delivery_id", postgresql_where=text("delivery_id IS NOT NULL")),
+        # As that of fills.
+        Index(
+            "ix_orders_history",
+            "user_id",
+            "created_at",
+            "id",
+            postgresql_include=["symbol", "broker_id", "side", "type", "state", "source"],
+        ),
+        Index("ix_orders_reasons", "user_id", "created_at", postgresql_where=text("detail IS NOT NULL OR code IS NOT NULL")),
     )
 
     user_id: Mapped[UUID]
@@ -140,7 +150,9 @@ class FillRow(Owned, Base):
         one_of("liquidity", Liquidity),
         CheckConstraint("quantity > 0", name="quantity_positive"),
         Index("ix_fills_order_id", "order_id"),
-        Index("ix_fills_user_id_executed_at", "user_id", "executed_at"),
+        Index("ix_fills_position_id", "position_id", postgresql_where=text("position_id IS NOT NULL")),
+        # Newest first; what a list is filtered by is in it, so that rows that do not fit are passed over without being read.
+        Index("ix_fills_history", "user_id", "executed_at", "trade_id", "symbol", "broker_id", "order_id", postgresql_include=["side"]),
     )
 
     broker_id: Mapped[UUID] = mapped_column(ForeignKey("brokers.id", ondelete="RESTRICT"), primary_key=True)
@@ -155,6 +167,10 @@ class FillRow(Owned, Base):
     fee_asset: Mapped[str]
     liquidity: Mapped[str]
     executed_at: Mapped[datetime]
+    #: What the fee was worth in quote when it was paid; None where nobody knew, and of fills of before this was kept.
+    fee_value: Mapped[Decimal | None]
+    #: The position that it opened or changed.
+    position_id: Mapped[UUID | None]
 
 
 class PositionRow(Identified, Owned, Base):
@@ -165,6 +181,17 @@ class PositionRow(Identified, Owned, Base):
         CheckConstraint("status IN ('open', 'closing', 'closed')", name="status_known"),
         Index("uq_positions_open", "broker_id", "symbol", unique=True, postgresql_where=text("status <> 'closed' AND bot_id IS NULL")),
         Index("ix_positions_user_id_status", "user_id", "status"),
+        CheckConstraint("side IN ('long', 'short')", name="side_known"),
+        # Round trips, newest first, with what their sums are made of.
+        Index(
+            "ix_positions_history",
+            "user_id",
+            "closed_at",
+            "id",
+            postgresql_where=text("status = 'closed'"),
+            postgresql_include=["symbol", "broker_id", "side", "source", "quote", "realized_pnl", "fees"],
+        ),
+        Index("ix_positions_unvalued", "user_id", "closed_at", postgresql_where=text("status = 'closed' AND unvalued_fees <> '{}'")),
     )
 
     user_id: Mapped[UUID]
@@ -177,6 +204,12 @@ class PositionRow(Identified, Owned, Base):
     average_price: Mapped[Decimal | None]
     realized_pnl: Mapped[Decimal] = mapped_column(server_default=text("0"))
     fees: Mapped[Decimal] = mapped_column(server_default=text("0"))
+    #: What the open part was bought for; None in rows of before it was kept.
+    cost: Mapped[Decimal | None]
+    #: Fees in assets that had no price, by asset, as text.
+    unvalued_fees: Mapped[dict[str, str]] = mapped_column(JSONB, server_default=text("'{}'::jsonb"))
+    #: Which way the first fill went: long or short.
+    side: Mapped[str | None]
     stop_loss: Mapped[Decimal | None]
     take_profit: Mapped[Decimal | None]
     source: Mapped[str]

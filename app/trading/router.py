@@ -12,9 +12,10 @@ from app.core.http import database_of, problems
 from app.core.ids import new_id
 from app.domain.enums import OrderState
 from app.errors import DuplicateIntent
-from app.trading import queries
+from app.trading import history, queries
 from app.trading.cancel import cancel
 from app.trading.desk import Desk
+from app.trading.history_schemas import Cursor, FillsAsked, OrdersAsked
 from app.trading.queries import MarkedPosition
 from app.trading.records import OrderRecord
 from app.trading.schemas import (
@@ -77,18 +78,9 @@ def _is_same(body: OrderIn, order: OrderRecord) -> bool:
 
 
 @router.get("/orders", summary="Orders, newest first", responses=problems(401, 422))
-async def list_orders(
-    request: Request,
-    principal: CurrentUser,
-    limit: Limit = 50,
-    cursor: str | None = None,
-    symbol: str | None = None,
-    state: OrderState | None = None,
-) -> OrderPage:
+async def list_orders(request: Request, principal: CurrentUser, asked: OrdersAsked, limit: Limit = 50, cursor: Cursor = None) -> OrderPage:
     """Return one page of orders, refused ones too."""
-    rows, following = await queries.list_orders(
-        database_of(request), principal.user_id, limit=limit, cursor=cursor, symbol=symbol, state=None if state is None else state.value
-    )
+    rows, following = await history.page_of_orders(database_of(request), principal.user_id, asked, limit=limit, cursor=cursor)
     return OrderPage(items=[OrderOut.of(row) for row in rows], next=following)
 
 
@@ -107,11 +99,9 @@ async def cancel_order(request: Request, principal: CurrentUser, order_id: UUID)
 
 
 @router.get("/fills", summary="Executions, newest first", responses=problems(401, 422))
-async def list_fills(
-    request: Request, principal: CurrentUser, limit: Limit = 50, cursor: str | None = None, symbol: str | None = None
-) -> FillPage:
+async def list_fills(request: Request, principal: CurrentUser, asked: FillsAsked, limit: Limit = 50, cursor: Cursor = None) -> FillPage:
     """Return one page of fills."""
-    rows, following = await queries.page_of_fills(database_of(request), principal.user_id, limit=limit, cursor=cursor, symbol=symbol)
+    rows, following = await history.page_of_fills(database_of(request), principal.user_id, asked, limit=limit, cursor=cursor)
     return FillPage(items=[FillOut(**{name: row[name] for name in FillOut.model_fields}) for row in rows], next=following)
 
 

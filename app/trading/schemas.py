@@ -205,7 +205,7 @@ class OrderPage(BaseModel):
 
 
 class FillOut(BaseModel):
-    """One execution."""
+    """One execution; `fee_worth` is what its fee was worth in the quote asset, null where nobody knew. `position_id` is what it changed."""
 
     trade_id: str
     order_id: UUID
@@ -216,8 +216,10 @@ class FillOut(BaseModel):
     quantity: MoneyOut
     fee: MoneyOut
     fee_asset: str
+    fee_worth: MoneyOut | None
     liquidity: Literal["maker", "taker"]
     executed_at: datetime
+    position_id: UUID | None
 
 
 class FillPage(BaseModel):

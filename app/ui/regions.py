@@ -184,7 +184,7 @@ class Regions:
     async def orders(self) -> Region[OrderRow]:
         """Our open orders, then our last ones, refused ones too."""
         open_orders = await oversight_queries.list_open_orders(self._database, self.user_id, limit=_OPEN_ORDERS)
-        last, _ = await trading.list_orders(self._database, self.user_id, limit=_ROWS)
+        last = await trading.list_orders(self._database, self.user_id, limit=_ROWS)
         shown = {row["id"] for row in open_orders}
         rows = [*open_orders, *(row for row in last if row["id"] not in shown)]
         names, exchanges = await self._broker_names(), await self._broker_exchanges()

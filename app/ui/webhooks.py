@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import date, datetime, time, timedelta
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -12,8 +12,8 @@ from fastapi import FastAPI
 
 from app.core.i18n import gettext
 from app.domain.instruments import plain
-from app.ui.formatters import timezone
 from app.ui.labels import label
+from app.ui.moments import moment_of
 from app.ui.views import (
     Choice,
     DeliveryLog,
@@ -102,8 +102,8 @@ class LogQuestion:
             decision=self.decision if self.decision in set(Decision) else None,
             text=_printable(self.text),
             symbol=_printable(self.symbol),
-            since=_moment(self.since, reader),
-            until=_moment(self.until, reader, is_end=True),
+            since=moment_of(self.since, reader),
+            until=moment_of(self.until, reader, is_end=True),
         )
 
     def address(self, base: str, **changed: str) -> str:
@@ -122,20 +122,6 @@ def _uuid(given: str) -> UUID | None:
 
 def _printable(text: str) -> str:
     return "".join(character for character in text if character.isprintable())[:_MOST_TEXT]
-
-
-def _moment(given: str, reader: Reader, *, is_end: bool = False) -> datetime | None:
-    """A day, or a minute, of the reader's clock; the end of a day is the next one's beginning, and a minute counts as a whole."""
-    zone = timezone(reader.timezone)
-    try:
-        if len(given) <= 10:
-            day = datetime.combine(date.fromisoformat(given), time(), zone)
-            return day + timedelta(days=1) if is_end else day
-        moment = datetime.fromisoformat(given)
-        moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
-        return moment + timedelta(minutes=1) if is_end else moment
-    except (ValueError, OverflowError):
-        return None
 
 
 async def log_page(app: FastAPI, user_id: UUID, asked: LogQuestion, *, reader: Reader, is_admin: bool) -> DeliveryLog:
@@ -188,7 +174,7 @@ def delivery_row(row: Any) -> DeliveryRow:
         received_at=row["received_at"],
         hook=row["webhook_name"] or gettext("unknown address"),
         decision=row["decision"],
-        summary=_summary(row),
+        summary=asked_for(row),
         reason=row["reason"] or "",
         code=row["code"] or "",
         order_count=len(row["order_ids"]),
@@ -218,8 +204,8 @@ def _size(size: Any) -> Any:
         return None
 
 
-def _summary(row: Any) -> str:
-    """What the message asked for in a line, or how it began."""
+def asked_for(row: Any) -> str:
+    """Return what a message asked for in a line, or how it began."""
     if row["decision"] == Decision.MISSED:
         return gettext("no alert came")
     if row["parsed"]:

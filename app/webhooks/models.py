@@ -71,6 +71,7 @@ class WebhookDelivery(Identified, Base):
         Index("ix_webhook_deliveries_pending", "user_id", "received_at", postgresql_where=text("decision = 'pending'")),
         Index("ix_webhook_deliveries_user_id_id", "user_id", "id"),
         Index("ix_webhook_deliveries_webhook_id_id", "webhook_id", "id"),
+        Index("ix_webhook_deliveries_history", "user_id", "received_at", "id"),
         Index("ix_webhook_deliveries_replay_of", "replay_of", postgresql_where=text("replay_of IS NOT NULL")),
     )
 

@@ -6,7 +6,7 @@ import pytest
 from app.domain.enums import Liquidity, Side
 from app.domain.orders import Fill
 from app.domain.positions import Position
-from app.trading import queries
+from app.trading import history, queries
 from app.trading.reconcile import Reconciler
 from tests.app.conftest import SYMBOL, Pieces, make_broker, make_user, open_account
 
@@ -111,7 +111,7 @@ async def test_pages_of_fills_lose_none_that_share_a_moment(pieces: Pieces) -> N
     seen: list[str] = []
     cursor: str | None = None
     while True:
-        rows, cursor = await queries.page_of_fills(pieces.database, pieces.user_id, limit=1, cursor=cursor)
+        rows, cursor = await history.page_of_fills(pieces.database, pieces.user_id, limit=1, cursor=cursor)
         seen += [row["trade_id"] for row in rows]
         if cursor is None:
             break

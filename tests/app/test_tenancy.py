@@ -87,14 +87,28 @@ async def hers(site: Site) -> dict[str, str]:
     """One id of each kind, all of them Ada's."""
     bought = await site.ada.call("POST", "/api/orders", json={"symbol": "BTCUSDT", "side": "buy", "quantity": "0.001"})
     (position,) = (await site.ada.call("GET", "/api/positions")).json()["items"]
+    trade_id = await _closed_position(site)
     halt = await site.ada.call("POST", "/api/kill-switch", json={"scope": "user", "action": "stop", "confirm": True})
     assert (bought.status_code, halt.status_code) == (201, 202), (bought.text, halt.text)
     sessions = (await site.ada.call("GET", "/api/auth/sessions")).json()["items"]
     key = await site.ada.call("POST", "/api/auth/tokens", json={"name": "Hers", "scopes": ["read"]})
     user = (await site.ada.call("GET", "/api/auth/current")).json()
     mine = {"position_id": position["id"], "command_id": halt.json()["id"], "token_id": key.json()["id"], "user_id": user["id"]}
-    mine["default_broker_id"] = site.ada.ids["broker_id"]
+    mine |= {"default_broker_id": site.ada.ids["broker_id"], "trade_id": trade_id}
     return {**site.ada.ids, **mine, "session_id": sessions[0]["id"], "invitation_id": str(new_id())}
+
+
+async def _closed_position(site: Site) -> str:
+    """A round trip of Ada's, as the last one of her account was."""
+    trade_id = new_id()
+    async with site.app.state.platform_database.connection() as connection:
+        await connection.execute(
+            """INSERT INTO positions (id, user_id, broker_id, symbol, base, quote, source, status, quantity, opened_at, updated_at,
+                                      closed_at)
+               SELECT $1, user_id, broker_id, symbol, base, quote, source, 'closed', 0, opened_at, opened_at, opened_at FROM positions""",
+            trade_id,
+        )
+    return str(trade_id)
 
 
 def paths(site: Site) -> Iterator[tuple[str, APIRoute, set[str]]]:

@@ -2,6 +2,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import uvicorn
@@ -16,7 +17,7 @@ from app.core.middleware import CONTENT_SECURITY_POLICY
 from app.ui.assets import Assets
 from app.ui.templating import Templating
 from tests.journeys.chromium import installed_chromium
-from tests.ui import sample_views
+from tests.ui import sample_history, sample_views
 
 CHROMIUM = installed_chromium()
 NOTE_VIOLATIONS = """
@@ -39,6 +40,11 @@ def build_app(templating: Templating, assets: Assets) -> Starlette:
         minute = 60_000
         return JSONResponse({"items": [[index * minute, 10, 12, 9, 11, 5] for index in range(29_000_000, 29_000_100)]})
 
+    async def more_orders(request: Request) -> Response:
+        del request
+        rows = replace(sample_history.orders(), place="second", more="")
+        return HTMLResponse(templating.fragment("fragments/history/_orders_rows.html", rows, reader=sample_views.shell().reader))
+
     async def events(request: Request) -> Response:
         async def messages() -> AsyncIterator[str]:
             orders = templating.partial(
@@ -58,6 +64,7 @@ def build_app(templating: Templating, assets: Assets) -> Starlette:
             Route("/static/{path:path}", assets.serve),
             Route("/api/ohlcv", candles),
             Route("/events", events),
+            Route("/history/orders/rows", more_orders),
             Route("/page/{name}", page),
         ]
     )
@@ -141,3 +148,15 @@ async def test_a_page_gets_its_stream_however_late_the_extension_arrives(templat
         await page.route("**/hx-sse*", late)
         await page.goto(f"{base}/page/dashboard-empty")
         await page.locator("#order-o1").wait_for(timeout=30_000)
+
+
+@pytest.mark.asyncio
+async def test_a_list_goes_on_where_it_ends_as_soon_as_its_end_is_in_sight(templating: Templating, assets: Assets) -> None:
+    async with serving(build_app(templating, assets)) as base, chromium() as browser:
+        page = await browser.new_page(viewport={"width": 390, "height": 844})
+        await page.goto(f"{base}/page/history_orders")
+        assert await page.locator("#history-list tbody").count() == 1
+        await page.locator("#history-list .more").scroll_into_view_if_needed()
+        await page.locator("#rows-second").wait_for()
+        assert await page.locator("#history-list tbody").count() == 2
+        assert await page.locator("#history-list .more").is_hidden()

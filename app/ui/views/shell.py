@@ -66,6 +66,7 @@ class NavItem:
 
 NAVIGATION = (
     NavItem(key="dashboard", href="/", icon="layout-dashboard", label=N_("Dashboard")),
+    NavItem(key="history", href="/history", icon="clock", label=N_("History")),
     NavItem(key="webhooks", href="/webhooks", icon="webhook", label=N_("Webhooks")),
     NavItem(key="heartbeat", href="/heartbeat", icon="activity", label=N_("Heartbeat")),
     NavItem(key="brokers", href="/brokers", icon="plug", label=N_("Brokers")),
