@@ -9,7 +9,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 revision = "20261126_06"
-down_revision = "20261126_03"
+down_revision = "20261126_05"
 branch_labels = None
 depends_on = None
 
