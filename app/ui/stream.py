@@ -36,6 +36,7 @@ from app.trading.events import (
     ProtectionChanged,
     TradingStateChanged,
 )
+from app.ui.book_topics import book_topics, look_at_books
 from app.ui.feed_words import alert_words
 from app.ui.regions import Regions
 from app.ui.surroundings import reader_of, regions_of, templating_of
@@ -107,7 +108,7 @@ async def events(request: Request, principal: CurrentUser, topics: str = "") -> 
     check_room(request, principal.user_id)
     given = frozenset(topics.split(","))
     feed = next((topic for topic in sorted(given) if topic.partition(":")[0] == "feed"), "")
-    wanted = given & (_TEMPLATES.keys() | {"chart", "equity", feed, *_ASKED_FOR})
+    wanted = given & (_TEMPLATES.keys() | {"chart", "equity", feed, *_ASKED_FOR, *book_topics(given)})
     stream = PageStream(
         request,
         wanted,
@@ -167,6 +168,7 @@ class PageStream:
             yield b"retry: 1000\n\n"
             yield await self._preferences()
             yield await self._look_at_feed(stack, subscription)
+            await look_at_books(self._request.app, self._topics, stack, subscription)
             while not self._stopping.is_set():
                 for topics, every_s in _REPEATED:
                     if self._is_time(topics, every_s):
