@@ -1,14 +1,15 @@
 """One wish on several accounts at once. Each is sized by itself and sent under its own key; one that fails stops none of the others."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 from uuid import UUID
 
 import structlog
 
 from app.core.i18n import N_
+from app.domain.ticket import Size
 from app.errors import AppError
 from app.trading.desk import Desk
 from app.trading.preview import Preview, preview
@@ -31,12 +32,29 @@ class AccountResult(Generic[T]):
 
 
 async def place_on_each(
-    desk: Desk, user_id: UUID, wish: Wish, broker_ids: Sequence[UUID], *, books: Books | None = None
+    desk: Desk,
+    user_id: UUID,
+    wish: Wish,
+    broker_ids: Sequence[UUID],
+    *,
+    books: Books | None = None,
+    sizes: Mapping[UUID, Size] | None = None,
 ) -> list[AccountResult[Placed]]:
-    """Send the wish to each account at once; return each one's result, in the order given. An account's key ends with its id."""
+    """Send the wish to each account at once, and return each one's result, in the order given.
+
+    Args:
+        desk: What trading works with.
+        user_id: Whose accounts they are.
+        wish: What to send; the key of an account's order is the wish's with the account's id behind it.
+        broker_ids: The accounts; one that is named twice gets one order.
+        books: Where a size by risk learns what the book costs.
+        sizes: How much on each account, instead of the wish's own size.
+    """
 
     async def place(broker_id: UUID) -> Placed:
         own = wish.with_key(f"{wish.intent.key}:{broker_id}")
+        if sizes is not None and broker_id in sizes:
+            own = replace(own, size=sizes[broker_id])
         return await place_wish(desk, user_id, own, broker_id=broker_id, books=books)
 
     # Each runs to its end: what one raises must not cancel another that may have left already.

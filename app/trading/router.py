@@ -13,6 +13,7 @@ from app.core.i18n import N_
 from app.core.ids import new_id
 from app.domain.enums import OrderState
 from app.errors import DuplicateIntent
+from app.marketdata.lookout import lookout_of
 from app.trading import queries
 from app.trading.cancel import cancel
 from app.trading.desk import Desk
@@ -58,7 +59,8 @@ async def place_order(
     desk = _desk(request)
     given = body.client_intent_id or idempotency_key
     key = f"manual:{principal.user_id}:{given}" if given else f"manual:{new_id()}"
-    placed = await place_wish(desk, principal.user_id, body.wish(key), broker_id=body.broker_id)
+    books = lookout_of(request.app).books
+    placed = await place_wish(desk, principal.user_id, body.wish(key), broker_id=body.broker_id, books=books)
     (order,) = placed.orders
     if not placed.is_new and not is_same(body, order):
         raise DuplicateIntent(OTHER_ORDER)

@@ -8,6 +8,7 @@ from app.accounts.dependencies import CurrentUser
 from app.core.http import database_of, problems
 from app.core.ids import new_id
 from app.errors import DuplicateIntent, InvalidInput
+from app.marketdata.lookout import lookout_of
 from app.trading import queries
 from app.trading.batch import place_on_each
 from app.trading.desk import Desk
@@ -15,7 +16,6 @@ from app.trading.preview import preview
 from app.trading.router import OTHER_ORDER, is_same
 from app.trading.schemas import OrderIn, OrderOut
 from app.trading.ticket_schemas import BatchIn, BatchItem, BatchOut, PreviewOut, ProblemOut
-from app.trading.wish import Books
 
 router = APIRouter(prefix="/api", tags=["trading"])
 
@@ -25,16 +25,12 @@ def _desk(request: Request) -> Desk:
     return desk
 
 
-def books_of(request: Request) -> Books | None:
-    """Return the order books of this process; None while it has none."""
-    books: Books | None = getattr(request.app.state.lookout, "books", None)
-    return books
-
-
 @router.post("/orders/preview", summary="What an order would be", responses=problems(401, 404, 409, 422, 503))
 async def preview_order(request: Request, principal: CurrentUser, body: OrderIn) -> PreviewOut:
     """Return quantity, fee, expected slippage, risk and what would forbid it. Nothing is sent, stored or counted."""
-    found = await preview(_desk(request), principal.user_id, body.wish("preview"), broker_id=body.broker_id, books=books_of(request))
+    found = await preview(
+        _desk(request), principal.user_id, body.wish("preview"), broker_id=body.broker_id, books=lookout_of(request.app).books
+    )
     return PreviewOut.of(found, body)
 
 
@@ -50,7 +46,9 @@ async def place_on_several(
         raise InvalidInput("the accounts are in broker_ids; leave broker_id out of the order", field="order.broker_id")
     given = body.order.client_intent_id or idempotency_key
     key = f"manual:{principal.user_id}:{given}" if given else f"manual:{new_id()}"
-    results = await place_on_each(_desk(request), principal.user_id, body.order.wish(key), body.broker_ids, books=books_of(request))
+    results = await place_on_each(
+        _desk(request), principal.user_id, body.order.wish(key), body.broker_ids, books=lookout_of(request.app).books
+    )
     items: list[BatchItem] = []
     for result in results:
         if result.value is None:
