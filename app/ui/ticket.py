@@ -234,6 +234,7 @@ def _account(broker: Broker, regions: Regions, *, is_chosen: bool) -> views.Tick
         id=str(broker.id),
         name=broker.name,
         exchange=broker.exchange,
+        venue=venue_name(broker.exchange),
         env=regions.environment(broker),
         is_chosen=is_chosen,
         reason=reason,

@@ -33,7 +33,7 @@ document.addEventListener("input", (event) => {
 });
 
 document.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-percent]");
+  const button = event.target.closest("button[data-percent]");
   if (button?.closest("#ticket-form")) takePercent(button.dataset.percent);
 });
 
@@ -45,6 +45,8 @@ function takePercent(percent) {
   compute();
 }
 
+let known = null;
+
 // ---- what the server computed, put where it belongs
 
 document.addEventListener("htmx:after:swap", () => {
@@ -52,6 +54,10 @@ document.addEventListener("htmx:after:swap", () => {
   if (!shown) return;
   follow(shown);
   showDenial(shown);
+  // An answer brings the next order's name, and a balance that is another one now.
+  const name = form().elements.intent.value;
+  if (known !== null && known !== name) compute();
+  known = name;
   const ticket = form();
   if (ticket.dataset.hasErrors === undefined) return;
   delete ticket.dataset.hasErrors;

@@ -18,7 +18,7 @@ _LONG = 'Testnet "quoted" <b>with a long name</b>'
 def accounts() -> tuple[ticket.TicketAccount, ...]:
     """A live one, and one on the test network that is paused."""
     return (
-        ticket.TicketAccount(id="b1", name="Binance main", exchange="binance", env="live", is_chosen=True),
+        ticket.TicketAccount(id="b1", name="Binance main", exchange="binance", venue="Binance", env="live", is_chosen=True),
         ticket.TicketAccount(
             id="b2", name=_LONG, exchange="binance", env="testnet", is_chosen=True, reason="trading is paused: <i>no key</i>"
         ),

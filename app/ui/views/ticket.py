@@ -50,12 +50,13 @@ class TicketFields:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TicketAccount:
-    """An account the order may go to. `reason` says why it takes none now; empty where it does."""
+    """An account the order may go to, at `venue`, as people call the exchange. `reason` says why it takes none now; empty where it does."""
 
     id: str
     name: str
     exchange: str
     env: Environment
+    venue: str = ""
     is_chosen: bool = False
     reason: str = ""
 
