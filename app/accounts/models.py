@@ -71,6 +71,8 @@ class User(Identified, Base):
     theme: Mapped[str] = mapped_column(server_default="dark")
     display_timezone: Mapped[str] = mapped_column(server_default="local")
     language: Mapped[str] = mapped_column(server_default="en")
+    #: Whether an order ticket shows the exact order once more before it is sent.
+    confirm_orders: Mapped[bool] = mapped_column(Boolean, server_default=text("true"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     @property

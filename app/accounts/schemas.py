@@ -47,6 +47,7 @@ class PreferencesIn(AiIn):
     language: Literal["en", "fr"] | None = None
     display_timezone: Literal["utc", "local"] | None = None
     default_broker_id: UUID | None = None
+    confirm_orders: bool | None = Field(None, description="whether the order ticket asks once more before it sends")
     forget_ai_key: bool = Field(False, description="drops the stored key; where OpenRouter was on, no provider is")
 
 
@@ -62,6 +63,7 @@ class PreferencesOut(BaseModel):
     theme: str
     display_timezone: str
     language: str
+    confirm_orders: bool
     default_broker_id: UUID | None
 
 

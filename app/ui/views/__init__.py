@@ -102,7 +102,7 @@ from app.ui.views.hook_forms import (
     WebhooksView,
 )
 from app.ui.views.oversight import AuditView, ExternalOrderRow, FindingRow, UnexplainedRow
-from app.ui.views.preferences import AiForm, DefaultBrokerForm, LooksForm, ModelList, PreferencesView
+from app.ui.views.preferences import AiForm, DefaultBrokerForm, LooksForm, ModelList, OrderHabits, PreferencesView
 from app.ui.views.shell import (
     NAVIGATION,
     BrokerStatus,
@@ -224,6 +224,7 @@ __all__ = [
     "NoteForm",
     "OperationDoc",
     "OrderEvent",
+    "OrderHabits",
     "OrderInFull",
     "OrderPage",
     "OrderRow",
