@@ -23,7 +23,6 @@ from app.accounts.principal import Principal
 from app.core.events import Subscription
 from app.core.i18n import use_language
 from app.core.streams import check_room, streaming
-from app.domain.candles import Candle, Timeframe, to_milliseconds
 from app.domain.instruments import plain
 from app.marketdata.events import CandleChanged, CandleClosed, FeedAlert, HeartbeatChanged, InstrumentsUpdated, TickerChanged
 from app.marketdata.feed_news import FeedNews
@@ -36,7 +35,7 @@ from app.trading.events import (
     ProtectionChanged,
     TradingStateChanged,
 )
-from app.ui.feed_words import alert_words
+from app.ui.named_events import named_event
 from app.ui.regions import Regions
 from app.ui.surroundings import reader_of, regions_of, templating_of
 from app.ui.symbols import book_of, update_list
@@ -243,25 +242,10 @@ class PageStream:
         return f"id: {self._next()}\n{lines}\n".encode()
 
     def _as_named(self, event: object) -> bytes:
-        match event:
-            case TickerChanged() if "chart" in self._topics and event.last is not None:
-                return self._named("tick", {"s": event.symbol, "p": plain(event.last), "t": to_milliseconds(event.at)})
-            case CandleChanged() if "chart" in self._topics:
-                return self._named("candle", _candle(event.symbol, event.timeframe.value, event.candle, is_closed=False))
-            case CandleClosed(timeframe=Timeframe.M1) if "chart" in self._topics and not event.is_late:
-                return self._named("candle", _candle(event.symbol, event.timeframe.value, event.candle, is_closed=True))
-            case FillRecorded() if "chart" in self._topics:
-                told = {"s": event.symbol, "side": event.side.value, "p": plain(event.price), "q": plain(event.quantity)}
-                return self._named("fill", {**told, "t": to_milliseconds(event.executed_at)})
-            case FeedNews():
-                return event.message  # finished, for all who look
-            case FeedAlert() if "status" in self._topics:
-                level = "success" if event.is_over else "error"
-                return self._named("toast", {"level": level, "text": alert_words(event, self._reader)})
-            case InstrumentsUpdated(is_over=True) if "updates" in self._topics:
-                return self._named(f"symbols-{event.exchange}", {})
-            case _:
-                return b""
+        if isinstance(event, FeedNews):
+            return event.message  # finished, for all who look
+        told = named_event(event, self._topics, self._reader)
+        return b"" if told is None else self._named(*told)
 
     def _named(self, name: str, value: object) -> bytes:
         return b"id: %d\nevent: %s\ndata: %s\n\n" % (self._next(), name.encode(), orjson.dumps(value))
@@ -280,17 +264,3 @@ async def _next_events(subscription: Subscription[object], timeout_s: float) -> 
     while (event := subscription.get_nowait()) is not None:
         found.append(event)
     return found
-
-
-def _candle(symbol: str, timeframe: str, candle: Candle, *, is_closed: bool) -> dict[str, object]:
-    return {
-        "s": symbol,
-        "tf": timeframe,
-        "t": to_milliseconds(candle.open_time),
-        "o": candle.open,
-        "h": candle.high,
-        "l": candle.low,
-        "c": candle.close,
-        "v": candle.volume,
-        "x": is_closed,
-    }
