@@ -11,6 +11,7 @@ from app.core.db import Database
 from app.core.events import EventBus, Subscription
 from app.core.supervisor import Supervisor
 from app.exchanges.registry import Registry
+from app.marketdata.day import Days
 from app.marketdata.feed_news import NewsDesk
 from app.marketdata.gap_rounds import GapFiller, GapRounds
 from app.marketdata.heartbeat import Heartbeat
@@ -27,6 +28,7 @@ class Lookout:
         self.database = database
         self.news = NewsDesk(exchange, database=database, bus=bus, clock=clock, feed=lambda: heartbeat.status)
         self.watchers = Watchers(heartbeat)
+        self.days = Days(exchange, database=database, now=heartbeat.venue_now, open_candle=heartbeat.open_candle)
         filler = GapFiller(
             exchange,
             database=database,

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel.core import Locale
 from babel.dates import format_datetime, format_timedelta
+from babel.numbers import format_compact_decimal
 
 NONE = "—"
 MINUS = "−"
@@ -65,6 +66,13 @@ def money(value: Decimal | None, currency: str = "", *, decimals: int = 2, langu
         return NONE
     text = number(value, decimals, language=language)
     return f"{text}{NO_BREAK_SPACE}{currency}" if currency else text
+
+
+def compact(value: Decimal | None, *, language: str) -> str:
+    """Return a large number with three digits and a unit: 2840000000 → 2.84B in English, 2,84 Md in French."""
+    if value is None:
+        return NONE
+    return str(format_compact_decimal(value, locale=language, fraction_digits=2))
 
 
 def signed(value: Decimal | None, currency: str = "", *, decimals: int = 2, language: str) -> str:

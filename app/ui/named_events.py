@@ -2,7 +2,7 @@
 
 from app.domain.candles import Candle, Timeframe, to_milliseconds
 from app.domain.instruments import plain
-from app.marketdata.events import CandleChanged, CandleClosed, FeedAlert, InstrumentsUpdated, TickerChanged
+from app.marketdata.events import CandleChanged, CandleClosed, CandlesLoaded, FeedAlert, InstrumentsUpdated, TickerChanged
 from app.trading.events import FillRecorded
 from app.ui.feed_words import alert_words
 from app.ui.views import Reader
@@ -30,6 +30,8 @@ def _of_chart(event: object) -> tuple[str, object] | None:
             return "candle", _candle(event.symbol, event.timeframe.value, event.candle, is_closed=False)
         case CandleClosed(timeframe=Timeframe.M1) if not event.is_late:
             return "candle", _candle(event.symbol, event.timeframe.value, event.candle, is_closed=True)
+        case CandlesLoaded(timeframe=Timeframe.M1):
+            return "candles", {"s": event.symbol}
         case FillRecorded():
             told = {"s": event.symbol, "side": event.side.value, "p": plain(event.price), "q": plain(event.quantity)}
             return "fill", {**told, "t": to_milliseconds(event.executed_at)}
