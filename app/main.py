@@ -31,6 +31,7 @@ from app.marketdata.heartbeat_router import router as heartbeat_router
 from app.marketdata.router import router as marketdata_router
 from app.marketdata.symbols_router import router as symbols_router
 from app.trading.kill_router import router as kill_router
+from app.trading.market_router import router as market_router
 from app.trading.oversight_router import router as oversight_router
 from app.trading.protection_router import router as protection_router
 from app.trading.risk_router import router as risk_router
@@ -190,6 +191,7 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
         admin_router,
         brokers_router,
         account_symbols_router,
+        market_router,
         oversight_router,
         trading_router,
         protection_router,

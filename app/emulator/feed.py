@@ -14,6 +14,7 @@ from app.domain.candles import Timeframe
 from app.emulator import rendering_market
 from app.emulator.bars import MINUTE_MS, Bar, Trade
 from app.emulator.clock import MarketClock
+from app.emulator.depth_streams import FAST_S, DepthStreams
 from app.emulator.exchange import Exchange
 from app.emulator.filters import eight
 from app.emulator.market import MinuteEnd, SymbolMarket
@@ -40,6 +41,7 @@ class Feed:
         self._pushed: dict[str, int] = {}
         self._book: dict[str, tuple[str, str, str, str]] = {}
         self._book_sent_at: dict[str, float] = {}
+        self._depths = DepthStreams(exchange, clock, hub)
         self._updates = 0
         self._over: set[str] = set()
         self._changed = asyncio.Event()
@@ -57,6 +59,7 @@ class Feed:
             if not self._clock.wall.is_virtual:
                 self.step()
             self._repeat_books()
+            self._depths.push()
             self._changed.clear()
             try:
                 async with asyncio.timeout(self._sleep_s()):
@@ -80,6 +83,7 @@ class Feed:
             if market.is_over and symbol not in self._over:
                 self._over.add(symbol)
                 log.info("the recording has ended; the price stands still", symbol=symbol)
+        self._depths.push()
         self.matched_to_ms = now
 
     def print(self, symbol: str, price: Decimal, quantity: Decimal) -> Trade:
@@ -118,7 +122,8 @@ class Feed:
             return _LONGEST_SLEEP_S
         boundary = min((market.minute + MINUTE_MS for market in self._exchange.markets.values() if not market.is_over), default=None)
         until = self._clock.seconds_until(boundary) if boundary is not None else _LONGEST_SLEEP_S
-        return max(_SHORTEST_SLEEP_S, min(until, self.push_interval_s, _LONGEST_SLEEP_S))
+        longest_s = FAST_S if self._depths.has_fast else _LONGEST_SLEEP_S
+        return max(_SHORTEST_SLEEP_S, min(until, self.push_interval_s, longest_s))
 
     def _advance(self, symbol: str, market: SymbolMarket, now: int) -> None:
         lower = symbol.lower()

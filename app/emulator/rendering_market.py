@@ -6,7 +6,7 @@ Source: examples in the Binance Spot API documentation, rest-api.md and web-sock
 from decimal import Decimal
 
 from app.domain.candles import Timeframe
-from app.domain.matching import ZERO, Level
+from app.domain.matching import ZERO, Depth, Level
 from app.emulator.bars import MINUTE_MS, PRINTS_PER_MINUTE, Bar, Trade
 from app.emulator.filters import eight
 from app.emulator.market import DAY_MINUTES, SymbolMarket
@@ -89,6 +89,12 @@ def public_trade(trade: Trade) -> Json:
         "isBuyerMaker": trade.is_buyer_maker,
         "isBestMatch": True,
     }
+
+
+def levels(depth: Depth) -> Json:
+    """Return a book's two sides, best level first, as GET /depth and the streams of partial depth show them."""
+    sides = {"bids": depth.bids, "asks": depth.asks}
+    return {name: [[eight(level.price), eight(level.quantity)] for level in side] for name, side in sides.items()}
 
 
 def best_prices(market: SymbolMarket) -> tuple[str, str, str, str]:

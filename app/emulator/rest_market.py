@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 
 from app.domain.candles import Timeframe
-from app.domain.matching import Level
 from app.emulator import params, rendering_market
 from app.emulator.bars import Trade
 from app.emulator.calls import Call
@@ -70,8 +69,7 @@ def depth(venue: Venue, call: Call) -> object:
     """GET /api/v3/depth."""
     market = _market(venue, call)
     limit = params.integer(call.params, "limit", largest=_DEPTH_LIMITS) or 100
-    book = market.depth(limit)
-    return {"lastUpdateId": venue.clock.now(), "bids": _levels(book.bids), "asks": _levels(book.asks)}
+    return {"lastUpdateId": venue.clock.now(), **rendering_market.levels(market.depth(limit))}
 
 
 def klines(venue: Venue, call: Call) -> object:
@@ -131,7 +129,3 @@ def _chosen(venue: Venue, call: Call) -> list[SymbolMarket] | None:
             raise VenueError(-1128, "Combination of optional parameters invalid.")
         return [venue.exchange.market(call.params["symbol"])]
     return None if symbols is None else [venue.exchange.market(symbol) for symbol in symbols]
-
-
-def _levels(levels: Iterable[Level]) -> list[list[str]]:
-    return [[eight(level.price), eight(level.quantity)] for level in levels]

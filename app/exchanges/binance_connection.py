@@ -15,7 +15,7 @@ import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from app.exchanges.binance_messages import Acknowledged, AggTrade, BookTicker, KlineEvent, ServerShutdown, parse
+from app.exchanges.binance_messages import Acknowledged, AggTrade, BookTicker, KlineEvent, PartialDepth, ServerShutdown, parse
 from app.exchanges.stream_funnel import Funnel
 from app.exchanges.stream_health import StreamConfig, Vitals
 from app.exchanges.stream_subscriptions import Subscriptions
@@ -29,7 +29,7 @@ _TOO_MUCH: Final = frozenset({418, 429})
 _TOO_MUCH_PAUSE_S: Final = 60.0
 _BAD_ADDRESS: Final = frozenset({400, 414})
 
-MarketEvent = KlineEvent | AggTrade | BookTicker
+MarketEvent = KlineEvent | AggTrade | BookTicker | PartialDepth
 
 
 class Owner(Protocol):
@@ -275,16 +275,20 @@ class StreamConnection:
                 self._take_notice(message)
                 continue
             now = self._heard()
-            if isinstance(message, BookTicker):
-                if self._hidden and message.market == self._canary_market:
-                    continue
-            elif message is None:
+            event = self._wanted(message, now)
+            if event is None:
                 continue
-            else:
-                self._look_at_time(message.event_time, now)
-            funnel.push(message)
+            funnel.push(event)
             if funnel.is_full:
                 await self._wait_for_consumer()
+
+    def _wanted(self, message: MarketEvent | None, now: float) -> MarketEvent | None:
+        """Return what the consumer is to have; whatever says when it happened also says how far behind the connection is."""
+        if isinstance(message, BookTicker):
+            return None if self._hidden and message.market == self._canary_market else message
+        if message is not None and not isinstance(message, PartialDepth):
+            self._look_at_time(message.event_time, now)
+        return message
 
     def _heard(self) -> float:
         now = self._data_at = time.monotonic()

@@ -1,8 +1,7 @@
 """One broker account at any exchange that ccxt knows, behind our port. It never repeats a write, and guesses no outcome."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import replace
 from datetime import datetime
@@ -11,14 +10,14 @@ from typing import Any, Final
 import structlog
 
 from app.core.clock import Clock
-from app.domain.candles import Candle, Timeframe, from_milliseconds, to_milliseconds
+from app.domain.candles import to_milliseconds
 from app.domain.enums import Lane, OrderType
 from app.domain.instruments import Instrument
 from app.domain.orders import Fill, Reported
 from app.errors import AppError, DenialReason, ExchangeError, ExchangeUnavailable, NotSent, OutcomeUnknown, RetryableError, Unsupported
 from app.exchanges import binance_orders, reports
-from app.exchanges.candle_pages import MOST_CANDLES, CandleOffer, check_timeframe, offer_of, question, within
 from app.exchanges.capabilities import capabilities_of
+from app.exchanges.ccxt_market import UNREADABLE, CcxtMarketData, reading
 from app.exchanges.errors import Outcome, classify, codes_of, is_clock_error, is_unknown_order, read_error, scrub, write_error
 from app.exchanges.key_rights import KeyRights, question_of
 from app.exchanges.markets import MarketsSource
@@ -31,7 +30,6 @@ from app.exchanges.port import (
     OcoRequest,
     OrderRequest,
     ReplaceOutcome,
-    Ticker,
     VenueOrder,
     VenueTrade,
 )
@@ -46,19 +44,9 @@ _READ_TIMEOUT_MS: Final = 10_000
 #: The right of way of reads that are part of something more urgent.
 _READS_AS: ContextVar[Lane] = ContextVar("reads_as", default=Lane.RECONCILE)
 _BINANCE_FAMILY: Final = frozenset({"binance", "binanceus"})
-#: What reading an answer of another shape than expected raises.
-UNREADABLE: Final = (ArithmeticError, AttributeError, LookupError, OverflowError, TypeError, ValueError)
 
 
-@contextmanager
-def _reading(what: str) -> Iterator[None]:
-    try:
-        yield
-    except UNREADABLE as error:
-        raise ExchangeUnavailable(f"the exchange's answer cannot be read ({what})") from error
-
-
-class CcxtClient:
+class CcxtClient(CcxtMarketData):
     """An `ExchangeClient` over ccxt. Made by the registry, which shares the markets and the HTTP session among all of them."""
 
     def __init__(self, exchange: Any, source: MarketsSource, *, clock: Clock, user_stream: UserStreamAccess | None = None) -> None:
@@ -78,11 +66,6 @@ class CcxtClient:
     def user_stream(self) -> UserStreamAccess | None:
         """Return the way to the account's events as they happen; None where asking is all there is."""
         return self._user_stream
-
-    @property
-    def candle_offer(self) -> CandleOffer:
-        """Which candles the venue has, and how many it gives at once."""
-        return offer_of(self._ccxt)
 
     async def instruments(self) -> dict[str, Instrument]:
         """Return the venue's spot instruments by unified symbol."""
@@ -212,7 +195,7 @@ class CcxtClient:
         found = await self._orders.find(ref)
         if found is None:
             return None
-        with _reading("order"):
+        with reading("order"):
             report = reports.order_report(self.exchange, found.order)
         if report.filled_quantity:
             report = replace(report, fills=await self._fills(ref.symbol, found))
@@ -239,14 +222,14 @@ class CcxtClient:
             parameters["fromId"] = str(int(after_trade_id) + 1)
         since_ms = None if since is None or parameters else to_milliseconds(since)
         trades = await self._orders.trades(symbol, since_ms=since_ms, parameters=parameters)
-        with _reading("trades"):
+        with reading("trades"):
             return reports.account_trades(trades, quote=symbol.partition("/")[2])
 
     def _listed(self, orders: Any) -> list[VenueOrder]:
         """One order of a kind that we cannot read, the trader's own perhaps, must not hide all others; a list of nothing else is none."""
         found: list[VenueOrder] = []
         unreadable = 0
-        with _reading("orders"):
+        with reading("orders"):
             for order in orders:
                 try:
                     found.append(reports.venue_order(self.exchange, order))
@@ -260,9 +243,9 @@ class CcxtClient:
     async def fetch_balances(self) -> dict[str, Balance]:
         """Return the account's assets that are not zero, by asset."""
         await self._ready()
-        with _reading("balances"):
+        with reading("balances"):
             reply = await self._orders.balances()
-        with _reading("balances"):
+        with reading("balances"):
             return reports.balances(reply)
 
     async def fetch_key_rights(self) -> KeyRights:
@@ -274,33 +257,8 @@ class CcxtClient:
         if (question := question_of(self.exchange)) is None:
             raise Unsupported(f"{self.exchange} does not say what a key may do")
         reply = await self._read(getattr(self._ccxt, question.method))
-        with _reading("rights"):
+        with reading("rights"):
             return question.read(reply)
-
-    async def fetch_ticker(self, symbol: str, *, lane: Lane = Lane.MARKET) -> Ticker:
-        """Return the best prices of one symbol; `lane` is the right of way of whatever waits for them."""
-        reply = await self._read(self._ccxt.fetch_ticker, symbol, lane=lane)
-        with _reading("price"):
-            ticker = reports.ticker(symbol, reply, fallback_ms=to_milliseconds(self._clock.now()))
-        if ticker is None:
-            raise ExchangeUnavailable(f"the exchange has no price for {symbol}")
-        return ticker
-
-    async def fetch_candles(
-        self, symbol: str, timeframe: Timeframe, *, start: datetime | None = None, end: datetime | None = None, limit: int = MOST_CANDLES
-    ) -> list[Candle]:
-        """Return at most 1000 candles oldest first, open times in [start, end]; the last may still be open. Raises TimeframeMissing."""
-        check_timeframe(self._ccxt, self.exchange, timeframe)
-        since, limit, parameters = question(self.exchange, timeframe, start=start, end=end, limit=limit)
-        rows = await self._read(self._ccxt.fetch_ohlcv, symbol, timeframe.value, since, limit, parameters, lane=Lane.MARKET)
-        with _reading("candles"):
-            return within([reports.candle(row) for row in rows], start=start, end=end)
-
-    async def server_time(self) -> datetime:
-        """Return the venue's clock."""
-        reply = await self._read(self._ccxt.fetch_time)
-        with _reading("clock"):
-            return from_milliseconds(int(reply))
 
     async def close(self) -> None:
         """Let go of the shared session; the client is dead afterwards."""
@@ -374,7 +332,7 @@ class CcxtClient:
 
     async def _fills(self, symbol: str, found: Found) -> tuple[Fill, ...]:
         trades = await self._orders.trades_of(symbol, found.order)
-        with _reading("trades"):
+        with reading("trades"):
             return reports.trade_fills(trades, quote=symbol.partition("/")[2])
 
     async def _read(

@@ -10,6 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
+from app.domain.book import Depth
 from app.domain.candles import Candle, Timeframe
 from app.domain.enums import Lane, OrderType, Side, TimeInForce
 from app.domain.instruments import Instrument
@@ -128,6 +129,20 @@ class Ticker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MarketTrade:
+    """A trade that happened in the market, whoever's: price in quote per base, quantity in base units. `side` is its taker's.
+
+    `trade_id` is the venue's, None where it tells none.
+    """
+
+    trade_id: str | None
+    price: Decimal
+    quantity: Decimal
+    side: Side
+    traded_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
     """Keys of one broker account, in the clear: only in memory, never in a log, a page or an exception.
 
@@ -212,6 +227,12 @@ class ExchangeClient(Protocol):
     async def fetch_ticker(self, symbol: str, *, lane: Lane = Lane.MARKET) -> Ticker:
         """Return the best prices of one symbol; `lane` is the right of way of whatever waits for them."""
 
+    async def fetch_depth(self, symbol: str, *, limit: int = 50, lane: Lane = Lane.MARKET) -> Depth:
+        """Return the visible book of one symbol, best level first, at most `limit` levels (1 to 100) on each side."""
+
+    async def fetch_market_trades(self, symbol: str, *, limit: int = 50, lane: Lane = Lane.MARKET) -> list[MarketTrade]:
+        """Return the newest trades of the market in one symbol, oldest first, at most `limit` (1 to 50)."""
+
     async def fetch_candles(
         self, symbol: str, timeframe: Timeframe, *, start: datetime | None = None, end: datetime | None = None, limit: int = 1000
     ) -> list[Candle]:
@@ -232,6 +253,7 @@ __all__ = [
     "Fill",
     "Guard",
     "KeyRights",
+    "MarketTrade",
     "OcoReport",
     "OcoRequest",
     "OrderRequest",

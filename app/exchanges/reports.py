@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
+from app.domain.book import Depth, Level
 from app.domain.candles import Candle, from_milliseconds
 from app.domain.enums import Liquidity, OrderState, Side
 from app.domain.orders import Fill, Reported
 from app.errors import OutcomeUnknown
 from app.exchanges.corrections import corrected
-from app.exchanges.port import Balance, Ticker, VenueOrder, VenueTrade
+from app.exchanges.port import Balance, MarketTrade, Ticker, VenueOrder, VenueTrade
 
 _ZERO: Final = Decimal(0)
 #: ccxt's unified statuses, and Binance's raw ones that ccxt passes through. `open` and `closed` need the filled quantity too.
@@ -184,6 +185,33 @@ def ticker(symbol: str, reply: Mapping[str, Any], *, fallback_ms: int) -> Ticker
         ask=_decimal(reply.get("ask")) or None,
         at=from_milliseconds(int(reply.get("timestamp") or fallback_ms)),
     )
+
+
+def depth(reply: Mapping[str, Any], *, limit: int) -> Depth:
+    """Return ccxt's order book, its levels as text, with the best `limit` levels of each side. Empty levels are none."""
+    return Depth(bids=_levels(reply["bids"], limit, descending=True), asks=_levels(reply["asks"], limit, descending=False))
+
+
+def _levels(rows: Sequence[Any], limit: int, *, descending: bool) -> tuple[Level, ...]:
+    levels = (Level(price=_exact(row[0]), quantity=_exact(row[1])) for row in rows)
+    offered = [level for level in levels if level.price > 0 and level.quantity > 0]
+    return tuple(sorted(offered, key=lambda level: level.price, reverse=descending)[:limit])
+
+
+def market_trades(rows: Sequence[Mapping[str, Any]], *, limit: int) -> list[MarketTrade]:
+    """Return ccxt's public trades, oldest first, the newest `limit`. One of which the taker's side is not told is left out."""
+    found = [
+        MarketTrade(
+            trade_id=None if row.get("id") is None else str(row["id"]),
+            price=_exact(row["price"]),
+            quantity=_exact(row["amount"]),
+            side=Side(row["side"]),
+            traded_at=from_milliseconds(int(row["timestamp"])),
+        )
+        for row in rows
+        if row.get("side") in ("buy", "sell") and row.get("timestamp") is not None
+    ]
+    return sorted(found, key=lambda trade: trade.traded_at)[-limit:]
 
 
 def candle(row: Sequence[Any]) -> Candle:

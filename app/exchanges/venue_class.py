@@ -141,6 +141,14 @@ class VenueLayer:
                     self.witness.too_fast(slot)
             raise
 
+    def parse_order_book_bid_ask(self: Any, bidask: Any, priceKey: Any = 0, amountKey: Any = 1, countOrIdKey: Any = 2) -> list[str]:  # noqa: N803
+        """Return a level's price and quantity as the venue wrote them: ccxt makes floats of them, which no other answer of it holds.
+
+        An order of the whole book by these texts is none; whoever reads it sorts it.
+        """
+        del countOrIdKey
+        return [self.safe_string(bidask, priceKey, ""), self.safe_string(bidask, amountKey, "")]
+
     def handle_errors(self: Any, code: int, reason: str, url: str, method: str, headers: Any, body: Any, response: Any, *rest: Any) -> Any:
         """Note the venue's own words; ccxt's exceptions lose the code where they match by message."""
         retry_after_s = _retry_after_s(code, headers)

@@ -95,6 +95,8 @@ class Heartbeat:
             silence_kill_s=config.silence_s,
             attempts_per_5_min=config.attempts_per_5_min,
         )
+        self.stream_config = streams
+        """How its connections behave: whoever has others to the same venue goes by it too."""
         self._stream = BinanceStreams(streams, _streams(config.symbols), clock=clock, venue_time=self._measured_time)
         self._lost: frozenset[str] = frozenset()
         self._status.connections_of = self._connections

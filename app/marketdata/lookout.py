@@ -11,6 +11,7 @@ from app.core.db import Database
 from app.core.events import EventBus, Subscription
 from app.core.supervisor import Supervisor
 from app.exchanges.registry import Registry
+from app.marketdata.books import Books
 from app.marketdata.day import Days
 from app.marketdata.feed_news import NewsDesk
 from app.marketdata.gap_rounds import GapFiller, GapRounds
@@ -27,6 +28,7 @@ class Lookout:
         self.heartbeat = heartbeat
         self.database = database
         self.news = NewsDesk(exchange, database=database, bus=bus, clock=clock, feed=lambda: heartbeat.status)
+        self.books = Books(exchange, public=registry.public, clock=clock, streams=heartbeat.stream_config)
         self.watchers = Watchers(heartbeat)
         self.days = Days(exchange, database=database, now=heartbeat.venue_now, open_candle=heartbeat.open_candle)
         filler = GapFiller(
@@ -49,6 +51,7 @@ class Lookout:
     def start(self, supervisor: Supervisor) -> None:
         """Start the loops behind it."""
         supervisor.start("heartbeat.news", self.news.run)
+        supervisor.start("heartbeat.books", self.books.run)
         supervisor.start("heartbeat.watchers", self.watchers.run)
         supervisor.start("heartbeat.gaps", self.gaps.run, limit_s=120)
 

@@ -9,33 +9,18 @@ from pydantic import AwareDatetime
 from app.core.http import problems
 from app.domain.candles import Candle, Timeframe, to_milliseconds
 from app.errors import InvalidInput
-from app.exchanges.registry import Registry
 from app.marketdata.feed_health import FeedReader
 from app.marketdata.heartbeat import Heartbeat
 from app.marketdata.queries import MOST_CANDLES, read_chart
-from app.marketdata.quotes import Quotes
-from app.marketdata.schemas import CandlesOut, HeartbeatOut, TickerOut
+from app.marketdata.schemas import CandlesOut, HeartbeatOut
 from app.marketdata.symbols_router import ExchangeName, InstrumentsDep
 
 router = APIRouter(prefix="/api", tags=["market data"])
-
-#: A quote older than this is asked for again.
-_QUOTE_MAX_AGE_S = 5.0
 
 
 def _heartbeat(request: Request) -> Heartbeat:
     heartbeat: Heartbeat = request.app.state.heartbeat
     return heartbeat
-
-
-def _quotes(request: Request) -> Quotes:
-    quotes: Quotes = request.app.state.quotes
-    return quotes
-
-
-def _registry(request: Request) -> Registry:
-    registry: Registry = request.app.state.registry
-    return registry
 
 
 def _feed(request: Request) -> FeedReader:
@@ -45,8 +30,6 @@ def _feed(request: Request) -> FeedReader:
 
 FeedDep = Annotated[FeedReader, Depends(_feed)]
 HeartbeatDep = Annotated[Heartbeat, Depends(_heartbeat)]
-QuotesDep = Annotated[Quotes, Depends(_quotes)]
-RegistryDep = Annotated[Registry, Depends(_registry)]
 SymbolText = Annotated[str, Query(min_length=2, max_length=40, description="BTC/USDT, BTCUSDT or BINANCE:BTCUSDT")]
 
 
@@ -84,25 +67,6 @@ async def get_candles(
         timeframe=timeframe.value,
         is_last_open=chart.is_last_open,
     )
-
-
-@router.get("/ticker", summary="Best prices of a symbol", responses=problems(404, 422, 503))
-async def get_ticker(
-    symbol: SymbolText,
-    instruments: InstrumentsDep,
-    quotes: QuotesDep,
-    registry: RegistryDep,
-    *,
-    exchange: ExchangeName = "binance",
-) -> TickerOut:
-    """Return the live feed's prices, or the exchange's own answer for a symbol that is not watched."""
-    exchange = instruments.source(exchange)
-    instrument = await instruments.require(exchange, symbol)
-    quote = quotes.latest(instrument.symbol, max_age_s=_QUOTE_MAX_AGE_S) if quotes.exchange == exchange else None
-    if quote is not None and quote.last is not None:
-        return TickerOut(exchange=exchange, symbol=quote.symbol, bid=quote.bid, ask=quote.ask, last=quote.last, at=quote.at)
-    ticker = await (await registry.public(exchange)).fetch_ticker(instrument.symbol)
-    return TickerOut(exchange=exchange, symbol=ticker.symbol, bid=ticker.bid, ask=ticker.ask, last=ticker.last, at=ticker.at)
 
 
 @router.get("/heartbeat/status", summary="The live feed")

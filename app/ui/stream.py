@@ -35,6 +35,7 @@ from app.trading.events import (
     ProtectionChanged,
     TradingStateChanged,
 )
+from app.ui.book_topics import book_topics, look_at_books
 from app.ui.named_events import named_event
 from app.ui.regions import Regions
 from app.ui.surroundings import reader_of, regions_of, templating_of
@@ -114,7 +115,7 @@ async def events(request: Request, principal: CurrentUser, topics: str = "") -> 
     check_room(request, principal.user_id)
     given = frozenset(topics.split(","))
     of_one = {next((topic for topic in sorted(given) if topic.partition(":")[0] == name), "") for name in _OF_ONE}
-    wanted = given & (_TEMPLATES.keys() | {"chart", "equity", *of_one, *_ASKED_FOR})
+    wanted = given & (_TEMPLATES.keys() | {"chart", "equity", *of_one, *_ASKED_FOR, *book_topics(given)})
     stream = PageStream(
         request,
         wanted,
@@ -177,6 +178,7 @@ class PageStream:
             yield await self._preferences()
             yield await self._look_at_feed(stack, subscription)
             dirty |= await self._look_at_terminal(stack)
+            await look_at_books(self._request.app, self._topics, stack, subscription)
             while not self._stopping.is_set():
                 for topics, every_s in _REPEATED:
                     if self._is_time(topics, every_s):

@@ -1,7 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -97,7 +96,7 @@ async def test_candles_come_oldest_first_in_any_spelling_and_timeframe(app: Fast
 @pytest.mark.asyncio
 async def test_unusable_questions_are_refused_with_a_reason(http: httpx.AsyncClient) -> None:
     unknown = await http.get("/api/ohlcv", params={"symbol": "NOSUCHCOIN"})
-    perpetual = await http.get("/api/ticker", params={"symbol": "BTCUSDT.P"})
+    perpetual = await http.get("/api/ohlcv", params={"symbol": "BTCUSDT.P"})
     backwards = {"symbol": "BTCUSDT", "start": "2026-01-02T00:00:00Z", "end": "2026-01-01T00:00:00Z"}
 
     assert (unknown.status_code, unknown.json()["code"]) == (404, "SYMBOL_NOT_FOUND")
@@ -119,16 +118,6 @@ async def test_symbols_are_searched_and_paged(http: httpx.AsyncClient) -> None:
     assert [page["items"][0]["symbol"] for page in (first, second)] == ["BTC/USDT", "ETH/USDT"]
     assert [item["symbol"] for item in searched["items"]] == ["ETH/USDT"]
     assert isinstance(everything["items"][0]["tick_size"], str)
-
-
-@pytest.mark.asyncio
-async def test_a_ticker_comes_from_the_feed_or_else_from_the_exchange(app: FastAPI, http: httpx.AsyncClient) -> None:
-    asked = (await http.get("/api/ticker", params={"symbol": "ETHUSDT"})).json()
-    app.state.quotes.put("ETH/USDT", at=SystemClock().now(), bid=Decimal("1.10"), ask=Decimal("1.2"), last=Decimal("1.15"))
-    fed = (await http.get("/api/ticker", params={"symbol": "ETHUSDT"})).json()
-
-    assert Decimal(asked["last"]) > 100
-    assert (fed["bid"], fed["ask"], fed["last"]) == ("1.1", "1.2", "1.15")
 
 
 @pytest.mark.asyncio

@@ -166,6 +166,30 @@ async def test_public_trades_add_up_to_the_candle(emulator: EmulatorProcess) -> 
 
 
 @pytest.mark.asyncio
+async def test_streams_of_partial_depth_tell_the_book_that_the_rest_api_shows(emulator: EmulatorProcess) -> None:
+    streams = "btcusdt@depth20@100ms/btcusdt@depth5/btcusdt@depth7/nopeusdt@depth20@100ms"
+    told: dict[str, list[Any]] = {}
+    async with websockets.connect(f"{emulator.ws_url}/stream?streams={streams}", proxy=None) as socket, asyncio.timeout(20):
+        begun = time.monotonic()
+        while len(told.get("btcusdt@depth5", [])) < 2:
+            message = json.loads(await socket.recv())
+            told.setdefault(message["stream"], []).append(message["data"])
+        waited_s = time.monotonic() - begun
+        rest = emulator.get("/api/v3/depth", symbol="BTCUSDT", limit=20)
+        emulator.advance(1)
+        moved = json.loads(await socket.recv())
+
+    assert told.keys() == {"btcusdt@depth20@100ms", "btcusdt@depth5"}
+    assert waited_s > 0.9
+    for book in told["btcusdt@depth20@100ms"]:
+        assert book.keys() == {"lastUpdateId", "bids", "asks"}
+        assert (book["bids"], book["asks"]) == (rest["bids"], rest["asks"])
+        assert len(book["bids"]) == len(book["asks"]) == 20
+    assert told["btcusdt@depth5"][0]["bids"] == rest["bids"][:5]
+    assert moved["data"]["lastUpdateId"] > told["btcusdt@depth20@100ms"][-1]["lastUpdateId"]
+
+
+@pytest.mark.asyncio
 async def test_client_that_answers_no_ping_is_disconnected(start_emulator: StartEmulator, script: Path) -> None:
     emulator = start_emulator("--replay", str(script), "--history", "60", "--ping-interval", "0.1", "--pong-timeout", "0.4")
     async with websockets.connect(f"{emulator.ws_url}/ws/btcusdt@kline_1m", proxy=None, ping_interval=None) as healthy:

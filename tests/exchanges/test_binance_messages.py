@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from app.domain.candles import Timeframe
-from app.exchanges.binance_messages import Acknowledged, AggTrade, BookTicker, KlineEvent, ServerShutdown, parse
+from app.exchanges.binance_messages import Acknowledged, AggTrade, BookTicker, KlineEvent, PartialDepth, ServerShutdown, parse
 from tests.recorded import candle_rows, captured_frames
 
 CAPTURES = [
@@ -99,3 +99,23 @@ def test_other_messages(frame: bytes, expected: object) -> None:
 def test_a_frame_that_breaks_its_promise_is_an_error(frame: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # the class is the promise; orjson words its own
         parse(frame)
+
+
+#: As in web-socket-streams.md, "Partial Book Depth Streams".
+DEPTH = {"lastUpdateId": 160, "bids": [["0.0024", "10"]], "asks": [["0.0026", "100"]]}
+
+
+def test_a_partial_book_is_its_streams_symbols_and_stays_text() -> None:
+    event = parse(orjson.dumps({"stream": "bnbbtc@depth20@100ms", "data": DEPTH}))
+
+    assert event == PartialDepth(market="BNBBTC", update_id=160, bids=[["0.0024", "10"]], asks=[["0.0026", "100"]])
+
+
+def test_a_partial_book_without_a_streams_name_is_nobodys() -> None:
+    assert parse(orjson.dumps(DEPTH)) is None
+
+
+@pytest.mark.parametrize("rows", [[["0.0024"]], [[0.0024, "10"]], [["0.0024", "10", "1"]], "many", None, [None]])
+def test_a_partial_book_of_another_shape_cannot_be_read(rows: object) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        parse(orjson.dumps({"stream": "bnbbtc@depth20@100ms", "data": {**DEPTH, "asks": rows}}))

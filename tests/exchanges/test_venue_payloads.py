@@ -93,6 +93,48 @@ async def test_executions_balances_and_prices_are_read_exactly(venue: str) -> No
     await client.close()
 
 
+@pytest.mark.asyncio
+@pytest.mark.parametrize("venue", VENUES)
+async def test_a_book_is_read_exactly_best_level_first_and_no_float_is_made_of_it(venue: str) -> None:
+    client, _ = answering(venue)
+
+    whole, best = await client.fetch_depth(SYMBOL), await client.fetch_depth(SYMBOL, limit=1)
+
+    # As text, 0.000101 would stand before 0.0000124, and ccxt's own reading would have made 1234567.1234567801 of a quantity.
+    assert [(str(level.price), str(level.quantity)) for level in whole.bids] == [
+        ("0.00001233", "900000"), ("0.00001232", "1234567.12345678"), ("0.00000999", "1")
+    ]  # fmt: skip
+    assert [(level.price, level.quantity) for level in whole.asks] == [
+        (Decimal("0.00001235"), Decimal("800000.5")), (Decimal("0.0000124"), Decimal(2)), (Decimal("0.000101"), Decimal(3))
+    ]  # fmt: skip
+    assert (best.bids, best.asks) == (whole.bids[:1], whole.asks[:1])
+    await client.close()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("venue", VENUES)
+async def test_trades_of_the_market_are_read_exactly_with_the_side_of_the_taker(venue: str) -> None:
+    client, _ = answering(venue)
+
+    (trade,) = await client.fetch_market_trades(SYMBOL)
+
+    amount = Decimal(1) if venue == "coinbase" else Decimal("4.70443515")
+    assert (trade.price, trade.quantity) == (Decimal("0.00001234"), amount)
+    assert trade.side is (Side.BUY if venue == "coinbase" else Side.SELL)
+    assert trade.traded_at == datetime(2026, 1, 1, tzinfo=UTC)
+    await client.close()
+
+
+def test_empty_levels_are_none_and_a_book_that_holds_no_numbers_is_not_read() -> None:
+    depth = reports.depth({"bids": [["1", "0"], ["2", "1"]], "asks": []}, limit=5)
+
+    assert [level.price for level in depth.bids] == [Decimal(2)]
+    with pytest.raises(ValueError, match="not an amount"):
+        reports.depth({"bids": [["NaN", "1"]], "asks": []}, limit=5)
+    with pytest.raises(ArithmeticError):
+        reports.depth({"bids": [["", "1"]], "asks": []}, limit=5)
+
+
 async def listed(venue: str, name: str, body: Any) -> list[VenueOrder]:
     client, _ = answering(venue, **{name: body})
     try:

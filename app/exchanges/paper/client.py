@@ -10,6 +10,7 @@ import asyncpg
 
 from app.core.clock import Clock
 from app.core.outage import DATABASE_GONE
+from app.domain.book import Depth
 from app.domain.candles import Candle, Timeframe
 from app.domain.enums import Lane, OrderType
 from app.domain.instruments import Instrument
@@ -37,6 +38,7 @@ from app.exchanges.port import (
     Balance,
     Guard,
     KeyRights,
+    MarketTrade,
     OcoReport,
     OcoRequest,
     OrderRequest,
@@ -198,6 +200,14 @@ class PaperClient:
         """Return the best prices that an order would meet now."""
         del lane  # nobody waits here
         return await self._prices.ticker(symbol)
+
+    async def fetch_depth(self, symbol: str, *, limit: int = 50, lane: Lane = Lane.MARKET) -> Depth:
+        """Return the book of the venue whose prices are used. A paper order still fills at the best price told."""
+        return await (await self._venue.public()).fetch_depth(symbol, limit=limit, lane=lane)
+
+    async def fetch_market_trades(self, symbol: str, *, limit: int = 50, lane: Lane = Lane.MARKET) -> list[MarketTrade]:
+        """Return the newest trades at the venue whose prices are used."""
+        return await (await self._venue.public()).fetch_market_trades(symbol, limit=limit, lane=lane)
 
     async def fetch_candles(
         self, symbol: str, timeframe: Timeframe, *, start: datetime | None = None, end: datetime | None = None, limit: int = _PAGE

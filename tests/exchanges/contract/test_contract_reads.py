@@ -168,3 +168,21 @@ async def test_tc74_candles_come_oldest_first(venue: ContractVenue) -> None:
 
 async def test_tc75_the_venues_clock_goes_with_ours(venue: ContractVenue) -> None:
     assert abs(await venue.client.server_time() - SystemClock().now()) < timedelta(seconds=5)
+
+
+async def test_tc76_the_book_stands_around_the_last_price(venue: ContractVenue) -> None:
+    depth = await venue.client.fetch_depth(SYMBOL, limit=20)
+
+    assert len(depth.bids) == len(depth.asks) == 20
+    assert list(depth.bids) == sorted(depth.bids, key=lambda level: level.price, reverse=True)
+    assert list(depth.asks) == sorted(depth.asks, key=lambda level: level.price)
+    assert FLAT * Decimal("0.999") < depth.bids[0].price < depth.asks[0].price < FLAT * Decimal("1.001")
+    assert all(level.quantity > 0 for level in (*depth.bids, *depth.asks))
+
+
+async def test_tc77_trades_of_the_market_come_oldest_first(venue: ContractVenue) -> None:
+    trades = await venue.client.fetch_market_trades(SYMBOL, limit=10)
+
+    assert 0 < len(trades) <= 10
+    assert [trade.traded_at for trade in trades] == sorted(trade.traded_at for trade in trades)
+    assert all(trade.price > 0 and trade.quantity > 0 and trade.trade_id for trade in trades)

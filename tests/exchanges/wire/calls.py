@@ -121,6 +121,9 @@ def _lists(client: CcxtClient) -> Iterator[tuple[str, Run]]:
 
 def _public() -> Iterator[tuple[str, Run]]:
     yield "ticker", lambda it: it.fetch_ticker(SYMBOL)
+    yield "depth", lambda it: it.fetch_depth(SYMBOL)
+    yield "depth of the best levels", lambda it: it.fetch_depth(SYMBOL, limit=5)
+    yield "market trades", lambda it: it.fetch_market_trades(SYMBOL)
     yield "candles", lambda it: it.fetch_candles(SYMBOL, Timeframe("1m"), limit=5)
     yield "candles between", lambda it: it.fetch_candles(SYMBOL, Timeframe("1h"), start=SINCE, end=SENT_AT, limit=5)
     yield "server time", lambda it: it.server_time()
