@@ -1,7 +1,7 @@
 """What a line of the chart that was put elsewhere asks for: an order's other price, a position's other stop or target."""
 
 from dataclasses import replace
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, Literal
 from uuid import UUID
 
@@ -10,6 +10,7 @@ from app.core.i18n import gettext, pgettext
 from app.domain.instruments import plain
 from app.errors import InvalidInput, NotFound
 from app.trading import queries as trading
+from app.trading.schemas import parse_decimal
 from app.ui.guarding import form_of
 from app.ui.labels import label
 from app.ui.order_rows import order_row
@@ -21,10 +22,10 @@ def _price(text: str) -> Decimal | None:
     if not text.strip():
         return None
     try:
-        found = Decimal(text.strip().replace(",", ".", 1))
-    except InvalidOperation:
+        found = parse_decimal(text)
+    except ValueError:
         found = Decimal(0)
-    if not found.is_finite() or not 0 < found < Decimal("1e18"):
+    if found <= 0:
         raise InvalidInput(gettext("This must be a number above 0, such as 0.01, without spaces."), field="price")
     return found
 

@@ -19,6 +19,7 @@ from app.ui.pages import (
     docs,
     heartbeat,
     hooks,
+    order_changes,
     own_log,
     positions,
     preferences,
@@ -38,6 +39,20 @@ def mount_pages(app: FastAPI) -> None:
     app.state.templating = Templating(resource("templates"), resource("static"), assets=assets, now=lambda: app.state.clock.now())
     mine = (accounts, account, preferences, own_log, tokens, administration)
     alerts = (webhooks, builder, deliveries, hooks)
-    for area in (*mine, dashboard, brokers, broker_changes, *alerts, trading, terminal, positions, symbols, heartbeat, docs, stream):
+    for area in (
+        *mine,
+        dashboard,
+        brokers,
+        broker_changes,
+        *alerts,
+        trading,
+        terminal,
+        order_changes,
+        positions,
+        symbols,
+        heartbeat,
+        docs,
+        stream,
+    ):
         app.include_router(area.router)
     app.router.routes.append(Route("/static/{path:path}", assets.serve, methods=["GET", "HEAD"]))

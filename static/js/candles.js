@@ -5,6 +5,7 @@ const MINUTE_MS = 60_000;
 
 export class Candles {
   constructor(timeframe) {
+    this.timeframe = timeframe;
     this.length = MINUTES[timeframe] * MINUTE_MS;
     this.byTime = new Map();
     this.minutes = new Map();

@@ -32,23 +32,23 @@ document.addEventListener("symbols:open", openMarkets);
 
 // ---- keyboard: arrows walk the list, Enter in the search takes the first
 
-let isAsked = false;
 let isChosen = false;
 
 const links = () => [...panel.querySelectorAll(".mk-link")];
 
-form.addEventListener("input", () => {
-  isAsked = true;
-  isChosen = false;
-});
+/** Whether the list is the answer to what is typed now. */
+function isAnswered() {
+  const { search: asked, filter } = document.getElementById("market-rows").dataset;
+  return asked === search.value && filter === form.elements.quote.value;
+}
 
+form.addEventListener("input", () => (isChosen = false));
 form.addEventListener("submit", (event) => event.preventDefault());
 
 document.addEventListener("htmx:after:swap", () => {
-  if (!isAsked || form.classList.contains("htmx-request")) return;
-  isAsked = false;
-  if (isChosen) links()[0]?.click();
+  if (!isChosen || !isAnswered()) return;
   isChosen = false;
+  links()[0]?.click();
 });
 
 panel.addEventListener("keydown", (event) => {
@@ -58,9 +58,9 @@ panel.addEventListener("keydown", (event) => {
     (narrow.matches ? document.getElementById("pair") : document.activeElement)?.[narrow.matches ? "focus" : "blur"]();
   } else if (event.key === "Enter" && event.target === search) {
     event.preventDefault();
-    // What was typed has not been answered yet: the answer's first is meant.
-    if (isAsked) isChosen = true;
-    else links()[0]?.click();
+    // What was typed may not have been answered yet: the answer's first is meant.
+    if (isAnswered()) links()[0]?.click();
+    else isChosen = true;
   } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
     const all = links();
     const at = all.indexOf(event.target.closest(".mk-row")?.querySelector(".mk-link"));

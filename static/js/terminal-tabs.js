@@ -36,7 +36,9 @@ function choose(tab, { focus = false } = {}) {
     each.tabIndex = isIt ? 0 : -1;
     document.getElementById(each.getAttribute("aria-controls")).hidden = !isIt;
   }
-  tabs.dataset.tab = tab.id.replace("tab-", "");
+  const name = tab.id.replace("tab-", "");
+  tabs.dataset.tab = name;
+  for (const act of tabs.querySelectorAll("[data-of-tab]")) act.hidden = act.dataset.ofTab !== name;
   if (focus) tab.focus();
   tab.scrollIntoView?.({ block: "nearest", inline: "nearest" });
 }
@@ -64,7 +66,7 @@ list.addEventListener("keydown", (event) => {
 const COUNTED = { positions: ["#positions tr[id^=position-]"], "open-orders": ["#open-orders tbody tr[id]", "#external tbody tr[id]"] };
 
 function refresh() {
-  const symbol = only.checked ? only.dataset.only : "";
+  const symbol = only.checked ? only.value : "";
   for (const row of tabs.querySelectorAll("tr[data-symbol]")) row.hidden = Boolean(symbol) && row.dataset.symbol !== symbol;
   for (const [name, selectors] of Object.entries(COUNTED)) {
     const count = tabs.querySelector(`[data-count="${name}"]`);
@@ -103,7 +105,7 @@ choose(remembered && all().includes(remembered) ? remembered : document.getEleme
 
 // ---- the ticket as a sheet, where it has no column
 
-const sheet = matchMedia("(max-width: 760px)");
+const sheet = matchMedia("(max-width: 960px)");
 
 function openTicket(side) {
   if (sheet.matches && !ticket.matches(":popover-open")) ticket.showPopover();

@@ -47,8 +47,8 @@ if (chart) {
     const price = chart.price.coordinateToPrice(event.clientY - host.getBoundingClientRect().top);
     if (price > 0) document.dispatchEvent(new CustomEvent("ticket:price", { detail: { price: price.toFixed(chart.decimals) } }));
   });
-  // For tests and for the console: the part of time that is shown.
-  Object.defineProperty(panel, "visibleRange", { get: () => chart.chart.timeScale().getVisibleLogicalRange() });
+  // For the console, and for tests.
+  panel.chart = chart;
 }
 
 function saveImage({ chart: drawn, symbol, timeframe }) {

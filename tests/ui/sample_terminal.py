@@ -69,6 +69,8 @@ def chart() -> views.TerminalChart:
         quote="USDT",
         facts=facts,
         lines=lines(),
+        account="b1",
+        accounts=(views.Choice(value="b1", label="Demo · main <b>with a long name</b>"), views.Choice(value="b2", label="Second")),
     )
 
 
@@ -135,6 +137,12 @@ def move() -> views.MoveQuestion:
     )
 
 
+def everything() -> views.AllQuestion:
+    """Two positions that are to be closed."""
+    row = views.AllRow(symbol="BTC/USDT", side="long", quantity=Decimal("0.062"), broker="Demo · main", step=STEP)
+    return views.AllQuestion(action="close", rows=(row, replace(row, symbol="ETH/USDT", side="short")), symbol="", key="k1")
+
+
 def terminal(shell: views.Shell, dashboard: views.DashboardView) -> views.TerminalView:
     """The whole page; what it shares with the dashboard is the dashboard's."""
     return views.TerminalView(
@@ -142,7 +150,6 @@ def terminal(shell: views.Shell, dashboard: views.DashboardView) -> views.Termin
         chart=chart(),
         markets=markets(),
         account=views.TerminalAccount(id="b1", name="Demo · main", exchange_name="Kraken"),
-        accounts=(views.Choice(value="b1", label="Demo · main"), views.Choice(value="b2", label="Second")),
         positions=dashboard.positions,
         open_orders=open_orders(),
         external=external_orders(),
@@ -178,4 +185,6 @@ def fragments(shell: views.Shell, dashboard: views.DashboardView) -> dict[str, o
         "fragments/terminal/_fills.html": view.fills,
         "fragments/terminal/_move.html": move(),
         "fragments/terminal/_texts.html": view,
+        "fragments/terminal/_account.html": view.chart,
+        "fragments/terminal/_all_question.html": everything(),
     }

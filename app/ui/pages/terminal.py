@@ -56,7 +56,6 @@ async def show_terminal(request: Request, principal: CurrentUser, broker: Text =
                 exchange_name=exchange_name(account.exchange),
                 env=regions.environment(account),
             ),
-            accounts=tuple(Choice(value=str(found.id), label=found.name) for found in place.accounts),
             positions=await regions.positions(),
             open_orders=await own.open_orders(),
             external=await regions.external(),
@@ -89,6 +88,8 @@ async def _chart(request: Request, place: Place, own: TerminalRegions, *, timefr
         fills=await own.regions.fills(rules.symbol),
         lines=await own.lines(),
         is_live=place.exchange == lookout_of(request.app).exchange,
+        account=str(place.account.id) if place.account is not None else "",
+        accounts=tuple(Choice(value=str(found.id), label=found.name) for found in place.accounts),
     )
 
 
@@ -156,7 +157,7 @@ async def ask_guard_move(
     request: Request,
     principal: CurrentUser,
     position_id: UUID,
-    line: Literal["stop", "target"],
+    line: Literal["stop", "target"] = "stop",
     price: Text = "",
     number: Annotated[int, Query(ge=0, le=100)] = 0,
 ) -> Response:

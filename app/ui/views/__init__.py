@@ -101,6 +101,8 @@ from app.ui.views.shell import (
 )
 from app.ui.views.symbols import Quotes, SymbolList, SymbolRow, SymbolsView, UpdateList, UpdateRow
 from app.ui.views.terminal import (
+    AllQuestion,
+    AllRow,
     ChartLine,
     FillRow,
     MarketFacts,
@@ -125,6 +127,8 @@ __all__ = [
     "AdminView",
     "AiForm",
     "AlarmRow",
+    "AllQuestion",
+    "AllRow",
     "ApiView",
     "AuditView",
     "BalanceRow",

@@ -94,7 +94,10 @@ class ChartLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TerminalChart:
-    """The chart's panel. `exchange` is whose prices it shows, `venue` whose the account is; `is_live` when they move by themselves."""
+    """The chart's panel. `exchange` is whose prices it shows, `venue` whose the account is; `is_live` when they move by themselves.
+
+    `account` is the id of the account that lines are of, among `accounts`.
+    """
 
     exchange: str
     exchange_name: str
@@ -111,6 +114,8 @@ class TerminalChart:
     fills: tuple[FillMark, ...] = ()
     lines: tuple[ChartLine, ...] = ()
     is_live: bool = True
+    account: str = ""
+    accounts: tuple[Choice, ...] = ()
 
     @property
     def is_of_another_exchange(self) -> bool:
@@ -173,6 +178,30 @@ class MoveQuestion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AllRow:
+    """One order or position among all that are to go. `side` is buy, sell, long or short."""
+
+    symbol: str
+    side: str
+    quantity: Decimal
+    broker: str = ""
+    step: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllQuestion:
+    """Fragment `fragments/terminal/_all_question.html`: whether all positions are to be closed, or all open orders canceled.
+
+    `symbol` is "" for all; `key` makes one order each of several clicks.
+    """
+
+    action: Literal["close", "cancel"]
+    rows: tuple[AllRow, ...] = ()
+    symbol: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TerminalAccount:
     """The account that orders of this page go to."""
 
@@ -190,7 +219,6 @@ class TerminalView:
     chart: TerminalChart | None
     markets: MarketList
     account: TerminalAccount | None = None
-    accounts: tuple[Choice, ...] = ()
     ticket: object = None
     positions: Region[PositionRow] = field(default_factory=Region)
     open_orders: Region[OrderRow] = field(default_factory=Region)
