@@ -114,8 +114,8 @@ class Tape:
 class Look:
     """A symbol of an exchange that somebody looks at, or did a moment ago. Times are monotonic seconds.
 
-    `read_at` is when the exchange is to be asked next, None for not at all. `is_sure` is False after a loss of the stream, until the book
-    is told anew.
+    `read_at` is when the exchange is to be asked next, None for not at all; `is_failing` says that it did not answer the last time.
+    `is_sure` is False after a loss of the stream, until the book is told anew.
     """
 
     exchange: str
@@ -126,6 +126,7 @@ class Look:
     book: Book | None = None
     is_sure: bool = True
     is_being_read: bool = False
+    is_failing: bool = False
     read_at: float | None = None
     left_at: float | None = None
     _is_new: bool = False

@@ -40,6 +40,8 @@ _QUESTIONS: Final = 8
 _READING_PATIENCE_S: Final = 10.0
 #: The heartbeat has most of what the venue allows an address.
 _ATTEMPTS_PER_5_MIN: Final = 30
+#: Speaks at most ten times a second; of best offers there would be hundreds, for nobody.
+_CANARY: Final = "btcusdt@depth5@100ms"
 #: Only its stream is read by us.
 _STREAMED: Final = "binance"
 
@@ -72,7 +74,8 @@ class Books:
         self._grace_s = grace_s
         self._poll_s = poll_s
         self._depths = Depths(public)
-        self._streams = BinanceStreams(replace(streams, attempts_per_5_min=_ATTEMPTS_PER_5_MIN), clock=clock)
+        own = replace(streams, attempts_per_5_min=_ATTEMPTS_PER_5_MIN, canary=_CANARY)
+        self._streams = BinanceStreams(own, clock=clock)
         self._looks: dict[tuple[str, str], Look] = {}
         #: Those that are streamed, by the venue's name of the symbol.
         self._streamed: dict[str, Look] = {}
@@ -228,27 +231,33 @@ class Books:
     # The questions.
 
     async def _read(self, look: Look) -> None:
-        failed = False
+        """Ask for the book and the trades, and say when to ask again: of what is streamed, only if the exchange did not answer."""
+        asked_at = time.monotonic()
         try:
             async with self._questions:
-                asked_at = time.monotonic()
                 depth = await self._depths.of(look.exchange, look.symbol)
                 if depth is not None and (look.book is None or look.book.heard_s < asked_at):
                     look.hear(Book.asked(depth, now_s=time.monotonic(), now_ms=self._now_ms()))
-                async with asyncio.timeout(_READING_PATIENCE_S):
-                    client = await self._public(look.exchange)
-                    look.tape.answered(await client.fetch_market_trades(look.symbol, limit=TRADES))
-                failed = depth is None
-        except (ExchangeError, TimeoutError) as error:
-            failed = True
-            log.warning("tape_not_read", exchange=look.exchange, symbol=look.symbol, error=type(error).__name__)
+                await self._read_trades(look)
         finally:
             look.is_being_read = False
             self._open_questions -= 1
-        if failed:
-            look.read_at = time.monotonic() + _FAILED_S
-        elif not self._is_streamed(look.exchange):
-            look.read_at = time.monotonic() + self._poll_s
+        # The stream may have brought the book in the meantime: then nobody misses the answer.
+        is_without = look.is_failing or look.book is None or look.book.heard_s < asked_at
+        if is_without or not self._is_streamed(look.exchange):
+            look.read_at = time.monotonic() + (_FAILED_S if is_without else self._poll_s)
+
+    async def _read_trades(self, look: Look) -> None:
+        try:
+            async with asyncio.timeout(_READING_PATIENCE_S):
+                client = await self._public(look.exchange)
+                look.tape.answered(await client.fetch_market_trades(look.symbol, limit=TRADES))
+        except (ExchangeError, TimeoutError) as error:
+            if not look.is_failing:
+                log.warning("tape_not_read", exchange=look.exchange, symbol=look.symbol, error=type(error).__name__)
+            look.is_failing = True
+        else:
+            look.is_failing = False
 
     def _now_ms(self) -> int:
         return to_milliseconds(self._clock.now())

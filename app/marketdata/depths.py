@@ -29,6 +29,7 @@ _REMEMBERED: Final = 256
 class _Asked:
     depth: Depth | None = None
     good_until_s: float = 0.0
+    is_failing: bool = False
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -44,16 +45,18 @@ class Depths:
         found = self._asked.get((exchange, symbol)) or self._remember((exchange, symbol))
         async with found.turn:
             if time.monotonic() >= found.good_until_s:
-                found.depth = await self._ask(exchange, symbol)
+                found.depth = await self._ask(exchange, symbol, is_known_bad=found.is_failing)
+                found.is_failing = found.depth is None
                 found.good_until_s = time.monotonic() + (FRESH_S if found.depth is not None else _FAILED_S)
             return found.depth
 
-    async def _ask(self, exchange: str, symbol: str) -> Depth | None:
+    async def _ask(self, exchange: str, symbol: str, *, is_known_bad: bool) -> Depth | None:
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 return await (await self._public(exchange)).fetch_depth(symbol, limit=LEVELS)
         except (ExchangeError, TimeoutError) as error:
-            log.warning("book_not_read", exchange=exchange, symbol=symbol, error=type(error).__name__)
+            if not is_known_bad:
+                log.warning("book_not_read", exchange=exchange, symbol=symbol, error=type(error).__name__)
             return None
 
     def _remember(self, key: tuple[str, str]) -> _Asked:

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from app.core.clock import SystemClock
 from app.domain.book import Depth, Level
@@ -71,6 +72,27 @@ async def test_an_exchange_that_does_not_answer_is_not_asked_by_everyone_who_com
 
     assert [await books.depth("kraken", SYMBOL) for _ in range(5)] == [None] * 5
     assert len(venue.asked) == 1
+
+
+async def test_an_exchange_that_does_not_answer_for_long_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(depths, "_FAILED_S", 0.0)
+    monkeypatch.setattr(depths, "FRESH_S", 0.0)
+    venue = SlowVenue()
+    books = books_of(venue)
+
+    with capture_logs() as logged:
+        for fails in (True, True, True, False, True):
+            venue.fails = fails
+            await books.depth("kraken", SYMBOL)
+
+    assert len(venue.asked) == 5
+    assert [entry["event"] for entry in logged] == ["book_not_read"] * 2
+
+
+async def test_a_book_that_does_not_come_in_time_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(depths, "_PATIENCE_S", 0.001)
+
+    assert await books_of(SlowVenue()).depth("kraken", SYMBOL) is None
 
 
 async def test_a_paper_account_meets_the_book_of_the_exchange_it_imitates() -> None:
