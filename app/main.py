@@ -37,6 +37,7 @@ from app.trading.protection_router import router as protection_router
 from app.trading.risk_router import router as risk_router
 from app.trading.router import router as trading_router
 from app.trading.symbols_router import router as account_symbols_router
+from app.trading.ticket_router import router as ticket_router
 from app.ui.errors import render_failure
 from app.ui.routes import mount_pages
 from app.webhooks.log_router import router as webhook_log_router
@@ -193,6 +194,7 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
         account_symbols_router,
         market_router,
         oversight_router,
+        ticket_router,
         trading_router,
         protection_router,
         risk_router,

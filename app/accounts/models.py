@@ -73,6 +73,8 @@ class User(Identified, Base):
     language: Mapped[str] = mapped_column(server_default="en")
     #: Whether single keys, without a modifier, do something in pages (WCAG 2.1.4).
     has_shortcuts: Mapped[bool] = mapped_column(Boolean, server_default=text("true"))
+    #: Whether an order ticket shows the exact order once more before it is sent.
+    confirm_orders: Mapped[bool] = mapped_column(Boolean, server_default=text("true"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     @property

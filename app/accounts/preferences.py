@@ -21,7 +21,7 @@ from app.errors import InvalidInput
 
 #: A key that is short would be told by its end.
 _HINT: Final = 4
-_LOOKS: Final = ("theme", "language", "display_timezone", "has_shortcuts")
+_PLAIN: Final = ("theme", "language", "display_timezone", "confirm_orders", "has_shortcuts")
 _KEY_FIRST: Final = N_("OpenRouter needs a key. Enter yours.")
 _NOT_PRINTABLE: Final = N_("A sign in it cannot be read.")
 
@@ -34,7 +34,7 @@ async def change(session: AsyncSession, vault: Vault, providers: AiProviders, us
         AddressRefused: an address of Ollama that is none, or is never called.
     """
     user = await get_user(session, user_id)
-    for name in _LOOKS:
+    for name in _PLAIN:
         if (value := getattr(changes, name)) is not None:
             setattr(user, name, value)
     before = _ai_of(user)

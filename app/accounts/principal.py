@@ -10,6 +10,7 @@ from app.accounts.models import Language, Theme, TokenScope
 FIND_PRINCIPAL: Final = """
 SELECT s.id AS session_id, s.last_seen_at, u.id AS user_id, u.username, u.is_admin, u.is_dev, u.theme, u.language, u.display_timezone,
        u.has_shortcuts,
+       u.confirm_orders,
        coalesce(s.verified_at < $4, true)
          AND EXISTS (SELECT 1 FROM second_factors f WHERE f.user_id = u.id AND f.confirmed_at IS NOT NULL) AS needs_code
   FROM user_sessions s JOIN users u ON u.id = s.user_id
@@ -35,6 +36,8 @@ class Principal:
     needs_code: bool = False
     #: Single keys, without a modifier, do something in pages.
     has_shortcuts: bool = True
+    #: Whether their order ticket asks once more before it sends.
+    confirm_orders: bool = True
 
 
 def principal_of(row: Any) -> Principal:
@@ -48,6 +51,7 @@ def principal_of(row: Any) -> Principal:
         theme=Theme(row["theme"]),
         language=Language(row["language"]),
         display_timezone=row["display_timezone"],
+        confirm_orders=row["confirm_orders"],
         needs_code=row["needs_code"],
         has_shortcuts=row["has_shortcuts"],
     )

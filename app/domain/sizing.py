@@ -74,7 +74,7 @@ def size(
     trigger = _trigger_price(intent, instrument, reference_price)
     trail = _trail(intent)
     worth = price or trigger or reference_price
-    asked = _quantity(intent, price=price or trigger, reference_price=reference_price, free=free, position=position)
+    asked = asked_quantity(intent, price=price or trigger, reference_price=reference_price, free=free, position=position)
     quantity = instrument.floor_quantity(asked)
     instrument.check_quantity(quantity, asked=asked, is_market=intent.type.once_triggered is OrderType.MARKET)
     if price is not None and (market_price := trigger or reference_price) is not None:
@@ -157,9 +157,26 @@ def _trail(intent: OrderIntent) -> Decimal | None:
     return intent.trailing_delta.quantize(_TRAILING_STEP, ROUND_FLOOR)
 
 
-def _quantity(
-    intent: OrderIntent, *, price: Decimal | None, reference_price: Decimal | None, free: Decimal | None, position: Decimal
+def asked_quantity(
+    intent: OrderIntent,
+    *,
+    price: Decimal | None,
+    reference_price: Decimal | None,
+    free: Decimal | None,
+    position: Decimal = Decimal(0),
 ) -> Decimal:
+    """Return how much `intent` wishes for in base units, before any rule of the exchange.
+
+    Args:
+        intent: The wish.
+        price: Its limit, else its trigger, in quote per base; None of a market order.
+        reference_price: What a market order would pay or get now.
+        free: Free balance of the asset that would be spent.
+        position: Signed quantity held, for `close_position`.
+
+    Raises:
+        OrderDenied: it says nothing, too much, or what cannot be converted.
+    """
     if intent.close_position:
         return _closing_quantity(intent, position)
     given = {"quantity": intent.quantity, "notional": intent.notional, "percent": intent.percent}

@@ -1,31 +1,51 @@
 """Close or turn an open position, and change how it is guarded."""
 
 from dataclasses import replace
+from decimal import ROUND_FLOOR, Context, Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from app.domain.enums import OrderType, Side, Source
+from app.domain.enums import OrderType, Role, Side, Source
+from app.domain.instruments import plain
 from app.domain.intents import OrderIntent
 from app.domain.protection import ProtectionPlan, fitted_plan
-from app.errors import Conflict, DenialReason, NotFound, OrderDenied
+from app.errors import Conflict, DenialReason, InvalidInput, NotFound, OrderDenied
 from app.trading.desk import Desk
 from app.trading.events import GuardWanted, ProtectionChanged
 from app.trading.guardian import last_price
 from app.trading.protections import StaleLookError, active_protection, change_plan, guard_position, read_on
 from app.trading.submit import Submission, submit
 
+_DOWN: Final = Context(prec=60, rounding=ROUND_FLOOR)
 _POSITION: Final = "SELECT * FROM positions WHERE id = $1 AND user_id = $2 AND status <> 'closed'"
 _PROTECTIONS: Final = "SELECT * FROM protections WHERE user_id = $1 AND status = 'active' ORDER BY id DESC"
 _PROTECTION_OF: Final = "SELECT * FROM protections WHERE id = $1"
 
 
 async def close_position(
-    desk: Desk, user_id: UUID, position_id: UUID, *, key: str, source: Source = Source.MANUAL, is_reversal: bool = False
+    desk: Desk,
+    user_id: UUID,
+    position_id: UUID,
+    *,
+    key: str,
+    source: Source = Source.MANUAL,
+    is_reversal: bool = False,
+    fraction: Decimal | None = None,
 ) -> Submission:
     """Sell what a position holds at the market; its stops and targets step aside and go. With `is_reversal`, sell twice as much.
 
+    Args:
+        desk: What trading works with.
+        user_id: Whose position it is.
+        position_id: The position.
+        key: Names the wish, so that a repetition sells nothing more.
+        source: Who wishes it.
+        is_reversal: Whether to open as much on the other side.
+        fraction: How much of it is sold, 0 < x ≤ 1, floored to the step; None means all. What guards it then guards the rest.
+
     Raises:
         NotFound: no such open position of this user.
+        InvalidInput: a part of a position cannot be turned, and a fraction is above 0 and at most 1.
         OrderDenied: it is being closed already; or it cannot be turned, because a spot account cannot go short.
     """
     row = await _position(desk, user_id, position_id)
@@ -35,6 +55,10 @@ async def close_position(
             f"a spot account cannot go short: the position in {row['symbol']} can be closed, not reversed",
         )
     side = Side.SELL if row["quantity"] > 0 else Side.BUY
+    if fraction is not None and fraction != 1:
+        return await submit(
+            desk, user_id, _part(row, side, fraction, source=source, key=key, is_reversal=is_reversal), broker_id=row["broker_id"]
+        )
     intent = OrderIntent(
         symbol=row["symbol"],
         side=side,
@@ -45,6 +69,16 @@ async def close_position(
         is_reversal=is_reversal,
     )
     return await submit(desk, user_id, intent, broker_id=row["broker_id"])
+
+
+def _part(row: Any, side: Side, fraction: Decimal, *, source: Source, key: str, is_reversal: bool) -> OrderIntent:
+    if is_reversal:
+        raise InvalidInput("a position is turned as a whole", field="percent")
+    if not 0 < fraction < 1:
+        raise InvalidInput(f"a part of a position is between 0 and 100 percent, was {plain(fraction * 100)}", field="percent")
+    # Not more is sold than that, whatever fills meanwhile: the part is of what is held now.
+    quantity = _DOWN.multiply(abs(row["quantity"]), fraction)
+    return OrderIntent(symbol=row["symbol"], side=side, source=source, key=key, type=OrderType.MARKET, quantity=quantity, role=Role.EXIT)
 
 
 async def protect_position(desk: Desk, user_id: UUID, position_id: UUID, plan: ProtectionPlan) -> Any:

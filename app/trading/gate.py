@@ -129,6 +129,10 @@ _FROM: Final = f"""
   LEFT JOIN risk_limits u ON u.scope_id = $1 LEFT JOIN risk_limits b ON b.scope_id = $2"""  # constants
 _WITH: Final = f"WITH {_ORDERS}, {_MONEY}, {_COUNTS}"
 _READ: Final = f"{_WITH}{_FOUND}{_FROM}"
+_ACTIVITY: Final = """
+SELECT CASE WHEN minute = $2 THEN minute_orders ELSE 0 END AS minute_orders, CASE WHEN day = $3 THEN day_orders ELSE 0 END AS day_orders
+  FROM account_activity WHERE broker_id = $1
+"""
 #: The same without the lock: the account itself, and which version of the account's row of `account_activity` all of it goes with. No row
 #: when the account has never had an order.
 LOOK: Final = f"""
@@ -162,6 +166,18 @@ def reservation_of(order: SizedOrder, instrument: Instrument, *, reference_price
         return Reservation(asset=instrument.quote, amount=Decimal(0))
     margin = 1 if order.type.once_triggered is OrderType.LIMIT else 1 + MARKET_MARGIN
     return Reservation(asset=instrument.quote, amount=_UP.multiply(_UP.multiply(order.quantity, price), margin))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """How many orders the account has stored in this minute and on this day, the one that asks included.
+
+    `unseen` is how many of them the counts of all the user's accounts together do not have.
+    """
+
+    minute: int
+    day: int
+    unseen: int = 0
 
 
 async def admit(
@@ -221,13 +237,29 @@ async def foresee(
         OrderDenied: as `admit`.
     """
     reservation = reservation_of(order, instrument, reference_price=reference_price)
+    found, counted = await _look(desk, account, order, reservation, user_id=user_id, role=role, source=source)
+    judge(desk, found, account, order, instrument, reservation, counted, role=role, reference_price=reference_price)
+
+
+async def free_for(desk: Desk, account: Account, order: SizedOrder, instrument: Instrument, *, user_id: UUID, role: Role) -> Decimal | None:
+    """Return what an order like this one could spend now, in units of the asset it spends; None when no balance was ever told."""
+    reservation = reservation_of(order, instrument, reference_price=None)
+    found, _ = await _look(desk, account, order, reservation, user_id=user_id, role=role, source=Source.MANUAL)
+    free: Decimal = found["free"]
+    return None if found["told_at"] is None else max(free, Decimal(0))
+
+
+async def _look(
+    desk: Desk, account: Account, order: SizedOrder, reservation: Reservation, *, user_id: UUID, role: Role, source: Source
+) -> tuple[Any, Counted]:
+    """Read what `admit` would, taking no turn: also of an account that never had an order."""
     now = desk.clock.now()
     day, minute = now.astimezone(UTC).date(), now.replace(second=0, microsecond=0)
     async with desk.database.connection() as connection:
-        found = await connection.fetchrow(LOOK, *about(user_id, account, order, reservation, role=role), day, minute, source.value)
-    if found is not None:
-        counted = Counted(minute=found["minute_orders"] + 1, day=found["day_orders"] + 1, unseen=1)
-        judge(desk, found, account, order, instrument, reservation, counted, role=role, reference_price=reference_price)
+        found = await connection.fetchrow(_READ, *about(user_id, account, order, reservation, role=role), day, minute, source.value)
+        before = await connection.fetchrow(_ACTIVITY, account.id, minute, day)
+    orders = (0, 0) if before is None else (before["minute_orders"], before["day_orders"])
+    return found, Counted(minute=orders[0] + 1, day=orders[1] + 1, unseen=1)
 
 
 def about(
@@ -236,18 +268,6 @@ def about(
     """Return what is asked about: the first eight parameters of the statement that reads."""
     replaced = replaces_id or _NOBODY
     return user_id, account.id, order.symbol, order.side.value, order.quantity, replaced, role.value, reservation.asset
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counted:
-    """How many orders the account has stored in this minute and on this day, the one that asks included.
-
-    `unseen` is how many of them the counts of all the user's accounts together do not have.
-    """
-
-    minute: int
-    day: int
-    unseen: int = 0
 
 
 def judge(

@@ -76,7 +76,7 @@ async def submit_oco(desk: Desk, user_id: UUID, wish: OcoIntent, *, broker_id: U
     market = await read_market(desk, account, client, intents[0], instrument, user_id=user_id)
     price = market.price or (await client.fetch_ticker(instrument.symbol)).last
     limit, stop = (size(intent, instrument, reference_price=price) for intent in intents)
-    _check_sides(limit, instrument, price)
+    check_sides(limit, instrument, price)
     attempt = partial(
         _store, desk, user_id, account, intents, sized=(limit, stop), instrument=instrument, capabilities=client.capabilities, market=market
     )
@@ -143,8 +143,12 @@ async def _store(
     return stored[0], stored[1]
 
 
-def _check_sides(limit: SizedOrder, instrument: Instrument, market_price: Decimal) -> None:
-    """The limit must wait too: one that trades at once needs no pair."""
+def check_sides(limit: SizedOrder, instrument: Instrument, market_price: Decimal) -> None:
+    """Pass when the limit waits too: one that trades at once needs no pair.
+
+    Raises:
+        OrderDenied: PLAN_INVALID.
+    """
     assert limit.price is not None  # noqa: S101  # it is a limit order
     is_waiting = limit.price > market_price if limit.side is Side.SELL else limit.price < market_price
     if not is_waiting:

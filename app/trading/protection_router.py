@@ -1,5 +1,6 @@
 """Pairs, amendments, cancel all, and what guards positions: `/api/orders/oco`, `/api/positions/{id}/…`, `/api/protections`."""
 
+from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from app.trading.desk import Desk
 from app.trading.oco import submit_oco
 from app.trading.protection_schemas import OcoIn, OrderPatch, ProtectionIn, ProtectionOut, ProtectionPage
 from app.trading.schemas import OrderOut, OrderPage
+from app.trading.ticket_schemas import CloseIn
 
 router = APIRouter(prefix="/api", tags=["trading"])
 
@@ -68,10 +70,17 @@ async def cancel_all_orders(
 
 @router.post("/positions/{position_id}/close", status_code=201, summary="Close a position", responses=problems(401, 404, 422, 503))
 async def close(
-    request: Request, response: Response, principal: CurrentUser, position_id: UUID, idempotency_key: IntentKey = None
+    request: Request,
+    response: Response,
+    principal: CurrentUser,
+    position_id: UUID,
+    body: CloseIn | None = None,
+    idempotency_key: IntentKey = None,
 ) -> OrderOut:
-    """Sell all of it at the market; its stops and targets go."""
-    return await _close(request, response, principal.user_id, position_id, key=idempotency_key, is_reversal=False)
+    """Sell it at the market, all of it or `percent` of it. Its stops and targets go, or guard what is left."""
+    percent = None if body is None else body.percent
+    fraction = None if percent is None else percent / 100
+    return await _close(request, response, principal.user_id, position_id, key=idempotency_key, is_reversal=False, fraction=fraction)
 
 
 @router.post("/positions/{position_id}/reverse", status_code=201, summary="Turn a position", responses=problems(401, 404, 422, 503))
@@ -82,9 +91,18 @@ async def reverse(
     return await _close(request, response, principal.user_id, position_id, key=idempotency_key, is_reversal=True)
 
 
-async def _close(request: Request, response: Response, user_id: UUID, position_id: UUID, *, key: str | None, is_reversal: bool) -> OrderOut:
+async def _close(
+    request: Request,
+    response: Response,
+    user_id: UUID,
+    position_id: UUID,
+    *,
+    key: str | None,
+    is_reversal: bool,
+    fraction: Decimal | None = None,
+) -> OrderOut:
     desk = _desk(request)
-    made = await close_position(desk, user_id, position_id, key=_key(user_id, key), is_reversal=is_reversal)
+    made = await close_position(desk, user_id, position_id, key=_key(user_id, key), is_reversal=is_reversal, fraction=fraction)
     if made.order.state in _ON_ITS_WAY:
         response.status_code = 202
     return OrderOut.of(await queries.get_order(database_of(request), user_id, made.order.id))

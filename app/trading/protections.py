@@ -130,8 +130,8 @@ class Protection:
         """Return what the guard decides about, in the best mode that the venue can; without its capabilities, in the mode that is set."""
         return Guarded(
             plan=self.plan,
-            mode=self.mode if capabilities is None else _possible(self.mode, self.plan, capabilities),
-            best_mode=self.mode if capabilities is None else _possible(Mode.PAIRS, self.plan, capabilities),
+            mode=self.mode if capabilities is None else possible_mode(self.mode, self.plan, capabilities),
+            best_mode=self.mode if capabilities is None else possible_mode(Mode.PAIRS, self.plan, capabilities),
             instrument=instrument,
             quantity=self.quantity,
             base_quantity=self.base_quantity,
@@ -144,8 +144,8 @@ class Protection:
         )
 
 
-def _possible(mode: Mode, plan: ProtectionPlan, capabilities: Capabilities) -> Mode:
-    """The mode, or the nearest that the venue can."""
+def possible_mode(mode: Mode, plan: ProtectionPlan, capabilities: Capabilities) -> Mode:
+    """Return the mode, or the nearest that the venue can."""
     is_native = capabilities.is_native(stop_type(plan)) and is_native_trail(plan.trailing_delta)
     if mode is Mode.SUPERVISED or not is_native:
         return Mode.SUPERVISED

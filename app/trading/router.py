@@ -2,16 +2,18 @@
 
 import re
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from app.accounts.dependencies import CurrentUser
 from app.core.http import database_of, problems
+from app.core.i18n import N_
 from app.core.ids import new_id
 from app.domain.enums import OrderState
 from app.errors import DuplicateIntent
+from app.marketdata.lookout import lookout_of
 from app.trading import queries
 from app.trading.cancel import cancel
 from app.trading.desk import Desk
@@ -29,10 +31,11 @@ from app.trading.schemas import (
     PositionPage,
     ProfitLines,
 )
-from app.trading.submit import submit
+from app.trading.wish import place_wish
 
 router = APIRouter(prefix="/api", tags=["trading"])
 
+OTHER_ORDER: Final = N_("this client_intent_id was used for another order; give each order its own")
 Limit = Annotated[int, Query(ge=1, le=500)]
 
 
@@ -56,18 +59,20 @@ async def place_order(
     desk = _desk(request)
     given = body.client_intent_id or idempotency_key
     key = f"manual:{principal.user_id}:{given}" if given else f"manual:{new_id()}"
-    submission = await submit(desk, principal.user_id, body.intent(key), broker_id=body.broker_id)
-    if not submission.is_new and not _is_same(body, submission.order):
-        raise DuplicateIntent("this client_intent_id was used for another order; give each order its own")
-    if submission.order.state in (OrderState.INTENT, OrderState.SUBMITTING, OrderState.UNKNOWN):
+    books = lookout_of(request.app).books
+    placed = await place_wish(desk, principal.user_id, body.wish(key), broker_id=body.broker_id, books=books)
+    (order,) = placed.orders
+    if not placed.is_new and not is_same(body, order):
+        raise DuplicateIntent(OTHER_ORDER)
+    if order.state in (OrderState.INTENT, OrderState.SUBMITTING, OrderState.UNKNOWN):
         response.status_code = 202
-    elif not submission.is_new:
+    elif not placed.is_new:
         response.status_code = 200
-    return OrderOut.of(await queries.get_order(database_of(request), principal.user_id, submission.order.id))
+    return OrderOut.of(await queries.get_order(database_of(request), principal.user_id, order.id))
 
 
-def _is_same(body: OrderIn, order: OrderRecord) -> bool:
-    """Whether a repeated id asks for what it asked for before, as far as the stored order can tell."""
+def is_same(body: OrderIn, order: OrderRecord) -> bool:
+    """Return whether a repeated id asks for what it asked for before, as far as the stored order can tell."""
     base, _, quote = order.symbol.partition("/")
     spelled = re.sub(r"[^A-Z0-9]", "", body.symbol.upper().rpartition(":")[2])
     quantity_differs = body.quantity is not None and not 0 <= body.quantity - order.quantity < body.quantity

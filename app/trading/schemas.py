@@ -12,6 +12,9 @@ from app.domain.enums import Execution, OrderType, Role, Side, Source, TimeInFor
 from app.domain.instruments import plain
 from app.domain.intents import OrderIntent
 from app.domain.protection import ProtectionPlan, Target
+from app.domain.ticket import Size, SizeBy
+from app.errors import DenialReason, OrderDenied
+from app.trading.wish import Wish
 
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d{1,3})?")
 _LONGEST_NUMBER = 60
@@ -84,6 +87,7 @@ def plan_of(
 class OrderIn(BaseModel):
     """A new order. Give one of `quantity` (base), `notional` (quote) or `percent` (of the free balance, 0–100).
 
+    Or let a buy be sized by what may be lost at its stop, fees of both ways included: `risk` (quote) or `risk_percent` (of equity, 0–100).
     `stop_loss`, `take_profit(s)` and, except for a trailing stop itself, `trailing_percent` guard what a buy opens: they make it a bracket.
     """
 
@@ -96,6 +100,8 @@ class OrderIn(BaseModel):
     quantity: Amount | None = None
     notional: Amount | None = None
     percent: Amount | None = None
+    risk: Amount | None = None
+    risk_percent: Amount | None = None
     price: Amount | None = None
     trigger_price: Amount | None = None
     trailing_percent: Amount | None = None
@@ -133,6 +139,24 @@ class OrderIn(BaseModel):
             time_in_force=self.time_in_force,
             post_only=self.post_only,
         )
+
+    def wish(self, key: str) -> Wish:
+        """Return the wish, identified by `key`. Two sizes, of which one is a risk, are refused as any two are.
+
+        Raises:
+            OrderDenied: QUANTITY_INVALID.
+        """
+        intent = self.intent(key)
+        risks = {"risk": self.risk, "risk_percent": self.risk_percent}
+        named = [name for name in ("quantity", "notional", "percent") if getattr(self, name) is not None]
+        named += [name for name, value in risks.items() if value is not None]
+        if len(named) > 1:
+            raise OrderDenied(DenialReason.QUANTITY_INVALID, f"say how much in one way only, was {' and '.join(named)}", field=named[1])
+        if self.risk is not None:
+            return Wish(intent=intent, size=Size(by=SizeBy.RISK, value=self.risk))
+        if self.risk_percent is not None:
+            return Wish(intent=intent, size=Size(by=SizeBy.RISK_PERCENT, value=self.risk_percent / 100))
+        return Wish(intent=intent, size=None)
 
     @property
     def _is_trailing(self) -> bool:

@@ -25,6 +25,7 @@ from app.ui.pages import (
     preferences,
     symbols,
     terminal,
+    ticket,
     tokens,
     trading,
     webhooks,
@@ -39,20 +40,7 @@ def mount_pages(app: FastAPI) -> None:
     app.state.templating = Templating(resource("templates"), resource("static"), assets=assets, now=lambda: app.state.clock.now())
     mine = (accounts, account, preferences, own_log, tokens, administration)
     alerts = (webhooks, builder, deliveries, hooks)
-    for area in (
-        *mine,
-        dashboard,
-        brokers,
-        broker_changes,
-        *alerts,
-        trading,
-        terminal,
-        order_changes,
-        positions,
-        symbols,
-        heartbeat,
-        docs,
-        stream,
-    ):
+    market = (trading, terminal, ticket, order_changes, positions, symbols, heartbeat)
+    for area in (*mine, dashboard, brokers, broker_changes, *alerts, *market, docs, stream):
         app.include_router(area.router)
     app.router.routes.append(Route("/static/{path:path}", assets.serve, methods=["GET", "HEAD"]))

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "20261126_08"
-down_revision = "20261126_03"
+down_revision = "20261126_07"
 branch_labels = None
 depends_on = None
 

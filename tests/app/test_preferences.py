@@ -300,3 +300,15 @@ async def test_what_goes_wrong_is_told_in_the_language_that_was_chosen(site: Sit
     assert "Ce compte n\\u2019existe pas." in answer.headers["HX-Trigger"]
     page = (await person.browse("GET", "/no-such-page", headers={"Accept-Language": "en"})).text
     assert "Il n’y a rien à cette adresse." in page
+
+
+async def test_whether_orders_are_asked_about_once_more_is_kept_told_and_chosen_on_the_page(person: Person) -> None:
+    assert (await person.call("GET", URL)).json()["confirm_orders"] is True
+    headers = {"X-CSRF-Token": person.csrf}
+    answer = await person.browse("POST", "/preferences", data={"confirm_orders": "off"}, headers=headers)
+    assert answer.status_code == 303
+    assert (await person.call("GET", URL)).json()["confirm_orders"] is False
+    page = (await person.browse("GET", "/account/preferences")).text
+    assert 'name="confirm_orders" value="off" aria-pressed="true"' in page
+    await put(person, confirm_orders=True)
+    assert (await person.call("GET", URL)).json()["confirm_orders"] is True

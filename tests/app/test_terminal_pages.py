@@ -253,7 +253,7 @@ async def test_all_positions_are_closed_by_one_question_and_a_second_click_sends
 
 async def test_single_keys_are_switched_off_in_the_preferences(site: Site) -> None:
     assert " data-shortcuts" in (await text(site.ada, "/trading"))[:600]
-    await post(site.ada, "/preferences", has_shortcuts="false", next="/")
+    await post(site.ada, "/preferences", has_shortcuts="off", next="/")
     assert " data-shortcuts" not in (await text(site.ada, "/trading"))[:600]
     assert (await site.ada.call("GET", "/api/auth/current")).json()["id"]
-    await post(site.ada, "/preferences", has_shortcuts="true", next="/")
+    await post(site.ada, "/preferences", has_shortcuts="on", next="/")

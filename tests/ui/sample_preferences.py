@@ -22,6 +22,11 @@ def default_broker() -> views.DefaultBrokerForm:
     return views.DefaultBrokerForm(csrf_token=looks().csrf_token, brokers=choices, chosen="b2", was_saved=True)
 
 
+def order_habits() -> views.OrderHabits:
+    """Orders are sent at once."""
+    return views.OrderHabits(csrf_token=looks().csrf_token, confirms=False)
+
+
 def models() -> views.ModelList:
     """What an Ollama has."""
     return views.ModelList(provider="ollama", state="ok", detail="It answers, and it has that model.", models=_MODELS)
@@ -45,7 +50,9 @@ def pages(made: Callable[..., views.Shell], *, language: str) -> dict[str, tuple
     """The page: name → (template, view)."""
     shell = made(page="preferences", language=language)
     page = "pages/accounts/preferences.html"
-    view = views.PreferencesView(shell=shell, looks=replace(looks(), language=language), broker=default_broker(), ai=ollama())
+    view = views.PreferencesView(
+        shell=shell, looks=replace(looks(), language=language), broker=default_broker(), orders=order_habits(), ai=ollama()
+    )
     off = views.DefaultBrokerForm(csrf_token=looks().csrf_token)
     return {
         "preferences": (page, view),
@@ -58,6 +65,7 @@ def fragments() -> dict[str, object]:
     """Its fragments: template → region."""
     return {
         "fragments/accounts/_looks.html": looks(),
+        "fragments/accounts/_order_habits.html": order_habits(),
         "fragments/accounts/_default_broker.html": default_broker(),
         "fragments/accounts/_ai.html": openrouter(),
         "fragments/accounts/_ai_models.html": models(),

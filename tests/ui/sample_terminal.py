@@ -7,6 +7,7 @@ from decimal import Decimal
 from app.domain.enums import OrderState, OrderType, Side, Source
 from app.ui import views
 from app.ui.templating import PageView
+from tests.ui import sample_ticket
 from tests.ui.sample_guarding import external_orders
 
 NOW = datetime(2026, 11, 21, 14, 4, 58, tzinfo=UTC)
@@ -150,6 +151,7 @@ def terminal(shell: views.Shell, dashboard: views.DashboardView) -> views.Termin
         chart=chart(),
         markets=markets(),
         account=views.TerminalAccount(id="b1", name="Demo · main", exchange_name="Kraken"),
+        ticket=sample_ticket.whole(),
         positions=dashboard.positions,
         open_orders=open_orders(),
         external=external_orders(),

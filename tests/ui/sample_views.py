@@ -8,7 +8,7 @@ from app.domain.candles import Timeframe
 from app.domain.enums import OrderState, OrderType, Side, Source
 from app.ui import views
 from app.ui.templating import PageView
-from tests.ui import sample_accounts, sample_brokers, sample_terminal, sample_webhooks
+from tests.ui import sample_accounts, sample_brokers, sample_terminal, sample_ticket, sample_webhooks
 from tests.ui.sample_guarding import audit, external_orders, guard, guard_form, position_question
 from tests.ui.sample_states import trading_state
 
@@ -288,6 +288,7 @@ def pages(*, language: str = "en") -> dict[str, tuple[str, PageView]]:
         "brokers": ("pages/brokers/brokers.html", sample_brokers.brokers(shell(page="brokers", language=language))),
         **sample_webhooks.pages(shell(page="webhooks", language=language)),
         **sample_terminal.pages(shell(page="trading", language=language), dashboard(language=language)),
+        **sample_ticket.pages(shell, language=language),
         "error": ("pages/errors/error.html", error(language=language)),
         "error-500": ("pages/errors/error.html", error(status=500, user_name=None, language=language)),
         "error-403": ("pages/errors/error.html", error(status=403, language=language)),
@@ -318,5 +319,6 @@ def fragments() -> dict[str, object]:
         "fragments/dashboard/_audit.html": view.audit,
         "fragments/webhooks/_deliveries.html": view.deliveries,
         **sample_webhooks.fragments(),
+        **sample_ticket.fragments(),
     }
     return found | sample_accounts.fragments() | sample_brokers.fragments(shell(page="brokers"))

@@ -47,6 +47,11 @@ INCLUDED = {
         "fragments/webhooks/_delivery_orders.html",
         "fragments/webhooks/_delivery_chain.html",
     ),
+    "ticket": (
+        "fragments/terminal/_ticket.html",
+        "fragments/terminal/_ticket_form.html",
+        "fragments/terminal/_ticket_figures.html",
+    ),
     "builder": ("fragments/webhooks/_builder_form.html", "fragments/webhooks/_built.html"),
 }
 

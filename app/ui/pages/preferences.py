@@ -19,7 +19,7 @@ from app.core.http import database_of
 from app.core.i18n import gettext, use_language
 from app.errors import AppError
 from app.ui.surroundings import fragment, page, reader_of, see_other, shell_of
-from app.ui.views import AiForm, Choice, DefaultBrokerForm, LooksForm, ModelList, PreferencesView, Shell
+from app.ui.views import AiForm, Choice, DefaultBrokerForm, LooksForm, ModelList, OrderHabits, PreferencesView, Shell
 
 router = APIRouter(include_in_schema=False)
 
@@ -27,12 +27,8 @@ _PAGE: Final = "/account/preferences"
 _AI: Final = "fragments/accounts/_ai.html"
 _MODELS: Final = "fragments/accounts/_ai_models.html"
 _SAVED: Final = f"{_PAGE}?saved=broker"
-_LOOKS: Final = {
-    "theme": ("dark", "light"),
-    "language": ("en", "fr"),
-    "display_timezone": ("utc", "local"),
-    "has_shortcuts": ("true", "false"),
-}
+_LOOKS: Final = {"theme": ("dark", "light"), "language": ("en", "fr"), "display_timezone": ("utc", "local")}
+_SWITCH: Final = {"on": True, "off": False}
 #: What a stranger's choice is kept in.
 _COOKIES: Final = {"theme": "theme", "language": "lang"}
 Field = Annotated[str, Form(max_length=1000)]
@@ -46,12 +42,15 @@ async def change_preferences(
     language: Field = "",
     display_timezone: Field = "",
     has_shortcuts: Field = "",
+    confirm_orders: Field = "",
     default_broker_id: Annotated[UUID | None, Form()] = None,
     next: Field = "/",  # the form's own name
 ) -> Response:
     """Change how pages look, or the default account, and go back to where one was. A stranger's choice lives in cookies."""
-    given = {"theme": theme, "language": language, "display_timezone": display_timezone, "has_shortcuts": has_shortcuts}
+    given = {"theme": theme, "language": language, "display_timezone": display_timezone}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value in _LOOKS[name]}
+    switches = {"confirm_orders": confirm_orders, "has_shortcuts": has_shortcuts}
+    changes |= {name: _SWITCH[value] for name, value in switches.items() if value in _SWITCH}
     response = see_other(request, next if default_broker_id is None else _SAVED)
     if principal is not None:
         await save_preferences(request, principal.user_id, PreferencesIn(**changes, default_broker_id=default_broker_id))
@@ -86,6 +85,7 @@ async def show_preferences(request: Request, principal: CurrentUser, saved: str 
             chosen=default,
             was_saved=saved == "broker",
         ),
+        orders=OrderHabits(csrf_token=shell.csrf_token, confirms=principal.confirm_orders),
         ai=_ai(user),
     )
     return page(request, "pages/accounts/preferences.html", view)

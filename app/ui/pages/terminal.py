@@ -18,6 +18,7 @@ from app.ui.moving import guard_question, order_question
 from app.ui.surroundings import fragment, page, reader_of, regions_of, shell_of
 from app.ui.symbols import book_of, exchange_name
 from app.ui.terminal import Place, TerminalRegions, market_facts, place_of
+from app.ui.ticket import ticket_view
 from app.ui.views import Choice, MarketList, Star, TerminalAccount, TerminalChart, TerminalView
 
 router = APIRouter(include_in_schema=False)
@@ -56,6 +57,7 @@ async def show_terminal(request: Request, principal: CurrentUser, broker: Text =
                 exchange_name=exchange_name(account.exchange),
                 env=regions.environment(account),
             ),
+            ticket=await ticket_view(app, principal, broker_id=str(account.id), symbol=place.symbol) if account and place.symbol else None,
             positions=await regions.positions(),
             open_orders=await own.open_orders(),
             external=await regions.external(),

@@ -81,7 +81,7 @@ from app.ui.views.hook_forms import (
     WebhooksView,
 )
 from app.ui.views.oversight import AuditView, ExternalOrderRow, FindingRow, UnexplainedRow
-from app.ui.views.preferences import AiForm, DefaultBrokerForm, LooksForm, ModelList, PreferencesView
+from app.ui.views.preferences import AiForm, DefaultBrokerForm, LooksForm, ModelList, OrderHabits, PreferencesView
 from app.ui.views.shell import (
     NAVIGATION,
     BrokerStatus,
@@ -219,6 +219,7 @@ __all__ = [
     "MoveQuestion",
     "NavItem",
     "OperationDoc",
+    "OrderHabits",
     "OrderRow",
     "OwnLogView",
     "PasswordForm",

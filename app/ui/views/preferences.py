@@ -31,6 +31,14 @@ class DefaultBrokerForm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OrderHabits:
+    """Fragment `_order_habits.html`. `confirms` is whether the order ticket asks once more before it sends."""
+
+    csrf_token: str
+    confirms: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelList:
     """Fragment `_ai_models.html`: what came of asking a provider. `detail` is a sentence, already translated."""
 
@@ -61,4 +69,5 @@ class PreferencesView:
     shell: Shell
     looks: LooksForm
     broker: DefaultBrokerForm
+    orders: OrderHabits
     ai: AiForm

@@ -10,6 +10,7 @@ from app.domain.enums import Side
 from app.ui.views.dashboard import Balances, FillMark, OrderRow, PositionRow
 from app.ui.views.oversight import ExternalOrderRow
 from app.ui.views.shell import Choice, Environment, Region, Shell
+from app.ui.views.ticket import TicketView
 
 #: What the list of symbols is narrowed to: the person's own, a quote asset, or nothing.
 QuoteFilter = Literal["favourites", "USDT", "USDC", "all"]
@@ -219,7 +220,7 @@ class TerminalView:
     chart: TerminalChart | None
     markets: MarketList
     account: TerminalAccount | None = None
-    ticket: object = None
+    ticket: TicketView | None = None
     positions: Region[PositionRow] = field(default_factory=Region)
     open_orders: Region[OrderRow] = field(default_factory=Region)
     external: Region[ExternalOrderRow] = field(default_factory=Region)
