@@ -36,6 +36,12 @@ if (chart) {
   on("preferences", () => (connections += 1) > 1 && chart.catchUp());
   chart.begin();
 
+  const menu = document.getElementById("indicators");
+  menu.addEventListener("beforetoggle", () => {
+    const { bottom, right } = document.getElementById("indicators-button").getBoundingClientRect();
+    menu.style.setProperty("--menu-top", `${bottom + 4}px`);
+    menu.style.setProperty("--menu-end", `${Math.max(8, innerWidth - right)}px`);
+  });
   document.getElementById("save-image").addEventListener("click", () => saveImage(chart));
   document.getElementById("full-screen").addEventListener("click", () => {
     if (document.fullscreenElement) document.exitFullscreen();
