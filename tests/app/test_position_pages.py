@@ -260,3 +260,30 @@ async def test_the_audit_says_what_it_found_and_that_entries_are_off_to_the_owne
     assert "Trading was resumed although this stands." in (await site.ada.browse("GET", "/")).text
     await run_audit(site.app.state.desk)
     assert "Everything holds" in (await site.ada.browse("GET", "/")).text
+
+
+async def test_a_part_of_a_position_is_closed_from_the_page(site: Site, position: str) -> None:
+    form = await site.ada.browse("GET", f"/positions/{position}/close")
+    assert 'name="percent" value="100"' in form.text
+    before = await exits(site)
+    for wrong in ("0", "101", "half", "1.234,5"):
+        answer = await post(site.ada, f"/positions/{position}/close", percent=wrong)
+        assert answer.status_code == 422
+        assert "This must be a number above 0 and at most 100." in answer.text
+    assert await exits(site) == before
+    key = str(new_id())
+    for _ in range(2):
+        answer = await post(site.ada, f"/positions/{position}/close", percent="50,0", key=key)
+        assert toast(answer) == ("success", "That part of the position is closed.")
+    assert await exits(site) == before + 1, "the same question twice sells once"
+    (left,) = (await site.ada.call("GET", "/api/positions")).json()["items"]
+    assert left["id"] == position
+
+
+async def test_a_spot_position_is_not_turned_round_and_the_page_says_why(site: Site, position: str) -> None:
+    question = await site.ada.browse("GET", f"/positions/{position}/reverse")
+    assert "A spot account cannot go short" in question.text
+    assert 'type="submit"' not in question.text
+    answer = await post(site.ada, f"/positions/{position}/reverse")
+    assert answer.status_code == 422
+    assert "a spot account cannot go short" in answer.text

@@ -1,8 +1,9 @@
 """What is done about one open position: guard it otherwise or no longer, move its stop to the entry, close it."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from itertools import zip_longest
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Form, Request
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from app.accounts.dependencies import CurrentUser
+from app.accounts.principal import Principal
 from app.core.i18n import gettext, use_language
 from app.core.ids import new_id
 from app.domain.enums import OrderState
@@ -17,6 +19,7 @@ from app.domain.protection import ProtectionPlan
 from app.errors import NotFound, OrderDenied
 from app.trading.close import break_even, close_position, protect_position
 from app.trading.protection_schemas import ProtectionIn
+from app.trading.schemas import parse_decimal
 from app.trading.submit import Submission
 from app.ui.guarding import form_again, form_of, guard_row
 from app.ui.surroundings import fragment, reader_of, regions_of
@@ -117,24 +120,79 @@ async def ask_close(request: Request, principal: CurrentUser, position_id: UUID)
 
 
 @router.post("/positions/{position_id}/close")
-async def close(request: Request, principal: CurrentUser, position_id: UUID, key: Annotated[str, Form(max_length=100)] = "") -> Response:
-    """Sell all of it at the market; its stop and targets step aside and go."""
-    named = f"manual:{principal.user_id}:{key}" if key else f"manual:{new_id()}"
+async def close(
+    request: Request,
+    principal: CurrentUser,
+    position_id: UUID,
+    key: Annotated[str, Form(max_length=100)] = "",
+    percent: Text = "100",
+) -> Response:
+    """Sell it at the market, or a part of it. Its stop and targets step aside, and go or guard what is left."""
     with use_language(reader_of(request, principal).language):
         try:
-            made = await close_position(request.app.state.desk, principal.user_id, position_id, key=named)
+            fraction = parse_decimal(percent) / 100
+        except ValueError:
+            fraction = Decimal(0)
+        if not 0 < fraction <= 1:
+            wrong = gettext("This must be a number above 0 and at most 100.")
+            return await _asked_again(request, principal, position_id, "close", percent=percent, percent_error=wrong)
+        try:
+            made = await close_position(
+                request.app.state.desk, principal.user_id, position_id, key=_named(principal, key), fraction=fraction
+            )
         except OrderDenied as error:
-            position, _ = await regions_of(request, principal).position(position_id)
-            question = PositionQuestion(action="close", position=position, key=str(new_id()), error=error.message)
-            return fragment(request, principal, _QUESTION, question, status=422)
-        level, words = _outcome(made)
+            return await _asked_again(request, principal, position_id, "close", percent=percent, error=error.message)
+        level, words = _outcome(
+            made, gettext("The position is closed.") if fraction == 1 else gettext("That part of the position is closed.")
+        )
         return await _done(request, principal, words, level=level)
 
 
-def _outcome(made: Submission) -> tuple[ToastLevel, str]:
+@router.get("/positions/{position_id}/reverse")
+async def ask_reverse(request: Request, principal: CurrentUser, position_id: UUID) -> Response:
+    """The question whether the position is to be turned round."""
+    position, _ = await regions_of(request, principal).position(position_id)
+    return fragment(request, principal, _QUESTION, PositionQuestion(action="reverse", position=position, key=str(new_id())))
+
+
+@router.post("/positions/{position_id}/reverse")
+async def reverse(request: Request, principal: CurrentUser, position_id: UUID, key: Annotated[str, Form(max_length=100)] = "") -> Response:
+    """Close it and open as much on the other side, where the account can."""
+    with use_language(reader_of(request, principal).language):
+        desk = request.app.state.desk
+        try:
+            made = await close_position(desk, principal.user_id, position_id, key=_named(principal, key), is_reversal=True)
+        except OrderDenied as error:
+            return await _asked_again(request, principal, position_id, "reverse", error=error.message)
+        level, words = _outcome(made, gettext("The position is turned round."))
+        return await _done(request, principal, words, level=level)
+
+
+def _named(principal: Principal, key: str) -> str:
+    return f"manual:{principal.user_id}:{key}" if key else f"manual:{new_id()}"
+
+
+async def _asked_again(
+    request: Request,
+    principal: Principal,
+    position_id: UUID,
+    action: Literal["close", "reverse"],
+    *,
+    percent: str = "100",
+    error: str = "",
+    percent_error: str = "",
+) -> Response:
+    position, _ = await regions_of(request, principal).position(position_id)
+    question = PositionQuestion(
+        action=action, position=position, key=str(new_id()), error=error, percent=percent, percent_error=percent_error
+    )
+    return fragment(request, principal, _QUESTION, question, status=422)
+
+
+def _outcome(made: Submission, done: str) -> tuple[ToastLevel, str]:
     order = made.order
     if order.state is OrderState.FILLED:
-        return "success", gettext("The position is closed.")
+        return "success", done
     if order.state in _ON_ITS_WAY:
         return "info", gettext("The order that closes it is on its way; it is among your orders.")
     return "error", order.detail or gettext("The order that was to close it did not go through; it is among your orders.")
@@ -179,7 +237,7 @@ def _sentence(place: Sequence[int | str], given: Mapping[str, Any]) -> str:
 
 
 async def _form_again(
-    request: Request, principal: CurrentUser, position_id: UUID, given: Mapping[str, Any], errors: dict[str, str]
+    request: Request, principal: Principal, position_id: UUID, given: Mapping[str, Any], errors: dict[str, str]
 ) -> Response:
     position, guard = await regions_of(request, principal).position(position_id)
     form: GuardForm = form_again(position, given, is_guarded=guard is not None, errors=errors)

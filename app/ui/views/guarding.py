@@ -86,13 +86,16 @@ class GuardForm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionQuestion:
-    """Region of `fragments/trading/_position_question.html`: to close a position, or to guard it no longer.
+    """Region of `fragments/trading/_position_question.html`: to close a position or turn it round, or to guard it no longer.
 
-    `key` makes one wish of several clicks; `guard` is what would be removed; `error` says why it was not done.
+    `key` makes one wish of several clicks; `guard` is what would be removed; `error` says why it was not done. `percent` is how much of it
+    is closed, as it was typed, and `percent_error` what is wrong with that.
     """
 
-    action: Literal["close", "unguard"]
+    action: Literal["close", "reverse", "unguard"]
     position: PositionFacts
     key: str = ""
     guard: GuardRow | None = None
     error: str = ""
+    percent: str = "100"
+    percent_error: str = ""
