@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel.core import Locale
 from babel.dates import format_datetime, format_timedelta
-from babel.numbers import format_compact_decimal
 
 NONE = "—"
 MINUS = "−"
@@ -45,6 +44,13 @@ def number(value: Decimal, decimals: int, *, language: str, rounding: str = ROUN
     return MINUS + text if rounded < 0 else text
 
 
+#: Powers of ten and how they are written, the largest first. Babel's own compact format compiles a plural rule for each number.
+_UNITS = {
+    "en": ((12, "T"), (9, "B"), (6, "M"), (3, "K")),
+    "fr": tuple((power, f"{NO_BREAK_SPACE}{unit}") for power, unit in ((12, "Bn"), (9, "Md"), (6, "M"), (3, "k"))),
+}
+
+
 def price(value: Decimal | None, tick: Decimal | None = None, *, language: str) -> str:
     """Return a price with the instrument's decimals; without a tick, with the digits it came with."""
     if value is None:
@@ -69,10 +75,11 @@ def money(value: Decimal | None, currency: str = "", *, decimals: int = 2, langu
 
 
 def compact(value: Decimal | None, *, language: str) -> str:
-    """Return a large number with three digits and a unit: 2840000000 → 2.84B in English, 2,84 Md in French."""
+    """Return a large number with two decimals and a unit: 2840000000 → 2.84B in English, 2,84 Md in French."""
     if value is None:
         return NONE
-    return str(format_compact_decimal(value, locale=language, fraction_digits=2))
+    exponent, unit = next((row for row in _UNITS[language] if abs(value) >= Decimal(1).scaleb(row[0])), (0, ""))
+    return number(value.scaleb(-exponent, context=_WIDE), 2, language=language) + unit
 
 
 def signed(value: Decimal | None, currency: str = "", *, decimals: int = 2, language: str) -> str:

@@ -1,5 +1,6 @@
 """What the trading page shows beyond the dashboard's regions: its account and symbol, lines, prices, open orders, fills."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final
@@ -115,10 +116,13 @@ class TerminalRegions:
     regions: Regions
     place: Place
 
-    async def open_orders(self) -> Region[OrderRow]:
-        """All orders that may still fill, newest first."""
-        app, user_id = self.regions.app, self.regions.user_id
-        rows = await oversight_queries.list_open_orders(app.state.database, user_id, limit=_OPEN_ORDERS)
+    async def open_order_rows(self) -> list[Any]:
+        """Rows of all orders that may still fill, newest first."""
+        return await oversight_queries.list_open_orders(self.regions.app.state.database, self.regions.user_id, limit=_OPEN_ORDERS)
+
+    async def open_orders(self, orders: Sequence[Any] | None = None) -> Region[OrderRow]:
+        """The same as the page shows them; read unless the caller has them."""
+        rows = await self.open_order_rows() if orders is None else orders
         names, exchanges = await self.regions.broker_names(), await self.regions.broker_exchanges()
         found = []
         for row in rows:
@@ -136,21 +140,20 @@ class TerminalRegions:
             found.append(_fill_row(row, broker=names.get(row["broker_id"], ""), rules=rules))
         return Region(rows=tuple(found))
 
-    async def lines(self) -> tuple[ChartLine, ...]:
-        """Everything of this account and symbol that has a price."""
+    async def lines(self, positions: Region[PositionRow] | None = None, orders: Sequence[Any] | None = None) -> tuple[ChartLine, ...]:
+        """Everything of this account and symbol that has a price; positions and open orders are read unless the caller has them."""
         place = self.place
         if place.account is None or not place.symbol:
             return ()
-        database, user_id = self.regions.app.state.database, self.regions.user_id
         broker_id, symbol = place.account.id, place.symbol
         lines: list[ChartLine] = []
-        for position in (await self.regions.positions()).rows:
+        for position in (positions or await self.regions.positions()).rows:
             if position.symbol == symbol and position.broker_id == str(broker_id):
                 lines += _position_lines(position)
-        for row in await oversight_queries.list_open_orders(database, user_id, limit=_OPEN_ORDERS):
+        for row in await self.open_order_rows() if orders is None else orders:
             if row["broker_id"] == broker_id and row["symbol"] == symbol:
                 lines += _order_lines(row)
-        for row in await external.list_open(database, user_id, broker_id=broker_id):
+        for row in await external.list_open(self.regions.app.state.database, self.regions.user_id, broker_id=broker_id):
             if row["symbol"] == symbol:
                 lines += _external_lines(row)
         return tuple(lines)

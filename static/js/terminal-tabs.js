@@ -110,7 +110,7 @@ const sheet = matchMedia("(max-width: 960px)");
 function openTicket(side) {
   if (sheet.matches && !ticket.matches(":popover-open")) ticket.showPopover();
   if (side) document.dispatchEvent(new CustomEvent("ticket:side", { detail: { side } }));
-  ticket.querySelector("input:not([type=hidden]):not([type=radio]), select, button")?.focus();
+  ticket.querySelector("input:checked, input:not([type=hidden])")?.focus();
 }
 
 function closeTicket() {

@@ -236,9 +236,15 @@ async def test_a_level_of_the_book_goes_into_the_ticket(browser: Browser, trader
             await page.click("#tab-book")
         await until(watched, "() => document.querySelectorAll('#book-bids .lv:not([hidden])').length === 15", "fifteen bids")
         assert await page.locator("#book-asks .lv:not([hidden])").count() == 15
+        await page.evaluate("() => document.querySelector('#ticket-form input[name=kind][value=limit]').click()")
         await page.locator("#book-bids .lv").first.click()
         ((_, price),) = [one for one in await page.evaluate("window.asked") if one[0] == "ticket:price"]
         assert float(price) > 0
+        assert await page.locator("#ticket-form [name=price]").first.input_value() == price
+        if size == PHONE:
+            await watched.see("#ticket-panel:popover-open")
+            await shot(watched, "terminal-sheet")
+            await page.click("[data-close-ticket]")
         if size == DESKTOP:
             await page.click("[data-show-book=tape]")
         await until(watched, "() => document.querySelectorAll('#tape-rows li').length > 3", "trades of the market", within_s=20)

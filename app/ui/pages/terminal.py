@@ -19,7 +19,7 @@ from app.ui.surroundings import fragment, page, reader_of, regions_of, shell_of
 from app.ui.symbols import book_of, exchange_name
 from app.ui.terminal import Place, TerminalRegions, market_facts, place_of
 from app.ui.ticket import ticket_view
-from app.ui.views import Choice, MarketList, Star, TerminalAccount, TerminalChart, TerminalView
+from app.ui.views import ChartLine, Choice, MarketList, Star, TerminalAccount, TerminalChart, TerminalView
 
 router = APIRouter(include_in_schema=False)
 
@@ -45,9 +45,12 @@ async def show_terminal(request: Request, principal: CurrentUser, broker: Text =
     own = TerminalRegions(regions, place)
     with use_language(reader_of(request, principal).language):
         account = place.account
+        positions, orders = await regions.positions(), await own.open_order_rows()
         view = TerminalView(
             shell=await shell_of(request, principal, page="trading", topics=(*_TOPICS, place.topic, *_book_topics(place))),
-            chart=await _chart(request, place, own, timeframe=shown) if place.instrument is not None else None,
+            chart=await _chart(request, place, own, timeframe=shown, lines=await own.lines(positions, orders))
+            if place.instrument is not None
+            else None,
             markets=await _markets(request, principal, place, timeframe=shown.value),
             account=None
             if account is None
@@ -58,8 +61,8 @@ async def show_terminal(request: Request, principal: CurrentUser, broker: Text =
                 env=regions.environment(account),
             ),
             ticket=await ticket_view(app, principal, broker_id=str(account.id), symbol=place.symbol) if account and place.symbol else None,
-            positions=await regions.positions(),
-            open_orders=await own.open_orders(),
+            positions=positions,
+            open_orders=await own.open_orders(orders),
             external=await regions.external(),
             balances=await regions.balances(),
             orders=await regions.orders(),
@@ -72,7 +75,9 @@ def _book_topics(place: Place) -> tuple[str, ...]:
     return (f"book:{place.venue}:{place.symbol}",) if place.symbol else ()
 
 
-async def _chart(request: Request, place: Place, own: TerminalRegions, *, timeframe: Timeframe) -> TerminalChart:
+async def _chart(
+    request: Request, place: Place, own: TerminalRegions, *, timeframe: Timeframe, lines: tuple[ChartLine, ...]
+) -> TerminalChart:
     assert place.instrument is not None  # noqa: S101  # the caller has looked
     rules = place.instrument
     return TerminalChart(
@@ -88,7 +93,7 @@ async def _chart(request: Request, place: Place, own: TerminalRegions, *, timefr
         timeframe=timeframe,
         facts=await market_facts(request.app, place),
         fills=await own.regions.fills(rules.symbol),
-        lines=await own.lines(),
+        lines=lines,
         is_live=place.exchange == lookout_of(request.app).exchange,
         account=str(place.account.id) if place.account is not None else "",
         accounts=tuple(Choice(value=str(found.id), label=found.name) for found in place.accounts),
