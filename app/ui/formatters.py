@@ -12,6 +12,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from babel.core import Locale
 from babel.dates import format_datetime, format_timedelta
 
+from app.core.i18n import pgettext, use_language
+
 NONE = "—"
 MINUS = "−"
 NO_BREAK_SPACE = "\u00a0"
@@ -44,13 +46,6 @@ def number(value: Decimal, decimals: int, *, language: str, rounding: str = ROUN
     return MINUS + text if rounded < 0 else text
 
 
-#: Powers of ten and how they are written, the largest first. Babel's own compact format compiles a plural rule for each number.
-_UNITS = {
-    "en": ((12, "T"), (9, "B"), (6, "M"), (3, "K")),
-    "fr": tuple((power, f"{NO_BREAK_SPACE}{unit}") for power, unit in ((12, "Bn"), (9, "Md"), (6, "M"), (3, "k"))),
-}
-
-
 def price(value: Decimal | None, tick: Decimal | None = None, *, language: str) -> str:
     """Return a price with the instrument's decimals; without a tick, with the digits it came with."""
     if value is None:
@@ -78,8 +73,12 @@ def compact(value: Decimal | None, *, language: str) -> str:
     """Return a large number with two decimals and a unit: 2840000000 → 2.84B in English, 2,84 Md in French."""
     if value is None:
         return NONE
-    exponent, unit = next((row for row in _UNITS[language] if abs(value) >= Decimal(1).scaleb(row[0])), (0, ""))
-    return number(value.scaleb(-exponent, context=_WIDE), 2, language=language) + unit
+    # Babel's own compact format compiles a plural rule for each number.
+    with use_language(language):
+        units = ((12, pgettext("number", "T")), (9, pgettext("number", "B")), (6, pgettext("number", "M")), (3, pgettext("number", "K")))
+    exponent, unit = next((row for row in units if abs(value) >= Decimal(1).scaleb(row[0])), (0, ""))
+    gap = NO_BREAK_SPACE if unit and language == "fr" else ""
+    return f"{number(value.scaleb(-exponent, context=_WIDE), 2, language=language)}{gap}{unit}"
 
 
 def signed(value: Decimal | None, currency: str = "", *, decimals: int = 2, language: str) -> str:

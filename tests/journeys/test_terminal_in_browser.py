@@ -260,6 +260,10 @@ async def test_keys_speak_to_the_ticket_and_are_silent_while_one_types(browser: 
             await page.keyboard.press(key)
         asked = [["ticket:side", "buy"], ["ticket:side", "sell"], ["ticket:percent", 50], ["ticket:review", None]]
         assert await page.evaluate("window.asked") == asked
+        # The ticket has nothing in it yet, and says so.
+        await watched.see("#ticket-form [aria-invalid=true]")
+        watched.forget(lambda text: "422" in text)
+        await page.evaluate("() => document.activeElement.blur()")
         await page.keyboard.press("/")
         await page.keyboard.type("b1?")
         assert await page.evaluate("window.asked") == asked
