@@ -11,13 +11,14 @@ from fastapi import FastAPI
 from app.accounts.favourites import favourites_of
 from app.brokers.models import Broker
 from app.brokers.service import list_brokers
-from app.core.i18n import gettext, pgettext
+from app.core.i18n import current_language, gettext, pgettext
 from app.domain.enums import Liquidity, Role, Side
-from app.domain.instruments import Instrument, plain
+from app.domain.instruments import Instrument
 from app.domain.symbols import resolve_symbol
 from app.marketdata.lookout import lookout_of
 from app.trading import external, oversight_queries
 from app.trading import queries as trading
+from app.ui import formatters
 from app.ui.labels import label
 from app.ui.order_rows import order_row
 from app.ui.regions import Regions
@@ -186,9 +187,13 @@ def _fill_row(row: Any, *, broker: str, rules: Instrument | None) -> FillRow:
     )
 
 
+def _shown(quantity: Decimal) -> str:
+    return formatters.quantity(quantity, None, language=current_language())
+
+
 def _position_lines(position: PositionRow) -> list[ChartLine]:
     side = Side.BUY if position.side == "long" else Side.SELL
-    words = f"{label(position.side)} {plain(position.quantity)}"
+    words = f"{label(position.side)} {_shown(position.quantity)}"
     guard = _guard_lines(position.id, position.guard) if position.guard is not None else []
     return [ChartLine(kind="entry", id=position.id, price=position.average_price, label=words, side=side), *guard]
 
@@ -213,7 +218,7 @@ def _order_lines(row: Any) -> list[ChartLine]:
         return []
     shown = order_row(row, broker="", rules=None)
     left = row["quantity"] - row["filled_quantity"]
-    words = f"{label(shown.type.value)} {label(shown.side.value)} {plain(left)}"
+    words = f"{label(shown.type.value)} {label(shown.side.value)} {_shown(left)}"
     return [ChartLine(kind="order", id=shown.id, price=price, label=words, side=shown.side, is_movable=shown.is_amendable)]
 
 
@@ -221,5 +226,5 @@ def _external_lines(row: Any) -> list[ChartLine]:
     price = row["trigger_price"] if row["trigger_price"] is not None else row["price"]
     if price is None:
         return []
-    words = f"{label(row['side'])} {plain(row['quantity'] - row['filled_quantity'])} · {gettext('placed elsewhere')}"
+    words = f"{label(row['side'])} {_shown(row['quantity'] - row['filled_quantity'])} · {gettext('placed elsewhere')}"
     return [ChartLine(kind="external", id=str(row["id"]), price=price, label=words, side=Side(row["side"]))]

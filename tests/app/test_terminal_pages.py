@@ -113,7 +113,7 @@ async def first_messages(site: Site, person: Person, *topics: str) -> dict[str, 
                 if re.search(r'hx-target="#open-orders"', message.decode()):
                     told["open-orders"] = message.decode()
                 if {"lines", "market"} <= told.keys():
-                    return told
+                    return {**told, "watched": lookout_of(site.app).watchers.watched}
     raise AssertionError(told)
 
 
@@ -121,7 +121,7 @@ async def first_messages(site: Site, person: Person, *topics: str) -> dict[str, 
 async def test_the_page_is_about_the_default_account_and_the_symbol_looked_at_last(site: Site) -> None:
     page = await text(site.ada, "/trading")
     assert 'data-symbol="BTC/USDT" data-timeframe="5m"' in page
-    assert f'<option value="{site.ada.ids["broker_id"]}" selected>' in page
+    assert f'data-account="{site.ada.ids["broker_id"]}"' in page
     await text(site.ada, "/trading?symbol=C101/USDT&timeframe=4h")
     page = await text(site.ada, "/trading")
     assert 'data-symbol="C101/USDT" data-timeframe="5m"' in page
@@ -188,6 +188,7 @@ async def test_the_stream_brings_lines_the_last_day_and_watches_the_symbol_while
     assert {line["id"] for line in told["lines"] if line["kind"] == "order"} >= {order}
     assert (told["market"]["last"], told["market"]["spread"]) == ("60000", "0.5")
     assert set(told["market"]) == {"last", "change", "high", "low", "volume", "turnover", "spread"}
+    assert told["watched"] == {"BTC/USDT": 1}
     hers = await first_messages(site, site.eve, f"terminal:{broker}:BTC/USDT", "chart")
     assert hers["lines"] == [], "another person's account is nobody's"
     assert lookout_of(site.app).watchers.watched == {}, "nobody looks any more"
@@ -249,6 +250,29 @@ async def test_all_positions_are_closed_by_one_question_and_a_second_click_sends
     assert toast(again)[1].startswith("0 positions")
     assert len((await site.ada.call("GET", "/api/orders?limit=500")).json()["items"]) == len(orders)
     assert position not in await text(site.ada, "/trading")
+
+
+async def test_prices_of_another_exchange_are_called_so(site: Site) -> None:
+    async with site.app.state.platform_database.connection() as connection:
+        account = await connection.fetchval(
+            "INSERT INTO brokers (id, user_id, exchange, name) SELECT gen_random_uuid(), user_id, 'kraken', 'Kraken' FROM brokers"
+            " WHERE id = $1::text::uuid RETURNING id",
+            site.ada.ids["broker_id"],
+        )
+        await connection.execute(
+            "INSERT INTO instruments (id, exchange, symbol, type, base, quote, is_active, last_updated, tick_size, step_size, raw_info)"
+            " VALUES (gen_random_uuid(), 'kraken', 'BTC/USDT', 'spot', 'BTC', 'USDT', true, now(), 0.1, 0.001, '{}'),"
+            " (gen_random_uuid(), 'kraken', 'ADA/EUR', 'spot', 'ADA', 'EUR', true, now(), 0.1, 0.001, '{}')"
+        )
+    page = await text(site.ada, f"/trading?broker={account}&symbol=BTC/USDT")
+    assert 'data-exchange="binance"' in page
+    assert "Prices: Binance" in page
+    assert f"book:kraken:{'BTC/USDT'}".replace(":", "%3A").replace("/", "%2F") in page or "book%3Akraken%3ABTC/USDT" in page
+    page = await text(site.ada, f"/trading?broker={account}&symbol=ADA/EUR")
+    assert 'data-exchange="kraken"' in page
+    assert "No live feed of Kraken" in page
+    async with site.app.state.platform_database.connection() as connection:
+        await connection.execute("UPDATE brokers SET removed_at = now() WHERE id = $1", account)
 
 
 async def test_single_keys_are_switched_off_in_the_preferences(site: Site) -> None:

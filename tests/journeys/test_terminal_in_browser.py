@@ -222,7 +222,7 @@ async def test_an_order_is_changed_by_its_number_and_a_refusal_says_why(browser:
         await page.click(f"{DIALOG} button[type=submit]")
         await watched.see(DIALOG, count=0)
         await watched.see("#open-orders td:has-text('31,000.00')")
-        await page.click("#open-orders button:has-text('Cancel order')")
+        await page.click("#open-orders button[id$=-cancel]")
         await watched.see("#open-orders tr[id^=open-order-]", count=0)
 
 
