@@ -71,6 +71,8 @@ class User(Identified, Base):
     theme: Mapped[str] = mapped_column(server_default="dark")
     display_timezone: Mapped[str] = mapped_column(server_default="local")
     language: Mapped[str] = mapped_column(server_default="en")
+    #: Whether single keys, without a modifier, do something in pages (WCAG 2.1.4).
+    has_shortcuts: Mapped[bool] = mapped_column(Boolean, server_default=text("true"))
     #: Whether an order ticket shows the exact order once more before it is sent.
     confirm_orders: Mapped[bool] = mapped_column(Boolean, server_default=text("true"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -101,6 +103,17 @@ class UserSession(Identified, Owned, Base):
     verified_at: Mapped[datetime | None]
     ip_address: Mapped[str | None]
     user_agent: Mapped[str | None]
+
+
+class FavouriteSymbol(Owned, Base):
+    """A symbol that its user keeps at the top of the list."""
+
+    __tablename__ = "favourite_symbols"
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    exchange: Mapped[str] = mapped_column(primary_key=True)
+    symbol: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class LoginAttempts(Base):

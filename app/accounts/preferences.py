@@ -21,7 +21,7 @@ from app.errors import InvalidInput
 
 #: A key that is short would be told by its end.
 _HINT: Final = 4
-_PLAIN: Final = ("theme", "language", "display_timezone", "confirm_orders")
+_PLAIN: Final = ("theme", "language", "display_timezone", "confirm_orders", "has_shortcuts")
 _KEY_FIRST: Final = N_("OpenRouter needs a key. Enter yours.")
 _NOT_PRINTABLE: Final = N_("A sign in it cannot be read.")
 

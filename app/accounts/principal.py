@@ -9,6 +9,7 @@ from app.accounts.models import Language, Theme, TokenScope
 #: Parameters: what `condition` names, now, the moment since which the session must have been used, and since which a code counts as fresh.
 FIND_PRINCIPAL: Final = """
 SELECT s.id AS session_id, s.last_seen_at, u.id AS user_id, u.username, u.is_admin, u.is_dev, u.theme, u.language, u.display_timezone,
+       u.has_shortcuts,
        u.confirm_orders,
        coalesce(s.verified_at < $4, true)
          AND EXISTS (SELECT 1 FROM second_factors f WHERE f.user_id = u.id AND f.confirmed_at IS NOT NULL) AS needs_code
@@ -33,6 +34,8 @@ class Principal:
     scopes: frozenset[TokenScope] | None = None
     #: There is a second factor, and this session gave no code of it lately.
     needs_code: bool = False
+    #: Single keys, without a modifier, do something in pages.
+    has_shortcuts: bool = True
     #: Whether their order ticket asks once more before it sends.
     confirm_orders: bool = True
 
@@ -50,4 +53,5 @@ def principal_of(row: Any) -> Principal:
         display_timezone=row["display_timezone"],
         confirm_orders=row["confirm_orders"],
         needs_code=row["needs_code"],
+        has_shortcuts=row["has_shortcuts"],
     )

@@ -46,6 +46,7 @@ class PreferencesIn(AiIn):
     theme: Literal["dark", "light"] | None = None
     language: Literal["en", "fr"] | None = None
     display_timezone: Literal["utc", "local"] | None = None
+    has_shortcuts: bool | None = Field(None, description="whether single keys do something in pages")
     default_broker_id: UUID | None = None
     confirm_orders: bool | None = Field(None, description="whether the order ticket asks once more before it sends")
     forget_ai_key: bool = Field(False, description="drops the stored key; where OpenRouter was on, no provider is")
@@ -63,6 +64,7 @@ class PreferencesOut(BaseModel):
     theme: str
     display_timezone: str
     language: str
+    has_shortcuts: bool
     confirm_orders: bool
     default_broker_id: UUID | None
 

@@ -54,6 +54,8 @@ class Broker(Identified, Owned, Base):
     last_connection_message: Mapped[str | None]
     last_latency_ms: Mapped[int | None]
     last_balance_update: Mapped[datetime | None]
+    #: The symbol that its user traded or looked at last.
+    last_symbol: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     removed_at: Mapped[datetime | None]
 

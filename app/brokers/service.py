@@ -250,6 +250,12 @@ async def get_broker(session: AsyncSession, user_id: UUID, broker_id: UUID) -> B
     return broker
 
 
+async def note_symbol(session: AsyncSession, user_id: UUID, broker_id: UUID, symbol: str) -> None:
+    """Remember which symbol the user looked at last with this account."""
+    which = (Broker.user_id == user_id, Broker.id == broker_id, Broker.last_symbol.is_distinct_from(symbol))
+    await session.execute(update(Broker).where(*which).values(last_symbol=symbol))
+
+
 async def _locked(session: AsyncSession, user_id: UUID, broker_id: UUID) -> Broker:
     """Return one account to be changed, as it is once those who change or remove it now have committed. Raises as `get_broker`."""
     query = owned(Broker, user_id).where(Broker.id == broker_id, Broker.removed_at.is_(None))

@@ -12,6 +12,7 @@ from app.core.events import EventBus, Subscription
 from app.core.supervisor import Supervisor
 from app.exchanges.registry import Registry
 from app.marketdata.books import Books
+from app.marketdata.day import Days
 from app.marketdata.feed_news import NewsDesk
 from app.marketdata.gap_rounds import GapFiller, GapRounds
 from app.marketdata.heartbeat import Heartbeat
@@ -29,6 +30,7 @@ class Lookout:
         self.news = NewsDesk(exchange, database=database, bus=bus, clock=clock, feed=lambda: heartbeat.status)
         self.books = Books(exchange, public=registry.public, clock=clock, streams=heartbeat.stream_config)
         self.watchers = Watchers(heartbeat)
+        self.days = Days(exchange, database=database, now=heartbeat.venue_now, open_candle=heartbeat.open_candle)
         filler = GapFiller(
             exchange,
             database=database,

@@ -12,6 +12,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from babel.core import Locale
 from babel.dates import format_datetime, format_timedelta
 
+from app.core.i18n import pgettext, use_language
+
 NONE = "—"
 MINUS = "−"
 NO_BREAK_SPACE = "\u00a0"
@@ -65,6 +67,18 @@ def money(value: Decimal | None, currency: str = "", *, decimals: int = 2, langu
         return NONE
     text = number(value, decimals, language=language)
     return f"{text}{NO_BREAK_SPACE}{currency}" if currency else text
+
+
+def compact(value: Decimal | None, *, language: str) -> str:
+    """Return a large number with two decimals and a unit: 2840000000 → 2.84B in English, 2,84 Md in French."""
+    if value is None:
+        return NONE
+    # Babel's own compact format compiles a plural rule for each number.
+    with use_language(language):
+        units = ((12, pgettext("number", "T")), (9, pgettext("number", "B")), (6, pgettext("number", "M")), (3, pgettext("number", "K")))
+    exponent, unit = next((row for row in units if abs(value) >= Decimal(1).scaleb(row[0])), (0, ""))
+    gap = NO_BREAK_SPACE if unit and language == "fr" else ""
+    return f"{number(value.scaleb(-exponent, context=_WIDE), 2, language=language)}{gap}{unit}"
 
 
 def signed(value: Decimal | None, currency: str = "", *, decimals: int = 2, language: str) -> str:

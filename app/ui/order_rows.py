@@ -7,6 +7,8 @@ from app.domain.instruments import Instrument
 from app.ui.views import ExternalOrderRow, OrderRow
 
 _REFUSED: Final = (OrderState.DENIED, OrderState.REJECTED, OrderState.LOST, OrderState.UNKNOWN)
+#: What `trading.amend` changes.
+_RESTING: Final = (OrderState.OPEN, OrderState.PARTIAL)
 _GUARDING: Final = (Role.STOP, Role.TARGET)
 
 
@@ -33,6 +35,7 @@ def order_row(row: Any, *, broker: str, rules: Instrument | None) -> OrderRow:
         step=rules.step_size if rules else None,
         is_watched=is_watched,
         is_guarding=row["role"] in _GUARDING,
+        is_amendable=row["group_id"] is None and (is_watched or state in _RESTING) and (row["price"] or row["trigger_price"]) is not None,
     )
 
 

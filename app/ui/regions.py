@@ -90,7 +90,7 @@ class Regions:
         desk: Desk = self.app.state.desk
         return desk
 
-    async def _rule(self, exchange: str, symbol: str) -> Instrument | None:
+    async def rule_of(self, exchange: str, symbol: str) -> Instrument | None:
         """An instrument gives the decimals of prices; without it numbers are shown as they are."""
         try:
             return (await self._desk.instruments.all(exchange)).get(symbol)
@@ -117,7 +117,7 @@ class Regions:
     async def trading(self) -> TradingView:
         """What restrains trading, and how far the kill switch is."""
         missing = missing_key(self.app.state.keyring, is_admin=self.is_admin)
-        return await trading_view(self._desk, self.user_id, await self._broker_names(), is_admin=self.is_admin, missing_key=missing)
+        return await trading_view(self._desk, self.user_id, await self.broker_names(), is_admin=self.is_admin, missing_key=missing)
 
     async def kpis(self) -> Kpis:
         """The dashboard's headline figures."""
@@ -144,12 +144,12 @@ class Regions:
     async def positions(self) -> Region[PositionRow]:
         """Open positions at the market's price."""
         found = await trading.list_positions(self._database, self._desk.quotes, self.user_id)
-        names = await self._broker_names()
+        names = await self.broker_names()
         guards = await oversight_queries.list_guards(self._database, self.user_id)
         rows = []
         for position in found:
             row = position.row
-            rules = await self._rule(row["exchange"], row["symbol"])
+            rules = await self.rule_of(row["exchange"], row["symbol"])
             guard = guards.get(row["id"])
             average = row["average_price"] or Decimal(0)
             cost = abs(row["quantity"]) * average
@@ -165,6 +165,7 @@ class Regions:
                     source=Source(row["source"]),
                     opened_at=row["opened_at"],
                     broker=names.get(row["broker_id"], ""),
+                    broker_id=str(row["broker_id"]),
                     mark_price=position.mark_price,
                     guard=None if guard is None else guard_row(guard),
                     unrealised=pnl,
@@ -175,7 +176,8 @@ class Regions:
             )
         return Region(rows=tuple(rows))
 
-    async def _broker_names(self) -> dict[UUID, str]:
+    async def broker_names(self) -> dict[UUID, str]:
+        """What the user calls each account, removed ones too."""
         async with self._database.connection() as connection:
             return {
                 row["id"]: row["name"] for row in await connection.fetch("SELECT id, name FROM brokers WHERE user_id = $1", self.user_id)
@@ -187,12 +189,12 @@ class Regions:
         last = await trading.list_orders(self._database, self.user_id, limit=_ROWS)
         shown = {row["id"] for row in open_orders}
         rows = [*open_orders, *(row for row in last if row["id"] not in shown)]
-        names, exchanges = await self._broker_names(), await self._broker_exchanges()
+        names, exchanges = await self.broker_names(), await self.broker_exchanges()
         return Region(
             rows=tuple(
                 [
                     order_row(
-                        row, broker=names.get(row["broker_id"], ""), rules=await self._rule(exchanges[row["broker_id"]], row["symbol"])
+                        row, broker=names.get(row["broker_id"], ""), rules=await self.rule_of(exchanges[row["broker_id"]], row["symbol"])
                     )
                     for row in rows
                 ]
@@ -202,12 +204,12 @@ class Regions:
     async def external(self) -> Region[ExternalOrderRow]:
         """Open orders in the accounts that were placed elsewhere, as the exchanges last told."""
         rows = (await external.list_open(self._database, self.user_id))[:_EXTERNAL_ORDERS]
-        names, exchanges = await self._broker_names(), await self._broker_exchanges()
+        names, exchanges = await self.broker_names(), await self.broker_exchanges()
         return Region(
             rows=tuple(
                 [
                     external_row(
-                        row, broker=names.get(row["broker_id"], ""), rules=await self._rule(exchanges[row["broker_id"]], row["symbol"])
+                        row, broker=names.get(row["broker_id"], ""), rules=await self.rule_of(exchanges[row["broker_id"]], row["symbol"])
                     )
                     for row in rows
                 ]
@@ -216,7 +218,7 @@ class Regions:
 
     async def audit(self) -> AuditView:
         """What the latest audit found."""
-        return await audit_view(self._desk, self.user_id, await self._broker_names())
+        return await audit_view(self._desk, self.user_id, await self.broker_names())
 
     async def position(self, position_id: UUID) -> tuple[PositionFacts, Any]:
         """One open position for a dialog, and what guards it: a row of `list_guards`, or None.
@@ -232,11 +234,12 @@ class Regions:
         async with self._database.transaction() as session:
             account = await get_broker(session, self.user_id, row["broker_id"])
         guards = await oversight_queries.list_guards(self._database, self.user_id)
-        rules = await self._rule(row["exchange"], row["symbol"])
+        rules = await self.rule_of(row["exchange"], row["symbol"])
         about = facts(position, broker=account.name, env=self.environment(account), rules=rules)
         return about, guards.get(row["id"])
 
-    async def _broker_exchanges(self) -> dict[UUID, str]:
+    async def broker_exchanges(self) -> dict[UUID, str]:
+        """The exchange of each account, removed ones too."""
         async with self._database.connection() as connection:
             rows = await connection.fetch("SELECT id, exchange FROM brokers WHERE user_id = $1", self.user_id)
         return {row["id"]: row["exchange"] for row in rows}

@@ -20,10 +20,12 @@ from app.ui.pages import (
     heartbeat,
     history,
     hooks,
+    order_changes,
     own_log,
     positions,
     preferences,
     symbols,
+    terminal,
     ticket,
     tokens,
     trading,
@@ -39,6 +41,7 @@ def mount_pages(app: FastAPI) -> None:
     app.state.templating = Templating(resource("templates"), resource("static"), assets=assets, now=lambda: app.state.clock.now())
     mine = (accounts, account, preferences, own_log, tokens, administration)
     alerts = (webhooks, builder, deliveries, hooks)
-    for area in (*mine, dashboard, brokers, broker_changes, *alerts, history, trading, ticket, positions, symbols, heartbeat, docs, stream):
+    market = (trading, terminal, ticket, order_changes, positions, symbols, heartbeat)
+    for area in (*mine, dashboard, brokers, broker_changes, *alerts, history, *market, docs, stream):
         app.include_router(area.router)
     app.router.routes.append(Route("/static/{path:path}", assets.serve, methods=["GET", "HEAD"]))

@@ -23,9 +23,8 @@ from app.accounts.principal import Principal
 from app.core.events import Subscription
 from app.core.i18n import use_language
 from app.core.streams import check_room, streaming
-from app.domain.candles import Candle, Timeframe, to_milliseconds
 from app.domain.instruments import plain
-from app.marketdata.events import CandleChanged, CandleClosed, FeedAlert, HeartbeatChanged, InstrumentsUpdated, TickerChanged
+from app.marketdata.events import CandleChanged, CandleClosed, CandlesLoaded, FeedAlert, HeartbeatChanged, InstrumentsUpdated, TickerChanged
 from app.marketdata.feed_news import FeedNews
 from app.marketdata.lookout import lookout_of
 from app.trading.events import (
@@ -37,11 +36,12 @@ from app.trading.events import (
     TradingStateChanged,
 )
 from app.ui.book_topics import book_topics, look_at_books
-from app.ui.feed_words import alert_words
+from app.ui.named_events import named_event
 from app.ui.regions import Regions
 from app.ui.surroundings import reader_of, regions_of, templating_of
 from app.ui.symbols import book_of, update_list
 from app.ui.templating import Templating
+from app.ui.terminal import TerminalRegions, place_of
 from app.ui.views import Reader
 from app.webhooks.events import DeliveryChanged
 
@@ -53,7 +53,8 @@ _IDLE_S: Final = 0.25
 _PING_S: Final = 5.0
 #: Marks move with the market and the feed's age with time: these are sent again though no event touched them.
 _REPEATED: Final = (
-    (frozenset({"positions", "kpis", "hook-positions"}), 2.0), (frozenset({"status"}), 5.0), (frozenset({"external"}), 5.0),
+    (frozenset({"positions", "kpis", "hook-positions", "market"}), 2.0), (frozenset({"status"}), 5.0),
+    (frozenset({"external", "lines"}), 5.0),
     (frozenset({"audit"}), 10.0),
     (frozenset({"hooks"}), 5.0),  # counted anew, which with a flood of alerts is not done for each; and one is late without any event
     (frozenset({"updates"}), 3.0),  # what another process does is known by its row only
@@ -63,22 +64,26 @@ _EVENTS: Final = (
     ProtectionChanged, InstrumentsUpdated, PreferencesChanged, FeedAlert,
 )  # fmt: skip
 #: Of every watched symbol many times a second: for pages with a chart only.
-_OF_THE_MARKET: Final = (TickerChanged, CandleChanged, CandleClosed)
+_OF_THE_MARKET: Final = (TickerChanged, CandleChanged, CandleClosed, CandlesLoaded)
 #: Which regions an event makes out of date.
 _TOUCHES: Final[dict[type, frozenset[str]]] = {
-    OrderChanged: frozenset({"orders", "kpis", "delivery"}),
-    FillRecorded: frozenset({"positions", "kpis", "orders", "hook-positions", "delivery"}),
+    OrderChanged: frozenset({"orders", "open-orders", "lines", "kpis", "delivery"}),
+    FillRecorded: frozenset({"positions", "kpis", "orders", "open-orders", "fills", "lines", "hook-positions", "delivery"}),
     PortfolioChanged: frozenset({"balances", "equity", "kpis", "status"}),
     DeliveryChanged: frozenset({"deliveries", "log", "delivery"}),
     HeartbeatChanged: frozenset({"status"}),
     FeedAlert: frozenset({"status"}),
     TradingStateChanged: frozenset({"trading", "audit"}),
     KillSwitchChanged: frozenset({"trading"}),
-    ProtectionChanged: frozenset({"positions", "orders", "trading", "hook-positions"}),
+    ProtectionChanged: frozenset({"positions", "orders", "open-orders", "lines", "trading", "hook-positions"}),
     InstrumentsUpdated: frozenset({"updates"}),
 }
 #: Pages say themselves which part of these they show: they are told that it is out of date, and fetch it.
 _ASKED_FOR: Final = frozenset({"log", "delivery"})
+#: Topics that name what the page is about, one of each kind: `feed:BTC/USDT`, `terminal:<account>:BTC/USDT`.
+_OF_ONE: Final = ("feed", "terminal")
+#: What a trading page is sent as JSON.
+_OF_A_TERMINAL: Final = frozenset({"lines", "market"})
 #: Without a user, these concern everybody; the others nobody.
 _FOR_ALL: Final = (TradingStateChanged, KillSwitchChanged)
 _TARGETS: Final = {"status": "status-items", "trading": "trading-state"}
@@ -88,6 +93,8 @@ _TEMPLATES: Final = {
     "kpis": "fragments/dashboard/_kpis.html",
     "positions": "fragments/trading/_positions.html",
     "orders": "fragments/trading/_orders.html",
+    "open-orders": "fragments/terminal/_open_orders.html",
+    "fills": "fragments/terminal/_fills.html",
     "external": "fragments/trading/_external_orders.html",
     "audit": "fragments/dashboard/_audit.html",
     "deliveries": "fragments/webhooks/_deliveries.html",
@@ -107,8 +114,8 @@ async def events(request: Request, principal: CurrentUser, topics: str = "") -> 
     """
     check_room(request, principal.user_id)
     given = frozenset(topics.split(","))
-    feed = next((topic for topic in sorted(given) if topic.partition(":")[0] == "feed"), "")
-    wanted = given & (_TEMPLATES.keys() | {"chart", "equity", feed, *_ASKED_FOR, *book_topics(given)})
+    of_one = {next((topic for topic in sorted(given) if topic.partition(":")[0] == name), "") for name in _OF_ONE}
+    wanted = given & (_TEMPLATES.keys() | {"chart", "equity", *of_one, *_ASKED_FOR, *book_topics(given)})
     stream = PageStream(
         request,
         wanted,
@@ -143,6 +150,8 @@ class PageStream:
         self._regions = regions
         self._number = 0
         self._next_at: dict[frozenset[str], float] = {}
+        self._messages: dict[str, Callable[[], Awaitable[object]]] = {}
+        self._told: dict[str, object] = {}
         self._builders: dict[str, Callable[[], Awaitable[object]]] = {
             "status": regions.status,
             "trading": regions.trading,
@@ -168,6 +177,7 @@ class PageStream:
             yield b"retry: 1000\n\n"
             yield await self._preferences()
             yield await self._look_at_feed(stack, subscription)
+            dirty |= await self._look_at_terminal(stack)
             await look_at_books(self._request.app, self._topics, stack, subscription)
             while not self._stopping.is_set():
                 for topics, every_s in _REPEATED:
@@ -201,6 +211,22 @@ class PageStream:
             return b""
         await stack.enter_async_context(lookout.looking(symbol, subscription))
         return (await lookout.news.beginning(symbol)).message
+
+    async def _look_at_terminal(self, stack: AsyncExitStack) -> frozenset[str]:
+        """Have a trading page's symbol watched as long as the page is open; return what such a page is sent besides regions."""
+        topic = next((topic for topic in self._topics if topic.partition(":")[0] == "terminal"), None)
+        if topic is None:
+            return frozenset()
+        broker, _, symbol = topic.partition(":")[2].partition(":")
+        app, lookout = self._request.app, lookout_of(self._request.app)
+        place = await place_of(app, self._principal.user_id, broker=broker, symbol=symbol)
+        terminal = TerminalRegions(self._regions, place)
+        self._builders |= {"open-orders": terminal.open_orders, "fills": terminal.fills}
+        self._messages |= {"lines": terminal.lines_message, "market": terminal.market_message}
+        if place.symbol and place.exchange == lookout.exchange:
+            await stack.enter_async_context(lookout.watchers.watching({place.symbol}))
+        self._topics |= _OF_A_TERMINAL
+        return _OF_A_TERMINAL | (self._topics & {"open-orders", "fills"})
 
     async def _preferences(self, event: PreferencesChanged | None = None) -> bytes:
         """Read anew how this person reads, and tell the page if it has not been told; it knows what it shows, and follows."""
@@ -238,6 +264,14 @@ class PageStream:
         if name == "equity":
             worth = (await self._regions.kpis()).equity
             return self._named("equity", {"t": int(time.time() * 1000), "v": plain(worth)}) if worth is not None else b""
+        if name in _OF_A_TERMINAL:
+            with use_language(self._reader.language):
+                message = await self._messages[name]()
+            # What it has been told already is not told again.
+            if self._told.get(name) == message:
+                return b""
+            self._told[name] = message
+            return self._named(name, message)
         with use_language(self._reader.language):
             region = await self._builders[name]()
         html = self._templating.partial(_TEMPLATES[name], region, target=_TARGETS.get(name, name), reader=self._reader)
@@ -245,25 +279,10 @@ class PageStream:
         return f"id: {self._next()}\n{lines}\n".encode()
 
     def _as_named(self, event: object) -> bytes:
-        match event:
-            case TickerChanged() if "chart" in self._topics and event.last is not None:
-                return self._named("tick", {"s": event.symbol, "p": plain(event.last), "t": to_milliseconds(event.at)})
-            case CandleChanged() if "chart" in self._topics:
-                return self._named("candle", _candle(event.symbol, event.timeframe.value, event.candle, is_closed=False))
-            case CandleClosed(timeframe=Timeframe.M1) if "chart" in self._topics and not event.is_late:
-                return self._named("candle", _candle(event.symbol, event.timeframe.value, event.candle, is_closed=True))
-            case FillRecorded() if "chart" in self._topics:
-                told = {"s": event.symbol, "side": event.side.value, "p": plain(event.price), "q": plain(event.quantity)}
-                return self._named("fill", {**told, "t": to_milliseconds(event.executed_at)})
-            case FeedNews():
-                return event.message  # finished, for all who look
-            case FeedAlert() if "status" in self._topics:
-                level = "success" if event.is_over else "error"
-                return self._named("toast", {"level": level, "text": alert_words(event, self._reader)})
-            case InstrumentsUpdated(is_over=True) if "updates" in self._topics:
-                return self._named(f"symbols-{event.exchange}", {})
-            case _:
-                return b""
+        if isinstance(event, FeedNews):
+            return event.message  # finished, for all who look
+        told = named_event(event, self._topics, self._reader)
+        return b"" if told is None else self._named(*told)
 
     def _named(self, name: str, value: object) -> bytes:
         return b"id: %d\nevent: %s\ndata: %s\n\n" % (self._next(), name.encode(), orjson.dumps(value))
@@ -282,17 +301,3 @@ async def _next_events(subscription: Subscription[object], timeout_s: float) -> 
     while (event := subscription.get_nowait()) is not None:
         found.append(event)
     return found
-
-
-def _candle(symbol: str, timeframe: str, candle: Candle, *, is_closed: bool) -> dict[str, object]:
-    return {
-        "s": symbol,
-        "tf": timeframe,
-        "t": to_milliseconds(candle.open_time),
-        "o": candle.open,
-        "h": candle.high,
-        "l": candle.low,
-        "c": candle.close,
-        "v": candle.volume,
-        "x": is_closed,
-    }

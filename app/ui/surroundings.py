@@ -86,6 +86,7 @@ async def shell_of(request: Request, principal: Principal | None, *, page: str, 
         default_broker=next((str(account.id) for account in accounts if account.is_default), ""),
         is_debug=principal.is_dev,
         is_admin=principal.is_admin,
+        has_shortcuts=principal.has_shortcuts,
     )
 
 

@@ -17,10 +17,11 @@ from markupsafe import Markup, escape
 
 from app.core import i18n, sentences
 from app.domain.candles import to_milliseconds
+from app.domain.instruments import plain
 from app.ui import formatters, labels
 from app.ui.assets import Assets
 from app.ui.icons import build_sprite
-from app.ui.views import EquityPoint, FillMark, Reader, Shell
+from app.ui.views import ChartLine, EquityPoint, FillMark, MarketFacts, Reader, Shell
 
 ToastLevel = Literal["success", "info", "warning", "error"]
 
@@ -125,6 +126,9 @@ def _filters(now: Callable[[], datetime]) -> dict[str, Callable[..., object]]:
         "trend": trend,
         "chart_fills": chart_fills,
         "chart_equity": chart_equity,
+        "chart_lines": chart_lines,
+        "chart_facts": chart_facts,
+        "compact": lambda value: formatters.compact(value, language=language()),
     }
 
 
@@ -153,3 +157,25 @@ def chart_fills(fills: Iterable[FillMark]) -> list[dict[str, object]]:
 def chart_equity(points: Iterable[EquityPoint]) -> list[dict[str, object]]:
     """Return the curve as the chart's script reads it, the same shape as the live `equity` event."""
     return [{"t": to_milliseconds(point.time), "v": str(point.value)} for point in points]
+
+
+def chart_lines(lines: Iterable[ChartLine]) -> list[dict[str, object]]:
+    """Return lines as the chart's script reads them, the same shape as the live `lines` event."""
+    return [
+        {
+            "kind": line.kind,
+            "id": line.id,
+            "p": plain(line.price),
+            "label": line.label,
+            "side": line.side.value if line.side is not None else None,
+            "movable": line.is_movable,
+            "n": line.number,
+        }
+        for line in lines
+    ]
+
+
+def chart_facts(facts: MarketFacts) -> dict[str, str | None]:
+    """Return what the chart's head says as its script reads it, the same shape as the live `market` event; None is not known."""
+    names = ("last", "change", "high", "low", "volume", "turnover", "spread")
+    return {name: None if (value := getattr(facts, name)) is None else plain(value) for name in names}

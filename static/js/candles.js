@@ -1,10 +1,11 @@
 // Candles of one symbol and timeframe in memory: history from the API, the newest one kept alive from one-minute events.
 
-export const MINUTES = { "1m": 1, "5m": 5, "15m": 15, "1h": 60 };
+export const MINUTES = { "1m": 1, "3m": 3, "5m": 5, "10m": 10, "15m": 15, "30m": 30, "1h": 60, "2h": 120, "4h": 240, "1d": 1440 };
 const MINUTE_MS = 60_000;
 
 export class Candles {
   constructor(timeframe) {
+    this.timeframe = timeframe;
     this.length = MINUTES[timeframe] * MINUTE_MS;
     this.byTime = new Map();
     this.minutes = new Map();

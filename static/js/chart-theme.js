@@ -24,6 +24,7 @@ function colours() {
       fontSize: 11,
       // The built-in logo injects a style element, which the CSP refuses; the page carries a visible link instead.
       attributionLogo: false,
+      panes: { separatorColor: token("--line-2"), separatorHoverColor: alpha(token("--control-line"), 0.3) },
     },
     grid: { vertLines: grid, horzLines: grid },
     rightPriceScale: { borderColor: token("--line-2") },

@@ -4,7 +4,8 @@ const root = document.documentElement;
 
 export const language = root.lang === "fr" ? "fr-FR" : "en-GB";
 export const timezone = root.dataset.timezone || "UTC";
-export const texts = JSON.parse(document.getElementById("i18n").textContent);
+const own = document.getElementById("i18n-page");
+export const texts = { ...JSON.parse(document.getElementById("i18n").textContent), ...(own ? JSON.parse(own.textContent) : {}) };
 
 const numberFormats = new Map();
 
@@ -16,6 +17,20 @@ export function number(value, decimals) {
     );
   }
   return numberFormats.get(decimals).format(value).replace("-", "\u2212");
+}
+
+/** A fraction as a signed percentage: 0.0174 gives +1.74%. */
+export function percent(fraction, decimals = 2) {
+  const text = number(fraction * 100, decimals);
+  const sign = fraction > 0 && /[1-9]/.test(text) ? "+" : "";
+  return `${sign}${text}${language === "fr-FR" ? "\u00A0" : ""}%`;
+}
+
+const compactFormat = new Intl.NumberFormat(language === "fr-FR" ? language : "en-US", { notation: "compact", maximumFractionDigits: 2 });
+
+/** A large number with a unit: 2840000000 gives 2.84B. */
+export function compact(value) {
+  return compactFormat.format(value);
 }
 
 /** Decimals of a tick written as text: "0.010" gives 2, "5" gives 0. */

@@ -11,6 +11,7 @@ const RETRY_MS = 1000;
 const RETRY_AT_MOST_MS = 30_000;
 const REGIONS = [
   "status-items", "trading-state", "kpis", "positions", "orders", "external", "audit", "deliveries", "balances", "hooks", "hook-positions", "updates",
+  "open-orders", "fills",
 ];
 
 let heardAt = Date.now();

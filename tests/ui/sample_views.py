@@ -8,7 +8,7 @@ from app.domain.candles import Timeframe
 from app.domain.enums import OrderState, OrderType, Side, Source
 from app.ui import views
 from app.ui.templating import PageView
-from tests.ui import sample_accounts, sample_brokers, sample_history, sample_ticket, sample_webhooks
+from tests.ui import sample_accounts, sample_brokers, sample_history, sample_terminal, sample_ticket, sample_webhooks
 from tests.ui.sample_guarding import audit, external_orders, guard, guard_form, position_question
 from tests.ui.sample_states import trading_state
 
@@ -288,6 +288,7 @@ def pages(*, language: str = "en") -> dict[str, tuple[str, PageView]]:
         "brokers": ("pages/brokers/brokers.html", sample_brokers.brokers(shell(page="brokers", language=language))),
         **sample_webhooks.pages(shell(page="webhooks", language=language)),
         **sample_history.pages(shell(page="history", language=language)),
+        **sample_terminal.pages(shell(page="trading", language=language), dashboard(language=language)),
         **sample_ticket.pages(shell, language=language),
         "error": ("pages/errors/error.html", error(language=language)),
         "error-500": ("pages/errors/error.html", error(status=500, user_name=None, language=language)),
@@ -305,6 +306,7 @@ def fragments() -> dict[str, object]:
         "fragments/shell/_trading_state.html": trading_state(),
         "fragments/shell/_language.html": shell(),
         "fragments/shell/_theme.html": shell(),
+        **sample_terminal.fragments(shell(page="trading"), view),
         "fragments/dashboard/_kpis.html": view.kpis,
         "fragments/dashboard/_balances.html": view.balances,
         "fragments/dashboard/_checklist.html": empty_dashboard().checklist,

@@ -110,3 +110,12 @@ def test_short_durations() -> None:
 )
 def test_share_is_cut_and_has_no_sign(fraction: Decimal | None, decimals: int, language: str, text: str) -> None:
     assert formatters.share(fraction, decimals=decimals, language=language) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "english", "french"),
+    [("2840000000", "2.84B", "2,84\u00a0Md"), ("999.5", "999.50", "999,50"), ("-1234567", "\u22121.23M", "\u22121,23\u00a0M")],
+)
+def test_a_large_number_is_written_with_its_unit(value: str, english: str, french: str) -> None:
+    assert formatters.compact(Decimal(value), language="en") == english
+    assert formatters.compact(Decimal(value), language="fr") == french

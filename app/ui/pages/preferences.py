@@ -41,6 +41,7 @@ async def change_preferences(
     theme: Field = "",
     language: Field = "",
     display_timezone: Field = "",
+    has_shortcuts: Field = "",
     confirm_orders: Field = "",
     default_broker_id: Annotated[UUID | None, Form()] = None,
     next: Field = "/",  # the form's own name
@@ -48,8 +49,8 @@ async def change_preferences(
     """Change how pages look, or the default account, and go back to where one was. A stranger's choice lives in cookies."""
     given = {"theme": theme, "language": language, "display_timezone": display_timezone}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value in _LOOKS[name]}
-    if confirm_orders in _SWITCH:
-        changes["confirm_orders"] = _SWITCH[confirm_orders]
+    switches = {"confirm_orders": confirm_orders, "has_shortcuts": has_shortcuts}
+    changes |= {name: _SWITCH[value] for name, value in switches.items() if value in _SWITCH}
     response = see_other(request, next if default_broker_id is None else _SAVED)
     if principal is not None:
         await save_preferences(request, principal.user_id, PreferencesIn(**changes, default_broker_id=default_broker_id))
@@ -98,6 +99,7 @@ def _looks(shell: Shell, principal: Principal) -> LooksForm:
         zone="local" if principal.display_timezone == "local" else "utc",
         timezone=shell.timezone,
         now=shell.clock,
+        has_shortcuts=principal.has_shortcuts,
     )
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
-from app.domain.candles import Timeframe
+from app.domain.candles import LIVE_TIMEFRAMES, Timeframe
 from app.domain.enums import OrderState, OrderType, Side, Source
 from app.domain.orders import TERMINAL
 from app.ui.views.guarding import GuardRow
@@ -13,7 +13,7 @@ from app.ui.views.oversight import AuditView, ExternalOrderRow
 from app.ui.views.shell import Region, Shell
 from app.ui.views.webhooks import DeliveryRow
 
-CHART_TIMEFRAMES = (Timeframe.M1, Timeframe.M5, Timeframe.M15, Timeframe.H1)
+CHART_TIMEFRAMES = LIVE_TIMEFRAMES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +66,7 @@ class PositionRow:
     source: Source
     opened_at: datetime
     broker: str = ""
+    broker_id: str = ""
     mark_price: Decimal | None = None
     guard: GuardRow | None = None
     unrealised: Decimal | None = None
@@ -78,7 +79,8 @@ class PositionRow:
 class OrderRow:
     """One order. `price` is None for a market order; `reason` says why it was denied or rejected.
 
-    One that `is_watched` waits for its price here, because the exchange cannot; one that `is_guarding` is a position's stop or target.
+    One that `is_watched` waits for its price here, because the exchange cannot; one that `is_guarding` is a position's stop or target. One
+    that `is_amendable` has a price that can be changed by itself.
     """
 
     id: str
@@ -99,6 +101,7 @@ class OrderRow:
     trigger_price: Decimal | None = None
     is_watched: bool = False
     is_guarding: bool = False
+    is_amendable: bool = False
 
     @property
     def is_open(self) -> bool:

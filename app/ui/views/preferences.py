@@ -17,6 +17,7 @@ class LooksForm:
     zone: Literal["utc", "local"]
     timezone: str
     now: datetime
+    has_shortcuts: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
