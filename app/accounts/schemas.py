@@ -5,6 +5,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from app.domain.currencies import Currency
+
 ApiKey = Annotated[SecretStr, Field(min_length=1, max_length=300)]
 
 
@@ -46,6 +48,7 @@ class PreferencesIn(AiIn):
     theme: Literal["dark", "light"] | None = None
     language: Literal["en", "fr"] | None = None
     display_timezone: Literal["utc", "local"] | None = None
+    currency: Currency | None = Field(None, description="in which totals are shown; where no rate is known they are shown in USDT")
     default_broker_id: UUID | None = None
     forget_ai_key: bool = Field(False, description="drops the stored key; where OpenRouter was on, no provider is")
 
@@ -61,6 +64,7 @@ class PreferencesOut(BaseModel):
     ai_key_hint: str
     theme: str
     display_timezone: str
+    currency: str
     language: str
     default_broker_id: UUID | None
 

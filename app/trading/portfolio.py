@@ -19,6 +19,7 @@ from app.trading.balances import LARGEST, storable
 from app.trading.border import Border
 from app.trading.desk import Desk
 from app.trading.events import BalanceHeard, FillRecorded, PortfolioChanged
+from app.trading.flows import BalancesRead, observe
 from app.trading.sweep import MISSING
 
 log = structlog.get_logger(__name__)
@@ -145,6 +146,7 @@ class PortfolioLoop:
         # Before the question: what happens while it is on its way may be missing from the answer.
         at = self._desk.clock.now()
         balances = storable(await client.fetch_balances(), broker["id"])
+        answered_at = self._desk.clock.now()
         values = await self._values(client, balances, is_testnet=broker["is_testnet"])
         equity = sum((value for value in values.values() if value is not None), Decimal(0))
         assets = sorted(balances)
@@ -160,6 +162,17 @@ class PortfolioLoop:
                 at,
                 min(equity, LARGEST),
             )
+        await observe(
+            self._desk,
+            BalancesRead(
+                broker_id=broker["id"],
+                user_id=broker["user_id"],
+                asked_at=at,
+                answered_at=answered_at,
+                totals={asset: balance.total for asset, balance in balances.items() if balance.total},
+                prices={asset: value / balances[asset].total for asset, value in values.items() if value and balances[asset].total},
+            ),
+        )
         self._desk.bus.publish(PortfolioChanged(user_id=broker["user_id"], broker_id=broker["id"], equity_usdt=equity, at=at))
 
     async def _values(self, client: ExchangeClient, balances: Mapping[str, Balance], *, is_testnet: bool) -> dict[str, Decimal | None]:
