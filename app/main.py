@@ -32,6 +32,7 @@ from app.marketdata.router import router as marketdata_router
 from app.marketdata.symbols_router import router as symbols_router
 from app.trading.kill_router import router as kill_router
 from app.trading.oversight_router import router as oversight_router
+from app.trading.portfolio_router import router as portfolio_router
 from app.trading.protection_router import router as protection_router
 from app.trading.risk_router import router as risk_router
 from app.trading.router import router as trading_router
@@ -192,6 +193,7 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
         account_symbols_router,
         oversight_router,
         trading_router,
+        portfolio_router,
         protection_router,
         risk_router,
         kill_router,

@@ -20,6 +20,7 @@ from app.ui.pages import (
     heartbeat,
     hooks,
     own_log,
+    portfolio,
     positions,
     preferences,
     symbols,
@@ -37,6 +38,6 @@ def mount_pages(app: FastAPI) -> None:
     app.state.templating = Templating(resource("templates"), resource("static"), assets=assets, now=lambda: app.state.clock.now())
     mine = (accounts, account, preferences, own_log, tokens, administration)
     alerts = (webhooks, builder, deliveries, hooks)
-    for area in (*mine, dashboard, brokers, broker_changes, *alerts, trading, positions, symbols, heartbeat, docs, stream):
+    for area in (*mine, dashboard, portfolio, brokers, broker_changes, *alerts, trading, positions, symbols, heartbeat, docs, stream):
         app.include_router(area.router)
     app.router.routes.append(Route("/static/{path:path}", assets.serve, methods=["GET", "HEAD"]))

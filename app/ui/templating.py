@@ -21,6 +21,7 @@ from app.ui import formatters, labels
 from app.ui.assets import Assets
 from app.ui.icons import build_sprite
 from app.ui.views import EquityPoint, FillMark, Reader, Shell
+from app.ui.views.portfolio import FlowMark
 
 ToastLevel = Literal["success", "info", "warning", "error"]
 
@@ -125,6 +126,7 @@ def _filters(now: Callable[[], datetime]) -> dict[str, Callable[..., object]]:
         "trend": trend,
         "chart_fills": chart_fills,
         "chart_equity": chart_equity,
+        "chart_flows": chart_flows,
     }
 
 
@@ -153,3 +155,8 @@ def chart_fills(fills: Iterable[FillMark]) -> list[dict[str, object]]:
 def chart_equity(points: Iterable[EquityPoint]) -> list[dict[str, object]]:
     """Return the curve as the chart's script reads it, the same shape as the live `equity` event."""
     return [{"t": to_milliseconds(point.time), "v": str(point.value)} for point in points]
+
+
+def chart_flows(marks: Iterable[FlowMark]) -> list[dict[str, object]]:
+    """Return what came and went as the curve's script reads it."""
+    return [{"t": to_milliseconds(mark.time), "v": str(mark.value)} for mark in marks]

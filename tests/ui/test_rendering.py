@@ -47,6 +47,12 @@ INCLUDED = {
         "fragments/webhooks/_delivery_orders.html",
         "fragments/webhooks/_delivery_chain.html",
     ),
+    "portfolio": (
+        "fragments/portfolio/_live.html",
+        "fragments/portfolio/_curve.html",
+        "fragments/portfolio/_holdings.html",
+        "fragments/portfolio/_flows.html",
+    ),
     "builder": ("fragments/webhooks/_builder_form.html", "fragments/webhooks/_built.html"),
 }
 

@@ -17,6 +17,8 @@ class LooksForm:
     zone: Literal["utc", "local"]
     timezone: str
     now: datetime
+    currency: str = "USDT"
+    currencies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,6 +66,7 @@ class NavItem:
 
 NAVIGATION = (
     NavItem(key="dashboard", href="/", icon="layout-dashboard", label=N_("Dashboard")),
+    NavItem(key="portfolio", href="/portfolio", icon="wallet", label=N_("Portfolio")),
     NavItem(key="webhooks", href="/webhooks", icon="webhook", label=N_("Webhooks")),
     NavItem(key="heartbeat", href="/heartbeat", icon="activity", label=N_("Heartbeat")),
     NavItem(key="brokers", href="/brokers", icon="plug", label=N_("Brokers")),
@@ -115,6 +116,7 @@ class StatusItems:
     brokers: tuple[BrokerStatus, ...] = ()
     day_pnl: Decimal | None = None
     currency: str = "USDT"
+    decimals: int = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +131,8 @@ class Shell:
     """What every page needs around itself. `user_name` is None before login: then there is no bar, no rail and no stream.
 
     `path` is the page's own address, where a preference form returns to. `topics` are the stream's topics; empty means no stream.
-    `kill_scopes` is what the person may stop, `default_broker` the id of the account that is used where none is named.
+    `kill_scopes` is what the person may stop, `default_broker` the id of the account that is used where none is named, `currency` the
+    one that was chosen for totals.
     """
 
     csrf_token: str
@@ -149,6 +152,7 @@ class Shell:
     trading: TradingView = field(default_factory=TradingView)
     kill_scopes: tuple["Choice", ...] = ()
     default_broker: str = ""
+    currency: str = "USDT"
     is_debug: bool = False
     is_admin: bool = False
 
