@@ -30,7 +30,7 @@ SELECT w.broker_id, b.name AS broker, item ->> 'asset' AS asset, (item ->> 'amou
  WHERE w.user_id = $1 AND ($2::uuid[] IS NULL OR w.broker_id = ANY($2)) ORDER BY at DESC, asset LIMIT 50
 """
 #: A correction is of the same kind as what it corrects.
-_LABEL: Final = "UPDATE cash_flows SET note = $3 WHERE user_id = $1 AND (id = $2 OR corrects_id = $2) RETURNING 1"
+_LABEL: Final = "UPDATE cash_flows SET note = coalesce($3, note) WHERE user_id = $1 AND (id = $2 OR corrects_id = $2) RETURNING 1"
 _BETWEEN: Final = "~"
 
 
@@ -88,14 +88,14 @@ async def list_waiting(database: Database, user_id: UUID, *, broker_ids: Sequenc
     return [FlowLine(id=None, **dict(row)) for row in rows]
 
 
-async def label_flow(database: Database, user_id: UUID, flow_id: UUID, note: FlowNote) -> FlowLine:
-    """Say what a flow was, and return it.
+async def label_flow(database: Database, user_id: UUID, flow_id: UUID, note: FlowNote | None) -> FlowLine:
+    """Say what a flow was, unless `note` is None, and return it.
 
     Raises:
         NotFound: no such flow of this user.
     """
     async with database.connection() as connection:
-        changed = await connection.fetch(_LABEL, user_id, flow_id, note.value)
+        changed = await connection.fetch(_LABEL, user_id, flow_id, None if note is None else note.value)
         row: Any = await connection.fetchrow(_LIST, user_id, None, flow_id, None, None, 1) if changed else None
     if row is None:
         raise NotFound("there is no such flow")

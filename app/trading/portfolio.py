@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -13,7 +14,7 @@ import structlog
 
 from app.core.supervisor import Beat
 from app.domain.limits import DOLLARS
-from app.errors import ExchangeUnavailable
+from app.errors import ExchangeError, ExchangeUnavailable
 from app.exchanges.port import Balance, ExchangeClient
 from app.trading.balances import LARGEST, storable
 from app.trading.border import Border
@@ -174,7 +175,8 @@ class PortfolioLoop:
             ),
         )
         self._desk.bus.publish(PortfolioChanged(user_id=broker["user_id"], broker_id=broker["id"], equity_usdt=equity, at=at))
-        await self._rates.keep(client, is_testnet=broker["is_testnet"])
+        with suppress(ExchangeError):  # nothing of the account is missing for it
+            await self._rates.keep(client, is_testnet=broker["is_testnet"])
 
     async def _values(self, client: ExchangeClient, balances: Mapping[str, Balance], *, is_testnet: bool) -> dict[str, Decimal | None]:
         until = time.monotonic() + PRICES_S

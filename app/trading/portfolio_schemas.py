@@ -135,8 +135,8 @@ class FlowPage(BaseModel):
 
 
 class FlowPatch(BaseModel):
-    """What a flow was."""
+    """What a flow was; what is left out stays as it is."""
 
     model_config = ConfigDict(extra="forbid")
 
-    note: FlowNote = Field(description="deposit, withdrawal, income (airdrop or interest), reset (a paper account begun anew), unexplained")
+    note: FlowNote | None = Field(None, description="`income` is an airdrop or interest, `reset` a paper account begun anew")

@@ -133,7 +133,7 @@ class PageStream:
         *,
         principal: Principal,
         regions: Regions,
-        accounts: tuple[UUID, ...] | None,
+        accounts: tuple[UUID, ...] | None = None,
         templating: Templating,
     ) -> None:
         self._request = request

@@ -51,7 +51,7 @@ def _portfolio(request: Request, principal: Principal, chosen: tuple[UUID, ...])
 
 @router.post("/portfolio/flows/{flow_id}")
 async def relabel_flow(
-    request: Request, principal: CurrentUser, flow_id: UUID, note: Annotated[FlowNote, Form()], broker: Chosen = None
+    request: Request, principal: CurrentUser, flow_id: UUID, note: Annotated[FlowNote | None, Form()] = None, broker: Chosen = None
 ) -> Response:
     """Say what a flow was; the list comes back."""
     await label_flow(database_of(request), principal.user_id, flow_id, note)
