@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from app.core.db import Database
 from app.domain.currencies import Currency
+from app.domain.limits import DOLLARS
 from app.trading import queries as trading
 from app.trading.desk import Desk
 from app.trading.portfolio import start_of_day
@@ -36,6 +37,13 @@ def labels_of(rate: Rate) -> dict[str, Any]:
         "decimals": rate.currency.decimals,
         "missing": "" if rate.missing is None else rate.missing.value,
     }
+
+
+def decimals_of(asset: str) -> int:
+    """Return how many digits after the mark an amount of an asset is shown with; all, of one that is no currency here."""
+    if asset in DOLLARS:
+        return 2
+    return Currency(asset).decimals if asset in set(Currency) else 8
 
 
 async def kpis_of(app: FastAPI, user_id: UUID, currency: Currency) -> Kpis:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any, Final
 from urllib.parse import urlencode
 from uuid import UUID
@@ -17,8 +17,8 @@ from app.trading.flow_queries import FlowLine, list_flows, list_waiting
 from app.trading.portfolio import start_of_day
 from app.trading.queries import MarkedPosition
 from app.trading.rates import Rate, Rates
-from app.trading.worth import read_curve, read_fees, read_profit, read_realised
-from app.ui.money import labels_of, rates_of
+from app.trading.worth import RealisedLine, read_curve, read_fees, read_profit, read_realised
+from app.ui.money import decimals_of, labels_of, rates_of
 from app.ui.regions import Regions
 from app.ui.views import EquityPoint
 from app.ui.views.portfolio import (
@@ -55,6 +55,8 @@ _FLOWS: Final = 50
 _SLICES: Final = 7
 _HUNDREDTH: Final = Decimal("0.001")
 _NOTHING: Final = Decimal(0)
+#: So many digits of a price that was divided out: more say nothing.
+_SHORT: Final = Context(prec=8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,9 +145,7 @@ class Portfolio:
         fees = await read_fees(self._database, user_id, broker_ids=self.broker_ids)
         return Results(
             **money,
-            realised=tuple(
-                RealisedRow(quote=line.quote, day=line.day, week=line.week, month=line.month, total=line.total) for line in realised
-            ),
+            realised=tuple(_realised_row(line) for line in realised),
             fees=tuple(
                 FeeRow(asset=asset, amount=amount, value=rate.of(rates.sum_usdt({asset: amount}))) for asset, amount in fees.items()
             ),
@@ -216,12 +216,13 @@ def _assets(balances: Sequence[Any], positions: Sequence[MarkedPosition], rate: 
                 free=sum((row["free"] for row in rows), _NOTHING),
                 locked=sum((row["locked"] for row in rows), _NOTHING),
                 total=total,
-                price=rate.exactly(value / total) if value is not None and total else None,
+                price=_SHORT.plus(rate.exactly(value / total)) if value is not None and total else None,
                 value=rate.of(value),
                 share=value / whole if value is not None and whole else None,
-                average=average,
+                average=None if average is None else _SHORT.plus(average),
                 unrealised=unrealised,
                 quote=quote,
+                quote_decimals=decimals_of(quote),
             )
         )
     return tuple(sorted(found, key=lambda row: (row.value is None, -(row.value or _NOTHING), row.asset)))
@@ -258,6 +259,11 @@ def _slices(rows: Sequence[AssetRow]) -> tuple[Slice, ...]:
         found.append(Slice(label=label, value=value, share=share, tone=tone, length=f"{length:f}", offset=f"{-begin:f}"))
         begin += length
     return tuple(found)
+
+
+def _realised_row(line: RealisedLine) -> RealisedRow:
+    decimals = decimals_of(line.quote)
+    return RealisedRow(quote=line.quote, day=line.day, week=line.week, month=line.month, total=line.total, decimals=decimals)
 
 
 def _flow_row(line: FlowLine, rate: Rate) -> FlowRow:

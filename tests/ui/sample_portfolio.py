@@ -77,13 +77,11 @@ def holdings() -> view.Holdings:
 
 def results() -> view.Results:
     """Two quote currencies, and fees in an asset without a rate."""
-    line = {"day": Decimal("-12.4"), "week": Decimal(0), "month": Decimal("120.004"), "total": Decimal("1204.1")}
-    return view.Results(
-        currency="EUR",
-        decimals=2,
-        realised=(view.RealisedRow(quote="USDT", **line), view.RealisedRow(quote="BTC", **{**line, "total": Decimal("-0.00120")})),
-        fees=(view.FeeRow(asset="BNB", amount=Decimal("0.12345678"), value=Decimal("71.2")), view.FeeRow(asset="JUNK", amount=Decimal(3))),
-    )
+    lately = (Decimal("-12.4"), Decimal(0), Decimal("120.004"))
+    dollars = view.RealisedRow(quote="USDT", day=lately[0], week=lately[1], month=lately[2], total=Decimal("1204.1"))
+    coins = view.RealisedRow(quote="BTC", day=lately[1], week=lately[1], month=lately[1], total=Decimal("-0.00120"), decimals=8)
+    fees = (view.FeeRow(asset="BNB", amount=Decimal("0.12345678"), value=Decimal("71.2")), view.FeeRow(asset="JUNK", amount=Decimal(3)))
+    return view.Results(currency="EUR", decimals=2, realised=(dollars, coins), fees=fees)
 
 
 def flows() -> view.Flows:

@@ -35,6 +35,7 @@ class AssetRow:
     average: Decimal | None = None
     unrealised: Decimal | None = None
     quote: str = ""
+    quote_decimals: int = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,7 @@ class RealisedRow:
     week: Decimal
     month: Decimal
     total: Decimal
+    decimals: int = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
