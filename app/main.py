@@ -37,6 +37,7 @@ from app.trading.protection_router import router as protection_router
 from app.trading.risk_router import router as risk_router
 from app.trading.router import router as trading_router
 from app.trading.symbols_router import router as account_symbols_router
+from app.trading.worth import FeeMemory
 from app.ui.errors import render_failure
 from app.ui.routes import mount_pages
 from app.webhooks.log_router import router as webhook_log_router
@@ -183,6 +184,7 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
     app.state.settings = chosen
     app.state.stopping = asyncio.Event()
     app.state.page_streams = Counter()
+    app.state.fees = FeeMemory()
     app.include_router(door)  # first: routes are tried in order, and alerts are in a hurry
     for router in (
         accounts_router,

@@ -16,7 +16,6 @@ from app.core.http import database_of, problems
 from app.domain.currencies import Currency
 from app.trading import queries
 from app.trading.flow_queries import FlowLine, label_flow, list_flows, list_waiting
-from app.trading.portfolio import start_of_day
 from app.trading.portfolio_files import csv_of_balances, csv_of_flows
 from app.trading.portfolio_schemas import (
     BalanceLine,
@@ -34,7 +33,7 @@ from app.trading.portfolio_schemas import (
 )
 from app.trading.rates import Rate, read_rates
 from app.trading.schemas import PositionOut
-from app.trading.worth import read_curve, read_fees, read_profit, read_realised
+from app.trading.worth import read_curve, read_profits, read_realised
 
 router = APIRouter(prefix="/api/portfolio", tags=["portfolio"])
 
@@ -63,8 +62,9 @@ async def portfolio(request: Request, principal: CurrentUser, broker_id: Account
         if broker_id is None or position.row["broker_id"] in broker_id
     ]
     realized = await queries.realized_pnl(database, user_id, broker_ids=broker_id)
-    fees = await read_fees(database, user_id, broker_ids=broker_id)
-    lines = await read_realised(database, user_id, today=request.app.state.clock.now(), broker_ids=broker_id)
+    now = request.app.state.clock.now()
+    fees = await request.app.state.fees.read(database, user_id, now=now, broker_ids=broker_id)
+    lines = await read_realised(database, user_id, today=now, broker_ids=broker_id)
     names = ("broker_id", "asset", "free", "locked", "value_usdt")
     total = sum((row["value_usdt"] for row in balances if row["value_usdt"] is not None), Decimal(0))
     return PortfolioOut(
@@ -90,18 +90,13 @@ async def _rate(request: Request, principal: Principal, currency: Currency | Non
 
 
 async def _profits(request: Request, principal: Principal, broker_ids: Sequence[UUID] | None, rate: Rate) -> ProfitsOut:
-    now = request.app.state.clock.now()
-    begins = {
-        "day": start_of_day(now),
-        "week": now - timedelta(days=7),
-        "month": now - timedelta(days=30),
-        "all": now - timedelta(days=36_500),
-    }
-    found = {}
-    for name, since in begins.items():
-        profit = await read_profit(database_of(request), principal.user_id, since=since, broker_ids=broker_ids)
-        found[name] = ProfitOut(amount=rate.of(profit.amount), fraction=profit.fraction, flows=rate.exactly(profit.flows))
-    return ProfitsOut(**found)
+    profits = await read_profits(database_of(request), principal.user_id, now=request.app.state.clock.now(), broker_ids=broker_ids)
+    return ProfitsOut(
+        **{
+            name: ProfitOut(amount=rate.of(profit.amount), fraction=profit.fraction, flows=rate.exactly(profit.flows))
+            for name, profit in profits.items()
+        }
+    )
 
 
 @router.get("/equity", summary="The equity curve", responses=problems(401, 422))

@@ -12,17 +12,18 @@ from app.domain.flows import time_weighted
 
 #: Without removed accounts; `$2` NULL means all of them.
 _ACCOUNTS: Final = "SELECT id FROM brokers WHERE user_id = $1 AND removed_at IS NULL AND ($2::uuid[] IS NULL OR id = ANY($2))"
-#: Each account's worth at `$3`, or when it was first read if that was later, its worth now, and what came and went in between. What waits
-#: to be believed counts as it was seen: most often it is a deposit, and a trade that is not known yet moves as much out as in.
+#: Each account's worth at each moment of `$3`, or when it was first read if that was later, its worth now, and what came and went in
+#: between. What waits to be believed counts as it was seen: most often it is a deposit, and a trade that is not known yet moves as much
+#: out as in.
 _PROFIT: Final = f"""
-SELECT b.id, s.at AS since, s.equity_usdt AS before, e.at AS until, e.equity_usdt AS now,
+SELECT p.number, s.equity_usdt AS before, e.equity_usdt AS now,
        coalesce((SELECT sum(value_usdt) FROM cash_flows WHERE broker_id = b.id AND at > s.at AND at <= e.at), 0) AS flows,
        coalesce((SELECT sum((item ->> 'value')::numeric) FROM flow_watches w CROSS JOIN jsonb_array_elements(w.waiting) item
                   WHERE w.broker_id = b.id AND (item ->> 'at')::timestamptz > s.at AND (item ->> 'at')::timestamptz <= e.at), 0) AS waiting
-  FROM ({_ACCOUNTS}) b
+  FROM unnest($3::timestamptz[]) WITH ORDINALITY AS p (since, number) CROSS JOIN ({_ACCOUNTS}) b
  CROSS JOIN LATERAL (SELECT at, equity_usdt FROM equity_snapshots WHERE broker_id = b.id ORDER BY at DESC LIMIT 1) e
  CROSS JOIN LATERAL (
-   (SELECT at, equity_usdt, 0 AS rank FROM equity_snapshots WHERE broker_id = b.id AND at <= $3 ORDER BY at DESC LIMIT 1)
+   (SELECT at, equity_usdt, 0 AS rank FROM equity_snapshots WHERE broker_id = b.id AND at <= p.since ORDER BY at DESC LIMIT 1)
    UNION ALL
    (SELECT at, equity_usdt, 1 FROM equity_snapshots WHERE broker_id = b.id ORDER BY at LIMIT 1)
    ORDER BY rank LIMIT 1) s
@@ -50,21 +51,22 @@ ORDER BY at
 """  # noqa: S608  # constants
 _FIRST: Final = f"SELECT min(at) FROM equity_snapshots WHERE user_id = $1 AND broker_id IN ({_ACCOUNTS})"  # noqa: S608  # constants
 _FEES: Final = f"""
-SELECT fee_asset AS asset, sum(fee) AS amount FROM fills WHERE user_id = $1 AND fee <> 0 AND broker_id IN ({_ACCOUNTS})
- GROUP BY fee_asset ORDER BY fee_asset
+SELECT fee_asset AS asset, sum(fee) AS amount FROM fills
+ WHERE user_id = $1 AND executed_at >= $3 AND executed_at < $4 AND fee <> 0 AND broker_id IN ({_ACCOUNTS}) GROUP BY fee_asset
 """  # noqa: S608  # constants
 _REALISED: Final = f"""
-SELECT quote, sum(realized_pnl) AS total FROM positions WHERE user_id = $1 AND broker_id IN ({_ACCOUNTS}) GROUP BY quote
-HAVING count(*) FILTER (WHERE realized_pnl <> 0) > 0 ORDER BY quote
-"""  # noqa: S608  # constants
-_REALISED_LATELY: Final = f"""
 SELECT quote, coalesce(sum(realized) FILTER (WHERE day >= $3::date), 0) AS day,
-       coalesce(sum(realized) FILTER (WHERE day > $3::date - 7), 0) AS week, coalesce(sum(realized), 0) AS month
-  FROM daily_results WHERE user_id = $1 AND day > $3::date - 30 AND broker_id IN ({_ACCOUNTS}) GROUP BY quote
+       coalesce(sum(realized) FILTER (WHERE day > $3::date - 7), 0) AS week,
+       coalesce(sum(realized) FILTER (WHERE day > $3::date - 30), 0) AS month, coalesce(sum(realized), 0) AS total
+  FROM daily_results WHERE user_id = $1 AND broker_id IN ({_ACCOUNTS}) GROUP BY quote ORDER BY quote
 """  # noqa: S608  # constants
 #: So many points of a curve at most: more are not seen.
 _POINTS: Final = 1000
 _DAY: Final = timedelta(days=1)
+_EVER: Final = timedelta(days=36_500)
+#: Sums over past days are read again after so long: a fill of theirs may become known late.
+_REMEMBERED: Final = timedelta(minutes=10)
+_MOST_REMEMBERED: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +93,24 @@ class Profit:
 
 async def read_profit(database: Database, user_id: UUID, *, since: datetime, broker_ids: Sequence[UUID] | None = None) -> Profit:
     """Return what the user's accounts, or those of `broker_ids`, earned since a moment; an account that is younger, since it began."""
+    (profit,) = await _read_profits(database, user_id, [since], broker_ids)
+    return profit
+
+
+async def read_profits(database: Database, user_id: UUID, *, now: datetime, broker_ids: Sequence[UUID] | None = None) -> dict[str, Profit]:
+    """Return as `read_profit` does what was earned since midnight UTC (`day`), in 7 and 30 days (`week`, `month`), and ever (`all`)."""
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    begins = [midnight, now - 7 * _DAY, now - 30 * _DAY, now - _EVER]
+    return dict(zip(("day", "week", "month", "all"), await _read_profits(database, user_id, begins, broker_ids), strict=True))
+
+
+async def _read_profits(database: Database, user_id: UUID, begins: Sequence[datetime], broker_ids: Sequence[UUID] | None) -> list[Profit]:
     async with database.connection() as connection:
-        rows = await connection.fetch(_PROFIT, user_id, broker_ids, since)
+        rows = await connection.fetch(_PROFIT, user_id, broker_ids, begins)
+    return [_profit([row for row in rows if row["number"] == number]) for number in range(1, len(begins) + 1)]
+
+
+def _profit(rows: Sequence[Any]) -> Profit:
     if not rows:
         return Profit()
     return Profit(
@@ -176,16 +194,32 @@ async def read_realised(
 ) -> list[RealisedLine]:
     """Return what was realised, a line for each quote currency."""
     async with database.connection() as connection:
-        ever = {row["quote"]: row["total"] for row in await connection.fetch(_REALISED, user_id, broker_ids)}
-        lately = {row["quote"]: row for row in await connection.fetch(_REALISED_LATELY, user_id, broker_ids, today.date())}
-    nothing = dict.fromkeys(("day", "week", "month"), Decimal(0))
-    return [
-        RealisedLine(quote=quote, total=ever.get(quote, Decimal(0)), **{name: lately.get(quote, nothing)[name] for name in nothing})
-        for quote in sorted(ever.keys() | lately.keys())
-    ]
+        rows = await connection.fetch(_REALISED, user_id, broker_ids, today.date())
+    return [RealisedLine(quote=row["quote"], day=row["day"], week=row["week"], month=row["month"], total=row["total"]) for row in rows]
 
 
-async def read_fees(database: Database, user_id: UUID, *, broker_ids: Sequence[UUID] | None = None) -> Mapping[str, Decimal]:
-    """Return all fees that our orders' fills cost, by the asset they were paid in."""
-    async with database.connection() as connection:
-        return {row["asset"]: row["amount"] for row in await connection.fetch(_FEES, user_id, broker_ids)}
+class FeeMemory:
+    """Fees of past days by user and accounts, so that a hundred thousand fills are not added up for every look."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[UUID, tuple[UUID, ...] | None], tuple[datetime, datetime, Mapping[str, Decimal]]] = {}
+
+    async def read(
+        self, database: Database, user_id: UUID, *, now: datetime, broker_ids: Sequence[UUID] | None = None
+    ) -> Mapping[str, Decimal]:
+        """Return all fees that our orders' fills cost, by the asset they were paid in; what was paid today is as of now."""
+        key = (user_id, None if broker_ids is None else tuple(sorted(broker_ids)))
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        until, read_at, past = self._known.get(key, (midnight, now - _EVER, {}))
+        async with database.connection() as connection:
+            if until != midnight or now - read_at > _REMEMBERED:
+                rows = await connection.fetch(_FEES, user_id, broker_ids, now - _EVER, midnight)
+                past = {row["asset"]: row["amount"] for row in rows}
+                if len(self._known) >= _MOST_REMEMBERED:
+                    self._known.clear()
+                self._known[key] = (midnight, now, past)
+            today = await connection.fetch(_FEES, user_id, broker_ids, midnight, now + _DAY)
+        fees = dict(past)
+        for row in today:
+            fees[row["asset"]] = fees.get(row["asset"], Decimal(0)) + row["amount"]
+        return dict(sorted(fees.items()))

@@ -14,10 +14,9 @@ from app.core.db import Database
 from app.domain.enums import FlowNote
 from app.trading import queries as trading
 from app.trading.flow_queries import FlowLine, list_flows, list_waiting
-from app.trading.portfolio import start_of_day
 from app.trading.queries import MarkedPosition
 from app.trading.rates import Rate, Rates
-from app.trading.worth import RealisedLine, read_curve, read_fees, read_profit, read_realised
+from app.trading.worth import RealisedLine, read_curve, read_profits, read_realised
 from app.ui.money import decimals_of, labels_of, rates_of
 from app.ui.regions import Regions
 from app.ui.views import EquityPoint
@@ -117,23 +116,16 @@ class Portfolio:
 
     async def _headline(self, rate: Rate, balances: Sequence[Any], labels: dict[str, Any]) -> Headline:
         now = self.regions.app.state.clock.now()
-        begins = {
-            "day": start_of_day(now),
-            "week": now - timedelta(days=7),
-            "month": now - timedelta(days=30),
-            "all": now - timedelta(days=36_500),
-        }
-        profits = []
-        for key, since in begins.items():
-            profit = await read_profit(self._database, self.regions.user_id, since=since, broker_ids=self.broker_ids)
-            cell = ProfitCell(key=key, amount=rate.of(profit.amount), fraction=profit.fraction, flows=rate.exactly(profit.flows))
-            profits.append(cell)
+        profits = await read_profits(self._database, self.regions.user_id, now=now, broker_ids=self.broker_ids)
         values = [row["value_usdt"] for row in balances if row["value_usdt"] is not None]
         return Headline(
             **labels,
             total=rate.exactly(sum(values, _NOTHING)) if balances else None,
             as_of=max((row["updated_at"] for row in balances), default=None),
-            profits=tuple(profits),
+            profits=tuple(
+                ProfitCell(key=key, amount=rate.of(profit.amount), fraction=profit.fraction, flows=rate.exactly(profit.flows))
+                for key, profit in profits.items()
+            ),
             rate=None if rate.usdt == 1 else rate.usdt,
             is_par=rate.is_par,
         )
@@ -142,7 +134,7 @@ class Portfolio:
         user_id = self.regions.user_id
         today = self.regions.app.state.clock.now()
         realised = await read_realised(self._database, user_id, today=today, broker_ids=self.broker_ids)
-        fees = await read_fees(self._database, user_id, broker_ids=self.broker_ids)
+        fees = await self.regions.app.state.fees.read(self._database, user_id, now=today, broker_ids=self.broker_ids)
         return Results(
             **money,
             realised=tuple(_realised_row(line) for line in realised),

@@ -15,7 +15,7 @@ from app.exchanges.port import Balance, Ticker
 from app.trading.portfolio import PortfolioLoop
 from app.trading.rates import Rate, Rates, read_rates
 from app.trading.thinning import Thinning
-from app.trading.worth import CurvePoint, bucket_of, read_curve, read_profit
+from app.trading.worth import CurvePoint, FeeMemory, bucket_of, read_curve, read_profit, read_profits
 from tests.app.conftest import Pieces, make_broker, open_account
 from tests.app.scripted_client import scripted
 
@@ -177,3 +177,32 @@ async def test_currency_without_a_rate_is_shown_in_usdt_and_said() -> None:
     assert rates.into(Currency.BTC).of(None) is None
     assert rates.sum_usdt({"USDC": Decimal(2), "EUR": Decimal(4)}) == Decimal(7)
     assert rates.sum_usdt({"PEPE": Decimal(2)}) is None
+
+
+async def test_profit_of_several_periods_is_read_at_once(pieces: Pieces) -> None:
+    day = timedelta(days=1)
+    await worth(pieces, (-40 * day, "100"), (-20 * day, "200"), (-2 * day, "400"), (-13 * HOUR, "800"), (-HOUR, "1000"))
+    await flow(pieces, -20 * day, "50")
+    profits = await read_profits(pieces.database, pieces.user_id, now=T0)
+    assert {name: profit.amount for name, profit in profits.items()} == {
+        "day": Decimal(200),
+        "week": Decimal(800),
+        "month": Decimal(850),
+        "all": Decimal(850),
+    }
+
+
+async def test_fees_of_past_days_are_remembered_and_todays_are_as_of_now(pieces: Pieces) -> None:
+    await pieces.filled(quantity="0.01")
+    memory, now = FeeMemory(), pieces.desk.clock.now()
+    first = await memory.read(pieces.database, pieces.user_id, now=now)
+    assert first["BTC"] > 0
+    await pieces.filled(quantity="0.01")
+    assert await memory.read(pieces.database, pieces.user_id, now=now) == {"BTC": 2 * first["BTC"]}
+    tomorrow = now + timedelta(days=1)
+    assert await memory.read(pieces.database, pieces.user_id, now=tomorrow) == {"BTC": 2 * first["BTC"]}
+    await pieces.rows("UPDATE fills SET fee = fee * 2")
+    assert await memory.read(pieces.database, pieces.user_id, now=tomorrow) == {"BTC": 2 * first["BTC"]}
+    assert await memory.read(pieces.database, pieces.user_id, now=tomorrow + timedelta(minutes=11)) == {"BTC": 4 * first["BTC"]}
+    other = await other_account(pieces)
+    assert await memory.read(pieces.database, pieces.user_id, now=tomorrow, broker_ids=[other]) == {}
