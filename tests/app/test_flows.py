@@ -180,6 +180,40 @@ async def test_what_came_while_something_else_went_is_left_unexplained(account: 
     ]
 
 
+async def test_paper_account_that_is_begun_anew_neither_earned_nor_lost(account: Account) -> None:
+    await account.read(0)
+    account.trade(buy="0.001", price="60000")
+    await account.hear_of(20, buy="0.001", price="60000")
+    account.held = {"USDT": Decimal(5000)}
+    await account.pieces.rows(
+        """INSERT INTO paper_accounts (broker_id, user_id, balance_usdt, maker_fee, taker_fee, started_at)
+           VALUES ($1, $2, 5000, 0, 0, $3)""",
+        account.broker_id,
+        account.pieces.user_id,
+        moment(40),
+    )
+    await account.read(60)
+    await account.compared(70)
+    await account.read(120)
+    assert [(asset, amount, note) for asset, amount, _, note, _ in await account.flows()] == [
+        ("BNB", Decimal(-1), "reset"),
+        ("BTC", Decimal("-1.001"), "reset"),
+        ("USDT", Decimal(4060), "reset"),
+    ]
+
+
+async def test_trades_at_the_very_moment_of_readings_are_no_flows(account: Account) -> None:
+    await account.read(0)
+    for number in range(1, 8):
+        account.trade(buy="0.001", price="60000", fee="0.00001")
+        # The exchange's clock is ahead of ours now and behind it then.
+        await account.hear_of(number * 60 + (1.5 if number % 2 else -0.5), buy="0.001", price="60000", fee="0.00001")
+        await account.read(number * 60)
+    await account.compared(3000)
+    await account.read(3060)
+    assert (await account.flows(), await account.waiting()) == ([], [])
+
+
 async def test_a_week_without_this_server_is_one_gap_between_two_readings(account: Account) -> None:
     await account.read(0)
     week = 7 * 24 * 3600
