@@ -34,11 +34,13 @@ from app.trading.history_router import router as history_router
 from app.trading.kill_router import router as kill_router
 from app.trading.market_router import router as market_router
 from app.trading.oversight_router import router as oversight_router
+from app.trading.portfolio_router import router as portfolio_router
 from app.trading.protection_router import router as protection_router
 from app.trading.risk_router import router as risk_router
 from app.trading.router import router as trading_router
 from app.trading.symbols_router import router as account_symbols_router
 from app.trading.ticket_router import router as ticket_router
+from app.trading.worth import FeeMemory
 from app.ui.errors import render_failure
 from app.ui.routes import mount_pages
 from app.webhooks.attempts_router import router as attempts_router
@@ -186,6 +188,7 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
     app.state.settings = chosen
     app.state.stopping = asyncio.Event()
     app.state.page_streams = Counter()
+    app.state.fees = FeeMemory()
     app.include_router(door)  # first: routes are tried in order, and alerts are in a hurry
     for router in (
         accounts_router,
@@ -199,6 +202,7 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
         history_router,  # its fixed paths come before the ids of the next
         ticket_router,
         trading_router,
+        portfolio_router,
         protection_router,
         risk_router,
         kill_router,

@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.models import Base, Encrypted, Identified, Owned, one_of, sealed
+from app.domain.currencies import Currency
 
 
 class AiProvider(StrEnum):
@@ -50,6 +51,7 @@ class User(Identified, Base):
         one_of("theme", Theme),
         one_of("display_timezone", DisplayTimezone),
         one_of("language", Language),
+        one_of("currency", Currency),
         sealed("ai_api_key"),
         CheckConstraint("ai_provider <> 'openrouter' OR ai_api_key IS NOT NULL", name="ai_key_given"),
         Index("uq_users_username", func.lower(text("username")), unique=True),
@@ -75,6 +77,8 @@ class User(Identified, Base):
     has_shortcuts: Mapped[bool] = mapped_column(Boolean, server_default=text("true"))
     #: Whether an order ticket shows the exact order once more before it is sent.
     confirm_orders: Mapped[bool] = mapped_column(Boolean, server_default=text("true"))
+    #: In which totals are shown; what is stored stays in USDT.
+    currency: Mapped[str] = mapped_column(server_default="USDT")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     @property

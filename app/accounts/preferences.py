@@ -21,7 +21,7 @@ from app.errors import InvalidInput
 
 #: A key that is short would be told by its end.
 _HINT: Final = 4
-_PLAIN: Final = ("theme", "language", "display_timezone", "confirm_orders", "has_shortcuts")
+_PLAIN: Final = ("theme", "language", "display_timezone", "currency", "confirm_orders", "has_shortcuts")
 _KEY_FIRST: Final = N_("OpenRouter needs a key. Enter yours.")
 _NOT_PRINTABLE: Final = N_("A sign in it cannot be read.")
 
@@ -109,7 +109,7 @@ async def access_of(session: AsyncSession, vault: Vault, user_id: UUID, given: A
 
 
 async def looks_of(database: Database, user_id: UUID) -> dict[str, Any] | None:
-    """Return a user's theme, language and display_timezone; None when they are gone. For open pages, which ask again and again."""
+    """Return a user's theme, language, display_timezone and currency; None when they are gone. For open pages, which ask often."""
     async with database.connection() as connection:
-        row = await connection.fetchrow("SELECT theme, language, display_timezone FROM users WHERE id = $1", user_id)
+        row = await connection.fetchrow("SELECT theme, language, display_timezone, currency FROM users WHERE id = $1", user_id)
     return None if row is None else dict(row)

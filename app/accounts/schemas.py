@@ -5,6 +5,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from app.domain.currencies import Currency
+
 ApiKey = Annotated[SecretStr, Field(min_length=1, max_length=300)]
 
 
@@ -47,6 +49,7 @@ class PreferencesIn(AiIn):
     language: Literal["en", "fr"] | None = None
     display_timezone: Literal["utc", "local"] | None = None
     has_shortcuts: bool | None = Field(None, description="whether single keys do something in pages")
+    currency: Currency | None = Field(None, description="in which totals are shown; where no rate is known they are shown in USDT")
     default_broker_id: UUID | None = None
     confirm_orders: bool | None = Field(None, description="whether the order ticket asks once more before it sends")
     forget_ai_key: bool = Field(False, description="drops the stored key; where OpenRouter was on, no provider is")
@@ -63,6 +66,7 @@ class PreferencesOut(BaseModel):
     ai_key_hint: str
     theme: str
     display_timezone: str
+    currency: str
     language: str
     has_shortcuts: bool
     confirm_orders: bool

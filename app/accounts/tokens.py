@@ -18,6 +18,7 @@ from app.core.db import Database
 from app.core.ids import new_id
 from app.core.security import fingerprint, new_secret
 from app.core.tenancy import owned
+from app.domain.currencies import Currency
 from app.errors import Conflict, Forbidden, InvalidInput, ScopeMissing, SessionNeeded, TokenNotFound
 
 PREFIX: Final = "arb_"
@@ -30,7 +31,7 @@ _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _OF_SESSIONS: Final = ("/api/auth", "/api/account", "/api/admin", "/api/keys")
 _FIND: Final = """
 SELECT t.id, t.token_hash, t.scopes, t.last_used_at, u.id AS user_id, u.username, u.is_admin, u.is_dev, u.theme, u.language,
-       u.display_timezone
+       u.display_timezone, u.currency
   FROM api_tokens t JOIN users u ON u.id = t.user_id
  WHERE t.id = $1 AND t.revoked_at IS NULL AND t.expires_at > $2 AND u.is_active
 """
@@ -124,6 +125,7 @@ async def by_token(database: Database, token: str, *, now: datetime) -> Principa
         theme=Theme(row["theme"]),
         language=Language(row["language"]),
         display_timezone=row["display_timezone"],
+        currency=Currency(row["currency"]),
         scopes=scopes,
     )
 

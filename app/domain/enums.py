@@ -141,3 +141,13 @@ class Liquidity(StrEnum):
 
     MAKER = "maker"
     TAKER = "taker"
+
+
+class FlowNote(StrEnum):
+    """What a person, or a guess, says an amount was that came or went without a trade."""
+
+    DEPOSIT = "deposit"
+    WITHDRAWAL = "withdrawal"
+    INCOME = "income"
+    RESET = "reset"
+    UNEXPLAINED = "unexplained"

@@ -17,6 +17,7 @@ from app.core.models import Base, Identified, Owned, one_of
 from app.domain.enums import Execution, Liquidity, OrderState, OrderType, Role, Side, Source, TimeInForce
 from app.trading import account_tables as account_tables  # so that whoever loads this package's tables has those too
 from app.trading import audit_tables as audit_tables
+from app.trading import flow_tables as flow_tables
 from app.trading import history_tables as history_tables
 from app.trading import risk_tables as risk_tables  # so that whoever loads this package's tables has those too
 

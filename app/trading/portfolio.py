@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -19,7 +20,10 @@ from app.trading.balances import LARGEST, storable
 from app.trading.border import Border
 from app.trading.desk import Desk
 from app.trading.events import BalanceHeard, FillRecorded, PortfolioChanged
+from app.trading.flows import BalancesRead, observe
+from app.trading.rates import PRICES_S, AssetPrices, RateKeeper
 from app.trading.sweep import MISSING
+from app.trading.thinning import Thinning
 
 log = structlog.get_logger(__name__)
 
@@ -29,10 +33,6 @@ _AT_ONCE: Final = 8
 _SLOW_AT_ONCE: Final = 2
 _SLOW_S: Final = 5.0
 _BUDGET_S: Final = 20.0
-#: How long a reading may ask for prices, and how long a price, or that there is none, is remembered.
-_PRICES_S: Final = 8.0
-_PRICE_S: Final = 60.0
-_NO_PRICE_S: Final = 600.0
 _STORE: Final = """
 WITH gone AS (DELETE FROM balances WHERE broker_id = $1 AND asset <> ALL($3::text[]) AND updated_at <= $7),
 told AS (
@@ -63,7 +63,8 @@ class PortfolioLoop:
         self._desk = desk
         self._interval_s = interval_s
         self._border = Border()
-        self._prices = _Prices(desk)
+        self._prices = AssetPrices(desk)
+        self._rates = RateKeeper(desk, self._prices)
         self._reading: dict[UUID, asyncio.Task[None]] = {}
         #: Accounts with a fill since their reading began.
         self._again: set[UUID] = set()
@@ -76,6 +77,7 @@ class PortfolioLoop:
         with self._desk.bus.subscribe(FillRecorded, BalanceHeard) as fills:
             wanted: list[UUID] | None = None
             async with asyncio.TaskGroup() as group:
+                group.create_task(Thinning(self._desk).run(), name="portfolio.thinning")
                 while True:
                     beat()
                     if self._desk.lease.is_held:
@@ -145,6 +147,7 @@ class PortfolioLoop:
         # Before the question: what happens while it is on its way may be missing from the answer.
         at = self._desk.clock.now()
         balances = storable(await client.fetch_balances(), broker["id"])
+        answered_at = self._desk.clock.now()
         values = await self._values(client, balances, is_testnet=broker["is_testnet"])
         equity = sum((value for value in values.values() if value is not None), Decimal(0))
         assets = sorted(balances)
@@ -160,46 +163,29 @@ class PortfolioLoop:
                 at,
                 min(equity, LARGEST),
             )
+        await observe(
+            self._desk,
+            BalancesRead(
+                broker_id=broker["id"],
+                user_id=broker["user_id"],
+                asked_at=at,
+                answered_at=answered_at,
+                totals={asset: balance.total for asset, balance in balances.items() if balance.total},
+                prices={asset: value / balances[asset].total for asset, value in values.items() if value and balances[asset].total},
+            ),
+        )
         self._desk.bus.publish(PortfolioChanged(user_id=broker["user_id"], broker_id=broker["id"], equity_usdt=equity, at=at))
+        with suppress(ExchangeError):  # nothing of the account is missing for it
+            await self._rates.keep(client, is_testnet=broker["is_testnet"])
 
     async def _values(self, client: ExchangeClient, balances: Mapping[str, Balance], *, is_testnet: bool) -> dict[str, Decimal | None]:
-        until = time.monotonic() + _PRICES_S
+        until = time.monotonic() + PRICES_S
         values: dict[str, Decimal | None] = {}
         for asset, balance in balances.items():
             price = Decimal(1) if asset in DOLLARS else await self._prices.of(client, f"{asset}/USDT", is_testnet=is_testnet, until=until)
             value = None if price is None else balance.total * price
             values[asset] = None if value is None or abs(value) > LARGEST else value
         return values
-
-
-class _Prices:
-    """What an asset is worth: from the live feed, or else asked of its exchange now and then and remembered for all accounts."""
-
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._known: dict[tuple[str, bool, str], tuple[float, Decimal | None]] = {}
-
-    async def of(self, client: ExchangeClient, symbol: str, *, is_testnet: bool, until: float) -> Decimal | None:
-        """Return the price in USDT, None when there is none. From the monotonic moment `until` on, no exchange is asked any more."""
-        exchange = client.exchange
-        instrument = self._desk.instruments.cached(exchange, symbol) or await self._desk.instruments.get(exchange, symbol)
-        if instrument is None:
-            return None
-        quoted = self._desk.quotes.reference_price(exchange, symbol, is_buy=False)
-        if quoted is not None:
-            return quoted
-        key = (exchange, is_testnet, symbol)
-        good_until, price = self._known.get(key, (0.0, None))
-        now = time.monotonic()
-        if now < good_until or now >= until:
-            return price
-        try:
-            price = (await client.fetch_ticker(symbol)).last
-        except ExchangeError:
-            self._known[key] = (now + _NO_PRICE_S, None)
-            return None
-        self._known[key] = (now + _PRICE_S, price)
-        return price
 
 
 async def count_open_orders(desk: Desk, broker_id: UUID) -> int:

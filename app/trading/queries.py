@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -29,14 +28,8 @@ _BALANCES: Final = """
 SELECT l.* FROM balances l JOIN brokers b ON b.id = l.broker_id AND b.removed_at IS NULL
  WHERE l.user_id = $1 AND ($2::uuid IS NULL OR l.broker_id = $2) ORDER BY l.value_usdt DESC NULLS LAST, l.asset
 """
-_REALIZED: Final = "SELECT coalesce(sum(realized_pnl), 0) FROM positions WHERE user_id = $1 AND ($2::uuid IS NULL OR broker_id = $2)"
-#: One account's worth per bucket is its last snapshot in it; a user's is the sum over accounts, each carried forward.
-_EQUITY: Final = """
-SELECT at, equity_usdt, broker_id FROM (
-  SELECT DISTINCT ON (broker_id, bucket) broker_id, at, equity_usdt
-    FROM (SELECT broker_id, at, equity_usdt, date_bin($3, at, 'epoch'::timestamptz) AS bucket
-            FROM equity_snapshots WHERE user_id = $1 AND at >= $2) s
-   ORDER BY broker_id, bucket, at DESC) t ORDER BY at
+_REALIZED: Final = """
+SELECT coalesce(sum(realized_pnl), 0) FROM positions WHERE user_id = $1 AND ($2::uuid[] IS NULL OR broker_id = ANY($2))
 """
 
 
@@ -98,24 +91,8 @@ async def list_balances(database: Database, user_id: UUID, *, broker_id: UUID | 
         return list(await connection.fetch(_BALANCES, user_id, broker_id))
 
 
-async def realized_pnl(database: Database, user_id: UUID, *, broker_id: UUID | None = None) -> Decimal:
+async def realized_pnl(database: Database, user_id: UUID, *, broker_ids: Sequence[UUID] | None = None) -> Decimal:
     """Return all realised profit, after fees."""
     async with database.connection() as connection:
-        total: Decimal = await connection.fetchval(_REALIZED, user_id, broker_id)
+        total: Decimal = await connection.fetchval(_REALIZED, user_id, broker_ids)
     return total
-
-
-async def equity_series(database: Database, user_id: UUID, *, since: datetime, bucket: Any) -> list[tuple[datetime, Decimal]]:
-    """Return what the user's accounts were worth together, in USDT, oldest first, one point per `bucket` (a timedelta) at most."""
-    async with database.connection() as connection:
-        rows = await connection.fetch(_EQUITY, user_id, since, bucket)
-    return _carried_forward(rows)
-
-
-def _carried_forward(rows: Sequence[Any]) -> list[tuple[datetime, Decimal]]:
-    worth: dict[UUID, Decimal] = {}
-    series: list[tuple[datetime, Decimal]] = []
-    for row in rows:
-        worth[row["broker_id"]] = row["equity_usdt"]
-        series.append((row["at"], sum(worth.values(), Decimal(0))))
-    return series

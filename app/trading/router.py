@@ -1,7 +1,6 @@
-"""`/api/orders`, `/api/positions`, `/api/fills`, `/api/portfolio`."""
+"""`/api/orders`, `/api/positions`, `/api/fills`."""
 
 import re
-from decimal import Decimal
 from typing import Annotated, Final
 from uuid import UUID
 
@@ -18,19 +17,15 @@ from app.trading import history, queries
 from app.trading.cancel import cancel
 from app.trading.desk import Desk
 from app.trading.history_schemas import Cursor, FillsAsked, OrdersAsked
-from app.trading.queries import MarkedPosition
 from app.trading.records import OrderRecord
 from app.trading.schemas import (
-    BalanceLine,
     FillOut,
     FillPage,
     OrderIn,
     OrderOut,
     OrderPage,
-    PortfolioOut,
     PositionOut,
     PositionPage,
-    ProfitLines,
 )
 from app.trading.wish import place_wish
 
@@ -115,33 +110,4 @@ async def list_positions(request: Request, principal: CurrentUser, broker_id: UU
     """Return open positions at the market's price."""
     desk = _desk(request)
     found = await queries.list_positions(database_of(request), desk.quotes, principal.user_id, broker_id=broker_id)
-    return PositionPage(items=[_position(position) for position in found])
-
-
-def _position(position: MarkedPosition) -> PositionOut:
-    row = position.row
-    return PositionOut(
-        mark_price=position.mark_price,
-        unrealized_pnl=position.unrealized_pnl,
-        stop=row["stop_loss"],
-        target=row["take_profit"],
-        **{name: row[name] for name in ("id", "broker_id", "symbol", "quantity", "average_price", "realized_pnl", "source", "opened_at")},
-    )
-
-
-@router.get("/portfolio", summary="Balances, positions and profit", responses=problems(401))
-async def portfolio(request: Request, principal: CurrentUser, broker_id: UUID | None = None) -> PortfolioOut:
-    """Return what the user has, as the exchanges last told. No exchange is asked now, so the answer is quick."""
-    desk = _desk(request)
-    balances = await queries.list_balances(database_of(request), principal.user_id, broker_id=broker_id)
-    positions = await queries.list_positions(database_of(request), desk.quotes, principal.user_id, broker_id=broker_id)
-    realized = await queries.realized_pnl(database_of(request), principal.user_id, broker_id=broker_id)
-    names = ("broker_id", "asset", "free", "locked", "value_usdt")
-    return PortfolioOut(
-        user=principal.username,
-        total_usdt=sum((row["value_usdt"] for row in balances if row["value_usdt"] is not None), Decimal(0)),
-        balances=[BalanceLine(**{name: row[name] for name in names}) for row in balances],
-        positions=[_position(position) for position in positions],
-        pnls=ProfitLines(realized=realized, unrealized=sum((p.unrealized_pnl or Decimal(0) for p in positions), Decimal(0))),
-        as_of=max((row["updated_at"] for row in balances), default=None),
-    )
+    return PositionPage(items=[PositionOut.of(position) for position in found])

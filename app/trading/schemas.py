@@ -14,6 +14,7 @@ from app.domain.intents import OrderIntent
 from app.domain.protection import ProtectionPlan, Target
 from app.domain.ticket import Size, SizeBy
 from app.errors import DenialReason, OrderDenied
+from app.trading.queries import MarkedPosition
 from app.trading.wish import Wish
 
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d{1,3})?")
@@ -269,37 +270,22 @@ class PositionOut(BaseModel):
     source: Source
     opened_at: datetime
 
+    @classmethod
+    def of(cls, position: MarkedPosition) -> "PositionOut":
+        """Return a position of a row of `queries.list_positions`."""
+        row = position.row
+        names = ("id", "broker_id", "symbol", "quantity", "average_price", "realized_pnl", "source", "opened_at")
+        return cls(
+            mark_price=position.mark_price,
+            unrealized_pnl=position.unrealized_pnl,
+            stop=row["stop_loss"],
+            target=row["take_profit"],
+            **{name: row[name] for name in names},
+        )
+
 
 class PositionPage(BaseModel):
     """Open positions."""
 
     items: list[PositionOut]
     next: str | None = None
-
-
-class BalanceLine(BaseModel):
-    """One asset of an account; `value_usdt` is null when nobody quotes it in USDT."""
-
-    broker_id: UUID
-    asset: str
-    free: MoneyOut
-    locked: MoneyOut
-    value_usdt: MoneyOut | None
-
-
-class ProfitLines(BaseModel):
-    """Realised and unrealised profit in USDT-like quote currency."""
-
-    realized: MoneyOut
-    unrealized: MoneyOut
-
-
-class PortfolioOut(BaseModel):
-    """What a user has; `as_of` is when the exchange was last asked, null before the first time."""
-
-    user: str
-    total_usdt: MoneyOut
-    balances: list[BalanceLine]
-    positions: list[PositionOut]
-    pnls: ProfitLines
-    as_of: datetime | None

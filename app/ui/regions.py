@@ -1,7 +1,7 @@
 """Regions of pages for one user, read from the database: the page and the live stream show the same ones, built here once."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -12,29 +12,28 @@ from app.brokers.models import Broker
 from app.brokers.service import get_broker, list_brokers
 from app.brokers.testing import ConnectionTest
 from app.core.db import Database
+from app.domain.currencies import Currency
 from app.domain.enums import Side, Source
 from app.domain.instruments import Instrument
 from app.errors import ExchangeError, NotFound
 from app.trading import external, oversight_queries, states
 from app.trading import queries as trading
 from app.trading.desk import Desk
-from app.trading.portfolio import start_of_day
 from app.ui.audit import audit_view
 from app.ui.brokers import bar_status, broker_row
 from app.ui.checklist import checklist_of
 from app.ui.guarding import facts, guard_row
 from app.ui.heartbeat import bar_heartbeat
+from app.ui.money import balances_of, equity_of, kpis_of
 from app.ui.order_rows import external_row, order_row
 from app.ui.trading_state import missing_key, trading_view
 from app.ui.views import (
     AuditView,
-    BalanceRow,
     Balances,
     BrokerRow,
     ChecklistStep,
     DeliveryRow,
     Environment,
-    EquityPoint,
     EquityView,
     ExternalOrderRow,
     FillMark,
@@ -56,20 +55,6 @@ _ROWS: Final = 12
 _OPEN_ORDERS: Final = 50
 _EXTERNAL_ORDERS: Final = 50
 _FILLS: Final = 200
-_EQUITY_POINTS: Final = 1440
-_DAY: Final = """
-SELECT coalesce(sum(p.realized_pnl), 0) AS realised,
-       (SELECT count(*) FROM orders WHERE user_id = $1 AND state IN ('intent', 'submitting', 'unknown', 'open', 'partial')) AS open_orders
-  FROM positions p WHERE p.user_id = $1 AND p.updated_at >= $2
-"""
-_EQUITY_NOW: Final = """
-SELECT sum(now_usdt) AS now, sum(coalesce(then_usdt, now_usdt)) AS then FROM (
-  SELECT b.id,
-         (SELECT equity_usdt FROM equity_snapshots e WHERE e.broker_id = b.id ORDER BY at DESC LIMIT 1) AS now_usdt,
-         coalesce((SELECT equity_usdt FROM equity_snapshots e WHERE e.broker_id = b.id AND at <= $2 ORDER BY at DESC LIMIT 1),
-                  (SELECT equity_usdt FROM equity_snapshots e WHERE e.broker_id = b.id ORDER BY at LIMIT 1)) AS then_usdt
-    FROM brokers b WHERE b.user_id = $1 AND b.removed_at IS NULL) worth
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +64,7 @@ class Regions:
     app: FastAPI
     user_id: UUID
     is_admin: bool = False
+    currency: Currency = Currency.USDT
 
     @property
     def _database(self) -> Database:
@@ -107,6 +93,8 @@ class Regions:
             exchanges=tuple(sorted(self._exchanges(accounts) & self.app.state.instruments.loaded)),
             brokers=tuple(bar_status(account) for account in accounts),
             day_pnl=kpis.day_change,
+            currency=kpis.currency,
+            decimals=kpis.decimals,
         )
 
     def _exchanges(self, accounts: list[Broker]) -> set[str]:
@@ -121,29 +109,13 @@ class Regions:
 
     async def kpis(self) -> Kpis:
         """The dashboard's headline figures."""
-        midnight = start_of_day(self.app.state.clock.now())
-        positions = await trading.list_positions(self._database, self._desk.quotes, self.user_id)
-        async with self._database.connection() as connection:
-            day = await connection.fetchrow(_DAY, self.user_id, midnight)
-            worth = await connection.fetchrow(_EQUITY_NOW, self.user_id, midnight)
-        unrealised = [position.unrealized_pnl for position in positions if position.unrealized_pnl is not None]
-        cost = sum((abs(p.row["quantity"]) * p.row["average_price"] for p in positions if p.row["average_price"] is not None), Decimal(0))
-        total = sum(unrealised, Decimal(0)) if unrealised or not positions else None
-        change = None if worth["now"] is None or worth["then"] is None else worth["now"] - worth["then"]
-        return Kpis(
-            equity=worth["now"],
-            day_change=change,
-            day_change_pct=change / worth["then"] if change is not None and worth["then"] else None,
-            realised_today=day["realised"],
-            open_positions=len(positions),
-            open_orders=day["open_orders"],
-            unrealised=total,
-            unrealised_pct=total / cost if total is not None and cost else None,
-        )
+        return await kpis_of(self.app, self.user_id, self.currency)
 
-    async def positions(self) -> Region[PositionRow]:
-        """Open positions at the market's price."""
+    async def positions(self, broker_ids: Collection[UUID] | None = None) -> Region[PositionRow]:
+        """Open positions at the market's price, of these accounts or of all."""
         found = await trading.list_positions(self._database, self._desk.quotes, self.user_id)
+        if broker_ids is not None:
+            found = [position for position in found if position.row["broker_id"] in broker_ids]
         names = await self.broker_names()
         guards = await oversight_queries.list_guards(self._database, self.user_id)
         rows = []
@@ -253,20 +225,11 @@ class Regions:
 
     async def balances(self) -> Balances:
         """What the accounts hold, as the exchanges last told."""
-        rows = await trading.list_balances(self._database, self.user_id)
-        return Balances(
-            rows=tuple(
-                BalanceRow(asset=row["asset"], total=row["free"] + row["locked"], locked=row["locked"], value=row["value_usdt"])
-                for row in rows
-            ),
-            total=sum((row["value_usdt"] for row in rows if row["value_usdt"] is not None), Decimal(0)) if rows else None,
-        )
+        return await balances_of(self.app, self.user_id, self.currency)
 
     async def equity(self) -> EquityView:
         """The equity curve of the last day, a point a minute at most."""
-        since = self.app.state.clock.now() - timedelta(minutes=_EQUITY_POINTS)
-        series = await trading.equity_series(self._database, self.user_id, since=since, bucket=timedelta(minutes=1))
-        return EquityView(points=tuple(EquityPoint(time=at, value=value) for at, value in series))
+        return await equity_of(self.app, self.user_id, self.currency)
 
     async def fills(self, symbol: str) -> tuple[FillMark, ...]:
         """The last fills of a symbol, oldest first, for the chart."""

@@ -22,6 +22,7 @@ from app.ui.pages import (
     hooks,
     order_changes,
     own_log,
+    portfolio,
     positions,
     preferences,
     symbols,
@@ -42,6 +43,6 @@ def mount_pages(app: FastAPI) -> None:
     mine = (accounts, account, preferences, own_log, tokens, administration)
     alerts = (webhooks, builder, deliveries, hooks)
     market = (trading, terminal, ticket, order_changes, positions, symbols, heartbeat)
-    for area in (*mine, dashboard, brokers, broker_changes, *alerts, history, *market, docs, stream):
+    for area in (*mine, dashboard, portfolio, brokers, broker_changes, *alerts, history, *market, docs, stream):
         app.include_router(area.router)
     app.router.routes.append(Route("/static/{path:path}", assets.serve, methods=["GET", "HEAD"]))

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Final
+from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Request
@@ -37,12 +38,14 @@ from app.trading.events import (
 )
 from app.ui.book_topics import book_topics, look_at_books
 from app.ui.named_events import named_event
+from app.ui.portfolio import Portfolio, accounts_of
 from app.ui.regions import Regions
 from app.ui.surroundings import reader_of, regions_of, templating_of
 from app.ui.symbols import book_of, update_list
 from app.ui.templating import Templating
 from app.ui.terminal import TerminalRegions, place_of
 from app.ui.views import Reader
+from app.ui.views.portfolio import PortfolioLive
 from app.webhooks.events import DeliveryChanged
 
 router = APIRouter(include_in_schema=False)
@@ -68,8 +71,8 @@ _OF_THE_MARKET: Final = (TickerChanged, CandleChanged, CandleClosed, CandlesLoad
 #: Which regions an event makes out of date.
 _TOUCHES: Final[dict[type, frozenset[str]]] = {
     OrderChanged: frozenset({"orders", "open-orders", "lines", "kpis", "delivery"}),
-    FillRecorded: frozenset({"positions", "kpis", "orders", "open-orders", "fills", "lines", "hook-positions", "delivery"}),
-    PortfolioChanged: frozenset({"balances", "equity", "kpis", "status"}),
+    FillRecorded: frozenset({"positions", "kpis", "orders", "open-orders", "fills", "lines", "hook-positions", "delivery", "portfolio"}),
+    PortfolioChanged: frozenset({"balances", "equity", "kpis", "status", "portfolio"}),
     DeliveryChanged: frozenset({"deliveries", "log", "delivery"}),
     HeartbeatChanged: frozenset({"status"}),
     FeedAlert: frozenset({"status"}),
@@ -86,7 +89,7 @@ _OF_ONE: Final = ("feed", "terminal")
 _OF_A_TERMINAL: Final = frozenset({"lines", "market"})
 #: Without a user, these concern everybody; the others nobody.
 _FOR_ALL: Final = (TradingStateChanged, KillSwitchChanged)
-_TARGETS: Final = {"status": "status-items", "trading": "trading-state"}
+_TARGETS: Final = {"status": "status-items", "trading": "trading-state", "portfolio": "portfolio-live"}
 _TEMPLATES: Final = {
     "status": "fragments/shell/_status_items.html",
     "trading": "fragments/shell/_trading_state.html",
@@ -102,6 +105,7 @@ _TEMPLATES: Final = {
     "balances": "fragments/dashboard/_balances.html",
     "hooks": "fragments/webhooks/_hooks.html",
     "updates": "fragments/symbols/_updates.html",
+    "portfolio": "fragments/portfolio/_live.html",
 }
 
 
@@ -121,6 +125,7 @@ async def events(request: Request, principal: CurrentUser, topics: str = "") -> 
         wanted,
         principal=principal,
         regions=regions_of(request, principal),
+        accounts=accounts_of(given),
         templating=templating_of(request),
     )
     return streaming(request, principal.user_id, stream)
@@ -136,6 +141,7 @@ class PageStream:
         *,
         principal: Principal,
         regions: Regions,
+        accounts: tuple[UUID, ...] | None = None,
         templating: Templating,
     ) -> None:
         self._request = request
@@ -165,6 +171,7 @@ class PageStream:
             "balances": regions.balances,
             "hooks": regions.hooks,
             "updates": lambda: update_list(request.app, principal.user_id),
+            "portfolio": Portfolio(regions=regions, broker_ids=accounts).live,
         }
 
     async def messages(self) -> AsyncGenerator[bytes, None]:
@@ -241,7 +248,12 @@ class PageStream:
             display_timezone=looks["display_timezone"],
         )
         self._reader = reader_of(self._request, who)
-        told = {"theme": who.theme.value, "language": self._reader.language, "timezone": self._reader.timezone}
+        told = {
+            "theme": who.theme.value,
+            "language": self._reader.language,
+            "timezone": self._reader.timezone,
+            "currency": looks["currency"],
+        }
         if told == self._looks and broker is None:
             return b""
         self._looks = told
@@ -276,7 +288,10 @@ class PageStream:
             region = await self._builders[name]()
         html = self._templating.partial(_TEMPLATES[name], region, target=_TARGETS.get(name, name), reader=self._reader)
         lines = "".join(f"data: {line}\n" for line in html.splitlines() if line.strip())
-        return f"id: {self._next()}\n{lines}\n".encode()
+        message = f"id: {self._next()}\n{lines}\n".encode()
+        if isinstance(region, PortfolioLive) and region.headline.total is not None:
+            message += self._named("worth", {"t": int(time.time() * 1000), "v": plain(region.headline.total)})
+        return message
 
     def _as_named(self, event: object) -> bytes:
         if isinstance(event, FeedNews):

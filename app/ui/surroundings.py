@@ -31,7 +31,7 @@ def templating_of(request: Request) -> Templating:
 
 def regions_of(request: Request, principal: Principal) -> Regions:
     """Return the builder of this user's regions."""
-    return Regions(request.app, principal.user_id, is_admin=principal.is_admin)
+    return Regions(request.app, principal.user_id, is_admin=principal.is_admin, currency=principal.currency)
 
 
 def reader_of(request: Request, principal: Principal | None) -> Reader:
@@ -83,6 +83,7 @@ async def shell_of(request: Request, principal: Principal | None, *, page: str, 
         topics=_SHELL_TOPICS + topics,
         trading=trading,
         kill_scopes=kill_scopes,
+        currency=principal.currency.value,
         default_broker=next((str(account.id) for account in accounts if account.is_default), ""),
         is_debug=principal.is_dev,
         is_admin=principal.is_admin,

@@ -22,6 +22,7 @@ from app.ui import formatters, labels
 from app.ui.assets import Assets
 from app.ui.icons import build_sprite
 from app.ui.views import ChartLine, EquityPoint, FillMark, MarketFacts, Reader, Shell
+from app.ui.views.portfolio import FlowMark
 
 ToastLevel = Literal["success", "info", "warning", "error"]
 
@@ -129,6 +130,7 @@ def _filters(now: Callable[[], datetime]) -> dict[str, Callable[..., object]]:
         "chart_lines": chart_lines,
         "chart_facts": chart_facts,
         "compact": lambda value: formatters.compact(value, language=language()),
+        "chart_flows": chart_flows,
     }
 
 
@@ -179,3 +181,8 @@ def chart_facts(facts: MarketFacts) -> dict[str, str | None]:
     """Return what the chart's head says as its script reads it, the same shape as the live `market` event; None is not known."""
     names = ("last", "change", "high", "low", "volume", "turnover", "spread")
     return {name: None if (value := getattr(facts, name)) is None else plain(value) for name in names}
+
+
+def chart_flows(marks: Iterable[FlowMark]) -> list[dict[str, object]]:
+    """Return what came and went as the curve's script reads it."""
+    return [{"t": to_milliseconds(mark.time), "v": str(mark.value)} for mark in marks]

@@ -11,7 +11,7 @@ const RETRY_MS = 1000;
 const RETRY_AT_MOST_MS = 30_000;
 const REGIONS = [
   "status-items", "trading-state", "kpis", "positions", "orders", "external", "audit", "deliveries", "balances", "hooks", "hook-positions", "updates",
-  "open-orders", "fills",
+  "open-orders", "fills", "portfolio-live",
 ];
 
 let heardAt = Date.now();
@@ -55,9 +55,10 @@ async function resync() {
 addEventListener("beforeunload", () => (isLeaving = true));
 addEventListener("pageshow", () => (isLeaving = false));
 
-function follow({ theme, language, timezone, broker }) {
+function follow({ theme, language, timezone, currency, broker }) {
   if (theme !== root.dataset.theme) setTheme(theme);
-  const isAsShown = language === root.lang && timezone === root.dataset.timezone && (broker ?? root.dataset.broker) === root.dataset.broker;
+  const isSameMoney = currency === root.dataset.currency;
+  const isAsShown = isSameMoney && language === root.lang && timezone === root.dataset.timezone && (broker ?? root.dataset.broker) === root.dataset.broker;
   if (isAsShown || isLeaving) return;
   // Nobody's half-filled form is taken away from under their hands.
   const dialog = document.querySelector("dialog[open]");

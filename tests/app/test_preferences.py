@@ -269,11 +269,12 @@ async def test_open_pages_are_told_what_was_chosen_and_only_once(site: Site, per
                         return told[-1]
             raise AssertionError
 
-        assert await next_one() == {"theme": "dark", "language": "en", "timezone": "Asia/Tokyo"}
+        assert await next_one() == {"theme": "dark", "language": "en", "timezone": "Asia/Tokyo", "currency": "USDT"}
         await put(site.eve, theme="light")
         await put(person, ai_provider="none")
-        await put(person, theme="light", language="fr", display_timezone="utc")
-        assert await next_one() == {"theme": "light", "language": "fr", "timezone": "UTC"}, "nobody else's, and nothing twice"
+        await put(person, theme="light", language="fr", display_timezone="utc", currency="EUR")
+        changed = {"theme": "light", "language": "fr", "timezone": "UTC", "currency": "EUR"}
+        assert await next_one() == changed, "nobody else's, and nothing twice"
         # As another process does, from which no event comes.
         async with site.app.state.platform_database.connection() as connection:
             await connection.execute("UPDATE users SET language = 'en' WHERE id = $1", principal.user_id)

@@ -94,7 +94,7 @@ async def hers(site: Site) -> dict[str, str]:
     key = await site.ada.call("POST", "/api/auth/tokens", json={"name": "Hers", "scopes": ["read"]})
     user = (await site.ada.call("GET", "/api/auth/current")).json()
     mine = {"position_id": position["id"], "command_id": halt.json()["id"], "token_id": key.json()["id"], "user_id": user["id"]}
-    mine |= {"default_broker_id": site.ada.ids["broker_id"], "trade_id": trade_id}
+    mine |= {"default_broker_id": site.ada.ids["broker_id"], "trade_id": trade_id, "flow_id": await _flow(site, user["id"])}
     return {**site.ada.ids, **mine, "session_id": sessions[0]["id"], "invitation_id": str(new_id())}
 
 
@@ -109,6 +109,20 @@ async def _closed_position(site: Site) -> str:
             trade_id,
         )
     return str(trade_id)
+
+
+async def _flow(site: Site, user_id: str) -> str:
+    """A deposit of hers."""
+    flow_id = new_id()
+    async with site.app.state.platform_database.connection() as connection:
+        await connection.execute(
+            """INSERT INTO cash_flows (id, user_id, broker_id, asset, amount, value_usdt, since, at, recorded_at, note)
+               VALUES ($1, $2, $3, 'USDT', 123456, 123456, now(), now(), now(), 'deposit')""",
+            flow_id,
+            UUID(user_id),
+            UUID(site.ada.ids["broker_id"]),
+        )
+    return str(flow_id)
 
 
 def paths(site: Site) -> Iterator[tuple[str, APIRoute, set[str]]]:

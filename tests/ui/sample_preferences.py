@@ -13,7 +13,16 @@ _MODELS = ("llama3.2:latest", "qwen3:32b", 'odd "name" <b>')
 
 def looks() -> views.LooksForm:
     """Dark, English, in the browser's zone."""
-    return views.LooksForm(csrf_token="csrf-\"'<token>", theme="dark", language="en", zone="local", timezone="Europe/Paris", now=NOW)
+    return views.LooksForm(
+        csrf_token="csrf-\"'<token>",
+        theme="dark",
+        language="en",
+        zone="local",
+        timezone="Europe/Paris",
+        now=NOW,
+        currency="EUR",
+        currencies=("USDT", "EUR", "BTC"),
+    )
 
 
 def default_broker() -> views.DefaultBrokerForm:

@@ -52,6 +52,12 @@ INCLUDED = {
         "fragments/terminal/_ticket_form.html",
         "fragments/terminal/_ticket_figures.html",
     ),
+    "portfolio": (
+        "fragments/portfolio/_live.html",
+        "fragments/portfolio/_curve.html",
+        "fragments/portfolio/_holdings.html",
+        "fragments/portfolio/_flows.html",
+    ),
     "builder": ("fragments/webhooks/_builder_form.html", "fragments/webhooks/_built.html"),
 }
 

@@ -17,6 +17,7 @@ from app.accounts.service import get_user
 from app.brokers.service import list_brokers
 from app.core.http import database_of
 from app.core.i18n import gettext, use_language
+from app.domain.currencies import Currency
 from app.errors import AppError
 from app.ui.surroundings import fragment, page, reader_of, see_other, shell_of
 from app.ui.views import AiForm, Choice, DefaultBrokerForm, LooksForm, ModelList, OrderHabits, PreferencesView, Shell
@@ -27,8 +28,8 @@ _PAGE: Final = "/account/preferences"
 _AI: Final = "fragments/accounts/_ai.html"
 _MODELS: Final = "fragments/accounts/_ai_models.html"
 _SAVED: Final = f"{_PAGE}?saved=broker"
-_LOOKS: Final = {"theme": ("dark", "light"), "language": ("en", "fr"), "display_timezone": ("utc", "local")}
 _SWITCH: Final = {"on": True, "off": False}
+_LOOKS: Final = {"theme": ("dark", "light"), "language": ("en", "fr"), "display_timezone": ("utc", "local"), "currency": tuple(Currency)}
 #: What a stranger's choice is kept in.
 _COOKIES: Final = {"theme": "theme", "language": "lang"}
 Field = Annotated[str, Form(max_length=1000)]
@@ -43,11 +44,12 @@ async def change_preferences(
     display_timezone: Field = "",
     has_shortcuts: Field = "",
     confirm_orders: Field = "",
+    currency: Field = "",
     default_broker_id: Annotated[UUID | None, Form()] = None,
     next: Field = "/",  # the form's own name
 ) -> Response:
     """Change how pages look, or the default account, and go back to where one was. A stranger's choice lives in cookies."""
-    given = {"theme": theme, "language": language, "display_timezone": display_timezone}
+    given = {"theme": theme, "language": language, "display_timezone": display_timezone, "currency": currency}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value in _LOOKS[name]}
     switches = {"confirm_orders": confirm_orders, "has_shortcuts": has_shortcuts}
     changes |= {name: _SWITCH[value] for name, value in switches.items() if value in _SWITCH}
@@ -100,6 +102,8 @@ def _looks(shell: Shell, principal: Principal) -> LooksForm:
         timezone=shell.timezone,
         now=shell.clock,
         has_shortcuts=principal.has_shortcuts,
+        currency=principal.currency.value,
+        currencies=tuple(Currency),
     )
 
 

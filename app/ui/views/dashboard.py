@@ -18,9 +18,14 @@ CHART_TIMEFRAMES = LIVE_TIMEFRAMES
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kpis:
-    """Headline figures, region of `fragments/dashboard/_kpis.html`, in `currency`. None means not known yet."""
+    """Headline figures, region of `fragments/dashboard/_kpis.html`, in `currency`. None means not known yet.
+
+    `missing` is the currency that was chosen where no rate of it is known.
+    """
 
     currency: str = "USDT"
+    decimals: int = 2
+    missing: str = ""
     equity: Decimal | None = None
     day_change: Decimal | None = None
     day_change_pct: Decimal | None = None
@@ -48,6 +53,8 @@ class Balances(Region[BalanceRow]):
 
     total: Decimal | None = None
     currency: str = "USDT"
+    decimals: int = 2
+    missing: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +155,8 @@ class EquityView:
 
     points: tuple[EquityPoint, ...] = ()
     currency: str = "USDT"
+    decimals: int = 2
+    missing: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

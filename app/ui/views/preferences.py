@@ -18,6 +18,8 @@ class LooksForm:
     timezone: str
     now: datetime
     has_shortcuts: bool = True
+    currency: str = "USDT"
+    currencies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

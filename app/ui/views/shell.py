@@ -67,6 +67,7 @@ class NavItem:
 NAVIGATION = (
     NavItem(key="dashboard", href="/", icon="layout-dashboard", label=N_("Dashboard")),
     NavItem(key="trading", href="/trading", icon="chart-candlestick", label=N_("Trading")),
+    NavItem(key="portfolio", href="/portfolio", icon="wallet", label=N_("Portfolio")),
     NavItem(key="history", href="/history", icon="clock", label=N_("History")),
     NavItem(key="webhooks", href="/webhooks", icon="webhook", label=N_("Webhooks")),
     NavItem(key="heartbeat", href="/heartbeat", icon="activity", label=N_("Heartbeat")),
@@ -117,6 +118,7 @@ class StatusItems:
     brokers: tuple[BrokerStatus, ...] = ()
     day_pnl: Decimal | None = None
     currency: str = "USDT"
+    decimals: int = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +133,8 @@ class Shell:
     """What every page needs around itself. `user_name` is None before login: then there is no bar, no rail and no stream.
 
     `path` is the page's own address, where a preference form returns to. `topics` are the stream's topics; empty means no stream.
-    `kill_scopes` is what the person may stop, `default_broker` the id of the account that is used where none is named. `has_shortcuts`:
-    single keys do something.
+    `kill_scopes` is what the person may stop, `default_broker` the id of the account that is used where none is named, `currency` the
+    one that was chosen for totals. `has_shortcuts`: single keys do something.
     """
 
     csrf_token: str
@@ -152,6 +154,7 @@ class Shell:
     trading: TradingView = field(default_factory=TradingView)
     kill_scopes: tuple["Choice", ...] = ()
     default_broker: str = ""
+    currency: str = "USDT"
     is_debug: bool = False
     is_admin: bool = False
     has_shortcuts: bool = True
