@@ -193,6 +193,14 @@ async def test_filter_leaves_exactly_what_fits(seeded: Seeded, what: str, asked:
     assert expected
 
 
+async def test_fills_of_a_kind_of_order_are_the_same_whether_it_is_rare_or_not(seeded: Seeded, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = HistoryFilter(type="limit", source="bot")
+    rare = [identity("fills", row) for row in await seeded.all("fills", asked)]
+    monkeypatch.setattr(history, "_MANY", 1)
+    assert [identity("fills", row) for row in await seeded.all("fills", asked)] == rare
+    assert rare
+
+
 @pytest.mark.parametrize("what", PAGES)
 async def test_account_is_a_filter_and_nobody_else_sees_anything(seeded: Seeded, what: str) -> None:
     other = await account_of(seeded.database, seeded.user_id, "Other")
