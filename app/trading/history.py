@@ -16,6 +16,9 @@ from app.trading.history_filter import EVERYTHING, Conditions, HistoryFilter, fo
 
 Page = tuple[list[Any], str | None]
 
+#: So many orders of a kind that going through all fills soon finds a page of theirs.
+_MANY: Final = 2000
+
 _ORDER_COLUMNS: Final = {"broker_id": "o.broker_id", "side": "o.side", "type": "o.type", "state": "o.state", "source": "o.source"}
 _NOTED: Final = "SELECT subject_id FROM notes WHERE user_id = $1 AND subject = '{subject}' AND "
 _ORDERS: Final = """
@@ -24,7 +27,7 @@ SELECT o.*, b.name AS broker_name, b.exchange, b.is_testnet, f.fee, f.fee_asset,
   JOIN brokers b ON b.id = o.broker_id
   LEFT JOIN LATERAL (
     SELECT (array_agg(fee ORDER BY count DESC))[1] AS fee, (array_agg(fee_asset ORDER BY count DESC))[1] AS fee_asset,
-           jsonb_object_agg(fee_asset, fee::text) AS fees, sum(value) AS quote_fees, sum(unvalued) AS unvalued
+           jsonb_object_agg(fee_asset, trim_scale(fee)::text) AS fees, sum(value) AS quote_fees, sum(unvalued) AS unvalued
       FROM (SELECT fee_asset, sum(fee) AS fee, count(*) AS count, sum(fee_value) AS value,
                    count(*) FILTER (WHERE fee_value IS NULL AND fee <> 0) AS unvalued
               FROM fills WHERE order_id = o.id GROUP BY fee_asset) a) f ON true
@@ -52,7 +55,7 @@ SELECT p.*, b.name AS broker_name, b.exchange, b.is_testnet, s.*, a.fees_by_asse
            count(*) AS fill_count, array_agg(DISTINCT f.order_id) AS order_ids
       FROM (SELECT *, (side = 'buy') = (p.side IS DISTINCT FROM 'short') AS is_entry FROM fills WHERE position_id = p.id) f) s ON true
   LEFT JOIN LATERAL (
-    SELECT jsonb_object_agg(fee_asset, fee::text) AS fees_by_asset
+    SELECT jsonb_object_agg(fee_asset, trim_scale(fee)::text) AS fees_by_asset
       FROM (SELECT fee_asset, sum(fee) AS fee FROM fills WHERE position_id = p.id AND fee <> 0 GROUP BY fee_asset) a) a ON true
   LEFT JOIN LATERAL (
     SELECT o.delivery_id FROM fills f JOIN orders o ON o.id = f.order_id WHERE f.position_id = p.id
@@ -86,7 +89,7 @@ def order_conditions(conditions: Conditions, asked: HistoryFilter) -> None:
 
 def _tagged(conditions: Conditions, asked: HistoryFilter, identity: str, *, subject: str) -> None:
     if asked.tag:
-        conditions.add(f"{identity} IN ({_NOTED.format(subject=subject)}{{}} = ANY(tags))", asked.tag)
+        conditions.add(f"{identity} = ANY(ARRAY({_NOTED.format(subject=subject)}{{}} = ANY(tags)))", asked.tag)
 
 
 def trade_conditions(conditions: Conditions, asked: HistoryFilter) -> None:
@@ -95,7 +98,8 @@ def trade_conditions(conditions: Conditions, asked: HistoryFilter) -> None:
     conditions.within(asked, "p.closed_at")
     conditions.symbol(asked, "p.symbol")
     if asked.text.strip():
-        conditions.add(f"p.id IN ({_NOTED.format(subject='trade')}strpos(lower(text), {{}}) > 0)", asked.text.strip().lower())
+        noted = f"{_NOTED.format(subject='trade')}strpos(lower(text), {{}}) > 0"
+        conditions.add(f"p.id = ANY(ARRAY({noted}))", asked.text.strip().lower())
     _tagged(conditions, asked, "p.id", subject="trade")
 
 
@@ -108,21 +112,27 @@ def orders_statement(user_id: UUID, asked: HistoryFilter, *, limit: int, cursor:
     return f"WITH page AS MATERIALIZED ({ids}){_ORDERS.format(source='page')}", conditions.values
 
 
-def fills_statement(user_id: UUID, asked: HistoryFilter, *, limit: int, cursor: str | None) -> tuple[str, list[Any]]:
-    """Return the statement of one page of fills, and one row more, with its values."""
+def _kind_of_order(asked: HistoryFilter, values: list[Any]) -> Conditions:
+    of_order = Conditions(values)
+    of_order.equal(asked, {"type": "o.type", "source": "o.source"})
+    return of_order
+
+
+def fills_statement(user_id: UUID, asked: HistoryFilter, *, limit: int, cursor: str | None, is_rare: bool = False) -> tuple[str, list[Any]]:
+    """Return the statement of one page of fills, and one row more, with its values.
+
+    Fills of a kind of order that `is_rare` are found by those orders, which are read first; others by going through the fills until
+    enough are found.
+    """
     conditions = Conditions([user_id])
     conditions.equal(asked, {"broker_id": "f.broker_id", "side": "f.side"})
     conditions.within(asked, "f.executed_at")
     conditions.symbol(asked, "f.symbol")
     chosen = ""
     if asked.type or asked.source:
-        # Whether few orders or many are of that kind, they are found once, and the fills are gone through in their order.
-        of_order = Conditions(conditions.values)
-        of_order.equal(asked, {"type": "o.type", "source": "o.source"})
-        if asked.until is not None:
-            of_order.add("o.created_at < {}", asked.until)
-        chosen = f"chosen AS MATERIALIZED (SELECT o.id FROM orders o WHERE o.user_id = $1{of_order}), "  # noqa: S608  # values are numbered
-        conditions.parts.append("f.order_id IN (SELECT id FROM chosen)")
+        ids = f"SELECT o.id FROM orders o WHERE o.user_id = $1{_kind_of_order(asked, conditions.values)}"  # noqa: S608  # values are numbered
+        chosen = f"chosen AS MATERIALIZED ({ids}), " if is_rare else ""
+        conditions.parts.append(f"f.order_id IN ({'SELECT id FROM chosen' if is_rare else ids})")  # noqa: S608  # as above
     if cursor is not None:
         at, (trade_id, symbol, broker_id, order_id) = parts_of(cursor, 4)
         place = (at, trade_id, symbol, uuid_of(broker_id), uuid_of(order_id))
@@ -163,10 +173,19 @@ async def page_of_fills(
     database: Database, user_id: UUID, asked: HistoryFilter = EVERYTHING, *, limit: int = 50, cursor: str | None = None
 ) -> Page:
     """As `page_of_orders`, for fills. One order's fills share their moment, and a trade with oneself its id: the cursor has all of it."""
-    statement, values = fills_statement(user_id, asked, limit=limit, cursor=cursor)
+    is_rare = bool(asked.type or asked.source) and await _is_rare(database, user_id, asked)
+    statement, values = fills_statement(user_id, asked, limit=limit, cursor=cursor, is_rare=is_rare)
     rows = await _rows(database, statement, values)
     names = ("trade_id", "symbol", "broker_id", "order_id")
     return _cut(rows, limit, lambda last: place_of(last["executed_at"], *(last[name] for name in names)))
+
+
+async def _is_rare(database: Database, user_id: UUID, asked: HistoryFilter) -> bool:
+    values: list[Any] = [user_id]
+    some = f"SELECT 1 FROM orders o WHERE o.user_id = $1{_kind_of_order(asked, values)} LIMIT {_MANY:d}"  # noqa: S608  # values are numbered
+    async with database.connection() as connection:
+        found: int = await connection.fetchval(f"SELECT count(*) FROM ({some}) found", *values)  # noqa: S608  # as above
+    return found < _MANY
 
 
 async def page_of_trades(

@@ -10,6 +10,7 @@ from fastapi import Depends, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from app.domain.enums import OrderState, OrderType, Side, Source
+from app.domain.instruments import plain
 from app.trading.history import TradeSums
 from app.trading.history_filter import HistoryFilter
 from app.trading.notes import LONGEST, MOST_TAGS
@@ -157,7 +158,7 @@ class TradeSumsOut(BaseModel):
             trades=sums.trades,
             win_rate=None if sums.win_rate is None else sums.win_rate.quantize(Decimal("1e-8")),
             by_quote=[QuoteSumsOut(**asdict(line)) for line in sums.quotes],
-            unvalued_fees={asset: str(fee) for asset, fee in sums.unvalued},
+            unvalued_fees={asset: plain(fee) for asset, fee in sums.unvalued},
         )
 
 

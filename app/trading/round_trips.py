@@ -6,6 +6,8 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from app.domain.instruments import plain
+
 _WIDE: Final = Context(prec=80, rounding=ROUND_HALF_UP)
 #: Places of a mean price, and of a fraction.
 _PRICE: Final = Decimal("1e-12")
@@ -66,7 +68,7 @@ def trip_of(row: Any) -> Trip:
         quote=row["quote"],
         fees=row["fees"],
         fees_by_asset=row["fees_by_asset"] or {},
-        unvalued_fees=row["unvalued_fees"],
+        unvalued_fees={asset: plain(Decimal(fee)) for asset, fee in row["unvalued_fees"].items()},
         dust=row["quantity"],
         source=row["source"],
         delivery_id=row["delivery_id"],

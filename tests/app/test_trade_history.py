@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -10,12 +9,10 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import pytest
 import pytest_asyncio
 
-from app.core.database_url import DatabaseUrls
-from app.core.db import FOR_THE_PLATFORM, Database
+from app.core.db import Database
 from app.core.ids import new_id
 from app.domain.enums import OrderState, OrderType, Side, Source
 from app.errors import InvalidInput, NotFound, OrderNotFound
@@ -26,7 +23,7 @@ from app.trading.notes import put_note
 from app.trading.round_trips import trip_of
 from app.webhooks import attempts
 from app.webhooks.models import Decision
-from benchmarks.seeded import SPAN, seed, settle
+from benchmarks.seeded import SPAN, seed
 from tests.app.conftest import SYMBOL, Pieces, make_user
 from tests.app.stored import told
 
@@ -193,6 +190,14 @@ async def test_filter_leaves_exactly_what_fits(seeded: Seeded, what: str, asked:
     assert expected
 
 
+async def test_fills_of_a_kind_of_order_are_the_same_whether_it_is_rare_or_not(seeded: Seeded, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = HistoryFilter(type="limit", source="bot")
+    rare = [identity("fills", row) for row in await seeded.all("fills", asked)]
+    monkeypatch.setattr(history, "_MANY", 1)
+    assert [identity("fills", row) for row in await seeded.all("fills", asked)] == rare
+    assert rare
+
+
 @pytest.mark.parametrize("what", PAGES)
 async def test_account_is_a_filter_and_nobody_else_sees_anything(seeded: Seeded, what: str) -> None:
     other = await account_of(seeded.database, seeded.user_id, "Other")
@@ -341,54 +346,3 @@ async def test_two_notes_at_once_leave_one(seeded: Seeded) -> None:
     for text in ("one", "two"):
         await put_note(seeded.database, seeded.user_id, Subject.ORDER, order["id"], text=text, tags=[], now=NEWEST)
     assert [row["text"] for row in await seeded.rows("SELECT text FROM notes WHERE subject = 'order'")] == ["two"]
-
-
-STATEMENTS = {
-    "orders": history.orders_statement,
-    "attempts": attempts.attempts_statement,
-    "fills": history.fills_statement,
-    "trades": history.trades_statement,
-}
-QUESTIONS = [
-    HistoryFilter(),
-    HistoryFilter(since=NEWEST - timedelta(days=30)),
-    HistoryFilter(since=NEWEST - timedelta(days=500), until=NEWEST - timedelta(days=400)),
-    HistoryFilter(symbol="BTC/USDT"),
-    HistoryFilter(side="sell"),
-    HistoryFilter(type="limit"),
-    HistoryFilter(source="bot"),
-    HistoryFilter(state="rejected"),
-    HistoryFilter(text="minimum"),
-    HistoryFilter(tag="retest"),
-    HistoryFilter(broker_id=new_id()),
-]
-
-
-def scans(plan: Any) -> list[Any]:
-    below = [found for child in plan.get("Plans", ()) for found in scans(child)]
-    return [plan, *below] if "Relation Name" in plan else below
-
-
-@pytest.mark.parametrize("what", STATEMENTS)
-async def test_every_list_with_every_filter_is_read_through_an_index(seeded: Seeded, shared_urls: DatabaseUrls, what: str) -> None:
-    other = await make_user(seeded.database, "somebody")
-    await seed(seeded.database, other, await account_of(seeded.database, other), orders=4000, until=NEWEST)
-    owner = await asyncpg.connect(shared_urls.owner, server_settings=FOR_THE_PLATFORM)
-    try:
-        await settle(owner)
-    finally:
-        await owner.close()
-    async with seeded.database.raw_transaction() as connection:
-        # Tables of this size are read as a whole sooner than through an index; with a penalty on it only where there is no other way.
-        await connection.execute("SET LOCAL enable_seqscan = off")
-        for asked in QUESTIONS:
-            if what == "trades" and asked.side:
-                asked = replace(asked, side="long")  # as that list calls it
-            statement, values = STATEMENTS[what](seeded.user_id, asked, limit=50, cursor=None)
-            (row,) = await connection.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *values)
-            found = scans(json.loads(row["QUERY PLAN"])[0]["Plan"])
-            read = {"orders", "fills", "positions", "webhook_deliveries"}
-            assert not [node["Relation Name"] for node in found if node["Node Type"] == "Seq Scan" and node["Relation Name"] in read], asked
-            if asked == HistoryFilter():
-                touched = sum(node["Actual Rows"] * node["Actual Loops"] for node in found)
-                assert touched < 51 * 30, f"{touched} rows for a page of 50"
