@@ -65,7 +65,12 @@ class ExternalTrade(Owned, Base):
     """An execution of an order that is not ours; only the account's ledger counts it."""
 
     __tablename__ = "external_trades"
-    __table_args__ = (one_of("side", Side), one_of("liquidity", Liquidity), CheckConstraint("quantity > 0", name="quantity_positive"))
+    __table_args__ = (
+        one_of("side", Side),
+        one_of("liquidity", Liquidity),
+        CheckConstraint("quantity > 0", name="quantity_positive"),
+        Index("ix_external_trades_broker_id_executed_at", "broker_id", "executed_at"),
+    )
 
     broker_id: Mapped[UUID] = mapped_column(ForeignKey("brokers.id", ondelete="CASCADE"), primary_key=True)
     symbol: Mapped[str] = mapped_column(primary_key=True)

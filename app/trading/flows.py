@@ -79,10 +79,12 @@ SELECT asset, at, sum(amount) AS amount, max(revision) AS revision, (array_agg(i
        (array_agg(note ORDER BY revision))[1] AS note
   FROM cash_flows WHERE broker_id = $1 AND at >= $2 GROUP BY asset, at
 """
-#: When the account was last compared in full, and whether an order of it is in doubt or has fills that are not known yet.
+#: When the account was last compared in full, and whether an order of it is in doubt or has fills that are not known yet (with the
+#: condition of the index of live orders).
 _SURE: Final = """
 SELECT (SELECT checked_at FROM account_checks WHERE broker_id = $1) AS checked_at,
        EXISTS (SELECT 1 FROM orders WHERE broker_id = $1 AND user_id = $2
+                AND (state IN ('intent', 'submitting', 'unknown', 'open', 'partial') OR fills_quantity <> filled_quantity)
                 AND (state IN ('submitting', 'unknown') OR (fills_quantity <> filled_quantity AND updated_at > $3))) AS is_in_doubt,
        (SELECT started_at FROM paper_accounts WHERE broker_id = $1) AS started_at
 """

@@ -69,6 +69,7 @@ def upgrade() -> None:
         sa.CheckConstraint("usdt > 0", name=op.f("ck_rates_usdt_positive")),
         sa.PrimaryKeyConstraint("asset", name=op.f("pk_rates")),
     )
+    op.create_index("ix_external_trades_broker_id_executed_at", "external_trades", ["broker_id", "executed_at"])
     for table in _OWNED:
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
         op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
@@ -104,6 +105,7 @@ def _create_cash_flows() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index("ix_external_trades_broker_id_executed_at", "external_trades")
     for table in ("rates", "flow_watches", "cash_flows", "balance_readings"):
         op.drop_table(table)
     op.execute("DROP FUNCTION cash_flows_refuse()")
