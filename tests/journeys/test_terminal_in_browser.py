@@ -19,8 +19,8 @@ from tests.journeys.chromium import BOTH_WIDTHS, DESKTOP, PHONE, Watched, runnin
 from tests.journeys.conftest import MakeTrader, end, settings_for
 from tests.journeys.eventually import eventually_async
 from tests.journeys.returning_server import ReturningServer
-from tests.journeys.trader import ADMIN, PASSWORD, Trader
-from tests.server_process import ServerProcess
+from tests.journeys.trader import Trader
+from tests.server_process import ADMIN, PASSWORD, ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
