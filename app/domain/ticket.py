@@ -133,7 +133,7 @@ class Figures:
         """How many times the risk the reward is, cut to two decimals."""
         if self.risk is None or self.reward is None or self.risk <= 0:
             return None
-        return _DOWN.divide(self.reward, self.risk).quantize(Decimal("0.01"), ROUND_DOWN)
+        return _DOWN.divide(self.reward, self.risk).quantize(Decimal("0.01"), ROUND_DOWN, context=_DOWN)
 
 
 def sized_intent(intent: OrderIntent, size: Size, instrument: Instrument, market: MarketNow, fees: FeeTerms) -> OrderIntent:
@@ -244,7 +244,7 @@ def slippage_of(side: Side, quantity: Decimal, instrument: Instrument, depth: De
     return Slippage(
         average_price=average,
         worst_price=fills[-1].price,
-        fraction=_UP.divide(abs(average - best), best).quantize(_SHARE_QUANTUM, ROUND_CEILING),
+        fraction=_UP.divide(abs(average - best), best).quantize(_SHARE_QUANTUM, ROUND_CEILING, context=_UP),
         held=min(_DOWN.divide(taken, quantity), _ONE),
     )
 
@@ -260,6 +260,8 @@ def figures(intent: OrderIntent, instrument: Instrument, market: MarketNow, fees
     """
     limit = instrument.round_price(intent.side, intent.price) if intent.type.has_limit and intent.price is not None else None
     trigger = None if intent.trigger_price is None else instrument.round_price(intent.side, intent.trigger_price)
+    if limit == 0 or trigger == 0:
+        return None  # less than a tick
     try:
         asked = asked_quantity(intent, price=limit or trigger, reference_price=market.price, free=market.free)
     except OrderDenied:
@@ -285,7 +287,7 @@ def figures(intent: OrderIntent, instrument: Instrument, market: MarketNow, fees
         fee=_fee(intent, instrument, quantity, price, fees, is_taking=limit is None or (slippage is not None and slippage.held >= 1)),
         slippage=slippage,
         free_before=market.free,
-        free_after=None if market.free is None else market.free - spent,
+        free_after=None if market.free is None else _DOWN.subtract(market.free, spent),
         risk=risk,
         reward=reward,
     )
@@ -294,7 +296,7 @@ def figures(intent: OrderIntent, instrument: Instrument, market: MarketNow, fees
 def _share(free: Decimal | None, spent: Decimal) -> Decimal | None:
     if free is None or free <= 0:
         return None
-    return min(_DOWN.divide(spent, free).quantize(_SHARE_QUANTUM, ROUND_FLOOR), _ONE)
+    return min(_DOWN.divide(spent, free).quantize(_SHARE_QUANTUM, ROUND_FLOOR, context=_DOWN), _ONE)
 
 
 def _fee(intent: OrderIntent, instrument: Instrument, quantity: Decimal, price: Decimal, fees: FeeTerms, *, is_taking: bool) -> Fee:

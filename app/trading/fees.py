@@ -35,7 +35,7 @@ async def fee_terms(desk: Desk, user_id: UUID, broker_id: UUID) -> FeeTerms:
     for row in rows:
         received = received_amount(Side(row["side"]), row["quantity"], row["price"])
         if row["is_received"] and received > 0:
-            known.setdefault(row["liquidity"], _UP.divide(row["fee"], received).quantize(_RATE_QUANTUM))
+            known.setdefault(row["liquidity"], _UP.divide(row["fee"], received).quantize(_RATE_QUANTUM, context=_UP))
     if not known:
         return USUAL_FEES
     maker, taker = known.get(Liquidity.MAKER.value), known.get(Liquidity.TAKER.value)

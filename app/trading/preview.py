@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Context, Decimal
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -24,6 +24,7 @@ from app.trading.wish import Books, Setting, Wish, exact_intent, exact_pair, rol
 
 #: So long a balance that denies an order is believed: a preview is asked with every key that is pressed, an order once.
 _BALANCE_MAX_AGE: Final = timedelta(seconds=10)
+_DOWN: Final = Context(prec=60, rounding=ROUND_FLOOR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,7 @@ async def preview(desk: Desk, user_id: UUID, wish: Wish, *, broker_id: UUID | No
     found = figures(sized, setting.instrument, setting.market, setting.fees)
     bracket = None
     if exact.intent is not None and exact.intent.protection is not None and found is not None:
-        kept = setting.instrument.floor_quantity(found.quantity * (1 - found.fee.rate))
+        kept = setting.instrument.floor_quantity(_DOWN.multiply(found.quantity, 1 - found.fee.rate))
         bracket = foretell(
             exact.intent.protection,
             setting.instrument,

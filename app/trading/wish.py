@@ -1,7 +1,7 @@
 """A wish as an order ticket has it: an order or a pair, and a size in any unit; made exact for one account, then submitted."""
 
 from dataclasses import dataclass, replace
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Context, Decimal
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -24,6 +24,7 @@ from app.trading.records import OrderRecord
 from app.trading.submit import find_instrument, submit
 from app.trading.symbol_state import read_worth
 
+_DOWN: Final = Context(prec=60, rounding=ROUND_FLOOR)
 _RISKS: Final = (SizeBy.RISK, SizeBy.RISK_PERCENT)
 
 
@@ -130,7 +131,7 @@ async def _price(
 async def _equity(desk: Desk, user_id: UUID, account: Account, instrument: Instrument) -> Decimal | None:
     worth = await read_worth(desk, user_id, account.id, now=desk.clock.now())
     usdt = usdt_per(instrument.quote, desk.quotes, account.exchange)
-    return None if worth is None or not usdt else worth / usdt
+    return None if worth is None or not usdt else _DOWN.divide(worth, usdt)
 
 
 def exact_intent(wish: Wish, setting: Setting) -> OrderIntent:

@@ -1,7 +1,7 @@
 """The order ticket's view, built from the account's rules and what was typed. No exchange is asked to show the ticket; its figures are."""
 
 from collections.abc import Iterable, Sequence
-from decimal import ROUND_DOWN, Decimal
+from decimal import ROUND_DOWN, Context, Decimal
 from typing import Final
 from uuid import UUID
 
@@ -32,6 +32,7 @@ from app.ui.views import ticket as views
 
 #: What a denial says of input that is not there yet.
 _MISSING: Final = frozenset({DenialReason.QUANTITY_MISSING.value, DenialReason.PRICE_MISSING.value, DenialReason.TRIGGER_MISSING.value})
+_WIDE: Final = Context(prec=80)
 _KEY_OF_PREVIEW: Final = "preview"
 DEFAULT_SYMBOL: Final = "BTC/USDT"
 
@@ -181,7 +182,7 @@ class Ticket:
 def _cut(amount: Decimal, rules: Instrument) -> Decimal:
     """An amount as people type it: cut to cents, or to the tick where that is finer."""
     decimals = max(places(rules.tick_size), 2)
-    return amount.quantize(Decimal(1).scaleb(-decimals), ROUND_DOWN)
+    return amount.quantize(Decimal(1).scaleb(-decimals), ROUND_DOWN, context=_WIDE)
 
 
 def _sized(order: SizedOrder) -> str:
@@ -218,9 +219,15 @@ async def open_ticket(
     )
 
 
-async def ticket_view(app: FastAPI, principal: Principal, *, broker_id: str = "", symbol: str = "", **typed: str) -> views.TicketView:
-    """Return the whole ticket of one account, as the trading page includes it; `typed` are fields of its form."""
-    ticket = await open_ticket(app, principal, broker_ids=(broker_id,) if broker_id else (), symbol=symbol, fields=read_fields(typed))
+async def ticket_view(
+    app: FastAPI, principal: Principal, *, broker_id: UUID | str | None = None, symbol: str = "", **typed: str
+) -> views.TicketView:
+    """Return the whole ticket of one account (None: the default one), as the trading page includes it; `typed` are fields of its form.
+
+    Call it with the reader's language in use: the words in it are theirs.
+    """
+    ids = (str(broker_id),) if broker_id else ()
+    ticket = await open_ticket(app, principal, broker_ids=ids, symbol=symbol, fields=read_fields(typed))
     return ticket.view()
 
 

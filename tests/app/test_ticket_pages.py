@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -273,6 +274,32 @@ async def test_an_order_in_doubt_is_asked_about_until_it_is_known(site: Site, ma
         assert asyncio.get_running_loop().time() < deadline, row
         await asyncio.sleep(0.1)
     assert "hx-trigger" not in row
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            "state = 'lost', updated_at = '2026-11-26 12:03:20Z'",
+            "Checked until 12:03:20 UTC: the order never reached Binance. No money moved.",
+        ),
+        ("state = 'unknown', sent_at = now()", "Nous vérifions ; rien ne sera envoyé deux fois."),
+        ("state = 'rejected', detail = 'Not enough USDT: needed 501.20, free 480.11.'", "Not enough USDT: needed 501.20, free 480.11."),
+        ("state = 'expired'", "nothing was filled, and nothing stands"),
+        ("state = 'partial', filled_quantity = 0.0001", "Partly filled; the rest stands at Binance."),
+    ],
+)
+async def test_each_outcome_has_its_sentence(site: Site, changes: str, words: str) -> None:
+    order = site.ada.ids["order_id"]
+    async with site.app.state.platform_database.connection() as connection:
+        await connection.execute(f"UPDATE orders SET {changes} WHERE id = $1", UUID(order))
+        language = "fr" if "vérifions" in words else "en"
+        await site.ada.call("PUT", "/api/auth/preferences", json={"language": language})
+        shown = text((await site.ada.browse("GET", f"/trading/ticket/orders/{order}", headers={"HX-Request": "true"})).text)
+        await site.ada.call("PUT", "/api/auth/preferences", json={"language": "en"})
+        await connection.execute("UPDATE orders SET state = 'open', filled_quantity = 0, detail = NULL WHERE id = $1", UUID(order))
+    assert words in shown
+    assert (await site.eve.browse("GET", f"/trading/ticket/orders/{order}", headers={"HX-Request": "true"})).status_code == 404
 
 
 async def test_a_person_who_wants_no_question_sends_at_once(site: Site) -> None:

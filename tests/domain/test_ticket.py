@@ -168,6 +168,25 @@ def test_whatever_the_ticket_says_is_on_the_instruments_grid(quantity: Decimal, 
         assert order.quantity == found.quantity, "the ticket shows what would be sent"
 
 
+any_number = st.integers(1, 999_999).flatmap(lambda digits: st.integers(-18, 12).map(lambda power: Decimal(digits).scaleb(power)))
+
+
+@given(value=any_number, price=any_number, stop=any_number, target=any_number, free=any_number, by=st.sampled_from(SizeBy))
+def test_no_number_that_is_taken_breaks_the_ticket(
+    value: Decimal, price: Decimal, stop: Decimal, target: Decimal, free: Decimal, by: SizeBy
+) -> None:
+    plan = ProtectionPlan(stop_price=stop, targets=(Target(price=target, fraction=Decimal(1)),))
+    market = MarketNow(price=price, free=free, equity=free, depth=Depth(asks=(Level(price=price, quantity=value),)))
+    for kind in OrderType:
+        intent = wish(type=kind, price=price if kind.has_limit else None, protection=plan)
+        try:
+            chosen = sized_intent(intent, Size(by=by, value=value), with_step(Decimal("0.00000001")), market, USUAL_FEES)
+        except OrderDenied:
+            continue
+        found = figures(chosen, with_step(Decimal("0.00000001")), market, USUAL_FEES)
+        assert found is None or found.reward_to_risk is None or found.reward_to_risk.is_finite()
+
+
 def test_what_an_order_takes_from_the_book_is_told_with_its_average_its_worst_price_and_what_the_book_holds() -> None:
     book = depth(("60000", "0.5"), ("60010", "0.5"), ("60100", "1"))
     found = slippage_of(Side.BUY, Decimal(1), BTC, book, limit=None)

@@ -200,6 +200,47 @@ async def test_a_pair_is_placed_from_the_ticket(browser: Browser, trader: Trader
         assert {stop["state"], limit["state"]} == {"open"}
 
 
+async def test_one_order_goes_to_two_accounts_that_are_ticked(browser: Browser, trader: Trader, market: EmulatorProcess) -> None:
+    market.open_account(f"second-of-{trader.username}", "secret-of-a-second", {"USDT": "1000"})
+    keys = {"api_key": f"second-of-{trader.username}", "api_secret": "secret-of-a-second"}
+    await asyncio.to_thread(trader.call, "POST", "/api/brokers", json={"exchange": "binance", "name": "Second", **keys})
+    async with watched_page(browser) as watched:
+        page = watched.page
+        await open_ticket(watched, trader)
+        await page.click("#ticket-accounts summary")
+        await page.get_by_role("checkbox", name="Second").check()
+        await page.click("#ticket-accounts summary")
+        await watched.see("#ticket-accounts:not([open]) summary .pill", count=2)
+        await page.click("#ticket-form button[data-percent='50']")
+        await has_figure(watched, "Second", "Buy BTC on 2 accounts")
+        await shot(watched, "ticket-two-accounts")
+        await page.click("#ticket-submit")
+        await watched.see(f"{DIALOG} .tk-account", count=2)
+        await shot(watched, "ticket-two-accounts-review")
+        await page.click("#ticket-confirm")
+        await watched.see("#ticket-result .note.ok", count=2)
+        assert sorted(order["state"] for order in await orders(trader)) == ["filled", "filled"]
+        assert "500" in [order["notional"] for order in await orders(trader)]
+
+
+async def test_what_is_halted_after_the_question_was_asked_is_not_sent_and_says_so(browser: Browser, trader: Trader) -> None:
+    async with watched_page(browser) as watched:
+        page = watched.page
+        await open_ticket(watched, trader)
+        await page.fill("#tk-quantity", "0.01")
+        await has_figure(watched, "Buy 0.01000 BTC")
+        await page.click("#ticket-submit")
+        await watched.see(DIALOG)
+        await asyncio.to_thread(trader.call, "POST", "/api/kill-switch", json={"scope": "user", "action": "stop", "confirm": True})
+        await page.click("#ticket-confirm")
+        await watched.see(DIALOG, count=0)
+        await watched.see("#ticket-form > .note.err")
+        assert "trading is halted" in (await watched.text("#ticket-form > .note.err")).lower()
+        assert await value(watched, "quantity") == "0.01", "what was typed is still there"
+        watched.forget(lambda text: "422" in text)
+        assert await orders(trader) == []
+
+
 async def test_a_denied_order_says_why_at_its_field_and_the_keyboard_stands_there(browser: Browser, trader: Trader) -> None:
     async with watched_page(browser) as watched:
         page = watched.page
