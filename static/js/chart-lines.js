@@ -16,9 +16,7 @@ export class Lines {
     this.dragged = null;
     this.asked = null;
     // The library listens to mouse and touch on its canvas: on a line that can be moved neither may reach it.
-    for (const name of ["mousedown", "touchstart"]) {
-      host.addEventListener(name, (event) => this.dragged && event.stopImmediatePropagation(), { capture: true, passive: true });
-    }
+    for (const name of ["mousedown", "touchstart"]) host.addEventListener(name, (event) => this.keep(event), { capture: true, passive: false });
     host.addEventListener("pointerdown", (event) => this.begin(event), { capture: true });
     host.addEventListener("pointermove", (event) => this.move(event));
     host.addEventListener("pointerup", (event) => this.drop(event));
@@ -89,6 +87,13 @@ export class Lines {
     this.dragged = { ...found, price: Number(found.line.p), from: event.clientY };
     this.host.setPointerCapture(event.pointerId);
     this.host.classList.add("is-dragging");
+  }
+
+  keep(event) {
+    if (!this.dragged) return;
+    event.stopImmediatePropagation();
+    // A finger on a line moves the line, not the page.
+    event.preventDefault();
   }
 
   move(event) {

@@ -8,6 +8,7 @@ import { on } from "./live.js";
 
 const PAGE = 500;
 const NEAR_THE_EDGE = 30;
+const MEND_AFTER_MS = [1000, 5000, 20_000];
 
 export class PriceChart {
   constructor(element) {
@@ -121,6 +122,18 @@ export class PriceChart {
       this.say(texts.candlesFailed);
     }
     return undefined;
+  }
+
+  // What lies between was not told of: after a restart the server fetches it a moment later than we would.
+  mend() {
+    if (this.mending) return;
+    this.mending = true;
+    for (const [index, after] of MEND_AFTER_MS.entries()) {
+      setTimeout(() => {
+        if (index === MEND_AFTER_MS.length - 1) this.mending = false;
+        this.catchUp();
+      }, after);
+    }
   }
 
   /** Load, and show the newest candles. */
@@ -242,6 +255,7 @@ export class PriceChart {
         kind === "candle"
           ? this.candles.minute(bar(event.t, event.o, event.h, event.l, event.c, event.v))
           : this.candles.tick(Number(event.p), event.t);
+      if (candle && this.newest && candle.at - this.newest.at > this.candles.length) this.mend();
       if (candle && (!this.newest || candle.at >= this.newest.at)) this.drawNewest(candle);
     }
     if (this.candles.byTime.size) this.say("");

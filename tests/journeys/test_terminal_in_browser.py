@@ -4,6 +4,8 @@ import asyncio
 import gzip
 import os
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,16 +13,20 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
+from app.core.database_url import DatabaseUrls
 from tests.emulator_process import EmulatorProcess
 from tests.journeys.chromium import BOTH_WIDTHS, DESKTOP, PHONE, Watched, running_chromium, watched_page
-from tests.journeys.conftest import MakeTrader
+from tests.journeys.conftest import MakeTrader, end, settings_for
 from tests.journeys.eventually import eventually_async
+from tests.journeys.returning_server import ReturningServer
 from tests.journeys.trader import Trader
-from tests.server_process import ServerProcess
+from tests.server_process import ADMIN, PASSWORD, ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 WIDTHS = ((390, 844), (768, 1024), (1024, 768), (1440, 900), (1920, 1080))
+SILENCE_MS = 22_000
+RECONNECT_MS = 60_000
 DIALOG = "#position-dialog[open]"
 CHART = "document.getElementById('price-panel').chart"
 RANGE = f"() => {{ const {{ from, to }} = {CHART}.chart.timeScale().getVisibleLogicalRange(); return [from, to]; }}"
@@ -104,6 +110,7 @@ async def test_a_symbol_is_chosen_by_keyboard_and_kept_as_a_favourite(browser: B
         await page.keyboard.press("Enter")
         await page.wait_for_url("**/trading?*symbol=ETH%2FUSDT*")
         assert await page.locator("#price-panel").get_attribute("data-symbol") == "ETH/USDT"
+        await chart_is_drawn(watched)
         await page.click("#star-ETH-USDT")
         await watched.see("#star-ETH-USDT[aria-pressed=true]")
         await page.click(".mk-chips label:has-text('★')")
@@ -275,6 +282,40 @@ async def test_keys_speak_to_the_ticket_and_are_silent_while_one_types(browser: 
         await page.keyboard.press("g")
         await page.keyboard.press("w")
         await page.wait_for_url("**/webhooks")
+
+
+async def test_what_is_old_is_called_so_and_what_was_missed_is_fetched(
+    browser: Browser, market: EmulatorProcess, database_urls: DatabaseUrls, tmp_path: Path, make_trader: MakeTrader
+) -> None:
+    with ExitStack() as stack:
+        server = ReturningServer(tmp_path / "data", **settings_for(market, database_urls))
+        stack.callback(end, server)
+        server.start()
+        await asyncio.to_thread(make_trader(server, market).log_in().set_up)
+        async with watched_page(browser, DESKTOP) as watched:
+            page = watched.page
+            await page.clock.install()
+            await watched.log_in(server.url, ADMIN, PASSWORD)
+            await page.goto(f"{server.url}/trading?symbol=BTC/USDT&timeframe=1m")
+            await watched.become_live()
+            await chart_is_drawn(watched)
+            await until(watched, "() => document.querySelectorAll('#book-bids .lv:not([hidden])').length > 0", "a book")
+            before = await page.evaluate(f"() => Math.max(...{CHART}.candles.byTime.keys())")
+            server.kill()
+            await page.clock.fast_forward(SILENCE_MS)
+            await watched.see("html[data-live=stale]")
+            assert "Data stale since" in await watched.text("#live-stale")
+            await watched.see("#book-panel[data-stale]")
+            await shot(watched, "terminal-stale")
+
+            await asyncio.to_thread(server.start)
+            await page.clock.fast_forward(RECONNECT_MS)
+            await watched.become_live()
+            await until(watched, f"() => Math.max(...{CHART}.candles.byTime.keys()) > {before}", "what was missed", within_s=20)
+            times = f"[...{CHART}.candles.byTime.keys()].sort((a, b) => a - b)"
+            whole = f"() => {times}.every((at, index, all) => index === 0 || at - all[index - 1] === 60000)"
+            await until(watched, whole, "no hole is left", within_s=30)
+            watched.forget(lambda text: "ERR_" in text or "htmx:sse:error" in text)
 
 
 async def test_the_page_weighs_less_than_its_budget(browser: Browser, trader: Trader) -> None:
