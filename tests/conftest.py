@@ -6,6 +6,7 @@ import pytest
 import pytest_asyncio
 
 from app.core.database_url import DatabaseUrls
+from tests.environment import keep_bytecode
 from tests.fault_matrix import Results, write
 from tests.leaks import found_in_databases, leaks_in_files
 from tests.postgres import PostgresForTests
@@ -43,6 +44,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    keep_bytecode()
     config.stash[RESULTS] = Results()
     config.stash[LEAKS] = []
     config.pluginmanager.register(_Collector(config), "what the whole run came to")

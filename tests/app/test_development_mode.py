@@ -1,7 +1,6 @@
 """Development mode: a switch for whoever sits at this machine, and for nobody else."""
 
 import asyncio
-import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -26,6 +25,7 @@ from app.main import create_app
 from tests.app.conftest import PASSWORD, make_accounts
 from tests.app.whole_site import settings_for
 from tests.emulator_process import EmulatorProcess
+from tests.environment import kept_environment
 
 pytestmark = pytest.mark.asyncio
 
@@ -160,7 +160,7 @@ async def test_init_makes_what_is_missing_and_two_at_once_make_it_once(
     emptied_urls: DatabaseUrls, database: Database, tmp_path: Path
 ) -> None:
     settings = {"DATABASE_URL": emptied_urls.app, "DATABASE_OWNER_URL": emptied_urls.owner, "DATA_DIR": str(tmp_path)}
-    environment = {"PATH": os.environ["PATH"], "ADMIN_PASSWORD": PASSWORD, **settings}
+    environment = kept_environment() | {"ADMIN_PASSWORD": PASSWORD, **settings}
 
     def init() -> str:
         done = subprocess.run([sys.executable, "-m", "app.cli", "init"], env=environment, capture_output=True, text=True, check=True)
