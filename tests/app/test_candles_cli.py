@@ -49,10 +49,10 @@ class Commands:
 
 
 @pytest_asyncio.fixture
-async def commands(database_urls: DatabaseUrls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Commands]:
+async def commands(emptied_urls: DatabaseUrls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Commands]:
     monkeypatch.chdir(tmp_path)  # where no .env is
     monkeypatch.setattr("app.candles_cli.configure_logging", lambda **_: None)  # the tests' own stays
-    yield Commands(database_urls, tmp_path)
+    yield Commands(emptied_urls, tmp_path)
 
 
 async def counted(urls: DatabaseUrls) -> Any:
