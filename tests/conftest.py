@@ -4,6 +4,7 @@ from typing import Any, Final, Protocol
 
 import pytest
 import pytest_asyncio
+import structlog
 
 from app.core.database_url import DatabaseUrls
 from tests import forked
@@ -57,9 +58,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def pytest_configure(config: pytest.Config) -> None:
     keep_bytecode()
     forked.hashes_cost_nothing = True
+    _log_plainly()
     config.stash[RESULTS] = Results()
     config.stash[LEAKS] = []
     config.pluginmanager.register(_Collector(config), "what the whole run came to")
+
+
+def _log_plainly() -> None:
+    """Log an exception as the server does. By itself structlog draws every variable of every frame, seconds for one of a whole request."""
+    *processors, _ = structlog.get_config()["processors"]
+    structlog.configure([*processors, structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)])
 
 
 class _Collector:
