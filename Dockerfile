@@ -2,6 +2,8 @@ FROM python:3.12-slim AS build
 RUN pip install --no-cache-dir uv
 WORKDIR /src
 COPY pyproject.toml uv.lock README.md LICENSE ./
+# The user that runs it cannot write there: what is not compiled now is compiled anew at each start.
+ENV UV_COMPILE_BYTECODE=1
 RUN uv sync --locked --no-dev --no-install-project
 COPY app app
 COPY templates templates

@@ -4,8 +4,11 @@ from typing import Any, Final, Protocol
 
 import pytest
 import pytest_asyncio
+import structlog
 
 from app.core.database_url import DatabaseUrls
+from tests import forked
+from tests.environment import keep_bytecode
 from tests.fault_matrix import Results, write
 from tests.leaks import found_in_databases, leaks_in_files
 from tests.postgres import PostgresForTests
@@ -16,6 +19,15 @@ LEAKS: Final = pytest.StashKey[list[str]]()
 LEAKED: Final = 13
 
 
+#: Folders whose files take a minute each, longest first; the files of the others are short, which fills every process to the end.
+_FIRST: Final = ("journeys", "webhooks", "migrations", "ui")
+
+
+def _part(item: pytest.Item) -> str:
+    """The folder of tests/ that a test stands in."""
+    return item.path.relative_to(Path(__file__).parent).parts[0]
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--full`: random histories in the number that a release is judged by, instead of what fits into every run."""
     parser.addoption("--full", action="store_true", help="run random histories at their full number (minutes)")
@@ -23,7 +35,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what runs with `--full` alone."""
+    """Begin with what takes longest, so that nobody waits for it alone at the end, and leave out what runs with `--full` alone."""
+    items.sort(key=lambda item: _FIRST.index(part) if (part := _part(item)) in _FIRST else len(_FIRST))
     if config.getoption("--full"):
         return
     left_out = [item for item in items if item.get_closest_marker("full")]
@@ -43,9 +56,18 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    keep_bytecode()
+    forked.hashes_cost_nothing = True
+    _log_plainly()
     config.stash[RESULTS] = Results()
     config.stash[LEAKS] = []
     config.pluginmanager.register(_Collector(config), "what the whole run came to")
+
+
+def _log_plainly() -> None:
+    """Log an exception as the server does. By itself structlog draws every variable of every frame, seconds for one of a whole request."""
+    *processors, _ = structlog.get_config()["processors"]
+    structlog.configure([*processors, structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)])
 
 
 class _Collector:

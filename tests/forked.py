@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final, TextIO
@@ -18,6 +19,8 @@ from typing import Final, TextIO
 from app.core import crash_points
 
 _PRELOADED: Final = ("app.cli", "ccxt.async_support")
+#: Set by a run of tests: a hash of a password takes a quarter of a second of processor time, and no process of theirs is about that.
+hashes_cost_nothing = False
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(list(_PRELOADED))
 
@@ -49,7 +52,8 @@ class Forked:
             if path is not None:
                 path.touch()
         given = dict(os.environ if environment is None else environment)
-        self._process = _context.Process(target=_become, args=(list(arguments), given, writer, output, errors or output), daemon=True)
+        become = partial(_become, are_hashes_cheap=hashes_cost_nothing)
+        self._process = _context.Process(target=become, args=(list(arguments), given, writer, output, errors or output), daemon=True)
         self._process.start()
         if writer is not None:
             writer.close()
@@ -102,7 +106,15 @@ class Forked:
             return self.stdout.read()
 
 
-def _become(arguments: list[str], environment: dict[str, str], writer: Connection | None, output: Path | None, errors: Path | None) -> None:
+def _become(
+    arguments: list[str],
+    environment: dict[str, str],
+    writer: Connection | None,
+    output: Path | None,
+    errors: Path | None,
+    *,
+    are_hashes_cheap: bool,
+) -> None:
     """Take over environment, output and arguments, and run the command."""
     os.environ.clear()
     os.environ.update(environment)
@@ -110,8 +122,16 @@ def _become(arguments: list[str], environment: dict[str, str], writer: Connectio
     _redirect(2, errors, None)
     # Read from the environment when it was imported, which was not this one.
     crash_points.arm(environment.get(crash_points.VARIABLE))
+    if are_hashes_cheap:
+        _make_hashes_cheap()
     sys.argv = ["aristobot", *arguments]
     importlib.import_module("app.cli").main()
+
+
+def _make_hashes_cheap() -> None:
+    """As the tests of the application in their own process have it."""
+    bootstrap = importlib.import_module("app.bootstrap")
+    bootstrap.PasswordHasher = partial(bootstrap.PasswordHasher, cost=4)  # type: ignore[attr-defined]  # imported there
 
 
 def _redirect(target: int, path: Path | None, writer: Connection | None) -> None:

@@ -127,7 +127,9 @@ class PostgresForTests:
 
     async def _create(self, name: str, *, template: str | None) -> str:
         async with connected(self._admin_url) as admin:
-            await admin.execute(f"CREATE DATABASE {name} OWNER {OWNER_ROLE}" + (f" TEMPLATE {template}" if template else ""))
+            await admin.execute(
+                f"CREATE DATABASE {name} OWNER {OWNER_ROLE}" + (f" TEMPLATE {template} STRATEGY file_copy" if template else "")
+            )
             await grant_database(admin, name)
         if template is None:
             async with connected(with_database(self._admin_url, name)) as inside:

@@ -1,6 +1,5 @@
 """Runs `aristobot serve` as what it is in production: a process of its own. For journeys and benchmarks."""
 
-import os
 import re
 import subprocess
 import time
@@ -10,6 +9,7 @@ from typing import Any, Self
 
 import httpx
 
+from tests.environment import kept_environment
 from tests.forked import Forked
 
 ADMIN = "admin"
@@ -50,10 +50,9 @@ class ServerProcess:
         raise RuntimeError(f"the server was not ready in time: {self.log_path.read_text()[-3000:]}")
 
     def _environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_START")}
         # Everybody in a test comes from one address.
         ours = {"DATA_DIR": str(self._data_dir), "ADMIN_USER": ADMIN, "ADMIN_PASSWORD": PASSWORD, "REGISTRATIONS_PER_HOUR": "1000"}
-        return kept | ours | self._settings
+        return kept_environment() | ours | self._settings
 
     def _is_ready(self, offset: int) -> bool:
         found = re.search(rb"listens on (http://\S+)", self.log_path.read_bytes()[offset:])
@@ -61,7 +60,7 @@ class ServerProcess:
             return False
         self.url = found.group(1).decode()
         try:
-            answer = httpx.get(f"{self.url}/readyz", timeout=2, trust_env=False)
+            answer = httpx.get(f"{self.url}/readyz", timeout=2, trust_env=False, verify=False)
         except httpx.HTTPError:
             return False
         document: dict[str, Any] = answer.json() if answer.status_code == 200 else {}
@@ -94,7 +93,7 @@ class ServerProcess:
 
     def client(self) -> httpx.Client:
         """Return an HTTP client, already open, that is logged in as the administrator with a bearer token."""
-        client = httpx.Client(base_url=self.url, timeout=20, trust_env=False)
+        client = httpx.Client(base_url=self.url, timeout=20, trust_env=False, verify=False)
         answer = client.post("/api/auth/login", json={"username": ADMIN, "password": PASSWORD})
         answer.raise_for_status()
         client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"

@@ -1,8 +1,6 @@
 """Each thing that must always hold is broken by hand, and the audit finds it, stops the entries and says why."""
 
 import asyncio
-import os
-import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -24,6 +22,8 @@ from app.webhooks.audit import RULES as OF_ALERTS
 from tests.app.conftest import SYMBOL, Pieces, make_user
 from tests.app.scripted_client import scripted
 from tests.app.strangers import placed_elsewhere
+from tests.environment import kept_environment
+from tests.forked import Forked
 from tests.postgres import connected
 
 pytestmark = pytest.mark.asyncio
@@ -258,14 +258,14 @@ async def test_what_an_audit_finds_is_its_owners_alone(pieces: Pieces) -> None:
     assert (findings, balances) == ([], [])
 
 
-async def told_by_the_command(urls: DatabaseUrls, folder: Path) -> tuple[int | None, str]:
+async def told_by_the_command(urls: DatabaseUrls, folder: Path) -> tuple[int, str]:
     """What `aristobot audit` prints, and how it ends."""
-    environment = {"PATH": os.environ["PATH"], "DATABASE_URL": urls.app, "DATABASE_OWNER_URL": urls.owner, "DATA_DIR": str(folder)}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "app.cli", "audit", env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    out, _ = await process.communicate()
-    return process.returncode, out.decode()
+    environment = kept_environment() | {"DATABASE_URL": urls.app, "DATABASE_OWNER_URL": urls.owner, "DATA_DIR": str(folder)}
+    output = folder / "audit.txt"
+    output.unlink(missing_ok=True)
+    process = Forked(("audit",), output=output, errors=folder / "errors.txt", environment=environment)
+    code = await asyncio.to_thread(process.wait, 60)
+    return code, output.read_text()
 
 
 async def test_the_command_prints_what_does_not_hold_and_changes_nothing(

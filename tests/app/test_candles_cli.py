@@ -1,7 +1,6 @@
 """`aristobot candles` as people run it: a process of its own, on the database of a server."""
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from app.candles_cli import candles_cli
 from app.core.database_url import DatabaseUrls
 from app.errors import InvalidInput, SymbolNotFound
 from tests.emulator_process import WITHOUT_LIMITS, EmulatorProcess, steps, write_candles
+from tests.environment import kept_environment
 from tests.postgres import connected
 
 COUNT = "SELECT count(*), extract(epoch FROM max(open_time) - min(open_time))::int / 60 + 1 AS span FROM candles"
@@ -35,10 +35,9 @@ class Commands:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """In a process of its own."""
-        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_START")}
         command = [sys.executable, "-m", "app.cli", "candles", *arguments]
         return subprocess.Popen(
-            command, cwd=self.folder, env=kept | self.settings, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command, cwd=self.folder, env=kept_environment() | self.settings, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
 
     async def run(self, *arguments: str) -> str:
@@ -50,10 +49,10 @@ class Commands:
 
 
 @pytest_asyncio.fixture
-async def commands(database_urls: DatabaseUrls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Commands]:
+async def commands(emptied_urls: DatabaseUrls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Commands]:
     monkeypatch.chdir(tmp_path)  # where no .env is
     monkeypatch.setattr("app.candles_cli.configure_logging", lambda **_: None)  # the tests' own stays
-    yield Commands(database_urls, tmp_path)
+    yield Commands(emptied_urls, tmp_path)
 
 
 async def counted(urls: DatabaseUrls) -> Any:
@@ -72,6 +71,7 @@ async def test_a_backfill_is_stopped_by_ctrl_c_and_goes_on_where_it_was(commands
         deadline = time.monotonic() + PATIENCE_S
         while (await counted(commands.urls))["count"] < 1_000 and time.monotonic() < deadline:
             assert process.poll() is None, process.communicate()
+            await asyncio.sleep(0.05)  # asking without a pause takes a core from the process that is waited for
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=PATIENCE_S)[0]
         had = (await counted(commands.urls))["count"]

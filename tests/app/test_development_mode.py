@@ -1,9 +1,6 @@
 """Development mode: a switch for whoever sits at this machine, and for nobody else."""
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -26,6 +23,8 @@ from app.main import create_app
 from tests.app.conftest import PASSWORD, make_accounts
 from tests.app.whole_site import settings_for
 from tests.emulator_process import EmulatorProcess
+from tests.environment import kept_environment
+from tests.forked import Forked
 
 pytestmark = pytest.mark.asyncio
 
@@ -160,15 +159,18 @@ async def test_init_makes_what_is_missing_and_two_at_once_make_it_once(
     emptied_urls: DatabaseUrls, database: Database, tmp_path: Path
 ) -> None:
     settings = {"DATABASE_URL": emptied_urls.app, "DATABASE_OWNER_URL": emptied_urls.owner, "DATA_DIR": str(tmp_path)}
-    environment = {"PATH": os.environ["PATH"], "ADMIN_PASSWORD": PASSWORD, **settings}
+    environment = kept_environment() | {"ADMIN_PASSWORD": PASSWORD, **settings}
 
-    def init() -> str:
-        done = subprocess.run([sys.executable, "-m", "app.cli", "init"], env=environment, capture_output=True, text=True, check=True)
-        return done.stdout
+    async def init(name: str) -> str:
+        output = tmp_path / name
+        process = Forked(("init",), output=output, environment=environment)
+        code = await asyncio.to_thread(process.wait, 60)
+        assert code == 0, output.read_text()
+        return output.read_text()
 
-    said = await asyncio.gather(asyncio.to_thread(init), asyncio.to_thread(init))
+    said = await asyncio.gather(init("first"), init("second"))
     assert all("ready" in words for words in said)
-    await asyncio.to_thread(init)
+    await init("third")
     async with database.connection() as connection:
         users = await connection.fetch("SELECT username, is_admin, is_dev, password_hash IS NULL AS has_none FROM users ORDER BY username")
         rows = await connection.fetch("SELECT exchange FROM heartbeat_status")

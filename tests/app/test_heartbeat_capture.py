@@ -13,11 +13,9 @@ from websockets.exceptions import ConnectionClosed
 
 from app.core.db import Database
 from app.domain.candles import Candle, Timeframe, from_milliseconds
-from tests.app.test_marketdata_heartbeat import database, feed_at, running, until
+from tests.app.test_marketdata_heartbeat import feed_at, running, until
 from tests.emulator_process import EmulatorProcess
 from tests.recorded import candle_rows, captured_frames
-
-__all__ = ["database"]
 
 pytestmark = pytest.mark.asyncio
 

@@ -15,12 +15,10 @@ from app.domain.candles import LIVE_TIMEFRAMES, Timeframe
 from app.marketdata.aggregate import aggregate, to_candles
 from app.marketdata.events import CandleClosed
 from app.marketdata.models import GapOutcome
-from tests.app.test_marketdata_heartbeat import MINUTE, Feed, database, feed_at, running
+from tests.app.test_marketdata_heartbeat import MINUTE, Feed, feed_at, running
 from tests.conftest import Size
 from tests.emulator_process import EmulatorProcess
 from tests.recorded import candle_rows
-
-__all__ = ["database"]
 
 pytestmark = pytest.mark.asyncio
 

@@ -16,10 +16,10 @@ from app.exchanges.binance_stream import Connected
 from app.marketdata.events import HeartbeatChanged
 from app.marketdata.models import GapOutcome
 from tests.app.test_heartbeat_timeframes import assert_sums, differences
-from tests.app.test_marketdata_heartbeat import MARKET, MINUTE, Feed, database, emulator, feed, feed_at, running, until
+from tests.app.test_marketdata_heartbeat import MARKET, MINUTE, Feed, emulator, feed, feed_at, running, until
 from tests.emulator_process import EmulatorProcess
 
-__all__ = ["database", "emulator", "feed"]
+__all__ = ["emulator", "feed"]
 
 pytestmark = pytest.mark.asyncio
 

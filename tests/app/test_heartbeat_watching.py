@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.app.test_marketdata_heartbeat import MINUTE, Feed, database, emulator, feed, running, until
+from tests.app.test_marketdata_heartbeat import MINUTE, Feed, emulator, feed, running, until
 from tests.emulator_process import EmulatorProcess
 
-__all__ = ["database", "emulator", "feed"]
+__all__ = ["emulator", "feed"]
 
 pytestmark = pytest.mark.asyncio
 

@@ -193,8 +193,8 @@ async def test_candles_the_exchange_has_none_of_are_made_of_the_longest_that_div
     assert await bench.holes() == [(100, 120, NONE)]
 
 
-def test_a_length_that_cannot_be_made_is_refused_with_those_there_are(database_urls: DatabaseUrls) -> None:
-    database = Database(database_urls.app)
+def test_a_length_that_cannot_be_made_is_refused_with_those_there_are(emptied_urls: DatabaseUrls) -> None:
+    database = Database(emptied_urls.app)
     venue = CandleVenue([0], now_minute=1, timeframes=frozenset({Timeframe.H1, Timeframe.D1}))
 
     with pytest.raises(TimeframeMissing, match="binance has no candles of 15m; it has 1h, 1d"):

@@ -38,11 +38,11 @@ async def beginning(urls: DatabaseUrls) -> dict[str, Any]:
         return dict(await owner.fetchrow(_BEGINNING))
 
 
-async def test_it_makes_the_administrator_dev_the_heartbeat_and_the_secrets_once(database_urls: DatabaseUrls, tmp_path: Path) -> None:
+async def test_it_makes_the_administrator_dev_the_heartbeat_and_the_secrets_once(emptied_urls: DatabaseUrls, tmp_path: Path) -> None:
     said: list[str] = []
-    await initialise(settings(database_urls, tmp_path / "data"), said.append)
+    await initialise(settings(emptied_urls, tmp_path / "data"), said.append)
 
-    made = await beginning(database_urls)
+    made = await beginning(emptied_urls)
     assert made["users"] == ["(admin,t,f,f)", "(dev,t,t,t)"]
     assert (made["heartbeats"], made["keys"], made["holders"]) == (["binance"], 1, 0)
     assert [line.split()[0] for line in said] == ["Made", "Log", "The"]
@@ -50,25 +50,25 @@ async def test_it_makes_the_administrator_dev_the_heartbeat_and_the_secrets_once
 
     said.clear()
     for _ in range(2):
-        await initialise(settings(database_urls, tmp_path / "data", admin_password="another password 1"), said.append)
-    assert await beginning(database_urls) == made, "what is there stays as it is, the password too"
+        await initialise(settings(emptied_urls, tmp_path / "data", admin_password="another password 1"), said.append)
+    assert await beginning(emptied_urls) == made, "what is there stays as it is, the password too"
     assert (tmp_path / "data" / "secrets.env").read_text() == secrets
     assert [line.split()[0] for line in said] == ["The", "The"]
 
 
-async def test_several_at_once_make_one_of_each(database_urls: DatabaseUrls, tmp_path: Path) -> None:
+async def test_several_at_once_make_one_of_each(emptied_urls: DatabaseUrls, tmp_path: Path) -> None:
     said: list[str] = []
-    await asyncio.gather(*(initialise(settings(database_urls, tmp_path / "data"), said.append) for _ in range(3)))
-    made = await beginning(database_urls)
+    await asyncio.gather(*(initialise(settings(emptied_urls, tmp_path / "data"), said.append) for _ in range(3)))
+    made = await beginning(emptied_urls)
     assert made["users"] == ["(admin,t,f,f)", "(dev,t,t,t)"]
     assert (made["heartbeats"], made["keys"]) == (["binance"], 1)
     assert sum(line.startswith("Log in as admin") for line in said) == 1
 
 
-async def test_somebody_else_called_dev_is_said_in_words(database_urls: DatabaseUrls, tmp_path: Path) -> None:
-    async with connected(database_urls.owner) as owner:
+async def test_somebody_else_called_dev_is_said_in_words(emptied_urls: DatabaseUrls, tmp_path: Path) -> None:
+    async with connected(emptied_urls.owner) as owner:
         await owner.execute("INSERT INTO users (id, username) VALUES (gen_random_uuid(), 'Dev')")
     with pytest.raises(ConfigError, match="a user has the name dev"):
-        await initialise(settings(database_urls, tmp_path / "data"), lambda _: None)
+        await initialise(settings(emptied_urls, tmp_path / "data"), lambda _: None)
     with pytest.raises(ValidationError, match="dev is the name of development mode's own user"):
-        settings(database_urls, tmp_path, admin_user="DEV")
+        settings(emptied_urls, tmp_path, admin_user="DEV")

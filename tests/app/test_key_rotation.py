@@ -1,9 +1,7 @@
 """A new encryption key takes the place of an old one, beside running servers and whatever interrupts it."""
 
 import asyncio
-import os
 import random
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,8 @@ from app.core.secrets_file import KeySource
 from app.errors import ConfigError, Conflict
 from tests.app.conftest import make_broker, make_user
 from tests.conftest import Size
+from tests.environment import kept_environment
+from tests.forked import Forked
 
 pytestmark = pytest.mark.asyncio
 
@@ -355,28 +355,26 @@ async def test_the_command_itself_is_killed_and_run_again(stage: Stage, emptied_
     for number in range(300):
         await make_broker(stage.database, Vault((old,)), many, api_key=f"of-many-{number}", name=f"Account {number}")
     before = await stage.opened(Vault((old,)))
-    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_START")}
     settings = {"DATABASE_URL": emptied_urls.app, "DATABASE_OWNER_URL": emptied_urls.owner, "DATA_DIR": str(stage.folder / "one")}
-    command = (sys.executable, "-m", "app.cli", "keys", "rotate")
+    command, environment = ("keys", "rotate"), kept_environment() | settings
     for _ in range(size(1, full=5)):
-        process = await asyncio.create_subprocess_exec(*command, env=kept | settings, stdout=asyncio.subprocess.PIPE)
+        process = Forked(command, output=None, errors=stage.folder / "errors.txt", environment=environment)
         assert process.stdout is not None
-        async for line in process.stdout:
-            if b" seals." in line:
+        while line := await asyncio.to_thread(process.stdout.readline):
+            if " seals." in line:
                 await asyncio.sleep(random.uniform(0, 0.15))
                 break
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        process.kill()
+        await asyncio.to_thread(process.wait, 60)
+        process.last_words()
         assert await stage.opened(Vault(stage.source().read())) == before
-    ended = await asyncio.create_subprocess_exec(
-        *command, env=kept | settings, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    told, _ = await ended.communicate()
-    assert ended.returncode == 0, told
+    ended = Forked(command, output=stage.folder / "told.txt", environment=environment)
+    code = await asyncio.to_thread(ended.wait, 60)
+    told = (stage.folder / "told.txt").read_text()
+    assert code == 0, told
     new, last = stage.source().read()
     assert last == old
     assert set(await stage.counted(new)) == {fingerprint(new)}
     assert await stage.opened(Vault((new,))) == before
-    assert b"Sealed anew: " in told
-    assert new.encode() not in told
+    assert "Sealed anew: " in told
+    assert new not in told

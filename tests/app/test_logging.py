@@ -61,7 +61,7 @@ def test_ordinary_words_stay(text: str) -> None:
 def logging_to(path: Path, fmt: LogFormat, *, level: str = "DEBUG") -> Iterator[Path]:
     """Log as the server does; the logging of the run is put back afterwards."""
     root = logging.getLogger()
-    handlers, before = root.handlers[:], root.level
+    handlers, before, ours = root.handlers[:], root.level, structlog.get_config()
     configure_logging(level=level, fmt=fmt, file=path)
     structlog.configure(cache_logger_on_first_use=False)
     yield path
@@ -71,7 +71,7 @@ def logging_to(path: Path, fmt: LogFormat, *, level: str = "DEBUG") -> Iterator[
     for handler in handlers:
         root.addHandler(handler)
     root.setLevel(before)
-    structlog.reset_defaults()
+    structlog.configure(**ours)
 
 
 @pytest.fixture

@@ -1,11 +1,8 @@
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import pytest
-import pytest_asyncio
 
-from app.core.database_url import DatabaseUrls
 from app.core.db import Database
 from app.domain.candles import Candle, Timeframe
 from app.exchanges.port import ExchangeClient
@@ -46,14 +43,6 @@ class CandleVenue:
         if start is None:
             return shown[-limit:]
         return [found for found in shown if found.open_time >= start][:limit]
-
-
-@pytest_asyncio.fixture
-async def database(database_urls: DatabaseUrls) -> AsyncIterator[Database]:
-    database = Database(database_urls.app)
-    await database.open()
-    yield database
-    await database.close()
 
 
 class Bench:

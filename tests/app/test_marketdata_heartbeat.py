@@ -10,7 +10,6 @@ import pytest
 import pytest_asyncio
 
 from app.core.clock import SystemClock
-from app.core.database_url import DatabaseUrls
 from app.core.db import Database
 from app.core.events import EventBus, Subscription
 from app.domain.candles import Candle, Timeframe
@@ -85,14 +84,6 @@ async def until(condition: object) -> None:
     async with asyncio.timeout(DEADLINE_S):
         while not condition():  # noqa: ASYNC110  # conditions of another process have no event to wait for
             await asyncio.sleep(0.02)
-
-
-@pytest_asyncio.fixture
-async def database(database_urls: DatabaseUrls) -> AsyncIterator[Database]:
-    database = Database(database_urls.app)
-    await database.open()
-    yield database
-    await database.close()
 
 
 MARKET = ("--generate", "BTCUSDT:60000", "--generate", "ETHUSDT:3000", "--history", str(HISTORY * 2), "--seed", "11")

@@ -34,9 +34,9 @@ def emulator() -> Iterator[EmulatorProcess]:
 
 
 @pytest_asyncio.fixture
-async def app(emulator: EmulatorProcess, database_urls: DatabaseUrls) -> AsyncIterator[FastAPI]:
+async def app(emulator: EmulatorProcess, emptied_urls: DatabaseUrls) -> AsyncIterator[FastAPI]:
     clock = SystemClock()
-    database = Database(database_urls.app)
+    database = Database(emptied_urls.app)
     await database.open()
     app = FastAPI()
     app.include_router(router)

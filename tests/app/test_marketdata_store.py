@@ -1,14 +1,11 @@
 import math
 import random
 import struct
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-import pytest_asyncio
 
-from app.core.database_url import DatabaseUrls
 from app.core.db import Database
 from app.domain.candles import Candle, Timeframe, from_milliseconds
 from app.errors import InvalidInput
@@ -28,14 +25,6 @@ def candle(minute: int, close: float = 100.0, volume: float = 1.5) -> Candle:
     return Candle(
         open_time=START + minute * MINUTE, open=99.0, high=max(close, 99.0) + 1, low=min(close, 99.0) - 1, close=close, volume=volume
     )
-
-
-@pytest_asyncio.fixture
-async def database(database_urls: DatabaseUrls) -> AsyncIterator[Database]:
-    database = Database(database_urls.app)
-    await database.open()
-    yield database
-    await database.close()
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from tests.postgres import connected
 
 
 @pytest.mark.asyncio
-async def test_neither_role_has_a_special_right(database_urls: DatabaseUrls) -> None:
-    async with connected(database_urls.app) as app:
+async def test_neither_role_has_a_special_right(emptied_urls: DatabaseUrls) -> None:
+    async with connected(emptied_urls.app) as app:
         for role in ("aristobot_app", "aristobot_owner"):
             special = await app.fetchrow(
                 "SELECT rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls FROM pg_roles WHERE rolname = $1", role
@@ -30,21 +30,21 @@ async def test_neither_role_has_a_special_right(database_urls: DatabaseUrls) -> 
     ],
 )
 @pytest.mark.asyncio
-async def test_application_may_not(database_urls: DatabaseUrls, statement: str) -> None:
-    async with connected(database_urls.app) as app:
+async def test_application_may_not(emptied_urls: DatabaseUrls, statement: str) -> None:
+    async with connected(emptied_urls.app) as app:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await app.execute(statement)
 
 
 @pytest.mark.asyncio
-async def test_application_writes_rows_of_a_table_made_later_but_cannot_pass_row_level_security(database_urls: DatabaseUrls) -> None:
-    async with connected(database_urls.owner) as owner:
+async def test_application_writes_rows_of_a_table_made_later_but_cannot_pass_row_level_security(emptied_urls: DatabaseUrls) -> None:
+    async with connected(emptied_urls.owner) as owner:
         await owner.execute("""
             CREATE TABLE walled (id bigserial, tenant text);
             ALTER TABLE walled ENABLE ROW LEVEL SECURITY;
             CREATE POLICY own ON walled USING (tenant = current_setting('aristobot.tenant', true));
         """)
-    async with connected(database_urls.app) as app:
+    async with connected(emptied_urls.app) as app:
         await app.execute("SET aristobot.tenant = 'a'")
         await app.execute("INSERT INTO walled (tenant) VALUES ('a')")
         assert await app.fetchval("SELECT count(*) FROM walled") == 1
@@ -58,18 +58,18 @@ async def test_application_writes_rows_of_a_table_made_later_but_cannot_pass_row
 
 
 @pytest.mark.asyncio
-async def test_given_address_is_proved_by_connecting(database_urls: DatabaseUrls) -> None:
-    app, owner = normalise(database_urls.app), normalise(database_urls.owner)
+async def test_given_address_is_proved_by_connecting(emptied_urls: DatabaseUrls) -> None:
+    app, owner = normalise(emptied_urls.app), normalise(emptied_urls.owner)
     assert await prepare_external(app) == DatabaseUrls(owner=app, app=app)
     assert await prepare_external(app.replace("postgresql://", "postgres://"), owner_url=owner) == DatabaseUrls(owner=owner, app=app)
 
 
 @pytest.mark.asyncio
-async def test_every_mistake_in_a_given_address_has_words_and_no_password(database_urls: DatabaseUrls) -> None:
-    password = database_urls.app.split(":")[2].split("@")[0]
+async def test_every_mistake_in_a_given_address_has_words_and_no_password(emptied_urls: DatabaseUrls) -> None:
+    password = emptied_urls.app.split(":")[2].split("@")[0]
     mistakes = {
-        database_urls.app.replace(password, "wrong"): "refused the password",
-        with_database(database_urls.app, "absent"): "has no database 'absent'",
+        emptied_urls.app.replace(password, "wrong"): "refused the password",
+        with_database(emptied_urls.app, "absent"): "has no database 'absent'",
         "postgresql://a:b@127.0.0.1:1/c": "cannot be reached",
         "mysql://a:b@127.0.0.1/c": "must begin with postgresql://",
         "nonsense": "is no address",

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from playwright.async_api import Browser
 
 from app.core.database_url import DatabaseUrls
 from tests.emulator_process import WITHOUT_LIMITS, EmulatorProcess, steps, write_candles
+from tests.journeys.chromium import running_chromium
 from tests.journeys.trader import Trader
 from tests.postgres import PostgresForTests
 from tests.server_process import ServerProcess
@@ -39,7 +41,7 @@ def end(server: ServerProcess) -> None:
         server.kill()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def market() -> Iterator[EmulatorProcess]:
     """An exchange with a made-up market, twenty minutes a minute. Tests keep to accounts of their own."""
     with EmulatorProcess(
@@ -48,7 +50,7 @@ def market() -> Iterator[EmulatorProcess]:
         yield process
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def shared_urls(postgres: PostgresForTests) -> AsyncIterator[DatabaseUrls]:
     """The database behind `shared_server`."""
     urls = await postgres.create_database()
@@ -56,12 +58,19 @@ async def shared_urls(postgres: PostgresForTests) -> AsyncIterator[DatabaseUrls]
     await postgres.drop_database(urls)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_server(market: EmulatorProcess, shared_urls: DatabaseUrls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """One server for all tests that neither stop it nor need an empty one. Each trader signs up as a user of their own."""
     settings = settings_for(market, shared_urls, registration="open", heartbeat_symbols="BTC/USDT,ETH/USDT")
     with ServerProcess(tmp_path_factory.mktemp("shared-server"), **settings) as process:
         yield process
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """One browser for all tests, each of which has a context of its own: starting one takes as long as a short test."""
+    async with running_chromium() as running:
+        yield running
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Runs `aristobot demo` as a newcomer does, and looks at what it leaves behind."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from typing import Any, Self
 import psutil
 
 from tests.emulator_process import EmulatorProcess
+from tests.environment import kept_environment
 
 #: A demo must not care: with any of these it would meet a real server.
 HOSTILE = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing", "JWT_SECRET": "too short", "BINANCE_REST_URL": "http://127.0.0.1:1"}
@@ -37,7 +37,7 @@ class DemoProcess:
         """
         started = time.monotonic()
         command = [sys.executable, "-m", "app.cli", "demo", "--port", str(self.port), "--data-dir", str(self.data_dir)]
-        environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | HOSTILE
+        environment = kept_environment() | HOSTILE
         terminal = self.data_dir.parent / "terminal.txt"
         with terminal.open("w") as written:
             self._process = subprocess.Popen(command, env=environment, cwd=self.data_dir.parent, stdout=written, stderr=written)

@@ -2,28 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import pyotp
 import pytest
-import pytest_asyncio
 from playwright.async_api import Browser
 
 from app.core.database_url import DatabaseUrls
 from tests.emulator_process import EmulatorProcess
-from tests.journeys.chromium import BOTH_WIDTHS, Watched, running_chromium, watched_page
+from tests.journeys.chromium import BOTH_WIDTHS, Watched, watched_page
 from tests.journeys.conftest import MakeTrader
 from tests.journeys.trader import Trader
 from tests.postgres import connected
 from tests.server_process import ServerProcess
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with running_chromium() as running:
-        yield running
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio]
 
 
 @pytest.fixture

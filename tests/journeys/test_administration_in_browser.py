@@ -1,25 +1,17 @@
 """An invitation, an account made with it, its token, and its end, in a real Chromium at both widths."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.emulator_process import EmulatorProcess
-from tests.journeys.chromium import BOTH_WIDTHS, Watched, running_chromium, watched_page
+from tests.journeys.chromium import BOTH_WIDTHS, Watched, watched_page
 from tests.journeys.conftest import StartServer
 from tests.server_process import ADMIN, PASSWORD, ServerProcess
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with running_chromium() as running:
-        yield running
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio]
 
 
 async def go_by_menu(watched: Watched, path: str) -> None:

@@ -1,36 +1,28 @@
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-import pytest_asyncio
 from playwright.async_api import Browser
 
 from app.core.database_url import DatabaseUrls
 from tests.emulator_process import EmulatorProcess
-from tests.journeys.chromium import DESKTOP, PHONE, Watched, running_chromium, watched_page
+from tests.journeys.chromium import DESKTOP, PHONE, Watched, watched_page
 from tests.journeys.conftest import MakeTrader, end, settings_for
 from tests.journeys.eventually import eventually_async
 from tests.journeys.returning_server import ReturningServer
 from tests.journeys.trader import Trader
 from tests.server_process import ADMIN, PASSWORD, ServerProcess
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio]
 
 SILENCE_MS = 21_000
 #: Past the longest pause between two attempts to reconnect.
 RECONNECT_MS = 61_000
 MARK = "window.loadedOnce = (window.loadedOnce || 0) + 1"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with running_chromium() as running:
-        yield running
 
 
 @pytest.fixture

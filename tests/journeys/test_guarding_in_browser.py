@@ -2,21 +2,19 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.emulator_process import EmulatorProcess, SignedClient
-from tests.journeys.chromium import BOTH_WIDTHS, Watched, running_chromium, watched_page
+from tests.journeys.chromium import BOTH_WIDTHS, Watched, watched_page
 from tests.journeys.conftest import MakeTrader
 from tests.journeys.eventually import eventually_async
 from tests.journeys.trader import Trader
 from tests.server_process import ServerProcess
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio]
 
 #: Far from a market that moves twenty minutes a minute.
 BRACKET = {
@@ -27,12 +25,6 @@ BRACKET = {
     "take_profits": [{"price": "90000", "percent": "50"}, {"price": "95000", "percent": "50"}],
 }
 DIALOG = "#position-dialog[open]"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with running_chromium() as running:
-        yield running
 
 
 @pytest.fixture

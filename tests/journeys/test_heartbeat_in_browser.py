@@ -2,13 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Browser
 
 from app.core.clock import SystemClock
@@ -16,14 +15,14 @@ from app.core.database_url import DatabaseUrls
 from app.core.ids import new_id
 from app.domain.candles import Timeframe
 from tests.emulator_process import WITHOUT_LIMITS, EmulatorProcess
-from tests.journeys.chromium import BOTH_WIDTHS, DESKTOP, Watched, running_chromium, watched_page
+from tests.journeys.chromium import BOTH_WIDTHS, DESKTOP, Watched, watched_page
 from tests.journeys.conftest import MakeTrader, end, settings_for
 from tests.journeys.eventually import eventually_async
 from tests.journeys.returning_server import ReturningServer
 from tests.journeys.trader import Trader
 from tests.postgres import connected
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio]
 
 LIVE = "[data-signals='1m'] li[data-kind=live]"
 STORED = "[data-signals='1m'] li[data-kind=db]"
@@ -40,12 +39,6 @@ AWAY = (
     "ERR_EMPTY_RESPONSE",
     "network error",
 )
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with running_chromium() as running:
-        yield running
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ class Onlooker(ServerProcess):
         if super()._is_ready(offset):
             return True
         try:
-            return bool(self.url) and httpx.get(f"{self.url}/readyz", timeout=2, trust_env=False).status_code == 200
+            return bool(self.url) and httpx.get(f"{self.url}/readyz", timeout=2, trust_env=False, verify=False).status_code == 200
         except httpx.HTTPError:
             return False
 
@@ -188,7 +188,7 @@ def two_servers(venue: EmulatorProcess, database_urls: DatabaseUrls, tmp_path: P
 
 
 def is_engine(server: ServerProcess) -> bool:
-    answer: bool = httpx.get(f"{server.url}/readyz", timeout=5, trust_env=False).json()["is_engine"]
+    answer: bool = httpx.get(f"{server.url}/readyz", timeout=5, trust_env=False, verify=False).json()["is_engine"]
     return answer
 
 
@@ -209,7 +209,7 @@ def the_same_alert_to_both_is_traded_once(trader: Trader, *servers: ServerProces
 
     def knock(server: ServerProcess) -> httpx.Response:
         together.wait()
-        return httpx.post(server.url + trader.hook_paths[0], content=body, timeout=20, trust_env=False)
+        return httpx.post(server.url + trader.hook_paths[0], content=body, timeout=20, trust_env=False, verify=False)
 
     with ThreadPoolExecutor() as pool:
         answers = list(pool.map(knock, servers))

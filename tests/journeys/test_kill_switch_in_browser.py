@@ -1,30 +1,22 @@
 """The kill switch as a person uses it: in a real Chromium, at both widths, and seen in another tab."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.emulator_process import EmulatorProcess
-from tests.journeys.chromium import BOTH_WIDTHS, running_chromium, watched_page
+from tests.journeys.chromium import BOTH_WIDTHS, watched_page
 from tests.journeys.conftest import MakeTrader
 from tests.journeys.eventually import eventually_async
 from tests.journeys.trader import Trader
 from tests.server_process import ServerProcess
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio]
 
 SWITCH = "#kill-switch > button"
 HALTED = "#trading-state .halt.halted"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with running_chromium() as running:
-        yield running
 
 
 @pytest.fixture

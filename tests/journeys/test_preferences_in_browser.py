@@ -10,29 +10,23 @@ from playwright.async_api import Browser, Page
 
 from tests.app.ai_server import KEY, MODELS, AiServer, ai_server
 from tests.emulator_process import EmulatorProcess
-from tests.journeys.chromium import BOTH_WIDTHS, DESKTOP, PHONE, Watched, running_chromium, watched_page
+from tests.journeys.chromium import BOTH_WIDTHS, DESKTOP, PHONE, Watched, watched_page
 from tests.journeys.conftest import MakeTrader, settings_for
 from tests.journeys.eventually import eventually_async
 from tests.journeys.trader import Trader
 from tests.postgres import PostgresForTests
 from tests.server_process import ServerProcess
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with running_chromium() as running:
-        yield running
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def provider() -> AsyncIterator[AiServer]:
     async with ai_server() as running:
         yield running
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def server(
     provider: AiServer, market: EmulatorProcess, postgres: PostgresForTests, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[ServerProcess]:

@@ -1,29 +1,22 @@
 """A person updates an exchange's symbols, watches it happen, and finds one."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Browser
 
 from app.core.database_url import DatabaseUrls
 from tests.emulator_process import EmulatorProcess
-from tests.journeys.chromium import BOTH_WIDTHS, DESKTOP, Watched, running_chromium, watched_page
+from tests.journeys.chromium import BOTH_WIDTHS, DESKTOP, Watched, watched_page
 from tests.journeys.conftest import MakeTrader
 from tests.journeys.eventually import eventually_async
 from tests.journeys.trader import Trader
 from tests.postgres import connected
 from tests.server_process import ServerProcess
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio]
 
 EXCHANGE_INFO = "/api/v3/exchangeInfo"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with running_chromium() as running:
-        yield running
 
 
 @pytest.fixture

@@ -1,27 +1,19 @@
 """Two people side by side in one server: what one does appears on their own open pages, and nothing of it on the other's."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.emulator_process import EmulatorProcess
-from tests.journeys.chromium import Watched, running_chromium, watched_page
+from tests.journeys.chromium import Watched, watched_page
 from tests.journeys.conftest import MakeTrader
 from tests.journeys.trader import Trader
 from tests.server_process import ServerProcess
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio]
 
 PAGES = ("/", "/webhooks", "/brokers", "/account", "/account/tokens", "/account/log")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with running_chromium() as running:
-        yield running
 
 
 async def everything_shown_to(watched: Watched, trader: Trader) -> str:
