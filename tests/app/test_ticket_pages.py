@@ -314,3 +314,22 @@ async def test_a_strangers_account_is_not_on_the_ticket(site: Site) -> None:
     answer = await post(site.eve, "send", broker_id=theirs, quantity="0.01")
     assert answer.status_code == 422
     assert "There is no broker account yet" in answer.text
+
+
+async def test_an_exchange_that_has_blocked_this_server_and_a_key_that_no_longer_works_are_told_as_such(
+    site: Site, market: EmulatorProcess
+) -> None:
+    account = await add_account(site, market, "Locked", USDT="1000")
+    refusal = {"code": -2015, "msg": "Invalid API-key, IP, or permissions for action."}
+    market.fault("status_before", method="POST", path=ORDER_PATH, status=401, body=refusal)
+    refused = await post(site.ada, "send", broker_id=account, quantity="0.001")
+    assert refused.status_code == 200, refused.text
+    assert "The API key no longer works, or this server" in text(refused.text)
+    assert toast(refused)[0] == "error"
+    paused = await post(site.ada, "send", broker_id=account, quantity="0.001")
+    assert paused.status_code == 422
+    assert "trading on this account is paused" in text(paused.text)
+    market.fault("ban", code=418, retry_after=60)
+    blocked = await post(site.ada, "send", quantity="0.001")
+    assert "has blocked this server" in text(blocked.text)
+    assert "Orders already there are unaffected." in text(blocked.text)
