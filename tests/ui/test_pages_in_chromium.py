@@ -17,7 +17,7 @@ from app.core.middleware import CONTENT_SECURITY_POLICY
 from app.ui.assets import Assets
 from app.ui.templating import Templating
 from tests.journeys.chromium import installed_chromium
-from tests.ui import sample_history, sample_views
+from tests.ui import sample_history, sample_terminal, sample_ticket, sample_views
 
 CHROMIUM = installed_chromium()
 NOTE_VIOLATIONS = """
@@ -45,6 +45,17 @@ def build_app(templating: Templating, assets: Assets) -> Starlette:
         rows = replace(sample_history.orders(), place="second", more="")
         return HTMLResponse(templating.fragment("fragments/history/_orders_rows.html", rows, reader=sample_views.shell().reader))
 
+    async def figures(request: Request) -> Response:
+        del request
+        return HTMLResponse(
+            templating.fragment("fragments/terminal/_ticket_figures.html", sample_ticket.figures(), reader=sample_views.shell().reader)
+        )
+
+    async def more_symbols(request: Request) -> Response:
+        del request
+        rows = replace(sample_terminal.markets(), next="", is_first=False)
+        return HTMLResponse(templating.fragment("fragments/terminal/_market_rows.html", rows, reader=sample_views.shell().reader))
+
     async def events(request: Request) -> Response:
         async def messages() -> AsyncIterator[str]:
             orders = templating.partial(
@@ -65,6 +76,8 @@ def build_app(templating: Templating, assets: Assets) -> Starlette:
             Route("/api/ohlcv", candles),
             Route("/events", events),
             Route("/history/orders/rows", more_orders),
+            Route("/trading/ticket/preview", figures, methods=["POST"]),
+            Route("/trading/symbols", more_symbols),
             Route("/page/{name}", page),
         ]
     )
@@ -124,7 +137,7 @@ async def test_no_page_breaks_the_policy_or_its_layout(
             page = await context.new_page()
             problems += await problems_of(page, f"{base}/page/{name}?lang={language}")
             await page.close()
-    assert problems == []
+    assert problems == [], "\n".join(problems)
 
 
 @pytest.mark.asyncio
