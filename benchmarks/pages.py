@@ -130,11 +130,10 @@ def _needed(text: str, kind: str) -> list[tuple[str, str]]:
     return [(to, "js") for to in re.findall(r'(?:from|import)\s*"(\.[^"]+\.js)"', text)] if kind == "js" else []
 
 
-async def prepare(server: ServerProcess, market: EmulatorProcess, urls: DatabaseUrls, orders: int) -> httpx.AsyncClient:
-    """Return a client that is logged in as somebody with an account and a long history."""
+async def prepare(client: httpx.AsyncClient, market: EmulatorProcess, urls: DatabaseUrls, orders: int) -> None:
+    """Log the client in as somebody with an account and a long history."""
     key, secret = "a" * 64, "b" * 64
     market.open_account(key, secret, {"USDT": "100000", "BTC": "1"})
-    client = httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=60)
     (await client.post("/api/auth/register", json={"username": NAME, "password": PASSWORD})).raise_for_status()
     login = await client.post("/api/auth/login", json={"username": NAME, "password": PASSWORD})
     bearer = {"Authorization": f"Bearer {login.json()['access_token']}"}
@@ -151,7 +150,6 @@ async def prepare(server: ServerProcess, market: EmulatorProcess, urls: Database
         await database.close()
     async with connected(urls.owner) as owner:
         await settle(owner)
-    return client
 
 
 async def measure(*, orders: int, times: int) -> dict[str, Any]:
@@ -172,7 +170,8 @@ async def measure(*, orders: int, times: int) -> dict[str, Any]:
                 "registration": "open",
             }
             with ServerProcess(Path(folder) / "data", **settings) as server:
-                async with await prepare(server, market, urls, orders) as client:
+                async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=60) as client:
+                    await prepare(client, market, urls, orders)
                     await asyncio.sleep(3)
                     bare = await ask(client, "/healthz", times=times, is_fragment=False)
                     pages = [await ask(client, path, times=times, is_fragment=False) for path in PAGES]

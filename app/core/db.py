@@ -29,6 +29,8 @@ _SESSION: Final = {
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
+    # A page's statement takes a millisecond. Where the statistics promise more, helpers would be started for ten.
+    "max_parallel_workers_per_gather": "0",
 }
 
 

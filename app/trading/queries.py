@@ -20,9 +20,10 @@ _FILLS: Final = """
 SELECT * FROM fills WHERE user_id = $1 AND ($2::text IS NULL OR symbol = $2)
  ORDER BY executed_at DESC, trade_id DESC, symbol DESC, broker_id DESC, order_id DESC LIMIT $3
 """
+#: By the statuses that there are: of what a status is not, no index knows.
 _POSITIONS: Final = """
 SELECT p.*, b.exchange FROM positions p JOIN brokers b ON b.id = p.broker_id
- WHERE p.user_id = $1 AND p.status <> 'closed' AND ($2::uuid IS NULL OR p.broker_id = $2) ORDER BY p.opened_at DESC
+ WHERE p.user_id = $1 AND p.status IN ('open', 'closing') AND ($2::uuid IS NULL OR p.broker_id = $2) ORDER BY p.opened_at DESC
 """
 _BALANCES: Final = """
 SELECT l.* FROM balances l JOIN brokers b ON b.id = l.broker_id AND b.removed_at IS NULL

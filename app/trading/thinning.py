@@ -18,7 +18,7 @@ _LATELY: Final = timedelta(days=10)
 #: So many at once, so that nobody waits for it for long.
 _BATCH: Final = 20_000
 #: The last snapshot of each step stays, and the very first of an account: all profit is counted from it. They go by their places in the
-#: table, and the firsts are found once: row by row either is quadratic where the database does not know yet how much there is. No row moves.
+#: table, and the firsts are found once: row by row either is quadratic where the database does not know yet how much there is. None moves.
 _THIN: Final = """
 WITH gone AS (DELETE FROM equity_snapshots WHERE ctid = ANY (ARRAY(
   SELECT place FROM (

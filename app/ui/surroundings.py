@@ -13,6 +13,7 @@ from app.brokers.service import list_brokers
 from app.core.i18n import gettext, resolve_language, use_language
 from app.core.security import csrf_token
 from app.core.sentences import said
+from app.ui.compressing import html_page
 from app.ui.formatters import timezone
 from app.ui.regions import Regions
 from app.ui.templating import PageView, Templating, ToastLevel, triggers
@@ -112,9 +113,8 @@ def _environment(request: Request, accounts: list[Broker]) -> Environment:
 
 def page(request: Request, template: str, view: PageView, *, status: int = 200) -> Response:
     """Return a whole page."""
-    return HTMLResponse(
-        templating_of(request).page(template, view), status, headers={"Cache-Control": "no-store", "Vary": "HX-Request, Accept-Language"}
-    )
+    headers = {"Cache-Control": "no-store", "Vary": "HX-Request, Accept-Language"}
+    return html_page(request, templating_of(request).page(template, view), status, headers=headers)
 
 
 def fragment(

@@ -31,15 +31,15 @@ SELECT h.*, b.name AS broker_name, b.exchange, b.is_testnet, last.received_at AS
        WHERE webhook_id = h.id AND id > $3 AND received_at >= $2 GROUP BY decision) c) day ON true
  WHERE h.user_id = $1 AND h.removed_at IS NULL ORDER BY lower(h.name)
 """
-#: The attempt whose order filled first in the position's time is the one that opened it.
+#: The attempt whose order filled first of the position's own fills is the one that opened it.
 _OPENERS: Final = """
 SELECT DISTINCT ON (p.id) p.id AS position_id, d.id AS delivery_id, d.webhook_id, h.name AS webhook_name
   FROM positions p
-  JOIN orders o ON o.user_id = p.user_id AND o.broker_id = p.broker_id AND o.symbol = p.symbol AND o.delivery_id IS NOT NULL
-  JOIN fills f ON f.order_id = o.id AND f.executed_at >= p.opened_at
+  JOIN fills f ON f.position_id = p.id
+  JOIN orders o ON o.id = f.order_id AND o.delivery_id IS NOT NULL
   JOIN webhook_deliveries d ON d.id = o.delivery_id AND d.user_id = p.user_id
   LEFT JOIN webhooks h ON h.id = d.webhook_id
- WHERE p.user_id = $1 AND p.status <> 'closed' AND p.source = 'webhook' ORDER BY p.id, f.executed_at, f.trade_id
+ WHERE p.user_id = $1 AND p.status IN ('open', 'closing') AND p.source = 'webhook' ORDER BY p.id, f.executed_at, f.trade_id
 """
 _USED: Final = """
 SELECT count(*) FILTER (WHERE o.state IN ('intent', 'submitting', 'unknown', 'open', 'partial')) AS orders,
