@@ -145,11 +145,23 @@ def _read(ticket: Ticket, form: FormData) -> tuple[Wish, dict[str, str]]:
     errors = {**reading.missing(), **reading.errors}
     if not ticket.chosen:
         errors[""] = gettext("There is no broker account yet; add one, then send the order.")
+    elif wrong := _wrong_accounts(ticket, form):
+        errors[""] = wrong
     elif ticket.rules is None:
         errors[""] = ticket.problem
-    elif not _is_name(given):
+    elif not _is_name(given) or (_was_asked(form) and not _shown_sizes(ticket, form)):
         errors[""] = gettext("This form is out of date. Look at it again, then send it.")
     return wish, errors
+
+
+def _wrong_accounts(ticket: Ticket, form: FormData) -> str:
+    """What is wrong with the accounts: an order goes to those that were named, all of them, and never to another in their place."""
+    named = {str(value) for value in form.getlist("broker_id")}
+    if not named:
+        return gettext("Choose an account.")
+    if named - {account.id for account in ticket.chosen}:
+        return gettext("An account that was chosen is no longer there. Look at the order again, then send it.")
+    return ""
 
 
 def _is_name(text: str) -> bool:
@@ -164,10 +176,18 @@ async def _placed(request: Request, principal: Principal, ticket: Ticket, wish: 
     desk: Desk = request.app.state.desk
     books = lookout_of(request.app).books
     named = wish.with_key(f"manual:{principal.user_id}:{wish.intent.key}")
-    exact = {account.id: size for account in ticket.chosen if (size := _shown_size(form, account.id)) is not None}
-    was_asked = any(name.startswith(_SIZED) for name in form)
-    ids = [broker_id for broker_id in ticket.chosen_ids if not was_asked or str(broker_id) in exact]
-    return await place_on_each(desk, principal.user_id, named, ids, books=books, sizes={UUID(key): size for key, size in exact.items()})
+    sizes = _shown_sizes(ticket, form)
+    ids = [broker_id for broker_id in ticket.chosen_ids if broker_id in sizes] if _was_asked(form) else ticket.chosen_ids
+    return await place_on_each(desk, principal.user_id, named, ids, books=books, sizes=sizes)
+
+
+def _was_asked(form: FormData) -> bool:
+    """Whether the form is the question's, which shows a size for each account that is ready."""
+    return any(name.startswith(_SIZED) for name in form)
+
+
+def _shown_sizes(ticket: Ticket, form: FormData) -> dict[UUID, Size]:
+    return {UUID(account.id): size for account in ticket.chosen if (size := _shown_size(form, account.id)) is not None}
 
 
 def _shown_size(form: FormData, broker_id: str) -> Size | None:
