@@ -91,3 +91,29 @@ async def test_an_answer_whose_sizes_cannot_be_read_sends_nothing_and_breaks_not
     answer = await post(site.ada, "send", **{**answered, name: sized})
     assert answer.status_code == 422, answer.text
     assert len(await orders(site)) == before
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"quantity": "0.002"}, {"price": "51000"}, {"kind": "stop", "trigger_price": "70000"}, {"source": "amount", "amount": "90"}],
+)
+async def test_a_name_that_was_used_is_not_answered_with_another_orders_outcome(site: Site, changed: dict[str, str]) -> None:
+    """The answer was lost on its way, and what the trader sends now is something else."""
+    form: dict[str, Any] = {"kind": "limit", "quantity": "0.001", "price": "50000", "intent": str(new_id())}
+    first = await post(site.ada, "send", **form)
+    assert "The order stands at Binance." in text(first.text)
+    before = len(await orders(site))
+    again = await post(site.ada, "send", **{**form, **changed})
+    assert "was used for another order" in text(again.text)
+    assert len(await orders(site)) == before
+    await site.ada.call("DELETE", "/api/orders")
+
+
+@pytest.mark.parametrize("same", [{"quantity": "0.0010009"}, {"source": "amount", "amount": "50.0"}, {"source": "percent", "percent": "1"}])
+async def test_a_form_that_is_sent_again_is_the_order_that_it_was_rounded_or_not(site: Site, same: dict[str, str]) -> None:
+    form: dict[str, Any] = {"kind": "limit", "quantity": "0.001", "price": "50000.001", "intent": str(new_id()), **same}
+    first = await post(site.ada, "send", **form)
+    again = await post(site.ada, "send", **form)
+    assert "The order stands at Binance." in text(first.text)
+    assert "The order stands at Binance." in text(again.text)
+    await site.ada.call("DELETE", "/api/orders")
