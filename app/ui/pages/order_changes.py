@@ -1,5 +1,7 @@
 """What is done about orders and positions from their rows: change a price, cancel one, cancel all, close all."""
 
+import asyncio
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Annotated, Final
@@ -24,7 +26,7 @@ from app.ui.moving import order_question
 from app.ui.surroundings import fragment, reader_of, regions_of
 from app.ui.templating import ToastLevel, triggers
 from app.ui.terminal import TerminalRegions, place_of
-from app.ui.views import AllQuestion, AllRow, MoveField
+from app.ui.views import AllQuestion, AllRow, MoveField, PositionRow
 
 router = APIRouter(include_in_schema=False)
 
@@ -132,13 +134,20 @@ async def ask_close_all(request: Request, principal: CurrentUser, symbol: Annota
 async def close_every_position(
     request: Request, principal: CurrentUser, symbol: Text = "", key: Annotated[str, Form(max_length=100)] = ""
 ) -> Response:
-    """Sell every position at the market, of one symbol or all; one that cannot be does not keep the others."""
+    """Sell every position at the market, of one symbol or all; one that cannot be, or is slow, does not keep those of other accounts."""
     key = key or str(new_id())
     with use_language(reader_of(request, principal).language):
         outcome = _Outcome()
+        accounts: defaultdict[str, list[PositionRow]] = defaultdict(list)
         for row in (await regions_of(request, principal).positions()).rows:
             if symbol in ("", row.symbol):
+                accounts[row.broker_id].append(row)
+
+        async def close_each(rows: list[PositionRow]) -> None:
+            for row in rows:
                 await _close(request, principal, UUID(row.id), row.symbol, key=key, outcome=outcome)
+
+        await asyncio.gather(*(close_each(rows) for rows in accounts.values()))
         if outcome.refusals:
             return _told("error", " ".join([outcome.words, *outcome.refusals]), close=True)
         return _told("success", outcome.words, close=True)
