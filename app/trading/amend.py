@@ -15,6 +15,7 @@ from app.domain.enums import Execution, OrderState, Side
 from app.domain.instruments import Instrument
 from app.domain.intents import OrderIntent
 from app.domain.orders import TERMINAL, Denied
+from app.domain.protection import fitted_plan, load_plan
 from app.domain.sizing import SizedOrder, size
 from app.errors import Conflict, InvalidInput, OrderNotCancellable, OrderNotFound
 from app.exchanges.port import ExchangeClient
@@ -118,6 +119,9 @@ def _wanted(desk: Desk, order: OrderRecord, change: Amendment, instrument: Instr
     sized = size(intent, instrument, reference_price=price)
     if sized.quantity <= order.filled_quantity:
         raise InvalidInput("the order has already filled more than that", field="quantity")
+    if order.protection is not None:
+        entry = sized.price or sized.trigger_price
+        fitted_plan(load_plan(order.protection), instrument, side=order.side, entry_price=entry, quantity=sized.quantity)
     return sized
 
 
@@ -207,6 +211,7 @@ def _draft(desk: Desk, order: OrderRecord, wanted: SizedOrder, *, account: Accou
         attempt=attempt,
         type=wanted.type,
         role=order.role,
+        protection=None if order.protection is None else load_plan(order.protection),
     )
     return Draft(
         user_id=order.user_id,
