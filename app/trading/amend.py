@@ -28,7 +28,7 @@ from app.trading.events import announce
 from app.trading.gate import Reservation, admit
 from app.trading.pairs import send_replacement
 from app.trading.place import SEND_WITHIN, Draft, insert
-from app.trading.protections import disturb
+from app.trading.protections import LIVE, disturb
 from app.trading.records import OrderRecord
 from app.trading.send import send
 
@@ -41,9 +41,14 @@ noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state) SELECT i
 SELECT * FROM changed
 """
 _ASK_CANCEL: Final = """
-UPDATE orders SET cancel_requested_at = coalesce(cancel_requested_at, $2), updated_at = $2 WHERE id = $1 AND state IN ('open', 'partial')
-RETURNING *
+UPDATE orders SET cancel_requested_at = $2, updated_at = $2
+ WHERE id = $1 AND state IN ('open', 'partial') AND cancel_requested_at IS NULL RETURNING *
 """
+#: Whoever changes an order has the account's turn (`trading.gate`): two changes of one order see each other here.
+_IS_ENDING: Final = f"""
+SELECT cancel_requested_at IS NOT NULL OR EXISTS (SELECT 1 FROM orders n WHERE n.replaces_id = o.id AND n.state IN {LIVE})
+  FROM orders o WHERE o.id = $1
+"""  # noqa: S608  # a constant
 _ATTEMPTS: Final = "SELECT max(attempt) FROM orders WHERE broker_id = $1 AND key = $2 AND leg = $3"
 #: What was subtracted is written down with it: after a crash it is not subtracted again.
 _LESS: Final = """
@@ -67,7 +72,7 @@ async def amend(desk: Desk, user_id: UUID, order_id: UUID, change: Amendment) ->
     Raises:
         OrderNotFound: no such order of this user.
         OrderNotCancellable: it is finished.
-        Conflict: it is on its way to the venue; try again in a moment.
+        Conflict: it is on its way to the venue, or being canceled or changed already; try again in a moment.
         OrderDenied: the changed order breaks a rule, or this server takes no orders now; the old one stands as it was.
         InvalidInput: nothing is to change, or a part of a pair or of a protection was named.
     """
@@ -191,6 +196,8 @@ async def _store(
     account = _account(order, exchange)
     async with desk.database.raw_transaction() as connection:
         reservation = await _admit(desk, connection, order, leaves, instrument=instrument, exchange=exchange)
+        if await connection.fetchval(_IS_ENDING, order.id):
+            raise Conflict("the order is being canceled or changed already")
         attempt = await connection.fetchval(_ATTEMPTS, order.broker_id, order.key, order.leg)
         draft = _draft(desk, order, leaves, account=account, reservation=reservation, attempt=attempt + 1)
         new = await insert(desk, connection, draft)

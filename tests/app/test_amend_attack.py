@@ -1,17 +1,20 @@
 """Changes of orders at bad moments: of a bracket's entry, twice at once, while it is being canceled, on an account that is off."""
 
+import asyncio
 from decimal import Decimal
 
 import pytest
 
 from app.domain.enums import OrderState
 from app.domain.protection import ProtectionPlan, Target, load_plan
-from app.errors import DenialReason, OrderDenied
+from app.errors import AppError, Conflict, DenialReason, OrderDenied
 from app.trading.amend import Amendment, amend
+from app.trading.cancel import cancel
 from app.trading.close import protect_position
 from app.trading.reconcile import Reconciler
 from app.trading.records import OrderRecord
 from tests.app.conftest import Pieces
+from tests.app.scripted_client import scripted
 
 pytestmark = pytest.mark.asyncio
 
@@ -61,3 +64,49 @@ async def test_a_changed_entry_does_not_overrule_how_its_position_was_guarded_si
     assert (await moving.order(changed.id)).state is OrderState.FILLED
     (row,) = await moving.rows("SELECT * FROM protections WHERE status = 'active'")
     assert load_plan(row["plan"]) == by_hand
+
+
+async def test_an_order_whose_end_is_awaited_is_not_replaced_a_second_time(pieces: Pieces) -> None:
+    """The exchange does not answer to the cancellation of the first change; the second comes from another tab."""
+    order = (await pieces.submit(pieces.limit("50000"))).order
+
+    async def silent(*_: object, **__: object) -> None:
+        return None
+
+    real = pieces.desk
+    pieces.desk, _ = await scripted(pieces.desk, pieces.broker_id, cancel_order=silent)
+    first = await amend(pieces.desk, pieces.user_id, order.id, Amendment(price=Decimal(51000)))
+    assert first.state is OrderState.INTENT
+    with pytest.raises(Conflict):
+        await amend(pieces.desk, pieces.user_id, order.id, Amendment(price=Decimal(52000)))
+    pieces.desk = real
+    for row in await pieces.rows("SELECT id FROM orders WHERE replaces_id IS NOT NULL"):
+        await pieces.backdate(row["id"], seconds=2)
+    for _ in range(3):
+        await Reconciler(pieces.desk).once()
+    assert resting(pieces) == ["51000.00000000"]
+
+
+async def test_two_changes_at_once_make_one_order(pieces: Pieces) -> None:
+    order = (await pieces.submit(pieces.limit("50000"))).order
+    changes = [Amendment(price=Decimal(51000)), Amendment(price=Decimal(52000))]
+    answers = await asyncio.gather(*(amend(pieces.desk, pieces.user_id, order.id, change) for change in changes), return_exceptions=True)
+    assert [answer for answer in answers if not isinstance(answer, OrderRecord | AppError)] == []
+    await Reconciler(pieces.desk).once()
+    assert len(resting(pieces)) == 1
+
+
+async def test_an_order_that_somebody_wants_canceled_is_not_sent_again_by_a_change(pieces: Pieces) -> None:
+    order = (await pieces.submit(pieces.limit("50000"))).order
+
+    async def silent(*_: object, **__: object) -> None:
+        return None
+
+    real = pieces.desk
+    pieces.desk, _ = await scripted(pieces.desk, pieces.broker_id, cancel_order=silent)
+    await cancel(pieces.desk, pieces.user_id, order.id)
+    pieces.desk = real
+    with pytest.raises(Conflict):
+        await amend(pieces.desk, pieces.user_id, order.id, Amendment(price=Decimal(51000)))
+    assert len(resting(pieces)) <= 1
+    assert await pieces.rows("SELECT 1 FROM orders WHERE replaces_id IS NOT NULL") == []
