@@ -19,7 +19,7 @@ from app.domain.protection import fitted_plan, load_plan
 from app.domain.sizing import SizedOrder, size
 from app.errors import Conflict, InvalidInput, OrderNotCancellable, OrderNotFound
 from app.exchanges.port import ExchangeClient
-from app.trading.account import Account, check_open
+from app.trading.account import Account, check_account, check_open, find_account
 from app.trading.apply import record
 from app.trading.balances import with_fresh_balance
 from app.trading.cancel import cancel_at_venue
@@ -73,11 +73,12 @@ async def amend(desk: Desk, user_id: UUID, order_id: UUID, change: Amendment) ->
         OrderNotFound: no such order of this user.
         OrderNotCancellable: it is finished.
         Conflict: it is on its way to the venue, or being canceled or changed already; try again in a moment.
-        OrderDenied: the changed order breaks a rule, or this server takes no orders now; the old one stands as it was.
+        OrderDenied: the changed order breaks a rule, or this server or the account takes no orders now; the old one stands as it was.
         InvalidInput: nothing is to change, or a part of a pair or of a protection was named.
     """
     check_open(desk)
     order = await _find(desk, user_id, order_id)
+    check_account(await find_account(desk, user_id, order.broker_id))
     if change == Amendment():
         raise InvalidInput("say what to change: price, quantity, trigger_price or trailing_percent")
     if order.group_id is not None:

@@ -110,3 +110,13 @@ async def test_an_order_that_somebody_wants_canceled_is_not_sent_again_by_a_chan
         await amend(pieces.desk, pieces.user_id, order.id, Amendment(price=Decimal(51000)))
     assert len(resting(pieces)) <= 1
     assert await pieces.rows("SELECT 1 FROM orders WHERE replaces_id IS NOT NULL") == []
+
+
+@pytest.mark.parametrize("column", ["is_active = false", "paused_reason = 'the key was refused'"])
+async def test_an_order_of_an_account_that_may_not_trade_stands_as_it_was(pieces: Pieces, column: str) -> None:
+    order = (await pieces.submit(pieces.limit("50000"))).order
+    await pieces.rows(f"UPDATE brokers SET {column} WHERE id = $1", pieces.broker_id)
+    with pytest.raises(OrderDenied) as caught:
+        await amend(pieces.desk, pieces.user_id, order.id, Amendment(price=Decimal(51000)))
+    assert caught.value.reason in (DenialReason.BROKER_INACTIVE, DenialReason.BROKER_DISABLED)
+    assert resting(pieces) == ["50000.00000000"]
