@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import re
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -74,3 +75,19 @@ async def test_a_slow_account_does_not_delay_canceling_on_the_others(site: Site,
     # Reconcile may have taken the slow one back as well meanwhile.
     assert len(left) <= 1, "the others waited for the slow one"
     assert [order["state"] for order in answer.json()["items"]] == ["canceled"] * 3
+
+
+async def test_only_what_the_question_named_is_closed(site: Site, accounts: list[str]) -> None:
+    """An alert opens a position while the question stands there."""
+    await place(site, accounts[0])
+    page = await site.ada.browse("GET", "/trading/close-all")
+    form: dict[str, list[str]] = {}
+    for name, value in re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page.text):
+        form.setdefault(name, []).append(value)
+    await place(site, accounts[1])
+    headers = {"X-CSRF-Token": site.ada.csrf, "HX-Request": "true"}
+    answer = await site.ada.browse("POST", "/trading/close-all", data=form, headers=headers)
+    assert toast(answer) == ("success", "1 position is closed or being closed.")
+    left = (await site.ada.call("GET", "/api/positions")).json()["items"]
+    assert [position["broker_id"] for position in left] == [accounts[1]]
+    await site.ada.call("POST", f"/api/positions/{left[0]['id']}/close")

@@ -123,7 +123,7 @@ async def ask_close_all(request: Request, principal: CurrentUser, symbol: Annota
     """The question whether all positions are to be sold now, with a key that makes one order each of several clicks."""
     rows = (await regions_of(request, principal).positions()).rows
     shown = tuple(
-        AllRow(symbol=row.symbol, side=row.side, quantity=row.quantity, broker=row.broker, step=row.step)
+        AllRow(symbol=row.symbol, side=row.side, quantity=row.quantity, broker=row.broker, step=row.step, id=row.id)
         for row in rows
         if symbol in ("", row.symbol)
     )
@@ -132,15 +132,22 @@ async def ask_close_all(request: Request, principal: CurrentUser, symbol: Annota
 
 @router.post("/trading/close-all")
 async def close_every_position(
-    request: Request, principal: CurrentUser, symbol: Text = "", key: Annotated[str, Form(max_length=100)] = ""
+    request: Request,
+    principal: CurrentUser,
+    symbol: Text = "",
+    key: Annotated[str, Form(max_length=100)] = "",
+    position: Annotated[list[str], Form(max_length=1000)] = [],  # noqa: B006  # FastAPI copies it
 ) -> Response:
-    """Sell every position at the market, of one symbol or all; one that cannot be, or is slow, does not keep those of other accounts."""
+    """Sell every position that the question named, or of one symbol or all, at the market.
+
+    One that cannot be sold keeps none of the others, and an account that is slow none of other accounts.
+    """
     key = key or str(new_id())
     with use_language(reader_of(request, principal).language):
         outcome = _Outcome()
         accounts: defaultdict[str, list[PositionRow]] = defaultdict(list)
         for row in (await regions_of(request, principal).positions()).rows:
-            if symbol in ("", row.symbol):
+            if symbol in ("", row.symbol) and (not position or row.id in position):
                 accounts[row.broker_id].append(row)
 
         async def close_each(rows: list[PositionRow]) -> None:
