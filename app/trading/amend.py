@@ -11,13 +11,13 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
-from app.domain.enums import Execution, OrderState, Side
+from app.domain.enums import Execution, OrderState, OrderType, Side
 from app.domain.instruments import Instrument
 from app.domain.intents import OrderIntent
 from app.domain.orders import TERMINAL, Denied
 from app.domain.protection import fitted_plan, load_plan
 from app.domain.sizing import SizedOrder, size
-from app.errors import Conflict, InvalidInput, OrderNotCancellable, OrderNotFound
+from app.errors import Conflict, DenialReason, InvalidInput, OrderDenied, OrderNotCancellable, OrderNotFound
 from app.exchanges.port import ExchangeClient
 from app.trading.account import Account, check_account, check_open, find_account
 from app.trading.apply import record
@@ -25,6 +25,7 @@ from app.trading.balances import with_fresh_balance
 from app.trading.cancel import cancel_at_venue
 from app.trading.desk import Desk
 from app.trading.events import announce
+from app.trading.fit import Fitted, fit
 from app.trading.gate import Reservation, admit
 from app.trading.pairs import send_replacement
 from app.trading.place import SEND_WITHIN, Draft, insert
@@ -35,7 +36,8 @@ from app.trading.send import send
 _RESTING: Final = frozenset({OrderState.OPEN, OrderState.PARTIAL})
 _CHANGE_HERE: Final = """
 WITH changed AS (
-  UPDATE orders SET quantity = $2, price = $3, trigger_price = $4, trailing_delta = $5, watermark = NULL, updated_at = $6, reserved = $7
+  UPDATE orders
+     SET quantity = $2, price = $3, trigger_price = $4, trailing_delta = $5, watermark = NULL, updated_at = $6, reserved = $7, notional = $8
    WHERE id = $1 AND state = 'intent' AND execution = 'supervised' AND triggered_at IS NULL AND cancel_requested_at IS NULL RETURNING *),
 noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state) SELECT id, user_id, $6, 'Amended', state FROM changed)
 SELECT * FROM changed
@@ -134,7 +136,8 @@ def _wanted(desk: Desk, order: OrderRecord, change: Amendment, instrument: Instr
 async def _change_here(
     desk: Desk, order: OrderRecord, wanted: SizedOrder, *, instrument: Instrument, client: ExchangeClient
 ) -> OrderRecord:
-    attempt = partial(_store_here, desk, order, wanted, instrument=instrument, exchange=client.exchange)
+    fitted = _fitted(desk, order, wanted, instrument, client).order
+    attempt = partial(_store_here, desk, order, fitted, instrument=instrument, exchange=client.exchange)
     changed = await with_fresh_balance(desk, client, broker_id=order.broker_id, user_id=order.user_id, attempt=attempt)
     announce(desk.bus, changed)
     return changed
@@ -145,7 +148,7 @@ async def _store_here(desk: Desk, order: OrderRecord, wanted: SizedOrder, *, ins
     async with desk.database.raw_transaction() as connection:
         reservation = await _admit(desk, connection, order, wanted, instrument=instrument, exchange=exchange)
         values = (wanted.quantity, wanted.price, wanted.trigger_price, wanted.trailing_delta, desk.clock.now(), reservation.amount)
-        row = await connection.fetchrow(_CHANGE_HERE, order.id, *values)
+        row = await connection.fetchrow(_CHANGE_HERE, order.id, *values, wanted.notional)
         if row is None:
             raise Conflict("the order's price was reached a moment ago; it is on its way to the exchange")
     return OrderRecord.of(row)
@@ -164,9 +167,18 @@ async def _admit(
         user_id=order.user_id,
         role=order.role,
         source=order.source,
-        reference_price=desk.quotes.reference_price(exchange, order.symbol, is_buy=order.side is Side.BUY),
+        reference_price=_market_price(desk, order, exchange),
         replaces_id=order.id,
     )
+
+
+def _market_price(desk: Desk, order: OrderRecord, exchange: str) -> Decimal | None:
+    return desk.quotes.reference_price(exchange, order.symbol, is_buy=order.side is Side.BUY)
+
+
+def _fitted(desk: Desk, order: OrderRecord, wanted: SizedOrder, instrument: Instrument, client: ExchangeClient) -> Fitted:
+    """The order in the venue's words, as a new one would be: where market buys name what they spend, that changes with the quantity."""
+    return fit(wanted, instrument, client.capabilities, reference_price=_market_price(desk, order, client.exchange))
 
 
 def _account(order: OrderRecord, exchange: str) -> Account:
@@ -177,7 +189,11 @@ async def _replace(desk: Desk, order: OrderRecord, wanted: SizedOrder, *, instru
     # What a working order fills while it is replaced would be wanted twice: its end is awaited. One that sleeps fills nothing.
     is_atomic = client.capabilities.has_replace and order.type.waits and not order.is_working
     leaves = replace(wanted, quantity=wanted.quantity - order.filled_quantity)
-    attempt = partial(_store, desk, order, leaves, instrument=instrument, exchange=client.exchange, is_atomic=is_atomic)
+    fitted = _fitted(desk, order, leaves, instrument, client)
+    if fitted.execution is not Execution.NATIVE and order.type is OrderType.TRAILING_STOP:
+        told = "the exchange does not follow at that distance: cancel the order and place another one, which is watched here"
+        raise OrderDenied(DenialReason.TRAILING_INVALID, told, field="trailing_percent")
+    attempt = partial(_store, desk, order, fitted.order, instrument=instrument, exchange=client.exchange, is_atomic=is_atomic)
     new = await with_fresh_balance(desk, client, broker_id=order.broker_id, user_id=order.user_id, attempt=attempt)
     if new is None:
         raise Conflict("the order is being changed already")

@@ -1,11 +1,12 @@
 """Changes of orders at bad moments: of a bracket's entry, twice at once, while it is being canceled, on an account that is off."""
 
 import asyncio
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
-from app.domain.enums import OrderState
+from app.domain.enums import OrderState, OrderType, Side
 from app.domain.protection import ProtectionPlan, Target, load_plan
 from app.errors import AppError, Conflict, DenialReason, OrderDenied
 from app.trading.amend import Amendment, amend
@@ -120,3 +121,36 @@ async def test_an_order_of_an_account_that_may_not_trade_stands_as_it_was(pieces
         await amend(pieces.desk, pieces.user_id, order.id, Amendment(price=Decimal(51000)))
     assert caught.value.reason in (DenialReason.BROKER_INACTIVE, DenialReason.BROKER_DISABLED)
     assert resting(pieces) == ["50000.00000000"]
+
+
+async def test_a_stop_that_spends_an_amount_spends_less_once_it_is_made_smaller(pieces: Pieces) -> None:
+    """Where market buys name what they spend, and this server watches the stop."""
+    whole = (await pieces.desk.connections.client(pieces.broker_id)).capabilities
+    able = replace(whole, order_types=frozenset({OrderType.MARKET, OrderType.LIMIT}), market_buy_by_base=False)
+    pieces.desk, _ = await scripted(pieces.desk, pieces.broker_id, capabilities=able)
+    order = (await pieces.submit(pieces.intent(type=OrderType.STOP_MARKET, trigger_price=Decimal(60500)))).order
+    assert (order.is_held, order.notional) == (True, Decimal(605))
+    smaller = await amend(pieces.desk, pieces.user_id, order.id, Amendment(quantity=Decimal("0.005")))
+    assert (smaller.quantity, smaller.notional, smaller.reserved) == (Decimal("0.005"), Decimal("302.5"), Decimal("302.5"))
+
+
+async def test_a_stop_at_the_exchange_that_spends_an_amount_still_does_once_it_is_changed(pieces: Pieces) -> None:
+    whole = (await pieces.desk.connections.client(pieces.broker_id)).capabilities
+    pieces.desk, _ = await scripted(pieces.desk, pieces.broker_id, capabilities=replace(whole, market_buy_by_base=False, has_replace=False))
+    order = (await pieces.submit(pieces.limit("50000"))).order
+    await pieces.rows(
+        "UPDATE orders SET type = 'stop_market', trigger_price = 61000, price = NULL, notional = 610, is_working = false WHERE id = $1",
+        order.id,
+    )
+    changed = await amend(pieces.desk, pieces.user_id, order.id, Amendment(trigger_price=Decimal(62000)))
+    assert changed.notional == Decimal(620)
+
+
+async def test_a_trailing_stop_at_the_exchange_is_not_given_up_for_a_distance_that_it_does_not_take(pieces: Pieces) -> None:
+    wish = pieces.intent(Side.SELL, "0.01", type=OrderType.TRAILING_STOP, trailing_delta=Decimal("0.02"))
+    order = (await pieces.submit(wish)).order
+    assert order.state is OrderState.OPEN
+    with pytest.raises(OrderDenied) as caught:
+        await amend(pieces.desk, pieces.user_id, order.id, Amendment(trailing_delta=Decimal("0.4")))
+    assert caught.value.reason is DenialReason.TRAILING_INVALID
+    assert (await pieces.order(order.id)).state is OrderState.OPEN
