@@ -14,9 +14,9 @@ class OrderIntent:
 
     Exactly one of `quantity` (base units), `notional` (quote units), `percent` (fraction of the free balance, 0 < x ≤ 1: quote for a
     buy, base for a sell) or `close_position` says how much; with `is_reversal` that closes the position and opens as much on the other
-    side. `trailing_delta` is a fraction; `protection` says how the position that the order opens is to be guarded. `symbol` may be any
-    spelling a trader uses (`BTC/USDT`, `BTCUSDT`, `BINANCE:BTCUSDT`). `key` names the signal: the same key on the same broker account
-    never makes a second order.
+    side, with a `quantity` it closes no more than that. `trailing_delta` is a fraction; `protection` says how the position that the order
+    opens is to be guarded. `symbol` may be any spelling a trader uses (`BTC/USDT`, `BTCUSDT`, `BINANCE:BTCUSDT`). `key` names the signal:
+    the same key on the same broker account never makes a second order.
     """
 
     symbol: str

@@ -218,6 +218,9 @@ def _bought_with(notional: Decimal, price: Decimal | None, reference_price: Deci
 def _closing_quantity(intent: OrderIntent, position: Decimal) -> Decimal:
     if position * intent.side.sign >= 0:
         raise OrderDenied(DenialReason.NO_POSITION, f"there is no position in {intent.symbol} that a {intent.side} would close")
+    if intent.quantity is not None:
+        _check_positive(intent.quantity, "quantity", DenialReason.QUANTITY_INVALID)
+        return min(intent.quantity, abs(position))
     return abs(position) * (2 if intent.is_reversal else 1)
 
 

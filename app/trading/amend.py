@@ -11,38 +11,46 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
-from app.domain.enums import Execution, OrderState, Side
+from app.domain.enums import Execution, OrderState, OrderType, Side
 from app.domain.instruments import Instrument
 from app.domain.intents import OrderIntent
 from app.domain.orders import TERMINAL, Denied
+from app.domain.protection import fitted_plan, load_plan
 from app.domain.sizing import SizedOrder, size
-from app.errors import Conflict, InvalidInput, OrderNotCancellable, OrderNotFound
+from app.errors import Conflict, DenialReason, InvalidInput, OrderDenied, OrderNotCancellable, OrderNotFound
 from app.exchanges.port import ExchangeClient
-from app.trading.account import Account, check_open
+from app.trading.account import Account, check_account, check_open, find_account
 from app.trading.apply import record
 from app.trading.balances import with_fresh_balance
 from app.trading.cancel import cancel_at_venue
 from app.trading.desk import Desk
 from app.trading.events import announce
+from app.trading.fit import Fitted, fit
 from app.trading.gate import Reservation, admit
 from app.trading.pairs import send_replacement
 from app.trading.place import SEND_WITHIN, Draft, insert
-from app.trading.protections import disturb
+from app.trading.protections import LIVE, disturb
 from app.trading.records import OrderRecord
 from app.trading.send import send
 
 _RESTING: Final = frozenset({OrderState.OPEN, OrderState.PARTIAL})
 _CHANGE_HERE: Final = """
 WITH changed AS (
-  UPDATE orders SET quantity = $2, price = $3, trigger_price = $4, trailing_delta = $5, watermark = NULL, updated_at = $6, reserved = $7
+  UPDATE orders
+     SET quantity = $2, price = $3, trigger_price = $4, trailing_delta = $5, watermark = NULL, updated_at = $6, reserved = $7, notional = $8
    WHERE id = $1 AND state = 'intent' AND execution = 'supervised' AND triggered_at IS NULL AND cancel_requested_at IS NULL RETURNING *),
 noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state) SELECT id, user_id, $6, 'Amended', state FROM changed)
 SELECT * FROM changed
 """
 _ASK_CANCEL: Final = """
-UPDATE orders SET cancel_requested_at = coalesce(cancel_requested_at, $2), updated_at = $2 WHERE id = $1 AND state IN ('open', 'partial')
-RETURNING *
+UPDATE orders SET cancel_requested_at = $2, updated_at = $2
+ WHERE id = $1 AND state IN ('open', 'partial') AND cancel_requested_at IS NULL RETURNING *
 """
+#: Whoever changes an order has the account's turn (`trading.gate`): two changes of one order see each other here.
+_IS_ENDING: Final = f"""
+SELECT cancel_requested_at IS NOT NULL OR EXISTS (SELECT 1 FROM orders n WHERE n.replaces_id = o.id AND n.state IN {LIVE})
+  FROM orders o WHERE o.id = $1
+"""  # noqa: S608  # a constant
 _ATTEMPTS: Final = "SELECT max(attempt) FROM orders WHERE broker_id = $1 AND key = $2 AND leg = $3"
 #: What was subtracted is written down with it: after a crash it is not subtracted again.
 _LESS: Final = """
@@ -66,12 +74,13 @@ async def amend(desk: Desk, user_id: UUID, order_id: UUID, change: Amendment) ->
     Raises:
         OrderNotFound: no such order of this user.
         OrderNotCancellable: it is finished.
-        Conflict: it is on its way to the venue; try again in a moment.
-        OrderDenied: the changed order breaks a rule, or this server takes no orders now; the old one stands as it was.
+        Conflict: it is on its way to the venue, or being canceled or changed already; try again in a moment.
+        OrderDenied: the changed order breaks a rule, or this server or the account takes no orders now; the old one stands as it was.
         InvalidInput: nothing is to change, or a part of a pair or of a protection was named.
     """
     check_open(desk)
     order = await _find(desk, user_id, order_id)
+    check_account(await find_account(desk, user_id, order.broker_id))
     if change == Amendment():
         raise InvalidInput("say what to change: price, quantity, trigger_price or trailing_percent")
     if order.group_id is not None:
@@ -118,13 +127,17 @@ def _wanted(desk: Desk, order: OrderRecord, change: Amendment, instrument: Instr
     sized = size(intent, instrument, reference_price=price)
     if sized.quantity <= order.filled_quantity:
         raise InvalidInput("the order has already filled more than that", field="quantity")
+    if order.protection is not None:
+        entry = sized.price or sized.trigger_price
+        fitted_plan(load_plan(order.protection), instrument, side=order.side, entry_price=entry, quantity=sized.quantity)
     return sized
 
 
 async def _change_here(
     desk: Desk, order: OrderRecord, wanted: SizedOrder, *, instrument: Instrument, client: ExchangeClient
 ) -> OrderRecord:
-    attempt = partial(_store_here, desk, order, wanted, instrument=instrument, exchange=client.exchange)
+    fitted = _fitted(desk, order, wanted, instrument, client).order
+    attempt = partial(_store_here, desk, order, fitted, instrument=instrument, exchange=client.exchange)
     changed = await with_fresh_balance(desk, client, broker_id=order.broker_id, user_id=order.user_id, attempt=attempt)
     announce(desk.bus, changed)
     return changed
@@ -135,7 +148,7 @@ async def _store_here(desk: Desk, order: OrderRecord, wanted: SizedOrder, *, ins
     async with desk.database.raw_transaction() as connection:
         reservation = await _admit(desk, connection, order, wanted, instrument=instrument, exchange=exchange)
         values = (wanted.quantity, wanted.price, wanted.trigger_price, wanted.trailing_delta, desk.clock.now(), reservation.amount)
-        row = await connection.fetchrow(_CHANGE_HERE, order.id, *values)
+        row = await connection.fetchrow(_CHANGE_HERE, order.id, *values, wanted.notional)
         if row is None:
             raise Conflict("the order's price was reached a moment ago; it is on its way to the exchange")
     return OrderRecord.of(row)
@@ -154,9 +167,18 @@ async def _admit(
         user_id=order.user_id,
         role=order.role,
         source=order.source,
-        reference_price=desk.quotes.reference_price(exchange, order.symbol, is_buy=order.side is Side.BUY),
+        reference_price=_market_price(desk, order, exchange),
         replaces_id=order.id,
     )
+
+
+def _market_price(desk: Desk, order: OrderRecord, exchange: str) -> Decimal | None:
+    return desk.quotes.reference_price(exchange, order.symbol, is_buy=order.side is Side.BUY)
+
+
+def _fitted(desk: Desk, order: OrderRecord, wanted: SizedOrder, instrument: Instrument, client: ExchangeClient) -> Fitted:
+    """The order in the venue's words, as a new one would be: where market buys name what they spend, that changes with the quantity."""
+    return fit(wanted, instrument, client.capabilities, reference_price=_market_price(desk, order, client.exchange))
 
 
 def _account(order: OrderRecord, exchange: str) -> Account:
@@ -167,7 +189,11 @@ async def _replace(desk: Desk, order: OrderRecord, wanted: SizedOrder, *, instru
     # What a working order fills while it is replaced would be wanted twice: its end is awaited. One that sleeps fills nothing.
     is_atomic = client.capabilities.has_replace and order.type.waits and not order.is_working
     leaves = replace(wanted, quantity=wanted.quantity - order.filled_quantity)
-    attempt = partial(_store, desk, order, leaves, instrument=instrument, exchange=client.exchange, is_atomic=is_atomic)
+    fitted = _fitted(desk, order, leaves, instrument, client)
+    if fitted.execution is not Execution.NATIVE and order.type is OrderType.TRAILING_STOP:
+        told = "the exchange does not follow at that distance: cancel the order and place another one, which is watched here"
+        raise OrderDenied(DenialReason.TRAILING_INVALID, told, field="trailing_percent")
+    attempt = partial(_store, desk, order, fitted.order, instrument=instrument, exchange=client.exchange, is_atomic=is_atomic)
     new = await with_fresh_balance(desk, client, broker_id=order.broker_id, user_id=order.user_id, attempt=attempt)
     if new is None:
         raise Conflict("the order is being changed already")
@@ -187,6 +213,8 @@ async def _store(
     account = _account(order, exchange)
     async with desk.database.raw_transaction() as connection:
         reservation = await _admit(desk, connection, order, leaves, instrument=instrument, exchange=exchange)
+        if await connection.fetchval(_IS_ENDING, order.id):
+            raise Conflict("the order is being canceled or changed already")
         attempt = await connection.fetchval(_ATTEMPTS, order.broker_id, order.key, order.leg)
         draft = _draft(desk, order, leaves, account=account, reservation=reservation, attempt=attempt + 1)
         new = await insert(desk, connection, draft)
@@ -207,6 +235,7 @@ def _draft(desk: Desk, order: OrderRecord, wanted: SizedOrder, *, account: Accou
         attempt=attempt,
         type=wanted.type,
         role=order.role,
+        protection=None if order.protection is None else load_plan(order.protection),
     )
     return Draft(
         user_id=order.user_id,

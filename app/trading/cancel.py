@@ -1,13 +1,16 @@
 """Ask the venue to cancel an order. The wish is committed first; a lost answer is found by reconcile, never assumed."""
 
-from typing import Final
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
 
 from app.domain.enums import OrderState, Role
 from app.domain.orders import TERMINAL, Denied
-from app.errors import ExchangeError, Fenced, OrderNotCancellable, OrderNotFound, OutcomeUnknown
+from app.errors import AppError, Fenced, OrderNotCancellable, OrderNotFound, OutcomeUnknown
 from app.exchanges.port import ExchangeClient
 from app.trading.apply import record
 from app.trading.desk import Desk
@@ -81,17 +84,26 @@ async def _cancel_other_half(desk: Desk, order: OrderRecord) -> None:
 async def cancel_all(desk: Desk, user_id: UUID, *, broker_id: UUID | None = None, symbol: str | None = None) -> list[OrderRecord]:
     """Ask for the end of every open order of ours, except those that guard a position, and return them as they then stand.
 
-    An account that cannot be reached does not keep the others from being canceled; its wishes stay, and reconcile repeats them.
+    An account that is slow or cannot be reached does not keep the others from being canceled; its wishes stay, and reconcile repeats them.
     """
     async with desk.database.connection() as connection:
         rows = await connection.fetch(_ALL_OPEN, user_id, broker_id, symbol, list(TERMINAL))
+    accounts: defaultdict[UUID, list[Any]] = defaultdict(list)
+    for row in rows:
+        accounts[row["broker_id"]].append(row)
+    found = await asyncio.gather(*(_cancel_each(desk, user_id, own) for own in accounts.values()))
+    return sorted((order for orders in found for order in orders), key=lambda order: order.created_at)
+
+
+async def _cancel_each(desk: Desk, user_id: UUID, rows: Sequence[Any]) -> list[OrderRecord]:
+    """One after the other: they share their account's limits."""
     found: list[OrderRecord] = []
     for row in rows:
         try:
             found.append(await cancel(desk, user_id, row["id"]))
         except OrderNotCancellable:
             continue
-        except ExchangeError as error:
+        except AppError as error:
             log.warning("cancel_postponed", order_id=str(row["id"]), code=error.code)
             found.append(OrderRecord.of(row))
     return found

@@ -5,7 +5,7 @@ from decimal import ROUND_FLOOR, Context, Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from app.domain.enums import OrderType, Role, Side, Source
+from app.domain.enums import OrderType, Side, Source
 from app.domain.instruments import plain
 from app.domain.intents import OrderIntent
 from app.domain.protection import ProtectionPlan, fitted_plan
@@ -76,9 +76,16 @@ def _part(row: Any, side: Side, fraction: Decimal, *, source: Source, key: str, 
         raise InvalidInput("a position is turned as a whole", field="percent")
     if not 0 < fraction < 1:
         raise InvalidInput(f"a part of a position is between 0 and 100 percent, was {plain(fraction * 100)}", field="percent")
-    # Not more is sold than that, whatever fills meanwhile: the part is of what is held now.
-    quantity = _DOWN.multiply(abs(row["quantity"]), fraction)
-    return OrderIntent(symbol=row["symbol"], side=side, source=source, key=key, type=OrderType.MARKET, quantity=quantity, role=Role.EXIT)
+    # The part is of what is held now; not more is sold than that, whatever fills meanwhile, nor what others are selling already.
+    return OrderIntent(
+        symbol=row["symbol"],
+        side=side,
+        source=source,
+        key=key,
+        type=OrderType.MARKET,
+        quantity=_DOWN.multiply(abs(row["quantity"]), fraction),
+        close_position=True,
+    )
 
 
 async def protect_position(desk: Desk, user_id: UUID, position_id: UUID, plan: ProtectionPlan) -> Any:

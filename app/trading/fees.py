@@ -24,7 +24,8 @@ _RATE_QUANTUM: Final = Decimal("0.000001")
 async def fee_terms(desk: Desk, user_id: UUID, broker_id: UUID) -> FeeTerms:
     """Return what fills of the account cost: its own terms on paper, else what its last fills paid, else the usual rate.
 
-    A fill whose fee was paid in a third asset says nothing of a rate. Where only one kind of fill is known, its rate stands for both.
+    A fill whose fee was paid in a third asset says nothing of a rate. Where only what takers paid is known, that stands for both; where
+    only what makers paid is, takers are taken to pay the usual rate at least: a maker's fee is often nothing, and no stop sells as a maker.
     """
     async with desk.database.connection() as connection:
         paper = await connection.fetchrow(_PAPER, broker_id, user_id)
@@ -39,8 +40,6 @@ async def fee_terms(desk: Desk, user_id: UUID, broker_id: UUID) -> FeeTerms:
     if not known:
         return USUAL_FEES
     maker, taker = known.get(Liquidity.MAKER.value), known.get(Liquidity.TAKER.value)
-    either = taker if taker is not None else maker
-    assert either is not None  # noqa: S101  # one of them is known
-    return FeeTerms(
-        rates=FeeRates(maker=either if maker is None else maker, taker=either if taker is None else taker), source=FeeSource.FILLS
-    )
+    if taker is None:
+        taker = max(maker or Decimal(0), USUAL_FEES.rates.taker)
+    return FeeTerms(rates=FeeRates(maker=taker if maker is None else maker, taker=taker), source=FeeSource.FILLS)

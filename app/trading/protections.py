@@ -49,6 +49,13 @@ ON CONFLICT (broker_id, symbol) WHERE status = 'active' DO UPDATE
        mode_since = CASE WHEN {_IS_NEW} THEN excluded.mode_since ELSE protections.mode_since END
 RETURNING id, plan
 """  # noqa: S608  # a constant
+#: A replacement is the same wish as the order whose place it takes: it does not overrule what was wished for the position since then.
+_WISHED_AT: Final = """
+WITH RECURSIVE chain AS (
+  SELECT id, replaces_id, created_at FROM orders WHERE id = $1
+  UNION ALL SELECT o.id, o.replaces_id, o.created_at FROM orders o JOIN chain c ON o.id = c.replaces_id)
+SELECT min(created_at) FROM chain
+"""
 _SHOW: Final = "UPDATE positions SET stop_loss = $2, take_profit = $3, updated_at = $4 WHERE id = $1"
 #: Whether an order that is no leg takes its units from the legs: one that closes the position always; any other sell while it is selling
 #: at the market or nobody knows what became of it. One that only rests has its units locked at the venue, and may sell others.
@@ -190,7 +197,8 @@ async def open_protection(connection: Any, order: OrderRecord, *, position_id: U
     """
     if order.protection is None or quantity <= 0 or order.role is not Role.ENTRY:
         return None
-    values = (order.user_id, order.broker_id, order.symbol, order.protection, quantity, order.id, position_id, order.created_at, now)
+    wished_at = order.created_at if order.replaces_id is None else await connection.fetchval(_WISHED_AT, order.id)
+    values = (order.user_id, order.broker_id, order.symbol, order.protection, quantity, order.id, position_id, wished_at, now)
     row = await connection.fetchrow(_OPEN, new_id(), *values)
     await _show(connection, position_id, load_plan(row["plan"]), now)
     found: UUID = row["id"]

@@ -42,11 +42,13 @@ SELECT o.*, b.exchange FROM orders o JOIN brokers b ON b.id = o.broker_id
  WHERE o.state = 'intent' AND o.execution = 'supervised' AND o.triggered_at IS NULL AND o.cancel_requested_at IS NULL
  ORDER BY o.created_at, o.id
 """
+#: Only while it waits for what was watched: who changes an order may be another process, whose news comes with the next reading.
 _TRIGGER: Final = f"""
 WITH held AS ({HOLD.format(role="$2", owner="$3", epoch="$4")}),
 fired AS (
   UPDATE orders SET triggered_at = $5, updated_at = $5 FROM held
    WHERE orders.id = $1 AND state = 'intent' AND execution = 'supervised' AND triggered_at IS NULL AND cancel_requested_at IS NULL
+     AND trigger_price IS NOT DISTINCT FROM $7 AND trailing_delta IS NOT DISTINCT FROM $8
   RETURNING orders.*),
 noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state, detail)
           SELECT id, user_id, $5, 'Triggered', state, jsonb_build_object('price', $6::text) FROM fired)
@@ -246,13 +248,16 @@ class TriggerWatch:
             if fired is not None:
                 log.info("order_triggered", order_id=str(order.id), price=str(price))
                 announce(self._desk.bus, fired)
+        if fired is None:
+            self._read_at = float("-inf")  # it may wait for something else by now
         return fired
 
     async def _write(self, order: OrderRecord, price: Decimal) -> tuple[OrderRecord | None, list[UUID]]:
         """Write down that the trigger was reached, and which orders can therefore never be; None when it was too late for that."""
         lease = self._desk.lease
         is_pair = order.group_id is not None and not _is_guarded(order)
-        values = (order.id, lease.role, lease.owner, lease.epoch, self._desk.clock.now(), f"{price:f}")
+        waits_for = (order.trigger_price, order.trailing_delta)
+        values = (order.id, lease.role, lease.owner, lease.epoch, self._desk.clock.now(), f"{price:f}", *waits_for)
         async with self._desk.database.raw_transaction() as connection:
             if is_pair:
                 await connection.fetch(_LOCK_GROUP, order.group_id)

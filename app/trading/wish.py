@@ -9,6 +9,7 @@ from app.domain.book import Depth
 from app.domain.enums import OrderType, Role, Side, TimeInForce
 from app.domain.instruments import Instrument
 from app.domain.intents import OrderIntent
+from app.domain.protection import ProtectionPlan, dump_plan, fitted_plan
 from app.domain.sizing import SizedOrder, asked_quantity
 from app.domain.ticket import FeeTerms, MarketNow, Size, SizeBy, sized_intent
 from app.errors import DenialReason, OrderDenied, RetryableError
@@ -195,6 +196,43 @@ async def place_wish(desk: Desk, user_id: UUID, wish: Wish, *, broker_id: UUID |
         return Placed(orders=await submit_oco(desk, user_id, exact_pair(wish, setting), broker_id=account.id), is_new=True)
     made = await submit(desk, user_id, exact_intent(wish, setting), broker_id=account.id)
     return Placed(orders=(made.order,), is_new=made.is_new)
+
+
+def asks_for(wish: Wish, order: OrderRecord, instrument: Instrument) -> bool:
+    """Return whether `order` (of a pair its limit) is what `wish` asks for, as far as can be told without the market of then."""
+    intent, side = wish.intent, wish.intent.side
+    is_kind = order.type is intent.type if wish.oco is None else order.group_id is not None
+    limit, trigger = (intent.price, intent.trigger_price) if wish.oco is None else (wish.oco.price, None)
+    return (
+        (order.symbol, order.side) == (instrument.symbol, side)
+        and is_kind
+        and (limit is None or order.price == instrument.round_price(side, limit))
+        and (trigger is None or order.trigger_price == instrument.round_price(side, trigger))
+        and _is_size(wish.size, order, instrument, at=order.price or order.trigger_price)
+        and _is_plan(intent.protection, order, instrument)
+    )
+
+
+def _is_size(asked: Size | None, order: OrderRecord, instrument: Instrument, *, at: Decimal | None) -> bool:
+    """Shares and risks depend on what there was then; an amount that trades at the market depends on its price, unless it is spent."""
+    if asked is None or asked.by in (SizeBy.PERCENT, *_RISKS):
+        return True
+    if asked.by is SizeBy.QUANTITY:
+        return order.notional is None and order.quantity == instrument.floor_quantity(asked.value)
+    if order.notional is not None:
+        return order.notional == asked.value.quantize(order.notional, ROUND_FLOOR)
+    is_pair = order.group_id is not None
+    return at is None or is_pair or order.quantity == instrument.floor_quantity(_DOWN.divide(asked.value, at))
+
+
+def _is_plan(asked: ProtectionPlan | None, order: OrderRecord, instrument: Instrument) -> bool:
+    if asked is None or order.protection is None:
+        return (asked is None or asked.is_empty) and order.protection is None
+    try:
+        fitted = fitted_plan(asked, instrument, side=order.side, entry_price=None, quantity=order.quantity)
+    except OrderDenied:
+        return False
+    return dump_plan(fitted) == order.protection
 
 
 def _plainly_sized(wish: Wish) -> OrderIntent:

@@ -70,14 +70,15 @@ def form_of(position: PositionFacts, guard: Any) -> GuardForm:
     # Parts are of the whole that was guarded; the form speaks of what is held now.
     scale = guard["base_quantity"] / position.quantity if position.quantity else Decimal(1)
     left = [target for target in plan.targets if target.price not in reached]
+    fields = _fields(left, scale)
     after = None if plan.break_even_after is None else plan.break_even_after - (len(plan.targets) - len(left))
     return GuardForm(
         position=position,
         stop_loss=_text(plan.stop_price),
         stop_limit_price=_text(plan.stop_limit_price),
         trailing_percent=_text(None if plan.trailing_delta is None else plan.trailing_delta * 100),
-        targets=_padded(_fields(left, scale)),
-        break_even_after=str(after) if after is not None and 1 <= after <= len(left) else "",
+        targets=_padded(fields),
+        break_even_after=str(after) if after is not None and 1 <= after <= len(fields) else "",
         is_guarded=True,
     )
 
@@ -90,12 +91,14 @@ def form_again(position: PositionFacts, given: Mapping[str, Any], *, is_guarded:
 
 
 def _fields(targets: list[Target], scale: Decimal) -> tuple[TargetField, ...]:
+    """What each target sells of what is held; one that nothing is left for is none any more, and a part of nothing cannot be sent."""
     room = Decimal(100)
     fields = []
     for target in targets:
         percent = min((target.fraction * scale * 100).quantize(Decimal("0.01"), rounding=ROUND_DOWN), room)
         room -= percent
-        fields.append(TargetField(price=plain(target.price), percent=plain(percent)))
+        if percent > 0:
+            fields.append(TargetField(price=plain(target.price), percent=plain(percent)))
     return tuple(fields)
 
 

@@ -11,9 +11,9 @@ from app.brokers.schemas import BrokerPatch
 from app.brokers.service import change_broker, remove_broker
 from app.core.leases import LeaseHolder
 from app.domain.enums import OrderState
-from app.errors import BrokerNotFound
+from app.errors import BrokerNotFound, Conflict
 from app.trading import sweep
-from app.trading.cancel import cancel
+from app.trading.cancel import cancel, cancel_all
 from app.trading.desk import Desk
 from app.trading.portfolio import count_open_orders
 from app.trading.reconcile import Reconciler
@@ -171,3 +171,18 @@ async def test_keys_that_another_process_changed_are_used(pieces: Pieces) -> Non
     with pytest.raises(BrokerNotFound):
         await elsewhere.client(pieces.broker_id)
     await elsewhere.close()
+
+
+async def test_an_order_that_cannot_be_written_down_does_not_keep_the_others_from_being_canceled(pieces: Pieces) -> None:
+    first, second = [(await pieces.submit(pieces.limit(price))).order for price in ("50000", "51000")]
+    real = (await pieces.desk.connections.client(pieces.broker_id)).cancel_order
+
+    async def conflicting(symbol: str, *, client_order_id: str, **known: Any) -> Any:
+        if client_order_id == first.client_order_id:
+            raise Conflict("the exchange gave this order an id that another order of the account has")
+        return await real(symbol, client_order_id=client_order_id, **known)
+
+    desk, _ = await scripted(pieces.desk, pieces.broker_id, cancel_order=conflicting)
+    found = await cancel_all(desk, pieces.user_id)
+    assert [order.id for order in found] == [first.id, second.id]
+    assert (await pieces.order(second.id)).state is OrderState.CANCELED

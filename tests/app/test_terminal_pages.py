@@ -227,6 +227,23 @@ async def test_a_stop_and_a_target_are_moved_with_everything_else_as_it_was(site
     assert (await site.ada.browse("GET", f"/trading/positions/{position}/move?line=stop&price=-1")).status_code == 422
 
 
+async def test_a_stop_is_moved_also_when_so_much_was_sold_by_hand_that_a_target_is_left_with_nothing(site: Site) -> None:
+    halves = [{"price": "90000", "percent": "60"}, {"price": "95000", "percent": "40"}]
+    bought = await site.ada.call("POST", "/api/orders", json={**BRACKET, "take_profits": halves})
+    assert bought.status_code == 201
+    (found,) = (await site.ada.call("GET", "/api/positions")).json()["items"]
+    assert (await site.ada.call("POST", f"/api/positions/{found['id']}/close", json={"percent": "60"})).status_code == 201
+    question = await text(site.ada, f"/trading/positions/{found['id']}/move?line=stop&price=41000")
+    fields: dict[str, list[str]] = {}
+    for name, value in re.findall(r'name="(\w+)" value="([^"]*)"', question):
+        fields.setdefault(name, []).append(value)
+    moved = await post(site.ada, f"/positions/{found['id']}/guard", **fields)
+    assert moved.status_code == 200, moved.text
+    (guard,) = (await site.ada.call("GET", "/api/protections")).json()["items"]
+    assert (guard["stop_loss"], guard["take_profits"]) == ("41000", [{"price": "90000", "percent": "100"}])
+    await site.ada.call("POST", f"/api/positions/{found['id']}/close")
+
+
 async def test_an_order_is_canceled_from_its_row_and_all_of_them_after_a_question(site: Site, order: str, position: str) -> None:
     assert f'id="open-order-{order}"' in await text(site.ada, "/trading")
     answer = await post(site.ada, f"/trading/orders/{order}/cancel")

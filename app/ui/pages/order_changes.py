@@ -1,5 +1,7 @@
 """What is done about orders and positions from their rows: change a price, cancel one, cancel all, close all."""
 
+import asyncio
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Annotated, Final
@@ -24,7 +26,7 @@ from app.ui.moving import order_question
 from app.ui.surroundings import fragment, reader_of, regions_of
 from app.ui.templating import ToastLevel, triggers
 from app.ui.terminal import TerminalRegions, place_of
-from app.ui.views import AllQuestion, AllRow, MoveField
+from app.ui.views import AllQuestion, AllRow, MoveField, PositionRow
 
 router = APIRouter(include_in_schema=False)
 
@@ -121,7 +123,7 @@ async def ask_close_all(request: Request, principal: CurrentUser, symbol: Annota
     """The question whether all positions are to be sold now, with a key that makes one order each of several clicks."""
     rows = (await regions_of(request, principal).positions()).rows
     shown = tuple(
-        AllRow(symbol=row.symbol, side=row.side, quantity=row.quantity, broker=row.broker, step=row.step)
+        AllRow(symbol=row.symbol, side=row.side, quantity=row.quantity, broker=row.broker, step=row.step, id=row.id)
         for row in rows
         if symbol in ("", row.symbol)
     )
@@ -130,15 +132,29 @@ async def ask_close_all(request: Request, principal: CurrentUser, symbol: Annota
 
 @router.post("/trading/close-all")
 async def close_every_position(
-    request: Request, principal: CurrentUser, symbol: Text = "", key: Annotated[str, Form(max_length=100)] = ""
+    request: Request,
+    principal: CurrentUser,
+    symbol: Text = "",
+    key: Annotated[str, Form(max_length=100)] = "",
+    position: Annotated[list[str], Form(max_length=1000)] = [],  # noqa: B006  # FastAPI copies it
 ) -> Response:
-    """Sell every position at the market, of one symbol or all; one that cannot be does not keep the others."""
+    """Sell every position that the question named, or of one symbol or all, at the market.
+
+    One that cannot be sold keeps none of the others, and an account that is slow none of other accounts.
+    """
     key = key or str(new_id())
     with use_language(reader_of(request, principal).language):
         outcome = _Outcome()
+        accounts: defaultdict[str, list[PositionRow]] = defaultdict(list)
         for row in (await regions_of(request, principal).positions()).rows:
-            if symbol in ("", row.symbol):
+            if symbol in ("", row.symbol) and (not position or row.id in position):
+                accounts[row.broker_id].append(row)
+
+        async def close_each(rows: list[PositionRow]) -> None:
+            for row in rows:
                 await _close(request, principal, UUID(row.id), row.symbol, key=key, outcome=outcome)
+
+        await asyncio.gather(*(close_each(rows) for rows in accounts.values()))
         if outcome.refusals:
             return _told("error", " ".join([outcome.words, *outcome.refusals]), close=True)
         return _told("success", outcome.words, close=True)

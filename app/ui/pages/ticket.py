@@ -22,7 +22,7 @@ from app.trading.batch import AccountResult, place_on_each
 from app.trading.desk import Desk
 from app.trading.router import OTHER_ORDER
 from app.trading.schemas import parse_decimal
-from app.trading.wish import Placed, Wish
+from app.trading.wish import Placed, Wish, asks_for
 from app.ui.surroundings import fragment, page, reader_of, shell_of, templating_of
 from app.ui.templating import ToastLevel
 from app.ui.ticket import Ticket, open_ticket
@@ -102,7 +102,10 @@ async def send(request: Request, principal: CurrentUser) -> Response:
         if len(results) == 1 and (problem := results[0].problem) is not None and problem.status == 422:
             line = ticket.refused(ticket.chosen[0], problem)
             return await _again(request, principal, ticket, {line.field: line.denial}, toast=line.denial)
-        rows = [await _row(request, principal, ticket, result, wish) for result in results]
+        sizes = _shown_sizes(ticket, form)
+        rows = [
+            await _row(request, principal, ticket, result, replace(wish, size=sizes.get(result.broker_id, wish.size))) for result in results
+        ]
         worst = min(rows, key=lambda row: ("err", "warn", "info", "ok").index(row.tone))
         toast = (_TOASTS[worst.tone], worst.text)
     templating, reader = templating_of(request), reader_of(request, principal)
@@ -145,11 +148,23 @@ def _read(ticket: Ticket, form: FormData) -> tuple[Wish, dict[str, str]]:
     errors = {**reading.missing(), **reading.errors}
     if not ticket.chosen:
         errors[""] = gettext("There is no broker account yet; add one, then send the order.")
+    elif wrong := _wrong_accounts(ticket, form):
+        errors[""] = wrong
     elif ticket.rules is None:
         errors[""] = ticket.problem
-    elif not _is_name(given):
+    elif not _is_name(given) or (_was_asked(form) and not _shown_sizes(ticket, form)):
         errors[""] = gettext("This form is out of date. Look at it again, then send it.")
     return wish, errors
+
+
+def _wrong_accounts(ticket: Ticket, form: FormData) -> str:
+    """What is wrong with the accounts: an order goes to those that were named, all of them, and never to another in their place."""
+    named = {str(value) for value in form.getlist("broker_id")}
+    if not named:
+        return gettext("Choose an account.")
+    if named - {account.id for account in ticket.chosen}:
+        return gettext("An account that was chosen is no longer there. Look at the order again, then send it.")
+    return ""
 
 
 def _is_name(text: str) -> bool:
@@ -164,10 +179,18 @@ async def _placed(request: Request, principal: Principal, ticket: Ticket, wish: 
     desk: Desk = request.app.state.desk
     books = lookout_of(request.app).books
     named = wish.with_key(f"manual:{principal.user_id}:{wish.intent.key}")
-    exact = {account.id: size for account in ticket.chosen if (size := _shown_size(form, account.id)) is not None}
-    was_asked = any(name.startswith(_SIZED) for name in form)
-    ids = [broker_id for broker_id in ticket.chosen_ids if not was_asked or str(broker_id) in exact]
-    return await place_on_each(desk, principal.user_id, named, ids, books=books, sizes={UUID(key): size for key, size in exact.items()})
+    sizes = _shown_sizes(ticket, form)
+    ids = [broker_id for broker_id in ticket.chosen_ids if broker_id in sizes] if _was_asked(form) else ticket.chosen_ids
+    return await place_on_each(desk, principal.user_id, named, ids, books=books, sizes=sizes)
+
+
+def _was_asked(form: FormData) -> bool:
+    """Whether the form is the question's, which shows a size for each account that is ready."""
+    return any(name.startswith(_SIZED) for name in form)
+
+
+def _shown_sizes(ticket: Ticket, form: FormData) -> dict[UUID, Size]:
+    return {UUID(account.id): size for account in ticket.chosen if (size := _shown_size(form, account.id)) is not None}
 
 
 def _shown_size(form: FormData, broker_id: str) -> Size | None:
@@ -196,7 +219,7 @@ async def _row(request: Request, principal: Principal, ticket: Ticket, result: A
     if result.value is None:
         assert result.problem is not None  # noqa: S101  # one of the two
         return problem_of(result.problem, account=account.name)
-    if not result.value.is_new and not _is_that(wish, ticket, result.value):
+    if not result.value.is_new and not _is_that(wish, ticket, account, result.value):
         return problem_of(DuplicateIntent(OTHER_ORDER), account=account.name)
     # Of a pair that was not taken, the half that says why.
     told = sorted(result.value.orders, key=lambda order: order.detail is None)
@@ -204,10 +227,12 @@ async def _row(request: Request, principal: Principal, ticket: Ticket, result: A
     return result_of(row, account=account.name, exchange=account.exchange, rules=ticket.rules)
 
 
-def _is_that(wish: Wish, ticket: Ticket, placed: Placed) -> bool:
-    """Whether a repeated form asks for what it asked for before."""
-    order = placed.orders[0]
-    return order.symbol == ticket.symbol and order.side is wish.intent.side
+def _is_that(wish: Wish, ticket: Ticket, account: views.TicketAccount, placed: Placed) -> bool:
+    """Whether a repeated form asks for what it asked for before; the rules at hand are those of the first account's exchange."""
+    order, rules = placed.orders[0], ticket.rules
+    if rules is None or account.exchange != ticket.exchange:
+        return order.symbol == ticket.symbol and order.side is wish.intent.side
+    return asks_for(wish, order, rules)
 
 
 async def _row_of(request: Request, principal: Principal, order_id: UUID) -> views.TicketResult:

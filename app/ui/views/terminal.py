@@ -180,13 +180,14 @@ class MoveQuestion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllRow:
-    """One order or position among all that are to go. `side` is buy, sell, long or short."""
+    """One order or position among all that are to go. `side` is buy, sell, long or short; `id` a position's."""
 
     symbol: str
     side: str
     quantity: Decimal
     broker: str = ""
     step: Decimal | None = None
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
