@@ -1,5 +1,6 @@
 """What accounts are worth and what they earned: profit is how their worth changed without what was put in and taken out. All in USDT."""
 
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -156,17 +157,19 @@ def bucket_of(span: timedelta) -> timedelta:
 
 def _together(rows: Sequence[Any], flows: Sequence[Any]) -> list[CurvePoint]:
     worth: dict[UUID, Decimal] = {}
-    upcoming = list(flows)
+    upcoming: dict[UUID, deque[Any]] = defaultdict(deque)
+    for item in flows:
+        upcoming[item["broker_id"]].append(item)
     points: list[tuple[datetime, Decimal, Decimal]] = []
     for row in rows:
         broker_id, at = row["broker_id"], row["at"]
         # An account that was not there before is put in with all that it has, and what came into it before that is part of it.
         flow = Decimal(0) if broker_id in worth or not worth else row["equity_usdt"]
-        arrived = [item for item in upcoming if item["broker_id"] == broker_id and item["at"] <= at]
-        if arrived:
-            upcoming = [item for item in upcoming if item not in arrived]
+        waiting = upcoming[broker_id]
+        while waiting and waiting[0]["at"] <= at:
+            value = waiting.popleft()["value"]
             if broker_id in worth:
-                flow += sum((item["value"] for item in arrived), Decimal(0))
+                flow += value
         worth[broker_id] = row["equity_usdt"]
         total = sum(worth.values(), Decimal(0))
         if points and points[-1][0] == at:

@@ -1,6 +1,6 @@
 """Moments as people write them into an address: days and minutes of their own clock."""
 
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 from app.ui.formatters import timezone
 from app.ui.views import Reader
@@ -17,10 +17,11 @@ def moment_of(given: str, reader: Reader, *, is_end: bool = False) -> datetime |
     zone = timezone(reader.timezone)
     try:
         if len(given) <= _DAY_LENGTH:
-            day = datetime.combine(date.fromisoformat(given), time(), zone)
-            return day + timedelta(days=1) if is_end else day
-        moment = datetime.fromisoformat(given)
-        moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
-        return moment + timedelta(minutes=1) if is_end else moment
+            moment, length = datetime.combine(date.fromisoformat(given), time(), zone), timedelta(days=1)
+        else:
+            moment, length = datetime.fromisoformat(given), timedelta(minutes=1)
+            moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
+        # In UTC, where the first day of the calendar may be none any more.
+        return (moment + length if is_end else moment).astimezone(UTC)
     except (ValueError, OverflowError):
         return None

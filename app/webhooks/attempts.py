@@ -29,6 +29,8 @@ SELECT page.kind, page.id, page.at, o.broker_id, o.symbol, o.side, o.type, o.rol
   LEFT JOIN brokers b ON b.id = coalesce(o.broker_id, d.broker_id, h.broker_id)
  ORDER BY page.at DESC, page.id DESC
 """
+#: No order and no alert can be what is asked for.
+_NOTHING: Final = "(SELECT 'order' AS kind, o.id, o.created_at AS at FROM orders o WHERE false)"
 _SIDES: Final = {Side.BUY: ["buy"], Side.SELL: ["sell", "close"]}
 _COLUMNS: Final = (
     "kind", "id", "at", "state", "reason", "code", "source", "webhook_name", "broker_name", "exchange", "symbol", "side", "type", "role",
@@ -80,7 +82,7 @@ def attempts_statement(user_id: UUID, asked: HistoryFilter, *, limit: int, curso
         following(conditions, cursor, "d.received_at", "d.id")
         alerts = f"SELECT 'alert' AS kind, d.id, d.received_at AS at FROM webhook_deliveries d WHERE d.user_id = $1{conditions}"  # noqa: S608  # values are numbered
         branches.append(f"({alerts} ORDER BY d.received_at DESC, d.id DESC LIMIT {limit + 1:d})")
-    union = " UNION ALL ".join(branches)
+    union = " UNION ALL ".join(branches or [_NOTHING])
     page = f"SELECT * FROM ({union}) every_one ORDER BY at DESC, id DESC LIMIT {limit + 1:d}"  # noqa: S608  # as above
     return f"WITH page AS MATERIALIZED ({page}){_ATTEMPTS}", conditions.values
 

@@ -108,6 +108,13 @@ async def test_what_is_no_filter_is_refused(site: Site, path: str, params: dict[
     assert answer.status_code == 422, answer.text
 
 
+@pytest.mark.parametrize("path", ["attempts", "attempts/export"])
+async def test_no_alert_has_a_kind_of_order_and_no_order_is_a_repeat(site: Site, path: str) -> None:
+    answer = await site.ada.call("GET", f"/api/{path}", params={"state": "duplicate", "type": "limit"})
+    assert answer.status_code == 200, answer.text
+    assert "limit" not in answer.text
+
+
 @pytest.mark.parametrize("what", LISTS)
 async def test_nobody_else_s_rows_are_in_any_list_or_file(site: Site, what: str) -> None:
     mine = site.ada.ids["broker_id"]

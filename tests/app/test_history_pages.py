@@ -112,6 +112,9 @@ async def test_what_cannot_be_meant_asks_for_nothing(site: Site) -> None:
     odd = {"side": "up", "state": "gone", "broker": "mine", "cursor": "x~y", "range": "century", "type": "<b>"}
     assert rows(await get(site.ada, "/history/orders", **odd)) == everything
     assert rows(await get(site.ada, "/history/orders", symbol="PEPE\x00", text="'); --")) == []
+    tokyo = {"Cookie": f"sid={site.ada.cookie}; tz=Asia/Tokyo"}
+    answer = await site.ada.http.request("GET", "/history/orders", params={"since": "0001-01-01"}, headers=tokyo)
+    assert answer.status_code == 200, answer.text
     assert "Nothing in this range" in await get(site.ada, "/history/trades", symbol="PEPE/USDT")
 
 

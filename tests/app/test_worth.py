@@ -1,5 +1,6 @@
 """What accounts earned leaves aside what was put in and taken out; the curve is thinned out with age and its sums stay."""
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -118,6 +119,28 @@ async def test_curve_begins_with_what_there_was_before_its_period(pieces: Pieces
     await worth(pieces, (-10 * HOUR, "1000"), (HOUR, "1100"))
     points = await read_curve(pieces.database, pieces.user_id, since=T0, now=T0 + HOUR)
     assert [(point.at, point.equity) for point in points] == [(T0, Decimal(1000)), (T0 + HOUR, Decimal(1100))]
+
+
+async def test_curve_with_very_many_flows_is_drawn_at_once(pieces: Pieces) -> None:
+    await pieces.rows(
+        """INSERT INTO equity_snapshots (broker_id, user_id, at, equity_usdt)
+           SELECT $1, $2, $3::timestamptz + n * interval '1 hour', 1000 + n FROM generate_series(0, 719) n""",
+        pieces.broker_id,
+        pieces.user_id,
+        T0,
+    )
+    await pieces.rows(
+        """INSERT INTO cash_flows (id, user_id, broker_id, asset, amount, value_usdt, since, at, recorded_at, note)
+           SELECT gen_random_uuid(), $2, $1, 'USDT', 0.05, 0.05, at, at, at, 'income'
+             FROM generate_series(1, 14380) n, LATERAL (SELECT $3::timestamptz + n * interval '3 minutes' AS at) moment""",
+        pieces.broker_id,
+        pieces.user_id,
+        T0,
+    )
+    begun = time.process_time()
+    points = await read_curve(pieces.database, pieces.user_id, since=None, now=T0 + 720 * HOUR)
+    assert time.process_time() - begun < 1
+    assert (len(points), {point.flow for point in points[1:]}) == (720, {Decimal(1)})
 
 
 @pytest.mark.parametrize("days", [1, 7, 30, 365, 1200, 4000])
