@@ -29,6 +29,8 @@ if (panel) {
   const chart = createChart(document.getElementById("equity-chart"), { decimals, paint });
   area = chart.addSeries(lib.AreaSeries, { lineWidth: 2, priceLineVisible: false });
   chart.priceScale("right").applyOptions({ scaleMargins: { top: 0.22, bottom: 0.16 } });
+  // A young account has few points: room for six more would leave most of the chart empty.
+  chart.timeScale().applyOptions({ rightOffset: 0 });
   paint();
 
   // Two points within one second: the later one counts.
@@ -60,8 +62,12 @@ if (panel) {
   on(panel.dataset.equity, (event) => {
     const next = point(event);
     if (next.time < newest) return;
+    // Who looks at the whole curve goes on seeing the whole of it; a view that was chosen stays.
+    const shown = chart.timeScale().getVisibleLogicalRange();
+    const isWhole = !shown || (shown.from <= 0.5 && shown.to >= area.data().length - 1.5);
     newest = next.time;
     area.update(next);
+    if (isWhole) chart.timeScale().fitContent();
     show(next.value);
     message.hidden = true;
   });

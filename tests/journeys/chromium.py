@@ -69,6 +69,17 @@ class Watched:
     context: BrowserContext
     complaints: list[str] = field(default_factory=list)
 
+    async def another_tab(self) -> "Watched":
+        """A second tab of the same person; what the browser says of it is kept with the rest."""
+        return Watched(await self.context.new_page(), self.context, self.complaints).listen()
+
+    def listen(self) -> "Watched":
+        """Begin to remember complaints."""
+        self.page.on("console", self.on_console)
+        self.page.on("pageerror", self.on_exception)
+        self.page.set_default_timeout(10_000)
+        return self
+
     def on_console(self, message: ConsoleMessage) -> None:
         """Keep errors and warnings."""
         if message.type in ("error", "warning"):
@@ -136,10 +147,7 @@ async def watched_page(browser: Browser, size: tuple[int, int] = DESKTOP, **opti
     context = await browser.new_context(viewport={"width": width, "height": height}, locale="en-GB", **options)
     try:
         await context.add_init_script(_WATCH_POLICY)
-        watched = Watched(await context.new_page(), context)
-        watched.page.on("console", watched.on_console)
-        watched.page.on("pageerror", watched.on_exception)
-        watched.page.set_default_timeout(10_000)
+        watched = Watched(await context.new_page(), context).listen()
         yield watched
         assert not watched.complaints, watched.complaints
     finally:
