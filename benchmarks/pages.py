@@ -162,7 +162,7 @@ async def measure(*, orders: int, times: int) -> dict[str, Any]:
             EmulatorProcess("--generate", "BTCUSDT:100", "--generate", "ETHUSDT:50", "--history", "600", *WITHOUT_LIMITS) as market,
         ):
             urls = await postgres.create_database()
-            settings = {
+            settings: dict[str, Any] = {
                 "database_url": urls.app,
                 "database_owner_url": urls.owner,
                 "binance_rest_url": market.url,
