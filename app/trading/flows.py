@@ -261,13 +261,17 @@ class _Look:
         return tolerances
 
     async def _thin(self, readings: Sequence[Reading], keys: set[tuple[str, datetime]]) -> None:
-        """Leave out old readings with nothing but explained changes on either side: without them the sums stay the same."""
+        """Leave out old readings with nothing but explained changes on either side: without them the sums stay the same.
+
+        The last two stay, however old: else each reading of an account that fell quiet would go through all its trades since the first.
+        """
         notable = {at for _, at in keys}
+        newest = sorted(self._prices)[-2:]
         old, oldest = self._read.asked_at - _KEEP_ALL, self._read.asked_at - _KEEP
         useless = [
             reading.asked_at
             for reading, later in pairwise(readings[1:])
-            if reading.asked_at < old and not {reading.asked_at, later.asked_at} & notable
+            if reading.asked_at < old and reading.asked_at not in newest and not {reading.asked_at, later.asked_at} & notable
         ]
         forgotten = [reading.asked_at for reading, later in pairwise(readings) if later.asked_at < oldest]
         await self._connection.execute(_DROP, self._read.broker_id, [*useless, *forgotten])
