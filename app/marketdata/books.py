@@ -6,6 +6,7 @@ question in two seconds serves everybody. Nobody looks: nothing is asked and not
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
@@ -35,7 +36,7 @@ _IDLE_S: Final = 5.0
 #: Of a new look, when the stream has not come by then, and of an exchange that did not answer.
 _FIRST_READING_S: Final = 1.0
 _FAILED_S: Final = 5.0
-#: Questions at the same time, over all exchanges.
+#: Questions at the same time to one exchange: one that is slow keeps those to the others from nothing.
 _QUESTIONS: Final = 8
 _READING_PATIENCE_S: Final = 10.0
 #: The heartbeat has most of what the venue allows an address.
@@ -79,7 +80,7 @@ class Books:
         self._looks: dict[tuple[str, str], Look] = {}
         #: Those that are streamed, by the venue's name of the symbol.
         self._streamed: dict[str, Look] = {}
-        self._questions = asyncio.Semaphore(_QUESTIONS)
+        self._questions: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(_QUESTIONS))
         self._open_questions = 0
         self._wake = asyncio.Event()
 
@@ -234,7 +235,7 @@ class Books:
         """Ask for the book and the trades, and say when to ask again: of what is streamed, only if the exchange did not answer."""
         asked_at = time.monotonic()
         try:
-            async with self._questions:
+            async with self._questions[look.exchange]:
                 depth = await self._depths.of(look.exchange, look.symbol)
                 if depth is not None and (look.book is None or look.book.heard_s < asked_at):
                     look.hear(Book.asked(depth, now_s=time.monotonic(), now_ms=self._now_ms()))
