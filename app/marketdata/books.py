@@ -164,6 +164,9 @@ class Books:
             await self._streams.unsubscribe(_names(look.symbol))
 
     async def _work(self, beat: Callable[[], None]) -> None:
+        for look in self._looks.values():
+            # What was being asked when something broke this loop got no answer: nobody else would ask it again.
+            look.read_at = time.monotonic() if look.read_at is None else look.read_at
         async with asyncio.TaskGroup() as group:
             reader = group.create_task(self._read_streams(), name="books:streams")
             while self._looks or self._open_questions:

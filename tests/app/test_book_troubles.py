@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app.core.clock import SystemClock
+from app.core.supervisor import Supervisor
 from app.domain.book import Depth, Level
 from app.exchanges.binance_stream import StreamConfig
 from app.exchanges.port import MarketTrade
@@ -39,6 +40,9 @@ class Venue:
         del symbol, limit
         if self._exchange == "kraken":
             await asyncio.Event().wait()
+        if self._exchange == "kucoin" and not self._venues.has_broken:
+            self._venues.has_broken = True
+            raise ZeroDivisionError("nobody thought of that")
         await asyncio.sleep(0.2)
         self._venues.questions += 1
         return BOOK
@@ -65,6 +69,20 @@ async def test_exchange_that_does_not_answer_keeps_no_other_exchanges_books_wait
             async with asyncio.timeout(3):
                 await until(lambda: looker.books)
         over.set()
+
+
+async def test_books_are_asked_for_again_after_something_broke_the_loop() -> None:
+    venues, looker, odd = Venues(), Looker(), Looker()
+    books = books_of(venues)
+    async with Supervisor(on_fatal=lambda: None) as supervisor:
+        supervisor.start("books", books.run)
+        async with books.looking("okx", "BTC/USDT", looker.subscription):
+            await until(lambda: venues.questions >= 2)
+            async with books.looking("kucoin", "BTC/USDT", odd.subscription):
+                await until(lambda: venues.has_broken)
+                await until(lambda: any("b" in told for told in odd.books))
+                asked = venues.questions
+                await until(lambda: venues.questions > asked + 2)
 
 
 async def _look(books: Books, exchange: str, symbol: str, looker: Looker, over: asyncio.Event) -> None:
