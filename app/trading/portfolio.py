@@ -75,24 +75,27 @@ class PortfolioLoop:
     async def run(self, beat: Beat) -> None:
         """Refresh until cancelled, while the role is ours. It never waits for an exchange."""
         with self._desk.bus.subscribe(FillRecorded, BalanceHeard) as fills:
-            wanted: list[UUID] | None = None
+            wanted: list[UUID] = []
+            due_at = 0.0
             async with asyncio.TaskGroup() as group:
                 group.create_task(Thinning(self._desk).run(), name="portfolio.thinning")
                 while True:
                     beat()
-                    if self._desk.lease.is_held:
+                    is_held, is_due = self._desk.lease.is_held, time.monotonic() >= due_at
+                    if is_due:
+                        due_at = time.monotonic() + (self._interval_s if is_held else 1.0)
+                    if is_held and wanted:
                         await self._start(group, wanted)
-                    wanted = await self._wait(fills, beat)
+                    if is_held and is_due:
+                        await self._start(group, None)
+                    wanted = await self._wait(fills, beat, due_at)
 
-    async def _wait(self, fills: Any, beat: Beat) -> list[UUID] | None:
-        """Wait for a fill or news of a balance (its accounts) or for the interval to pass (None: all accounts)."""
-        remaining_s = self._interval_s if self._desk.lease.is_held else 1.0
-        while remaining_s > 0:
-            step_s = min(remaining_s, 5.0)
+    async def _wait(self, fills: Any, beat: Beat, due_at: float) -> list[UUID]:
+        """Wait for a fill or news of a balance (its accounts), until all accounts are due: however many trade, each has its turn."""
+        while (remaining_s := due_at - time.monotonic()) > 0:
             try:
-                first: FillRecorded | BalanceHeard = await asyncio.wait_for(fills.get(), step_s)
+                first: FillRecorded | BalanceHeard = await asyncio.wait_for(fills.get(), min(remaining_s, 5.0))
             except TimeoutError:
-                remaining_s -= step_s
                 beat()
                 continue
             await asyncio.sleep(_AFTER_FILL_S)
@@ -100,7 +103,7 @@ class PortfolioLoop:
             while (another := fills.get_nowait()) is not None:
                 accounts.add(another.broker_id)
             return list(accounts)
-        return None
+        return []
 
     async def refresh(self, broker_ids: Sequence[UUID] | None) -> None:
         """Read and store the balances of these accounts, or of all active ones."""

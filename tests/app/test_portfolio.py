@@ -7,6 +7,7 @@ import pytest
 from app.core.supervisor import Supervisor
 from app.exchanges.port import Balance, Ticker
 from app.trading import portfolio as module
+from app.trading.events import BalanceHeard
 from app.trading.portfolio import PortfolioLoop
 from tests.app.conftest import Pieces, make_broker, open_account
 from tests.app.scripted_client import scripted
@@ -86,3 +87,14 @@ async def test_price_of_an_asset_the_feed_does_not_watch_is_asked_once_and_remem
         await loop.refresh(None)
     assert await stored(pieces) == {"BTC": Decimal(120000), "UNLISTED": None}
     assert client.asked.count("fetch_ticker") == 1
+
+
+async def test_account_that_trades_all_the_time_does_not_keep_the_others_from_being_read(pieces: Pieces) -> None:
+    other = await other_account(pieces)
+    busy = BalanceHeard(broker_id=pieces.broker_id)
+    async with Supervisor(on_fatal=lambda: None) as supervisor:
+        supervisor.start("portfolio", PortfolioLoop(pieces.desk, interval_s=1.0).run)
+        async with asyncio.timeout(20):
+            while len(await pieces.rows("SELECT 1 FROM equity_snapshots WHERE broker_id = $1", other)) < 3:
+                pieces.bus.publish(busy)
+                await asyncio.sleep(0.1)
