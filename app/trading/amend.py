@@ -11,13 +11,13 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
-from app.domain.enums import Execution, OrderState, OrderType, Side
+from app.domain.enums import Execution, OrderState, OrderType, Role, Side
 from app.domain.instruments import Instrument
 from app.domain.intents import OrderIntent
 from app.domain.orders import TERMINAL, Denied
 from app.domain.protection import fitted_plan, load_plan
 from app.domain.sizing import SizedOrder, size
-from app.errors import Conflict, DenialReason, InvalidInput, OrderDenied, OrderNotCancellable, OrderNotFound
+from app.errors import Conflict, DenialReason, InvalidInput, OrderDenied, OrderNotCancellable, OrderNotFound, RetryableError
 from app.exchanges.port import ExchangeClient
 from app.trading.account import Account, check_account, check_open, find_account
 from app.trading.apply import record
@@ -88,12 +88,13 @@ async def amend(desk: Desk, user_id: UUID, order_id: UUID, change: Amendment) ->
     client = await desk.connections.client(order.broker_id)
     instruments = await desk.instruments.all(client.exchange)
     instrument = instruments[order.symbol]
-    wanted = _wanted(desk, order, change, instrument, client.exchange)
+    price = await _market_price(desk, order, change, client)
+    wanted = _wanted(order, change, instrument, price)
     if order.is_held:
-        return await _change_here(desk, order, wanted, instrument=instrument, client=client)
+        return await _change_here(desk, order, wanted, instrument=instrument, client=client, price=price)
     if order.state not in _RESTING:
         raise Conflict("the order is on its way to the exchange; try again in a moment")
-    return await _replace(desk, order, wanted, instrument=instrument, client=client)
+    return await _replace(desk, order, wanted, instrument=instrument, client=client, price=price)
 
 
 async def _find(desk: Desk, user_id: UUID, order_id: UUID) -> OrderRecord:
@@ -107,7 +108,19 @@ async def _find(desk: Desk, user_id: UUID, order_id: UUID) -> OrderRecord:
     return order
 
 
-def _wanted(desk: Desk, order: OrderRecord, change: Amendment, instrument: Instrument, exchange: str) -> SizedOrder:
+async def _market_price(desk: Desk, order: OrderRecord, change: Amendment, client: ExchangeClient) -> Decimal | None:
+    """The market's price, in quote per base; asked for where the feed has none, as for a new order. None where nobody tells it."""
+    price = desk.quotes.reference_price(client.exchange, order.symbol, is_buy=order.side is Side.BUY)
+    if price is not None or (order.role is not Role.ENTRY and change.trigger_price is None):
+        return price  # a way out does not wait
+    try:
+        ticker = await client.fetch_ticker(order.symbol)
+    except RetryableError:
+        return None
+    return (ticker.ask if order.side is Side.BUY else ticker.bid) or ticker.last
+
+
+def _wanted(order: OrderRecord, change: Amendment, instrument: Instrument, market_price: Decimal | None) -> SizedOrder:
     """The whole order as it is to be, under the same rules as a new one."""
     intent = OrderIntent(
         symbol=order.symbol,
@@ -122,9 +135,9 @@ def _wanted(desk: Desk, order: OrderRecord, change: Amendment, instrument: Instr
         time_in_force=order.time_in_force,
         post_only=order.post_only,
     )
-    is_new_trigger = change.trigger_price is not None
-    price = desk.quotes.last_price(exchange, order.symbol) if is_new_trigger else None
-    sized = size(intent, instrument, reference_price=price)
+    # A trigger that stays may have been reached this very moment.
+    is_to_wait = order.trigger_price is None or change.trigger_price is not None
+    sized = size(intent, instrument, reference_price=market_price if is_to_wait else None)
     if sized.quantity <= order.filled_quantity:
         raise InvalidInput("the order has already filled more than that", field="quantity")
     if order.protection is not None:
@@ -134,19 +147,21 @@ def _wanted(desk: Desk, order: OrderRecord, change: Amendment, instrument: Instr
 
 
 async def _change_here(
-    desk: Desk, order: OrderRecord, wanted: SizedOrder, *, instrument: Instrument, client: ExchangeClient
+    desk: Desk, order: OrderRecord, wanted: SizedOrder, *, instrument: Instrument, client: ExchangeClient, price: Decimal | None
 ) -> OrderRecord:
-    fitted = _fitted(desk, order, wanted, instrument, client).order
-    attempt = partial(_store_here, desk, order, fitted, instrument=instrument, exchange=client.exchange)
+    fitted = _fitted(wanted, instrument, client, price).order
+    attempt = partial(_store_here, desk, order, fitted, instrument=instrument, exchange=client.exchange, price=price)
     changed = await with_fresh_balance(desk, client, broker_id=order.broker_id, user_id=order.user_id, attempt=attempt)
     announce(desk.bus, changed)
     return changed
 
 
-async def _store_here(desk: Desk, order: OrderRecord, wanted: SizedOrder, *, instrument: Instrument, exchange: str) -> OrderRecord:
+async def _store_here(
+    desk: Desk, order: OrderRecord, wanted: SizedOrder, *, instrument: Instrument, exchange: str, price: Decimal | None
+) -> OrderRecord:
     """Write the change down, admitted as a new order would be: once its trigger is reached nobody asks for its size any more."""
     async with desk.database.raw_transaction() as connection:
-        reservation = await _admit(desk, connection, order, wanted, instrument=instrument, exchange=exchange)
+        reservation = await _admit(desk, connection, order, wanted, instrument=instrument, exchange=exchange, price=price)
         values = (wanted.quantity, wanted.price, wanted.trigger_price, wanted.trailing_delta, desk.clock.now(), reservation.amount)
         row = await connection.fetchrow(_CHANGE_HERE, order.id, *values, wanted.notional)
         if row is None:
@@ -155,7 +170,7 @@ async def _store_here(desk: Desk, order: OrderRecord, wanted: SizedOrder, *, ins
 
 
 async def _admit(
-    desk: Desk, connection: Any, order: OrderRecord, wanted: SizedOrder, *, instrument: Instrument, exchange: str
+    desk: Desk, connection: Any, order: OrderRecord, wanted: SizedOrder, *, instrument: Instrument, exchange: str, price: Decimal | None
 ) -> Reservation:
     """Let the changed order pass in the old one's place."""
     return await admit(
@@ -167,33 +182,31 @@ async def _admit(
         user_id=order.user_id,
         role=order.role,
         source=order.source,
-        reference_price=_market_price(desk, order, exchange),
+        reference_price=price,
         replaces_id=order.id,
     )
 
 
-def _market_price(desk: Desk, order: OrderRecord, exchange: str) -> Decimal | None:
-    return desk.quotes.reference_price(exchange, order.symbol, is_buy=order.side is Side.BUY)
-
-
-def _fitted(desk: Desk, order: OrderRecord, wanted: SizedOrder, instrument: Instrument, client: ExchangeClient) -> Fitted:
+def _fitted(wanted: SizedOrder, instrument: Instrument, client: ExchangeClient, price: Decimal | None) -> Fitted:
     """The order in the venue's words, as a new one would be: where market buys name what they spend, that changes with the quantity."""
-    return fit(wanted, instrument, client.capabilities, reference_price=_market_price(desk, order, client.exchange))
+    return fit(wanted, instrument, client.capabilities, reference_price=price)
 
 
 def _account(order: OrderRecord, exchange: str) -> Account:
     return Account(id=order.broker_id, exchange=exchange, is_active=True, paused_reason=None)
 
 
-async def _replace(desk: Desk, order: OrderRecord, wanted: SizedOrder, *, instrument: Instrument, client: ExchangeClient) -> OrderRecord:
+async def _replace(
+    desk: Desk, order: OrderRecord, wanted: SizedOrder, *, instrument: Instrument, client: ExchangeClient, price: Decimal | None
+) -> OrderRecord:
     # What a working order fills while it is replaced would be wanted twice: its end is awaited. One that sleeps fills nothing.
     is_atomic = client.capabilities.has_replace and order.type.waits and not order.is_working
     leaves = replace(wanted, quantity=wanted.quantity - order.filled_quantity)
-    fitted = _fitted(desk, order, leaves, instrument, client)
+    fitted = _fitted(leaves, instrument, client, price)
     if fitted.execution is not Execution.NATIVE and order.type is OrderType.TRAILING_STOP:
         told = "the exchange does not follow at that distance: cancel the order and place another one, which is watched here"
         raise OrderDenied(DenialReason.TRAILING_INVALID, told, field="trailing_percent")
-    attempt = partial(_store, desk, order, fitted.order, instrument=instrument, exchange=client.exchange, is_atomic=is_atomic)
+    attempt = partial(_store, desk, order, fitted.order, instrument=instrument, exchange=client.exchange, is_atomic=is_atomic, price=price)
     new = await with_fresh_balance(desk, client, broker_id=order.broker_id, user_id=order.user_id, attempt=attempt)
     if new is None:
         raise Conflict("the order is being changed already")
@@ -207,12 +220,19 @@ async def _replace(desk: Desk, order: OrderRecord, wanted: SizedOrder, *, instru
 
 
 async def _store(
-    desk: Desk, order: OrderRecord, leaves: SizedOrder, *, instrument: Instrument, exchange: str, is_atomic: bool
+    desk: Desk,
+    order: OrderRecord,
+    leaves: SizedOrder,
+    *,
+    instrument: Instrument,
+    exchange: str,
+    is_atomic: bool,
+    price: Decimal | None,
 ) -> OrderRecord | None:
     """Write the new order down, admitted as one that takes the old one's place; None when there is one already."""
     account = _account(order, exchange)
     async with desk.database.raw_transaction() as connection:
-        reservation = await _admit(desk, connection, order, leaves, instrument=instrument, exchange=exchange)
+        reservation = await _admit(desk, connection, order, leaves, instrument=instrument, exchange=exchange, price=price)
         if await connection.fetchval(_IS_ENDING, order.id):
             raise Conflict("the order is being canceled or changed already")
         attempt = await connection.fetchval(_ATTEMPTS, order.broker_id, order.key, order.leg)

@@ -77,3 +77,24 @@ async def test_a_server_without_its_key_takes_neither_changes_nor_pairs(pieces: 
         await submit_oco(pieces.desk, pieces.user_id, pair)
     assert {of_change.value.reason, of_pair.value.reason} == {DenialReason.ENCRYPTION_KEY_MISSING}
     assert [placed["status"] for placed in pieces.placed()] == ["NEW"]
+
+
+@pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
+async def test_a_price_far_beyond_the_market_is_refused_also_where_nobody_quotes_it(pieces: Pieces, side: Side) -> None:
+    """One digit too many, or too few: a new order is compared with what the exchange says then, and so is a change."""
+    resting, wrong = ("50000", "100000") if side is Side.BUY else ("70000", "30000")
+    order = (await pieces.submit(pieces.limit(resting, side))).order
+    assert pieces.desk.quotes.last_price("binance", SYMBOL) is None
+    with pytest.raises(OrderDenied) as of_new:
+        await pieces.submit(pieces.limit(wrong, side))
+    with pytest.raises(OrderDenied) as of_change:
+        await amend(pieces.desk, pieces.user_id, order.id, Amendment(price=Decimal(wrong)))
+    assert of_change.value.reason is of_new.value.reason is DenialReason.PRICE_COLLAR
+    assert (await pieces.order(order.id)).state is OrderState.OPEN
+
+
+async def test_a_trigger_is_not_moved_across_the_market_also_where_nobody_quotes_it(pieces: Pieces) -> None:
+    order = await held_buy(pieces)
+    with pytest.raises(OrderDenied) as caught:
+        await amend(pieces.desk, pieces.user_id, order.id, Amendment(trigger_price=Decimal(59000)))
+    assert caught.value.reason is DenialReason.TRIGGER_INVALID
