@@ -90,6 +90,8 @@ async def amend(desk: Desk, user_id: UUID, order_id: UUID, change: Amendment) ->
     instrument = instruments[order.symbol]
     price = await _market_price(desk, order, change, client)
     wanted = _wanted(order, change, instrument, price)
+    if _what(wanted) == _what(order):
+        return order  # on its grid it is what it was: another order would only lose its place in the queue
     if order.is_held:
         return await _change_here(desk, order, wanted, instrument=instrument, client=client, price=price)
     if order.state not in _RESTING:
@@ -106,6 +108,10 @@ async def _find(desk: Desk, user_id: UUID, order_id: UUID) -> OrderRecord:
     if order.state in TERMINAL:
         raise OrderNotCancellable(f"the order is already {order.state}")
     return order
+
+
+def _what(order: OrderRecord | SizedOrder) -> tuple[Decimal | None, ...]:
+    return order.quantity, order.price, order.trigger_price, order.trailing_delta
 
 
 async def _market_price(desk: Desk, order: OrderRecord, change: Amendment, client: ExchangeClient) -> Decimal | None:

@@ -5,17 +5,19 @@ from decimal import ROUND_FLOOR, Context, Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from app.core.i18n import N_
 from app.domain.enums import OrderType, Side, Source
 from app.domain.instruments import plain
 from app.domain.intents import OrderIntent
 from app.domain.protection import ProtectionPlan, fitted_plan
-from app.errors import Conflict, DenialReason, InvalidInput, NotFound, OrderDenied
+from app.errors import Conflict, DenialReason, DuplicateIntent, InvalidInput, NotFound, OrderDenied
 from app.trading.desk import Desk
 from app.trading.events import GuardWanted, ProtectionChanged
 from app.trading.guardian import last_price
 from app.trading.protections import StaleLookError, active_protection, change_plan, guard_position, read_on
 from app.trading.submit import Submission, submit
 
+OTHER_ORDER: Final = N_("this Idempotency-Key was used for another order; give each order its own")
 _DOWN: Final = Context(prec=60, rounding=ROUND_FLOOR)
 _POSITION: Final = "SELECT * FROM positions WHERE id = $1 AND user_id = $2 AND status <> 'closed'"
 _PROTECTIONS: Final = "SELECT * FROM protections WHERE user_id = $1 AND status = 'active' ORDER BY id DESC"
@@ -47,6 +49,7 @@ async def close_position(
         NotFound: no such open position of this user.
         InvalidInput: a part of a position cannot be turned, and a fraction is above 0 and at most 1.
         OrderDenied: it is being closed already; or it cannot be turned, because a spot account cannot go short.
+        DuplicateIntent: the key has named another order.
     """
     row = await _position(desk, user_id, position_id)
     if is_reversal and row["quantity"] > 0:
@@ -56,19 +59,22 @@ async def close_position(
         )
     side = Side.SELL if row["quantity"] > 0 else Side.BUY
     if fraction is not None and fraction != 1:
-        return await submit(
-            desk, user_id, _part(row, side, fraction, source=source, key=key, is_reversal=is_reversal), broker_id=row["broker_id"]
+        intent = _part(row, side, fraction, source=source, key=key, is_reversal=is_reversal)
+    else:
+        intent = OrderIntent(
+            symbol=row["symbol"],
+            side=side,
+            source=source,
+            key=key,
+            type=OrderType.MARKET,
+            close_position=True,
+            is_reversal=is_reversal,
         )
-    intent = OrderIntent(
-        symbol=row["symbol"],
-        side=side,
-        source=source,
-        key=key,
-        type=OrderType.MARKET,
-        close_position=True,
-        is_reversal=is_reversal,
-    )
-    return await submit(desk, user_id, intent, broker_id=row["broker_id"])
+    made = await submit(desk, user_id, intent, broker_id=row["broker_id"])
+    order = made.order
+    if not made.is_new and (order.symbol, order.side, order.type, order.role) != (row["symbol"], side, intent.type, intent.purpose):
+        raise DuplicateIntent(OTHER_ORDER)
+    return made
 
 
 def _part(row: Any, side: Side, fraction: Decimal, *, source: Source, key: str, is_reversal: bool) -> OrderIntent:

@@ -68,7 +68,7 @@ async def cancel_all_orders(
     return OrderPage(items=[OrderOut.of(row) for row in rows], next=None)
 
 
-@router.post("/positions/{position_id}/close", status_code=201, summary="Close a position", responses=problems(401, 404, 422, 503))
+@router.post("/positions/{position_id}/close", status_code=201, summary="Close a position", responses=problems(401, 404, 409, 422, 503))
 async def close(
     request: Request,
     response: Response,
@@ -83,7 +83,7 @@ async def close(
     return await _close(request, response, principal.user_id, position_id, key=idempotency_key, is_reversal=False, fraction=fraction)
 
 
-@router.post("/positions/{position_id}/reverse", status_code=201, summary="Turn a position", responses=problems(401, 404, 422, 503))
+@router.post("/positions/{position_id}/reverse", status_code=201, summary="Turn a position", responses=problems(401, 404, 409, 422, 503))
 async def reverse(
     request: Request, response: Response, principal: CurrentUser, position_id: UUID, idempotency_key: IntentKey = None
 ) -> OrderOut:

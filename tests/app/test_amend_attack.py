@@ -154,3 +154,13 @@ async def test_a_trailing_stop_at_the_exchange_is_not_given_up_for_a_distance_th
         await amend(pieces.desk, pieces.user_id, order.id, Amendment(trailing_delta=Decimal("0.4")))
     assert caught.value.reason is DenialReason.TRAILING_INVALID
     assert (await pieces.order(order.id)).state is OrderState.OPEN
+
+
+@pytest.mark.parametrize(
+    "change", [{"price": "50000"}, {"price": "50000.0099"}, {"quantity": "0.01"}, {"price": "50000", "quantity": "0.010009"}]
+)
+async def test_an_order_that_is_to_be_what_it_is_keeps_its_place_in_the_queue(pieces: Pieces, change: dict[str, str]) -> None:
+    order = (await pieces.submit(pieces.limit("50000"))).order
+    same = await amend(pieces.desk, pieces.user_id, order.id, Amendment(**{name: Decimal(text) for name, text in change.items()}))
+    assert (same.id, same.state) == (order.id, OrderState.OPEN)
+    assert [placed["status"] for placed in pieces.placed()] == ["NEW"]

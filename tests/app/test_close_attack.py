@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.domain.enums import OrderState, Side
-from app.errors import OrderDenied
+from app.errors import DuplicateIntent, OrderDenied
 from app.trading.close import close_position
 from app.trading.reconcile import Reconciler
 from tests.app.conftest import Pieces
@@ -59,3 +59,13 @@ async def test_parts_of_a_position_below_zero_buy_no_more_than_was_sold(pieces: 
     await Reconciler(pieces.desk).once()
     (bought,) = await pieces.rows("SELECT sum(filled_quantity) AS quantity FROM orders WHERE side = 'buy'")
     assert bought["quantity"] <= -row["quantity"]
+
+
+async def test_a_key_that_named_another_order_is_not_taken_for_the_close_of_a_position(pieces: Pieces) -> None:
+    """The answer would be an order that bought, filled: its reader thinks that the position is gone."""
+    await pieces.submit(pieces.intent(Side.BUY, key="mine"))
+    row = await position(pieces)
+    with pytest.raises(DuplicateIntent):
+        await close_position(pieces.desk, pieces.user_id, row["id"], key="mine")
+    closed = await close_position(pieces.desk, pieces.user_id, row["id"], key="another")
+    assert closed.order.state is OrderState.FILLED
