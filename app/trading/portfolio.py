@@ -14,7 +14,7 @@ import structlog
 
 from app.core.supervisor import Beat
 from app.domain.limits import DOLLARS
-from app.errors import ExchangeError, ExchangeUnavailable
+from app.errors import ExchangeError, ExchangeUnavailable, RetryableError
 from app.exchanges.port import Balance, ExchangeClient
 from app.trading.balances import LARGEST, storable
 from app.trading.border import Border
@@ -42,12 +42,19 @@ told AS (
   ON CONFLICT (broker_id, asset) DO UPDATE
     SET free = excluded.free, locked = excluded.locked, value_usdt = excluded.value_usdt, updated_at = excluded.updated_at
   WHERE balances.updated_at <= excluded.updated_at),
-worth AS (INSERT INTO equity_snapshots (broker_id, user_id, at, equity_usdt) VALUES ($1, $2, $7, $8) ON CONFLICT DO NOTHING)
+worth AS (
+  INSERT INTO equity_snapshots (broker_id, user_id, at, equity_usdt) SELECT $1, $2, $7, $8::numeric WHERE $8 IS NOT NULL
+  ON CONFLICT DO NOTHING)
 UPDATE brokers SET last_balance_update = greatest(last_balance_update, $7) WHERE id = $1
 """
 _ACTIVE: Final = """
 SELECT id, user_id, is_testnet FROM brokers
  WHERE removed_at IS NULL AND is_active AND paused_reason IS NULL AND ($1::uuid[] IS NULL OR id = ANY($1)) ORDER BY id
+"""
+#: What assets were worth when they were read last, if that was not long ago.
+_WORTH: Final = """
+SELECT asset, value_usdt / (free + locked) AS price FROM balances
+ WHERE broker_id = $1 AND value_usdt > 0 AND free + locked > 0 AND updated_at > $2::timestamptz - interval '1 hour'
 """
 _OPEN: Final = f"""
 SELECT count(*) FROM orders o
@@ -69,6 +76,8 @@ class PortfolioLoop:
         #: Accounts with a fill since their reading began.
         self._again: set[UUID] = set()
         self._slow: set[UUID] = set()
+        #: Accounts of which the prices were recalled that a process before this one was told.
+        self._recalled: set[UUID] = set()
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._slow_gate = asyncio.Semaphore(_SLOW_AT_ONCE)
 
@@ -151,7 +160,8 @@ class PortfolioLoop:
         at = self._desk.clock.now()
         balances = storable(await client.fetch_balances(), broker["id"])
         answered_at = self._desk.clock.now()
-        values = await self._values(client, balances, is_testnet=broker["is_testnet"])
+        await self._recall(client, broker, at)
+        values, is_whole = await self._values(client, balances, is_testnet=broker["is_testnet"])
         equity = sum((value for value in values.values() if value is not None), Decimal(0))
         assets = sorted(balances)
         async with self._desk.database.connection() as connection:
@@ -164,31 +174,53 @@ class PortfolioLoop:
                 [balances[asset].locked for asset in assets],
                 [values[asset] for asset in assets],
                 at,
-                min(equity, LARGEST),
+                min(equity, LARGEST) if is_whole else None,
             )
-        await observe(
-            self._desk,
-            BalancesRead(
-                broker_id=broker["id"],
-                user_id=broker["user_id"],
-                asked_at=at,
-                answered_at=answered_at,
-                totals={asset: balance.total for asset, balance in balances.items() if balance.total},
-                prices={asset: value / balances[asset].total for asset, value in values.items() if value and balances[asset].total},
-            ),
-        )
+        # Of what is not whole nothing follows: the missing prices would come as profit, and what came in meanwhile as worth nothing.
+        if is_whole:
+            prices = {asset: value / balances[asset].total for asset, value in values.items() if value and balances[asset].total}
+            await observe(
+                self._desk,
+                BalancesRead(
+                    broker_id=broker["id"],
+                    user_id=broker["user_id"],
+                    asked_at=at,
+                    answered_at=answered_at,
+                    totals={asset: balance.total for asset, balance in balances.items() if balance.total},
+                    prices=prices,
+                ),
+            )
         self._desk.bus.publish(PortfolioChanged(user_id=broker["user_id"], broker_id=broker["id"], equity_usdt=equity, at=at))
         with suppress(ExchangeError):  # nothing of the account is missing for it
             await self._rates.keep(client, is_testnet=broker["is_testnet"])
 
-    async def _values(self, client: ExchangeClient, balances: Mapping[str, Balance], *, is_testnet: bool) -> dict[str, Decimal | None]:
+    async def _recall(self, client: ExchangeClient, broker: Any, now: datetime) -> None:
+        if broker["id"] not in self._recalled:
+            async with self._desk.database.connection() as connection:
+                rows = await connection.fetch(_WORTH, broker["id"], now)
+            for row in rows:
+                self._prices.recall(client, f"{row['asset']}/USDT", row["price"], is_testnet=broker["is_testnet"])
+            self._recalled.add(broker["id"])
+
+    async def _values(
+        self, client: ExchangeClient, balances: Mapping[str, Balance], *, is_testnet: bool
+    ) -> tuple[dict[str, Decimal | None], bool]:
+        """What is held of each asset in USDT, None without a price, and whether no price is missing that could not be asked yet."""
         until = time.monotonic() + PRICES_S
-        values: dict[str, Decimal | None] = {}
-        for asset, balance in balances.items():
-            price = Decimal(1) if asset in DOLLARS else await self._prices.of(client, f"{asset}/USDT", is_testnet=is_testnet, until=until)
-            value = None if price is None else balance.total * price
+        values: dict[str, Decimal | None] = dict.fromkeys(balances)
+        is_whole = True
+        for asset in sorted(balances, key=lambda asset: self._prices.due(client, f"{asset}/USDT", is_testnet=is_testnet)):
+            total = balances[asset].total
+            try:
+                price = (
+                    Decimal(1) if asset in DOLLARS else await self._prices.of(client, f"{asset}/USDT", is_testnet=is_testnet, until=until)
+                )
+            except RetryableError:
+                is_whole = is_whole and not total
+                continue
+            value = None if price is None else total * price
             values[asset] = None if value is None or abs(value) > LARGEST else value
-        return values
+        return values, is_whole
 
 
 async def count_open_orders(desk: Desk, broker_id: UUID) -> int:

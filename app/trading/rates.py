@@ -1,6 +1,8 @@
 """What assets are worth in USDT. A loop asks exchanges and writes it down; pages and the API read the table and never wait for anybody."""
 
+import asyncio
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,7 +12,7 @@ from typing import Final
 from app.core.db import Database
 from app.domain.currencies import Currency
 from app.domain.limits import DOLLARS
-from app.errors import ExchangeError
+from app.errors import ExchangeError, ExchangeUnavailable, RetryableError
 from app.exchanges.port import ExchangeClient
 from app.trading.desk import Desk
 
@@ -18,6 +20,8 @@ from app.trading.desk import Desk
 PRICES_S: Final = 8.0
 _PRICE_S: Final = 60.0
 _NO_PRICE_S: Final = 600.0
+#: After so many questions in vain, an asset of which no price was ever told has none until one is.
+_ATTEMPTS: Final = 3
 #: A testnet's prices are taken where no other account told any for so long.
 _LIVE_S: Final = 600.0
 #: An older rate is none.
@@ -29,15 +33,30 @@ ON CONFLICT (asset) DO UPDATE SET usdt = excluded.usdt, at = excluded.at WHERE r
 """
 
 
+_Key = tuple[str, bool, str]
+
+
 class AssetPrices:
     """What an asset is worth: from the live feed, or else asked of its exchange now and then and remembered for all accounts."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._known: dict[tuple[str, bool, str], tuple[float, Decimal | None]] = {}
+        #: What was told last; None where the exchange has no price.
+        self._told: dict[_Key, Decimal | None] = {}
+        #: When each is to be asked next, in monotonic seconds.
+        self._due: dict[_Key, float] = {}
+        self._failures: Counter[_Key] = Counter()
+
+    def due(self, client: ExchangeClient, symbol: str, *, is_testnet: bool) -> float:
+        """Return when a price is asked next: whoever has little time begins with those that have waited longest."""
+        return self._due.get((client.exchange, is_testnet, symbol), 0.0)
 
     async def of(self, client: ExchangeClient, symbol: str, *, is_testnet: bool, until: float) -> Decimal | None:
-        """Return the price, quote per base; None when there is none. From the monotonic moment `until` on, no exchange is asked."""
+        """Return the price, quote per base; None when there is none. From the monotonic moment `until` on, no exchange is asked.
+
+        Raises:
+            RetryableError: there may be one, and it could not be asked yet. One that was told before stands in until it can be.
+        """
         exchange = client.exchange
         instrument = self._desk.instruments.cached(exchange, symbol) or await self._desk.instruments.get(exchange, symbol)
         if instrument is None:
@@ -46,17 +65,30 @@ class AssetPrices:
         if quoted is not None:
             return quoted
         key = (exchange, is_testnet, symbol)
-        good_until, price = self._known.get(key, (0.0, None))
         now = time.monotonic()
-        if now < good_until or now >= until:
-            return price
+        if self._due.get(key, 0.0) <= now < until:
+            await self._ask(client, key, now, until - now)
+        if key not in self._told:
+            raise ExchangeUnavailable(f"the price of {symbol} could not be read yet")
+        return self._told[key]
+
+    def recall(self, client: ExchangeClient, symbol: str, price: Decimal, *, is_testnet: bool) -> None:
+        """Take what was told to a process before this one, unless something was told to this one."""
+        self._told.setdefault((client.exchange, is_testnet, symbol), price)
+
+    async def _ask(self, client: ExchangeClient, key: _Key, now: float, patience_s: float) -> None:
+        self._due[key] = now + _PRICE_S
         try:
-            price = (await client.fetch_ticker(symbol)).last
+            async with asyncio.timeout(patience_s):
+                self._told[key] = (await client.fetch_ticker(key[-1])).last
+            self._failures.pop(key, None)
+        except (RetryableError, TimeoutError):
+            self._failures[key] += 1
+            # What was told last is nearer to the truth than nothing.
+            if self._failures[key] >= _ATTEMPTS:
+                self._told.setdefault(key, None)
         except ExchangeError:
-            self._known[key] = (now + _NO_PRICE_S, None)
-            return None
-        self._known[key] = (now + _PRICE_S, price)
-        return price
+            self._told[key], self._due[key] = None, now + _NO_PRICE_S
 
 
 class RateKeeper:
@@ -86,10 +118,13 @@ class RateKeeper:
                 await connection.execute(_STORE, list(found), list(found.values()), self._desk.clock.now())
 
     async def _price(self, client: ExchangeClient, currency: Currency, *, is_testnet: bool, until: float) -> Decimal | None:
-        direct = await self._prices.of(client, f"{currency}/USDT", is_testnet=is_testnet, until=until)
-        if direct is not None:
-            return direct
-        turned = await self._prices.of(client, f"USDT/{currency}", is_testnet=is_testnet, until=until)
+        try:
+            direct = await self._prices.of(client, f"{currency}/USDT", is_testnet=is_testnet, until=until)
+            if direct is not None:
+                return direct
+            turned = await self._prices.of(client, f"USDT/{currency}", is_testnet=is_testnet, until=until)
+        except RetryableError:
+            return None
         return 1 / turned if turned else None
 
 

@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from app.core.supervisor import Supervisor
+from app.errors import ExchangeUnavailable
 from app.exchanges.port import Balance, Ticker
 from app.trading import portfolio as module
+from app.trading import rates
 from app.trading.events import BalanceHeard
 from app.trading.portfolio import PortfolioLoop
 from tests.app.conftest import Pieces, make_broker, open_account
@@ -98,3 +100,93 @@ async def test_account_that_trades_all_the_time_does_not_keep_the_others_from_be
             while len(await pieces.rows("SELECT 1 FROM equity_snapshots WHERE broker_id = $1", other)) < 3:
                 pieces.bus.publish(busy)
                 await asyncio.sleep(0.1)
+
+
+async def worths(pieces: Pieces) -> list[Decimal]:
+    return [row["equity_usdt"] for row in await pieces.rows("SELECT equity_usdt FROM equity_snapshots ORDER BY at")]
+
+
+def told(pieces: Pieces, symbol: str, price: str) -> Ticker:
+    return Ticker(symbol=symbol, last=Decimal(price), bid=None, ask=None, at=pieces.desk.clock.now())
+
+
+async def test_price_that_cannot_be_asked_for_a_moment_is_no_loss(pieces: Pieces, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rates, "_PRICE_S", 0.0)
+    answers = iter([True, False, False, False, False, True])
+
+    async def price(symbol: str) -> Ticker:
+        if not next(answers, True):
+            raise ExchangeUnavailable("busy")
+        return told(pieces, symbol, "60000")
+
+    desk, _ = await scripted(pieces.desk, pieces.broker_id, fetch_balances=holding(USDT="1", BTC="1"), fetch_ticker=price)
+    loop = PortfolioLoop(desk, interval_s=60)
+    for _ in range(6):
+        await loop.refresh(None)
+    assert await worths(pieces) == [Decimal(60001)] * 6
+
+
+async def test_account_has_no_worth_yet_until_its_prices_are_known(pieces: Pieces, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rates, "_PRICE_S", 0.0)
+    answers = iter([False, True])
+
+    async def price(symbol: str) -> Ticker:
+        if not next(answers, False):
+            raise ExchangeUnavailable("busy")
+        return told(pieces, symbol, "60000")
+
+    desk, _ = await scripted(pieces.desk, pieces.broker_id, fetch_balances=holding(USDT="1", BTC="1"), fetch_ticker=price)
+    loop = PortfolioLoop(desk, interval_s=60)
+    await loop.refresh(None)
+    assert await worths(pieces) == []
+    assert await stored(pieces) == {"USDT": Decimal(1), "BTC": None}
+    await loop.refresh(None)
+    assert await worths(pieces) == [Decimal(60001)]
+    # Another process knows what this one was told.
+    anew = PortfolioLoop(desk, interval_s=60)
+    for _ in range(4):
+        await anew.refresh(None)
+    assert await worths(pieces) == [Decimal(60001)] * 5
+
+
+async def test_account_whose_price_nobody_ever_tells_is_worth_the_rest(pieces: Pieces, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rates, "_PRICE_S", 0.0)
+
+    async def price(_symbol: str) -> Ticker:
+        raise ExchangeUnavailable("busy")
+
+    desk, _ = await scripted(pieces.desk, pieces.broker_id, fetch_balances=holding(USDT="1", BTC="1"), fetch_ticker=price)
+    loop = PortfolioLoop(desk, interval_s=60)
+    await loop.refresh(None)
+    assert await worths(pieces) == []
+    for _ in range(3):
+        await loop.refresh(None)
+    assert set(await worths(pieces)) == {Decimal(1)}
+
+
+async def test_account_with_more_assets_than_are_priced_in_time_is_not_worth_less_at_first(
+    pieces: Pieces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PRICES_S", 1.0)
+    monkeypatch.setattr(rates, "_PRICE_S", 0.0)
+    book: Any = pieces.desk.instruments
+    await book.all("binance")
+    await pieces.rows(
+        "INSERT INTO instruments (id, exchange, symbol, type, base, quote, is_active, last_updated, tick_size, step_size, raw_info)"
+        " SELECT gen_random_uuid(), 'binance', 'C' || n || '/USDT', 'spot', 'C' || n, 'USDT', true, now(), 0.01, 0.001, '{}'"
+        " FROM generate_series(0, 5) n"
+    )
+    await book.reload("binance")
+
+    async def price(symbol: str) -> Ticker:
+        await asyncio.sleep(0.3)
+        return told(pieces, symbol, "10")
+
+    held = holding(**{f"C{number}": "1" for number in range(6)})
+    desk, _ = await scripted(pieces.desk, pieces.broker_id, fetch_balances=held, fetch_ticker=price)
+    loop = PortfolioLoop(desk, interval_s=60)
+    for _ in range(4):
+        await loop.refresh(None)
+    found = await worths(pieces)
+    assert found
+    assert set(found) == {Decimal(60)}
