@@ -51,6 +51,11 @@ _ACTIVE: Final = """
 SELECT id, user_id, is_testnet FROM brokers
  WHERE removed_at IS NULL AND is_active AND paused_reason IS NULL AND ($1::uuid[] IS NULL OR id = ANY($1)) ORDER BY id
 """
+#: What assets were worth when they were read last, if that was not long ago.
+_WORTH: Final = """
+SELECT asset, value_usdt / (free + locked) AS price FROM balances
+ WHERE broker_id = $1 AND value_usdt > 0 AND free + locked > 0 AND updated_at > $2::timestamptz - interval '1 hour'
+"""
 _OPEN: Final = f"""
 SELECT count(*) FROM orders o
  WHERE broker_id = $1 AND state IN ('intent', 'submitting', 'unknown', 'open', 'partial')
@@ -71,6 +76,8 @@ class PortfolioLoop:
         #: Accounts with a fill since their reading began.
         self._again: set[UUID] = set()
         self._slow: set[UUID] = set()
+        #: Accounts of which the prices were recalled that a process before this one was told.
+        self._recalled: set[UUID] = set()
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._slow_gate = asyncio.Semaphore(_SLOW_AT_ONCE)
 
@@ -153,6 +160,7 @@ class PortfolioLoop:
         at = self._desk.clock.now()
         balances = storable(await client.fetch_balances(), broker["id"])
         answered_at = self._desk.clock.now()
+        await self._recall(client, broker, at)
         values, is_whole = await self._values(client, balances, is_testnet=broker["is_testnet"])
         equity = sum((value for value in values.values() if value is not None), Decimal(0))
         assets = sorted(balances)
@@ -185,6 +193,14 @@ class PortfolioLoop:
         self._desk.bus.publish(PortfolioChanged(user_id=broker["user_id"], broker_id=broker["id"], equity_usdt=equity, at=at))
         with suppress(ExchangeError):  # nothing of the account is missing for it
             await self._rates.keep(client, is_testnet=broker["is_testnet"])
+
+    async def _recall(self, client: ExchangeClient, broker: Any, now: datetime) -> None:
+        if broker["id"] not in self._recalled:
+            async with self._desk.database.connection() as connection:
+                rows = await connection.fetch(_WORTH, broker["id"], now)
+            for row in rows:
+                self._prices.recall(client, f"{row['asset']}/USDT", row["price"], is_testnet=broker["is_testnet"])
+            self._recalled.add(broker["id"])
 
     async def _values(
         self, client: ExchangeClient, balances: Mapping[str, Balance], *, is_testnet: bool

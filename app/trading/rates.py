@@ -72,6 +72,10 @@ class AssetPrices:
             raise ExchangeUnavailable(f"the price of {symbol} could not be read yet")
         return self._told[key]
 
+    def recall(self, client: ExchangeClient, symbol: str, price: Decimal, *, is_testnet: bool) -> None:
+        """Take what was told to a process before this one, unless something was told to this one."""
+        self._told.setdefault((client.exchange, is_testnet, symbol), price)
+
     async def _ask(self, client: ExchangeClient, key: _Key, now: float, patience_s: float) -> None:
         self._due[key] = now + _PRICE_S
         try:
@@ -93,21 +97,23 @@ class RateKeeper:
     def __init__(self, desk: Desk, prices: AssetPrices) -> None:
         self._desk = desk
         self._prices = prices
-        self._due_at = 0.0
+        #: By currency: one that this exchange does not list is asked of the next.
+        self._due_at: dict[Currency, float] = {}
         self._live_until = 0.0
 
     async def keep(self, client: ExchangeClient, *, is_testnet: bool) -> None:
         """Ask the exchange of an account that was just read, if it is time; what it does not list stays as it was."""
         now = time.monotonic()
-        if now < self._due_at or (is_testnet and now < self._live_until):
+        due = [currency for currency in _OFFERED if now >= self._due_at.get(currency, 0.0)]
+        if not due or (is_testnet and now < self._live_until):
             return
-        self._due_at = now + _PRICE_S
         if not is_testnet:
             self._live_until = now + _LIVE_S
         found: dict[str, Decimal] = {}
-        for currency in _OFFERED:
+        for currency in due:
             price = await self._price(client, currency, is_testnet=is_testnet, until=now + PRICES_S)
             if price is not None and price > 0:
+                self._due_at[currency] = now + _PRICE_S
                 found[currency.value] = price
         if found:
             async with self._desk.database.connection() as connection:

@@ -126,9 +126,9 @@ async def test_price_that_cannot_be_asked_for_a_moment_is_no_loss(pieces: Pieces
     assert await worths(pieces) == [Decimal(60001)] * 6
 
 
-async def test_account_is_worth_nothing_yet_until_its_prices_are_known_or_given_up(pieces: Pieces, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_account_has_no_worth_yet_until_its_prices_are_known(pieces: Pieces, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rates, "_PRICE_S", 0.0)
-    answers = iter([False, True, False])
+    answers = iter([False, True])
 
     async def price(symbol: str) -> Ticker:
         if not next(answers, False):
@@ -142,13 +142,26 @@ async def test_account_is_worth_nothing_yet_until_its_prices_are_known_or_given_
     assert await stored(pieces) == {"USDT": Decimal(1), "BTC": None}
     await loop.refresh(None)
     assert await worths(pieces) == [Decimal(60001)]
+    # Another process knows what this one was told.
     anew = PortfolioLoop(desk, interval_s=60)
-    await anew.refresh(None)
-    assert await worths(pieces) == [Decimal(60001)]
-    for _ in range(3):
+    for _ in range(4):
         await anew.refresh(None)
-    # Nobody ever tells a price: then the rest is what it is worth.
-    assert set((await worths(pieces))[1:]) == {Decimal(1)}
+    assert await worths(pieces) == [Decimal(60001)] * 5
+
+
+async def test_account_whose_price_nobody_ever_tells_is_worth_the_rest(pieces: Pieces, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rates, "_PRICE_S", 0.0)
+
+    async def price(_symbol: str) -> Ticker:
+        raise ExchangeUnavailable("busy")
+
+    desk, _ = await scripted(pieces.desk, pieces.broker_id, fetch_balances=holding(USDT="1", BTC="1"), fetch_ticker=price)
+    loop = PortfolioLoop(desk, interval_s=60)
+    await loop.refresh(None)
+    assert await worths(pieces) == []
+    for _ in range(3):
+        await loop.refresh(None)
+    assert set(await worths(pieces)) == {Decimal(1)}
 
 
 async def test_account_with_more_assets_than_are_priced_in_time_is_not_worth_less_at_first(

@@ -14,7 +14,7 @@ from app.core.ids import new_id
 from app.domain.currencies import Currency
 from app.exchanges.port import Balance, Ticker
 from app.trading.portfolio import PortfolioLoop
-from app.trading.rates import Rate, Rates, read_rates
+from app.trading.rates import AssetPrices, Rate, RateKeeper, Rates, read_rates
 from app.trading.thinning import Thinning
 from app.trading.worth import CurvePoint, FeeMemory, bucket_of, read_curve, read_profit, read_profits
 from tests.app.conftest import Pieces, make_broker, open_account
@@ -190,6 +190,25 @@ async def test_rates_are_written_down_by_the_loop_for_currencies_the_exchange_li
     assert rates.into(Currency.BTC).of(Decimal(120000)) == Decimal(2)
     assert asked.count("BTC/USDT") == 1
     assert (await read_rates(pieces.database, now=desk.clock.now() + timedelta(hours=2))).usdt == {}
+
+
+async def test_rate_that_one_exchange_does_not_list_is_taken_from_the_next(pieces: Pieces) -> None:
+    async def price(symbol: str) -> Ticker:
+        return Ticker(symbol=symbol, last=Decimal(3000), bid=None, ask=None, at=pieces.desk.clock.now())
+
+    await pieces.rows(
+        "INSERT INTO instruments (id, exchange, symbol, type, base, quote, is_active, last_updated, tick_size, step_size, raw_info)"
+        " VALUES (gen_random_uuid(), 'kraken', 'ETH/USDT', 'spot', 'ETH', 'USDT', true, now(), 0.01, 0.001, '{}')"
+    )
+    _, binance = await scripted(pieces.desk, pieces.broker_id, fetch_ticker=price)
+    _, kraken = await scripted(pieces.desk, pieces.broker_id, fetch_ticker=price)
+    kraken.exchange = "kraken"
+    keeper = RateKeeper(pieces.desk, AssetPrices(pieces.desk))
+    clients: tuple[Any, ...] = (kraken, binance)
+    for client in clients:
+        await keeper.keep(client, is_testnet=False)
+    found = await read_rates(pieces.database, now=pieces.desk.clock.now())
+    assert sorted(found.usdt) == ["BTC", "ETH"]
 
 
 async def test_currency_without_a_rate_is_shown_in_usdt_and_said() -> None:
