@@ -101,7 +101,7 @@ async def send(request: Request, principal: CurrentUser) -> Response:
         results = await _placed(request, principal, ticket, wish, form)
         if len(results) == 1 and (problem := results[0].problem) is not None and problem.status == 422:
             line = ticket.refused(ticket.chosen[0], problem)
-            return await _again(request, principal, ticket, {line.field: line.denial}, toast=line.denial)
+            return await _again(request, principal, ticket, {line.field: line.denial})
         rows = [await _row(request, principal, ticket, result, wish) for result in results]
         worst = min(rows, key=lambda row: ("err", "warn", "info", "ok").index(row.tone))
         toast = (_TOASTS[worst.tone], worst.text)
@@ -184,11 +184,11 @@ def _hidden(form: FormData) -> tuple[tuple[str, str], ...]:
     return tuple((name, value[:_LONGEST]) for name, value in form.multi_items() if isinstance(value, str) and not name.startswith(_SIZED))
 
 
-async def _again(request: Request, principal: Principal, ticket: Ticket, errors: dict[str, str], *, toast: str = "") -> Response:
+async def _again(request: Request, principal: Principal, ticket: Ticket, errors: dict[str, str]) -> Response:
+    """The form with each sentence at its field, where the keyboard goes. A toast would cover the buttons of a phone."""
     figures = ticket.figures(await ticket.lines())
     view = replace(ticket.view(errors=errors), figures=figures)
-    told: tuple[ToastLevel, str] = ("error", toast or next(iter(errors.values())))
-    return fragment(request, principal, _FORM, view, status=422, toast=told, close_dialog=_DIALOG)
+    return fragment(request, principal, _FORM, view, status=422, close_dialog=_DIALOG)
 
 
 async def _row(request: Request, principal: Principal, ticket: Ticket, result: AccountResult[Placed], wish: Wish) -> views.TicketResult:
