@@ -187,13 +187,16 @@ def _fill_row(row: Any, *, broker: str, rules: Instrument | None) -> FillRow:
     )
 
 
-def _shown(quantity: Decimal) -> str:
+def _shown(quantity: Decimal, step: Decimal | None = None) -> str:
+    """What can be sold of it, without the zeros of the step: a label of the chart is short."""
+    if step:
+        quantity -= quantity % step
     return formatters.quantity(quantity, None, language=current_language())
 
 
 def _position_lines(position: PositionRow) -> list[ChartLine]:
     side = Side.BUY if position.side == "long" else Side.SELL
-    words = f"{label(position.side)} {_shown(position.quantity)}"
+    words = f"{label(position.side)} {_shown(position.quantity, position.step)}"
     guard = _guard_lines(position.id, position.guard) if position.guard is not None else []
     return [ChartLine(kind="entry", id=position.id, price=position.average_price, label=words, side=side), *guard]
 

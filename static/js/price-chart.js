@@ -191,14 +191,21 @@ export class PriceChart {
 
   drawMarkers() {
     const isWide = innerWidth > 760;
-    const marks = this.fills.map((fill) => {
-      const isBuy = fill.side === "buy";
+    // One arrow for a candle and a side: a pile of them hides the candles.
+    const counts = new Map();
+    for (const fill of this.fills) {
+      const key = `${this.candles.floor(fill.t)} ${fill.side}`;
+      counts.set(key, (counts.get(key) ?? 0) + 1);
+    }
+    const marks = [...counts].map(([key, count]) => {
+      const [at, side] = key.split(" ");
+      const isBuy = side === "buy";
       return {
-        time: this.candles.floor(fill.t) / 1000,
+        time: Number(at) / 1000,
         position: isBuy ? "belowBar" : "aboveBar",
         shape: isBuy ? "arrowUp" : "arrowDown",
         color: token(isBuy ? "--up-fg" : "--down-fg"),
-        text: isWide ? (isBuy ? texts.buy : texts.sell) : "",
+        text: isWide ? `${isBuy ? texts.buy : texts.sell}${count > 1 ? ` ×${count}` : ""}` : "",
       };
     });
     this.markers.setMarkers(marks.sort((a, b) => a.time - b.time));

@@ -98,7 +98,8 @@ function showDenial(shown) {
   sentence.textContent = denial.textContent.trim();
   input.setAttribute("aria-invalid", "true");
   marked = input;
-  denial.hidden = true;
+  // Behind a closed fold nobody reads it: there it stands at the end as well.
+  denial.hidden = !input.closest("details:not([open])");
 }
 
 function focusFirstMistake(ticket) {
