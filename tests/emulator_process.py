@@ -39,11 +39,13 @@ class Reply:
 class EmulatorProcess:
     """One emulator on a free port. Use as a context manager, or call `start` and `stop`.
 
-    `arguments` are those of `aristobot emulator`; the port and the parent's watch are added.
+    `arguments` are those of `aristobot emulator`; the port and the parent's watch are added. With `keeps_port` each further start takes the
+    port of the first one: those who traded there find it again.
     """
 
-    def __init__(self, *arguments: str, start_timeout_s: float = 20.0) -> None:
+    def __init__(self, *arguments: str, start_timeout_s: float = 20.0, keeps_port: bool = False) -> None:
         self._arguments = arguments
+        self._keeps_port = keeps_port
         self._start_timeout_s = start_timeout_s
         self._process: Forked | None = None
         self._complaints = Path()
@@ -59,7 +61,8 @@ class EmulatorProcess:
         Raises:
             RuntimeError: it ended or said nothing in time.
         """
-        arguments = ("emulator", "--port", "0", "--parent-pid", str(os.getpid()), *self._arguments)
+        port = urllib.parse.urlsplit(self.url).port if self._keeps_port else None
+        arguments = ("emulator", "--port", str(port or 0), "--parent-pid", str(os.getpid()), *self._arguments)
         self._complaints = Path(tempfile.mkstemp(prefix="aristobot-emulator-", suffix=".err")[1])
         process = Forked(arguments, output=None, errors=self._complaints)
         self._process = process

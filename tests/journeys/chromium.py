@@ -69,6 +69,17 @@ class Watched:
     context: BrowserContext
     complaints: list[str] = field(default_factory=list)
 
+    async def another_tab(self) -> "Watched":
+        """A second tab of the same person; what the browser says of it is kept with the rest."""
+        return Watched(await self.context.new_page(), self.context, self.complaints).listen()
+
+    def listen(self) -> "Watched":
+        """Begin to remember complaints."""
+        self.page.on("console", self.on_console)
+        self.page.on("pageerror", self.on_exception)
+        self.page.set_default_timeout(10_000)
+        return self
+
     def on_console(self, message: ConsoleMessage) -> None:
         """Keep errors and warnings."""
         if message.type in ("error", "warning"):
@@ -81,6 +92,15 @@ class Watched:
     def forget(self, is_expected: Callable[[str], bool]) -> None:
         """Drop complaints that the test caused on purpose."""
         self.complaints[:] = [text for text in self.complaints if not is_expected(text)]
+
+    async def hear(self, words: str) -> None:
+        """Wait for a complaint that the test causes on purpose, and drop it: it comes in its own time, often after the page shows why."""
+
+        async def has_come() -> bool:
+            return any(words in text for text in self.complaints)
+
+        await eventually_async(has_come, f"the browser complains of {words}")
+        self.forget(lambda text: words in text)
 
     async def see(self, selector: str, *, count: int = 1, within_s: float = 8.0) -> None:
         """Wait until that many elements match."""
@@ -127,10 +147,7 @@ async def watched_page(browser: Browser, size: tuple[int, int] = DESKTOP, **opti
     context = await browser.new_context(viewport={"width": width, "height": height}, locale="en-GB", **options)
     try:
         await context.add_init_script(_WATCH_POLICY)
-        watched = Watched(await context.new_page(), context)
-        watched.page.on("console", watched.on_console)
-        watched.page.on("pageerror", watched.on_exception)
-        watched.page.set_default_timeout(10_000)
+        watched = Watched(await context.new_page(), context).listen()
         yield watched
         assert not watched.complaints, watched.complaints
     finally:

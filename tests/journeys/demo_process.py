@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,10 +21,11 @@ HOSTILE = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing", "JWT_SECRE
 class DemoProcess:
     """One demo. `facts` is what demo.json says, `said` what stood on the terminal, `took_s` how long the start lasted."""
 
-    def __init__(self, data_dir: Path, *, port: int = 0) -> None:
+    def __init__(self, data_dir: Path, *, port: int = 0, arguments: Sequence[str] = ()) -> None:
         self.data_dir = data_dir
         self.summary = data_dir / "demo.json"
         self.port = port
+        self._arguments = arguments
         self.facts: dict[str, Any] = {}
         self.said = ""
         self.took_s = 0.0
@@ -37,6 +39,7 @@ class DemoProcess:
         """
         started = time.monotonic()
         command = [sys.executable, "-m", "app.cli", "demo", "--port", str(self.port), "--data-dir", str(self.data_dir)]
+        command += self._arguments
         environment = kept_environment() | HOSTILE
         terminal = self.data_dir.parent / "terminal.txt"
         with terminal.open("w") as written:

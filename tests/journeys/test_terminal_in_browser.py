@@ -270,7 +270,7 @@ async def test_keys_speak_to_the_ticket_and_are_silent_while_one_types(browser: 
         assert await page.evaluate("window.asked") == asked
         # The ticket has nothing in it yet, and says so.
         await watched.see("#ticket-form [aria-invalid=true]")
-        watched.forget(lambda text: "422" in text)
+        await watched.hear("422")
         await page.evaluate("() => document.activeElement.blur()")
         await page.keyboard.press("/")
         await page.keyboard.type("b1?")
