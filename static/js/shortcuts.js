@@ -1,7 +1,9 @@
 // Keys without a modifier, as long as the reader wants them; never while something is typed, and none of them sends an order.
 
 const root = document.documentElement;
-const PAGES = { t: "/trading", d: "/", w: "/webhooks", h: "/heartbeat", b: "/brokers", s: "/symbols", p: "/account/preferences" };
+const PAGES = {
+  t: "/trading", d: "/", o: "/portfolio", y: "/history", w: "/webhooks", h: "/heartbeat", b: "/brokers", s: "/symbols", p: "/account/preferences",
+};
 const PERCENTS = { 1: 25, 2: 50, 3: 75, 4: 100 };
 const SIDES = { b: "buy", s: "sell" };
 const SEQUENCE_MS = 1200;
