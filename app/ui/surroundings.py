@@ -134,6 +134,8 @@ def fragment(
     if toast is not None:
         with use_language(reader_of(request, principal).language):
             headers["HX-Trigger"] = triggers(toast=said(toast[1]), level=toast[0], close_dialog=close_dialog)
+    elif close_dialog:
+        headers["HX-Trigger"] = triggers(close_dialog=close_dialog)
     return HTMLResponse(body + partials, status, headers=headers)
 
 

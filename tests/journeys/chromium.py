@@ -89,18 +89,18 @@ class Watched:
         """Keep exceptions that no script caught."""
         self.complaints.append(f"exception: {error}")
 
-    async def forget_refusal(self) -> None:
-        """Wait for the browser's word on an answer of 422, and drop it: it comes some time after the page shows the answer."""
-
-        async def is_told() -> bool:
-            return any("status of 422" in text for text in self.complaints)
-
-        await eventually_async(is_told, "the browser's word on a refusal")
-        self.forget(lambda text: "status of 422" in text)
-
     def forget(self, is_expected: Callable[[str], bool]) -> None:
         """Drop complaints that the test caused on purpose."""
         self.complaints[:] = [text for text in self.complaints if not is_expected(text)]
+
+    async def hear(self, words: str) -> None:
+        """Wait for a complaint that the test causes on purpose, and drop it: it comes in its own time, often after the page shows why."""
+
+        async def has_come() -> bool:
+            return any(words in text for text in self.complaints)
+
+        await eventually_async(has_come, f"the browser complains of {words}")
+        self.forget(lambda text: words in text)
 
     async def see(self, selector: str, *, count: int = 1, within_s: float = 8.0) -> None:
         """Wait until that many elements match."""

@@ -225,7 +225,7 @@ async def test_an_order_is_changed_by_its_number_and_a_refusal_says_why(browser:
         await page.click(f"{DIALOG} button[type=submit]")
         await watched.see(f"{DIALOG} .note.err")
         await watched.see(DIALOG)
-        await watched.forget_refusal()
+        await watched.hear("422")
         await page.fill(f"{DIALOG} [name=price]", "31000")
         await page.click(f"{DIALOG} button[type=submit]")
         await watched.see(DIALOG, count=0)
@@ -270,7 +270,7 @@ async def test_keys_speak_to_the_ticket_and_are_silent_while_one_types(browser: 
         assert await page.evaluate("window.asked") == asked
         # The ticket has nothing in it yet, and says so.
         await watched.see("#ticket-form [aria-invalid=true]")
-        await watched.forget_refusal()
+        await watched.hear("422")
         await page.evaluate("() => document.activeElement.blur()")
         await page.keyboard.press("/")
         await page.keyboard.type("b1?")

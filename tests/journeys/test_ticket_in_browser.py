@@ -237,7 +237,7 @@ async def test_what_is_halted_after_the_question_was_asked_is_not_sent_and_says_
         await watched.see("#ticket-form > .note.err")
         assert "trading is halted" in (await watched.text("#ticket-form > .note.err")).lower()
         assert await value(watched, "quantity") == "0.01", "what was typed is still there"
-        await watched.forget_refusal()
+        await watched.hear("422")
         assert await orders(trader) == []
 
 
@@ -260,7 +260,7 @@ async def test_a_denied_order_says_why_at_its_field_and_the_keyboard_stands_ther
         await page.keyboard.press("Enter")
         await is_told(watched, "This must be a number above 0")
         await eventually_async(stands_there, "the mistake has the focus")
-        await watched.forget_refusal()
+        await watched.hear("422")
         await page.fill("#tk-amount", "50")
         await has_figure(watched, "Expected price")
         await is_told(watched, "")

@@ -121,7 +121,7 @@ class TradingPage:
         await eventually_async(says, f"the ticket says {words!r}")
         assert await self.page.locator(ASKED).count() == 0
         await self.is_within("a denied ticket")
-        self.watched.forget(lambda text: "422" in text)
+        await self.watched.hear("422")
         await self.shot(f"day-{'phone' if self.is_narrow else 'desktop'}-denied")
         await self.put_ticket_away()
 
