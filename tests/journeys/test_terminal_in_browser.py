@@ -271,6 +271,7 @@ async def test_keys_speak_to_the_ticket_and_are_silent_while_one_types(browser: 
         # The ticket has nothing in it yet, and says so.
         await watched.see("#ticket-form [aria-invalid=true]")
         await watched.hear("422")
+        await until(watched, "() => document.activeElement.ariaInvalid === 'true'", "the keyboard stands at the mistake")
         await page.evaluate("() => document.activeElement.blur()")
         await page.keyboard.press("/")
         await page.keyboard.type("b1?")
