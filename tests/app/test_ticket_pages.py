@@ -39,7 +39,9 @@ def headers(person: Person, language: str = "en") -> dict[str, str]:
 
 
 async def post(person: Person, action: str, language: str = "en", **form: Any) -> httpx.Response:
+    account = person.ids.get("broker_id", "")
     given = {"symbol": "BTC/USDT", "kind": "market", "side": "buy", "source": "quantity", "intent": str(new_id()), **form}
+    given.setdefault("broker_id", account)
     if language != "en":
         assert (await person.call("PUT", "/api/auth/preferences", json={"language": language})).status_code == 200
     try:
