@@ -23,6 +23,7 @@ from app.trading import risk_tables as risk_tables  # so that whoever loads this
 
 #: A supervised order waits here, unsent, until its trigger is reached.
 _HELD = "state = 'intent' AND execution = 'supervised' AND triggered_at IS NULL"
+_OPEN = "state IN ('intent', 'submitting', 'unknown', 'open', 'partial')"
 _UNSETTLED = "state IN ('intent', 'submitting', 'unknown', 'open', 'partial') OR fills_quantity <> filled_quantity"
 
 
@@ -45,6 +46,8 @@ class Order(Identified, Owned, Base):
         Index("ix_orders_unsettled", "created_at", postgresql_where=text(_UNSETTLED)),
         Index("ix_orders_next_check_at", "next_check_at", postgresql_where=text("next_check_at IS NOT NULL")),
         Index("ix_orders_user_id_id", "user_id", "id"),
+        # What pages show as open. Of the indices below the database believes that they hold nearly all orders.
+        Index("ix_orders_open", "user_id", "id", postgresql_where=text(_OPEN)),
         # The risk gate's: an account's live orders, those that ended since its balance was told, and refusals of the last minute.
         Index("ix_orders_live", "user_id", "broker_id", postgresql_where=text(_UNSETTLED)),
         Index("ix_orders_ended", "broker_id", "updated_at", postgresql_where=text("state IN ('filled', 'canceled', 'expired')")),

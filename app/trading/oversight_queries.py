@@ -23,11 +23,7 @@ SELECT p.id, p.broker_id, p.symbol, p.unprotected_since, p.detail, s.id AS posit
   LEFT JOIN positions s ON s.id = p.position_id AND s.status <> 'closed'
  WHERE p.user_id = $1 AND p.status = 'active' AND p.code = $2 ORDER BY p.unprotected_since
 """
-#: Found before they are sorted: those few have an index of their own, and by the other one all orders of a user would be looked through.
-_OPEN: Final = f"""
-WITH live AS MATERIALIZED (SELECT * FROM orders WHERE user_id = $1 AND state IN {_UNSETTLED})
-SELECT * FROM live ORDER BY id DESC LIMIT $2
-"""  # noqa: S608  # constants
+_OPEN: Final = f"SELECT * FROM orders WHERE user_id = $1 AND state IN {_UNSETTLED} ORDER BY id DESC LIMIT $2"  # noqa: S608  # constants
 
 
 async def list_guards(database: Database, user_id: UUID) -> dict[UUID, Any]:
