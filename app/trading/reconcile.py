@@ -6,7 +6,8 @@ happened there is counted as it happened.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -21,10 +22,10 @@ from app.domain.enums import OrderState, Role
 from app.errors import Fenced
 from app.trading.account_check import AccountChecks
 from app.trading.border import Border
-from app.trading.catching_up import CatchingUp
+from app.trading.catching_up import CatchingUp, Learnt
 from app.trading.compare import ComparedAccount, Comparison
 from app.trading.desk import Desk
-from app.trading.doubts import is_to_be_denied, settle_intent
+from app.trading.doubts import is_to_be_denied, learn, settle_intent
 from app.trading.records import OrderRecord
 from app.trading.sweep import MissingOrders, due_lost, look_for_lost
 
@@ -135,13 +136,15 @@ class Reconciler:
             await self._desk.connections.drop_changed()
         suspects = self._take_suspects()
         found = 0
+        # Nothing is read between the first that begins and the last: an answer that came meanwhile would not wait for the others.
+        doubts = await self._read_doubts()
         if now >= self._next_round_at:
             self._next_round_at = now + self._pace.interval_s
-            # Before the doubts, so that those know that orders of their symbols are about to be asked about.
+            lost = await due_lost(self._desk)
             found = await self._start_resting(group)
-            for order in await due_lost(self._desk):
+            for order in lost:
                 self._begin(group, order.id, partial(self._look_for_lost, order))
-        found += await self._start_doubts(group, suspects)
+        found += self._start_doubts(group, doubts, suspects)
         if suspects:
             await self._start_suspects(group, suspects)
         return found
@@ -152,9 +155,11 @@ class Reconciler:
         self._desk.suspects.difference_update(suspects)
         return suspects
 
-    async def _start_doubts(self, group: asyncio.TaskGroup, suspects: set[UUID]) -> int:
+    async def _read_doubts(self) -> list[OrderRecord]:
         async with self._desk.database.connection() as connection:
-            orders = [OrderRecord.of(row) for row in await connection.fetch(_DOUBTS)]
+            return [OrderRecord.of(row) for row in await connection.fetch(_DOUBTS)]
+
+    def _start_doubts(self, group: asyncio.TaskGroup, orders: Sequence[OrderRecord], suspects: set[UUID]) -> int:
         mine = [order for order in orders if order.id not in self._desk.in_flight and not self._waits_for_gate(order)]
         known = {order.id: self._due.get(order.id) for order in mine if order.broker_id not in suspects}
         self._due = {order.id: known.get(order.id) or _Due() for order in mine}
@@ -229,9 +234,17 @@ class Reconciler:
             if order.state is OrderState.INTENT:
                 await settle_intent(self._desk, order)
                 return
-            client = await self._desk.connections.client(order.broker_id)
-            await self._desk.instruments.all(client.exchange)
-            await self._catching_up.settle(order, client)
+            with ExitStack() as expecting:
+                # From now on, and not only once it is asked: what is learnt of its symbol meanwhile waits for it.
+                expecting.enter_context(self._catching_up.expecting(order.broker_id, [order.symbol]))
+                client = await self._desk.connections.client(order.broker_id)
+                await self._desk.instruments.all(client.exchange)
+
+                async def ask() -> Learnt | None:
+                    expecting.close()
+                    return await learn(self._desk, order, client)
+
+                await self._catching_up.settle(order, client, ask=ask)
 
     async def _resting(self, account: ComparedAccount) -> None:
         with (
