@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from app.bootstrap import open_database
+from app.bootstrap.ground import open_database
 from app.core.clock import Clock, SystemClock
 from app.core.config import Settings
 from app.core.db import Database

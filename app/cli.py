@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet
 from pydantic import ValidationError
 
 from app import __version__
-from app.bootstrap import change_keys, initialise, inspect
+from app.bootstrap.commands import change_keys, initialise, inspect
 from app.candles_cli import candles_cli
 from app.core.config import LogFormat, Settings
 from app.core.logging import configure_logging

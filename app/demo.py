@@ -25,7 +25,7 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 from app.accounts.models import User
-from app.bootstrap import Announce
+from app.bootstrap.ground import Announce
 from app.brokers import service as brokers
 from app.brokers.models import Broker
 from app.brokers.schemas import BrokerIn

@@ -21,7 +21,8 @@ from app.accounts.metrics_router import router as metrics_router
 from app.accounts.router import router as accounts_router
 from app.accounts.security_router import router as security_router
 from app.accounts.tokens_router import router as tokens_router
-from app.bootstrap import Announce, running
+from app.bootstrap import running
+from app.bootstrap.ground import Announce
 from app.brokers.router import router as brokers_router
 from app.core.config import Settings
 from app.core.http import describe_problems, install_error_handlers

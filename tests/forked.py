@@ -130,7 +130,7 @@ def _become(
 
 def _make_hashes_cheap() -> None:
     """As the tests of the application in their own process have it."""
-    bootstrap = importlib.import_module("app.bootstrap")
+    bootstrap = importlib.import_module("app.bootstrap.accounts")
     bootstrap.PasswordHasher = partial(bootstrap.PasswordHasher, cost=4)  # type: ignore[attr-defined]  # imported there
 
 

@@ -11,9 +11,9 @@ import pytest
 import pytest_asyncio
 from pydantic import ValidationError
 
-from app import bootstrap
 from app.accounts.administration import change_user
 from app.accounts.development import DevelopmentMode
+from app.bootstrap import accounts as building
 from app.core.config import Settings
 from app.core.database_url import DatabaseUrls
 from app.core.db import Database
@@ -58,7 +58,7 @@ class Starts:
 async def starts(
     emptied_urls: DatabaseUrls, standing_emulator: EmulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Starts]:
-    monkeypatch.setattr(bootstrap, "PasswordHasher", lambda: PasswordHasher(cost=4))
+    monkeypatch.setattr(building, "PasswordHasher", lambda: PasswordHasher(cost=4))
     found = Starts(emptied_urls, standing_emulator, tmp_path)
     yield found
     await found.close()

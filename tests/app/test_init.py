@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from app.bootstrap import initialise
+from app.bootstrap.commands import initialise
 from app.core.config import Settings
 from app.core.database_url import DatabaseUrls
 from app.errors import ConfigError

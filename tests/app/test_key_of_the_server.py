@@ -13,7 +13,8 @@ import pytest
 import pytest_asyncio
 from fastapi import FastAPI
 
-from app import bootstrap
+from app.bootstrap import accounts as building
+from app.bootstrap import commands
 from app.core.config import Settings
 from app.core.database_url import DatabaseUrls
 from app.core.rotation import Rotation
@@ -45,7 +46,7 @@ class Home:
         app = create_app(self.settings, announce=self.said.append)
         async with AsyncExitStack() as stack:
             with pytest.MonkeyPatch.context() as patched:
-                patched.setattr(bootstrap, "PasswordHasher", lambda: PasswordHasher(cost=4))
+                patched.setattr(building, "PasswordHasher", lambda: PasswordHasher(cost=4))
                 await stack.enter_async_context(app.router.lifespan_context(app))
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)
             yield app, await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url=HOST))
@@ -130,7 +131,7 @@ async def test_orders_go_on_over_the_same_connection_while_the_key_is_rotated(ho
         for drop_old in (False, True):
             rotating = partial(Rotation.rotate, drop_old=drop_old)
             async with asyncio.TaskGroup() as group:
-                work = group.create_task(bootstrap.change_keys(home.settings, rotating, home.said.append))
+                work = group.create_task(commands.change_keys(home.settings, rotating, home.said.append))
                 while not work.done():
                     assert (await order(ada)).status_code == 201
         await app.state.connections.drop_changed()

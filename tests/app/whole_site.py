@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from app import bootstrap
+from app.bootstrap import accounts as building
 from app.core.config import Settings
 from app.core.database_url import DatabaseUrls
 from app.core.security import PasswordHasher, csrf_token
@@ -108,7 +108,7 @@ async def running_site(postgres: PostgresForTests, emulator: EmulatorProcess, fo
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with AsyncExitStack() as stack:
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(bootstrap, "PasswordHasher", lambda: PasswordHasher(cost=4))
+            patched.setattr(building, "PasswordHasher", lambda: PasswordHasher(cost=4))
             await stack.enter_async_context(app.router.lifespan_context(app))
         http = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url=HOST))
         for name in ("ada", "eve"):

@@ -77,7 +77,7 @@ def sentences() -> Iterator[tuple[str, str]]:
     kinds = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, errors.AppError)}
     del kinds["ConfigError"]
     for kind in kinds.values():
-        yield (kind.__doc__ or "").strip(), "app/errors.py"
+        yield (kind.__doc__ or "").strip(), f"{kind.__module__.replace('.', '/')}.py"
     for path in sorted((ROOT / "app").rglob("*.py")):
         if "emulator" in path.parts:
             continue

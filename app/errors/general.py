@@ -1,31 +1,10 @@
-"""The whole error tree. An expected outcome has a class, a stable code and a status; `core.http` alone turns it into an answer.
-
-AppError 500 (never raised bare)
-├─ NotFound 404          BrokerNotFound · OrderNotFound · WebhookNotFound · DeliveryNotFound · SymbolNotFound   (another tenant's row too)
-│                        TokenNotFound · UserNotFound · InvitationNotFound
-├─ Conflict 409          DuplicateIntent · InvalidTransition · OrderNotCancellable · NameTaken · BrokerInUse · LastAdministrator
-├─ InvalidInput 422      a field that cannot be what was given; AddressRefused · CandleFileUnreadable
-├─ OrderDenied 422       code = DenialReason; ours, before anything is sent
-├─ NotAuthenticated 401  SecondFactorNeeded
-├─ Forbidden 403         CsrfFailed · FreshCodeNeeded · ScopeMissing · SessionNeeded · InvitationInvalid
-├─ RateLimited 429       TooManyAttempts (UpdateTooSoon · BackfillTooSoon) · BodyTooLarge 413
-├─ WebhookError          BadToken 404 · BadPayload 422
-├─ ExchangeError 502     OrderRejected 409 · InsufficientFunds 409 · BadCredentials 409 · Unsupported 422 (TimeframeMissing)
-│  ├─ RetryableError 503 ExchangeUnavailable · ExchangeRateLimited · NotSent      (reads, and writes proved unsent)
-│  └─ OutcomeUnknown 504 the write may have happened; reconcile decides
-├─ UpstreamFailed 502    another server that a user named gave no answer that can be used
-├─ Fenced 503            this process no longer owns the role; it must stop writing
-├─ KeyMissing 503        the encryption key is not here · KeyUnreadable 409: no key here opens one stored secret
-└─ ConfigError           refuses to start
-
-A class's docstring is its default message. Messages say what, which, why and what was given; pages in the reader's language.
-"""
+"""What may go wrong apart from an exchange; the whole tree is drawn in the package."""
 
 import math
 from datetime import datetime
 from typing import ClassVar
 
-from app.denials import DenialReason as DenialReason
+from app.denials import DenialReason
 
 
 class AppError(Exception):
@@ -291,86 +270,6 @@ class BadPayload(WebhookError):
     """The alert's message cannot be read."""
 
     default_code = "PAYLOAD_UNREADABLE"
-
-
-class ExchangeError(AppError):
-    """The exchange answered with an error."""
-
-    status = 502
-    default_code = "EXCHANGE_ERROR"
-
-    def __init__(self, message: str | None = None, *, venue_code: str | None = None, **context: object) -> None:
-        super().__init__(message, **context)  # type: ignore[arg-type]  # code= and field= may ride in context
-        self.venue_code = venue_code
-
-
-class OrderRejected(ExchangeError):
-    """The exchange rejected the order."""
-
-    status = 409
-    default_code = "ORDER_REJECTED"
-
-
-class InsufficientFunds(OrderRejected):
-    """The account does not hold enough."""
-
-    default_code = "INSUFFICIENT_FUNDS"
-
-
-class BadCredentials(ExchangeError):
-    """The API key no longer works, or this server's address is not allowed. Trading for this account is paused."""
-
-    status = 409
-    default_code = "BAD_CREDENTIALS"
-
-
-class Unsupported(ExchangeError):
-    """This exchange cannot do that."""
-
-    status = 422
-    default_code = "UNSUPPORTED"
-
-
-class TimeframeMissing(Unsupported):
-    """The exchange has no candles of that length."""
-
-    default_code = "TIMEFRAME_MISSING"
-
-
-class RetryableError(ExchangeError):
-    """The exchange cannot be reached now."""
-
-    status = 503
-    default_code = "RETRYABLE"
-
-
-class ExchangeUnavailable(RetryableError):
-    """The exchange does not answer."""
-
-    default_code = "EXCHANGE_UNAVAILABLE"
-
-
-class ExchangeRateLimited(RetryableError):
-    """The exchange asks us to slow down."""
-
-    default_code = "EXCHANGE_RATE_LIMITED"
-
-    def __init__(self, message: str | None = None, *, retry_after_s: float | None = None, **context: object) -> None:
-        super().__init__(message, **context)  # type: ignore[arg-type]  # see ExchangeError
-        self.retry_after_s = retry_after_s
-
-
-class NotSent(RetryableError):
-    """Nothing left this process."""
-
-    default_code = "NOT_SENT"
-
-
-class OutcomeUnknown(ExchangeError):
-    """The exchange did not answer. The order may or may not exist. We are checking; nothing will be sent twice."""
-
-    status = 504
-    default_code = "OUTCOME_UNKNOWN"
 
 
 class Fenced(AppError):

@@ -1,0 +1,59 @@
+"""What may go wrong with the code of a user; the whole tree is drawn in the package."""
+
+from app.errors.general import AppError, Conflict, InvalidInput, NotFound, RateLimited
+
+
+class StrategyNotFound(NotFound):
+    """There is no such strategy."""
+
+    default_code = "STRATEGY_NOT_FOUND"
+
+
+class VersionNotFound(NotFound):
+    """The strategy has no such version."""
+
+    default_code = "VERSION_NOT_FOUND"
+
+
+class StrategyInUse(Conflict):
+    """The strategy is used; archive it instead."""
+
+    default_code = "STRATEGY_IN_USE"
+
+
+class StrategyNotValid(Conflict):
+    """This version has not passed its validation, so it cannot be activated."""
+
+    default_code = "STRATEGY_NOT_VALID"
+
+
+class SourceTooLong(InvalidInput):
+    """The source is too long."""
+
+    default_code = "SOURCE_TOO_LONG"
+
+
+class StrategyFailed(AppError):
+    """The strategy's code failed."""
+
+    status = 422
+    default_code = "STRATEGY_FAILED"
+
+
+class StrategyKilled(StrategyFailed):
+    """The strategy's code did what no strategy may do, or used more than it may, and was stopped."""
+
+    default_code = "STRATEGY_KILLED"
+
+
+class JailClosed(AppError):
+    """This machine cannot run strategies safely, so none is run; the administrator sees why."""
+
+    status = 503
+    default_code = "JAIL_CLOSED"
+
+
+class JailBusy(RateLimited):
+    """Your strategies use all that one user may use at a time. Wait until one of them has ended."""
+
+    default_code = "JAIL_BUSY"
