@@ -19,6 +19,7 @@ from app.strategies.templates import BLANK, template
 from app.strategies.versions import fork_strategy, list_versions
 from app.ui.strategies import strategy_form, strategy_list
 from app.ui.surroundings import fragment, page, reader_of, see_other, shell_of
+from app.ui.templating import ToastLevel
 from app.ui.views import Choice, ImportForm, ShareForm, StrategiesView, StrategyForm, StrategyQuestion
 
 router = APIRouter(include_in_schema=False)
@@ -59,8 +60,8 @@ async def _list(request: Request, principal: Principal, *, words: str = "", is_a
     with use_language(reader_of(request, principal).language):
         async with request.app.state.database.transaction() as session:
             found = await strategy_list(session, principal.user_id, is_archive=is_archive, search=search)
-        toast = ("success", gettext(words)) if words else None
-        return fragment(request, principal, LIST, found, toast=toast, close_dialog=_DIALOG if words else "")  # type: ignore[arg-type]
+        toast: tuple[ToastLevel, str] | None = ("success", gettext(words)) if words else None
+        return fragment(request, principal, LIST, found, toast=toast, close_dialog=_DIALOG if words else "")
 
 
 @router.post("/strategies")
@@ -159,9 +160,7 @@ async def _share_form(
     return ShareForm(
         id=str(strategy.id),
         name=strategy.name,
-        numbers=tuple(
-            Choice(value=str(row.number), label=f"{row.number} · {row.note}" if row.note else str(row.number)) for row in rows
-        ),
+        numbers=tuple(Choice(value=str(row.number), label=f"{row.number} · {row.note}" if row.note else str(row.number)) for row in rows),
         number=number,
         username=username,
         errors=errors or {},
