@@ -7,6 +7,7 @@ import numpy as np
 
 from app.domain.arrays import EXIT, LONG, SHORT, Decisions, no_decisions
 from app.domain.simulation import SimulationCosts, Wish
+from app.sandbox.guest.failures import message_of, place_of
 from app.sandbox.guest.loading import Loaded, warm_up_of
 from app.sandbox.guest.mistakes import StrategyMistake
 from app.sandbox.guest.session import Frames, Session
@@ -47,6 +48,19 @@ def run_into(session: Session, decisions: Decisions, start: int, *, per_candle: 
 
 
 def _walk(session: Session, decisions: Decisions, start: int) -> None:
+    try:
+        _ask_at_each_candle(session, decisions, start)
+    except (TypeError, ValueError) as error:
+        if place_of(error) != (0, 0):
+            raise
+        # Raised in our loop: an array or a series has been returned where yes or no was asked.
+        flat = "should_long" if session.question("should_long") is not None else "should_short"
+        method = "should_exit" if session.account.quantity else flat
+        message = f"{method}() must return True or False: {message_of(error)}"
+        raise StrategyMistake("RETURN_TYPE", message, attribute=method, candle=session.cursor.end - 1) from error
+
+
+def _ask_at_each_candle(session: Session, decisions: Decisions, start: int) -> None:
     """Ask at each candle what can be asked there. The loop is written for speed: nearly all of a run's time is spent in it."""
     account, cursor, on_fill, follows = session.account, session.cursor, session.on_fill, session.follows
     candles = session.candles

@@ -63,7 +63,7 @@ def check_look_ahead(loaded: Loaded, frames: Frames, costs: SimulationCosts, see
 
 def _ends(decisions: Decisions, start: int, rows: int, seed: int, *, is_quick: bool) -> list[int]:
     chance = random.Random(seed)  # noqa: S311 -- to be repeated, not to be kept from anybody
-    first = start + 2
+    first = start + 1
     anywhere = chance.sample(range(first, rows), min(_ANYWHERE, rows - first))
     decided = [int(row) + 1 for row in np.flatnonzero(decisions.flags) if first <= row + 1 < rows]
     at_decisions = chance.sample(decided, min(_AT_DECISIONS, len(decided)))
