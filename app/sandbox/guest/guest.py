@@ -16,6 +16,8 @@ from app.sandbox.guest.running import run_into
 from app.sandbox.guest.session import Session
 from app.sandbox.messages import Check, Checked, Costs, Decide, Decision, Described, Failed, Frame, Load, Ran, Reply, Request, Run
 
+_REPLIES: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
+
 
 class Guest:
     """A worker's whole life: one source, the candles that were mapped for it, and room for its decisions."""
@@ -35,7 +37,7 @@ class Guest:
                 return failed(error, output.text(), source=request.source if isinstance(request, Load) else self._source())
         try:
             # Names, bounds and sentences come out of the user's source: what the protocol does not take is told instead of sent.
-            return msgspec.json.decode(msgspec.json.encode(_with_output(reply, output.text())), type=Reply)
+            return _REPLIES.decode(msgspec.json.encode(_with_output(reply, output.text())))
         except (msgspec.ValidationError, UnicodeEncodeError, TypeError) as error:
             return failed(StrategyMistake("NOT_SENDABLE", f"the strategy cannot be described: {error}"), output.text())
 

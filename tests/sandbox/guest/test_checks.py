@@ -213,7 +213,7 @@ def test_speed_is_measured_and_slowness_a_warning() -> None:
     assert fast.bars_per_s > 10 * slow.bars_per_s
 
 
-@pytest.mark.parametrize("step", ["contract", "look_ahead", "warm_up", "values", "speed"])
+@pytest.mark.parametrize("step", ["contract", "look_ahead", "warm_up", "values"])
 def test_the_older_template_passes_every_step(step: str) -> None:
     guest = guest_with(CANDLES)
     described(guest, TEMPLATE)

@@ -59,7 +59,11 @@ def test_any_text_can_be_printed() -> None:
 
 
 def test_findings_about_odd_names_can_be_sent() -> None:
-    odd = f"{HEAD}    warm_up = 5\n    def indicators(self, candles):\n        setattr(self, '{'x' * 300}', candles.close[::-1])\n        self.d = {{'\\ud800': candles.close[::-1]}}\n{LONG}"
+    indicators = (
+        f"    def indicators(self, candles):\n        setattr(self, '{'x' * 300}', candles.close[::-1])\n"
+        "        self.d = {'\\ud800': candles.close[::-1]}\n"
+    )
+    odd = f"{HEAD}    warm_up = 5\n{indicators}{LONG}"
 
     found = [
         getattr(reply, "findings", []) for reply in answers(odd, Check(step="look_ahead", costs=COSTS), Check(step="values", costs=COSTS))
