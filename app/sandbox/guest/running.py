@@ -11,8 +11,16 @@ from app.sandbox.guest.failures import message_of, place_of
 from app.sandbox.guest.loading import Loaded, warm_up_of
 from app.sandbox.guest.mistakes import StrategyMistake
 from app.sandbox.guest.session import Frames, Session
-from app.sandbox.guest.strategy import SIGNAL_COLUMNS
+from app.sandbox.guest.strategy import DEAREST, MOST_ADDED, SIGNAL_COLUMNS
 
+#: What a column may hold besides NaN. A price of zero is none.
+_BOUNDS = {
+    "size": (0.0, 1.0),
+    "stop": (1e-15, DEAREST),
+    "target": (1e-15, DEAREST),
+    "trailing": (1e-15, 1.0),
+    "adjust": (-1.0, MOST_ADDED),
+}
 _FLAGS = {"long": LONG, "short": SHORT, "exit": EXIT}
 
 
@@ -127,6 +135,8 @@ def _write_signals(session: Session, decisions: Decisions, start: int) -> None:
             decisions.flags[array] |= _FLAGS[name]
         else:
             getattr(decisions, name)[:] = _numbers(name, array)
+    # Nothing is entered with nothing, as in per-candle methods.
+    decisions.flags[decisions.size == 0] &= ~(LONG | SHORT)
     decisions.flags[:start] = 0
     for name in ("size", "stop", "target", "trailing", "adjust"):
         getattr(decisions, name)[:start] = np.nan
@@ -165,9 +175,8 @@ def named_signals(signals: Any) -> Mapping[str, Any]:
 
 def _numbers(name: str, array: Any) -> Any:
     values = np.asarray(array, dtype=np.float64)
-    bad = np.isinf(values) | ((values <= 0) if name != "adjust" else (values < -1))
-    if name in ("size", "trailing"):
-        bad |= values > 1
+    low, high = _BOUNDS[name]
+    bad = ~(np.isnan(values) | ((values >= low) & (values <= high)))
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise StrategyMistake(
