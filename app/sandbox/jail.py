@@ -20,7 +20,7 @@ from app.sandbox.cell import Cause
 from app.sandbox.connection import Connection
 from app.sandbox.frames import Candles, Decisions
 from app.sandbox.link import Answer, Ask, Ended, Level, Release, Report, Spawn, Spawned, ToSandboxd
-from app.sandbox.memory import blank_results, copied_results, sealed_candles
+from app.sandbox.memory import blank_results, copied_results, lent_candles
 from app.sandbox.messages import Answered, Asked, Frame, Reply, Request
 from app.sandbox.quotas import Purpose, Quotas
 from app.sandbox.terms import INNOCENT, SHARES, JailConfig
@@ -317,12 +317,7 @@ class Jail:
             self._turns.release()
 
     async def _spawn(self, worker: Worker, stack: AsyncExitStack, frames: Sequence[tuple[Frame, Candles]], result_rows: int) -> None:
-        descriptors = []
-        for frame, candles in frames:
-            if frame.rows != len(candles):
-                raise ValueError(f"a frame of {frame.rows} rows with {len(candles)} candles")
-            descriptors.append(await asyncio.to_thread(sealed_candles, candles))
-            stack.callback(os.close, descriptors[-1])
+        descriptors = await lent_candles(frames, stack)
         if result_rows:
             descriptors.append(blank_results(result_rows))
             stack.callback(os.close, descriptors[-1])
@@ -333,6 +328,7 @@ class Jail:
             frames=[frame for frame, _ in frames],
             result_rows=result_rows,
             memory_bytes=share.memory_bytes,
+            life_cpu_s=self.config.life_cpu_s(worker.purpose),
             nice=share.nice,
             is_batch=share.is_batch,
             is_trusted=self.config.trusts_strategies,
