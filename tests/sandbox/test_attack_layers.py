@@ -10,7 +10,9 @@ import pytest
 from tests.sandbox.attacks.launch import Report, attacked, runnable
 from tests.sandbox.attacks.row import COLUMNS, Attack
 
-pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="an ordinary user's workers have no user of their own, and root's no bounds without it")
+pytestmark = pytest.mark.skipif(
+    os.getuid() != 0, reason="an ordinary user's workers have no user of their own, and root's no bounds without it"
+)
 
 _LAYERS = tuple(column for column in COLUMNS if column != "none")
 _each_attack = pytest.mark.parametrize("attack", [pytest.param(it, id=f"{it.number:03}") for it in runnable() if it.needs_layers])

@@ -44,13 +44,14 @@ async def a_jail(layers: Layers | None, folder: Path) -> AsyncIterator[Jail]:
         """Nobody reads the violations of these runs."""
 
     with pytest.MonkeyPatch.context() as patched:
-        path = None if layers is None else Path(mkdtemp(dir=folder.parent, prefix="aristobot-sandboxd-")) / "sandboxd"
+        path: Path | None = None
         async with asyncio.TaskGroup() as tasks:
             running = []
-            if path is not None:
+            if layers is not None:
+                path = Path(mkdtemp(dir=folder.parent, prefix="aristobot-sandboxd-")) / "sandboxd"
                 patched.setattr(supervisor, "Keeper", partial(LayeredKeeper, layers))
                 running.append(tasks.create_task(supervisor.serve_path(path)))
-                while not path.exists():
+                while not path.exists():  # noqa: ASYNC110 -- it says nothing else when it listens
                     await asyncio.sleep(0.01)
             jail = Jail(JailConfig(socket_path=path), on_violation=forget)
             running.append(tasks.create_task(jail.run(lambda: None)))

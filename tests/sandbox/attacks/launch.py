@@ -53,7 +53,9 @@ def run_as_ordinary_user_problem() -> str:
     """Return why attacks cannot be run as an ordinary user here; empty when they can."""
     if os.getuid():
         return ""
-    tried = subprocess.run([sys.executable, "-c", "import tests.sandbox.attacks.run"], cwd=_ROOT, capture_output=True, text=True, **_nobody())
+    tried = subprocess.run(
+        [sys.executable, "-c", "import tests.sandbox.attacks.run"], cwd=_ROOT, capture_output=True, text=True, **_nobody()
+    )
     return f"another user cannot start this interpreter: {tried.stderr[-300:]}" if tried.returncode else ""
 
 

@@ -31,6 +31,7 @@ _NUMBERS: Final = {
         "userfaultfd": 323,
         "perf_event_open": 298,
         "prlimit64": 302,
+        "munmap": 11,
         "mprotect": 10,
         "madvise": 28,
         "mremap": 25,
@@ -77,6 +78,7 @@ _NUMBERS: Final = {
         "userfaultfd": 282,
         "perf_event_open": 241,
         "prlimit64": 261,
+        "munmap": 215,
         "mprotect": 226,
         "madvise": 233,
         "mremap": 216,
@@ -130,7 +132,8 @@ os, re, struct, ctypes = need("os"), need("re"), need("struct"), need("ctypes")
 time = _frozen["_builtin_from_name"]("time")
 itertools = _frozen["_builtin_from_name"]("itertools")
 open = need("io").open
-libc = ctypes.CDLL(None, use_errno=True)
+# The lock's own way to the C library, opened before anybody could have been told not to.
+libc = need("app.sandbox.lock.kernel")._libc
 libc.syscall.restype = ctypes.c_long
 
 
@@ -194,7 +197,7 @@ def at_candle(strategy):
 
 '''
 
-_CLASS: Final = '''
+_CLASS: Final = """
 
 class Attack(Strategy):
     timeframe = "1h"
@@ -208,7 +211,7 @@ class Attack(Strategy):
 
     def should_exit(self):
         return False
-'''
+"""
 
 
 def source(code: str, facts: dict[str, object], *, header: str) -> str:

@@ -145,7 +145,7 @@ raise Leak("reserved")
         title="unmap the library that the interpreter runs in",
         code="""
 place = ctypes.cast(libc.syscall, ctypes.c_void_p).value & ~4095
-libc.munmap(ctypes.c_void_p(place), ctypes.c_size_t(4096))
+call("munmap", place, 4096)
 """,
         outcome=r"^(killed|raised|answered)",
         by="it ends its own process",

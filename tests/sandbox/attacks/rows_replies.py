@@ -46,7 +46,7 @@ for _ in range(100):
     _raw(
         52,
         "a giant number (5,000 digits, as JSON)",
-        "send(b'{\"request_id\": 1, \"reply\": {\"type\": \"ran\", \"rows\": ' + b\"9\" * 5000 + b'}}')",
+        'send(b\'{"request_id": 1, "reply": {"type": "ran", "rows": \' + b"9" * 5000 + b\'}}\')',
         by=TYPES,
     ),
     Attack(
@@ -121,7 +121,13 @@ def at_candle(strategy):
         outcome=REFUSED,
         by="random request ids",
     ),
-    _raw(134, "a header, then silence (slow loris)", "os.write(3, struct.pack(HEADER, 100))\ntime.sleep(1e6)", outcome=r"^killed: wall", wall_s=_SOON),
+    _raw(
+        134,
+        "a header, then silence (slow loris)",
+        "os.write(3, struct.pack(HEADER, 100))\ntime.sleep(1e6)",
+        outcome=r"^killed: wall",
+        wall_s=_SOON,
+    ),
     _raw(
         135,
         "a reply in crumbs, a byte a tenth of a second",
@@ -263,7 +269,8 @@ def at_candle(strategy):
         title="terminal sequences in a failure that the guest would have cleaned",
         code="""
 def at_candle(strategy):
-    answer({"type": "failed", "kind": "E\\x1b[2J", "message": "\\x1b[2J\\r\\x00", "traceback": "\\x1b]0;x\\x07", "output": "\\x9b2J\\u202e"})
+    words = {"message": "\\x1b[2J\\r\\x00", "traceback": "\\x1b]0;x\\x07", "output": "\\x9b2J\\u202e"}
+    answer({"type": "failed", "kind": "E\\x1b[2J", **words})
     time.sleep(0.05)
 """,
         asks=("load", "decide"),

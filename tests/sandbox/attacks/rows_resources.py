@@ -38,9 +38,17 @@ raise Leak(f"took {len(taken)} MB")
         title="loop in C that holds the interpreter's lock",
         code='need("collections").deque(itertools.repeat(0), maxlen=0)\n',
         outcome=TOO_LONG,
-        by=CLOCK, wall_s=_SOON,
+        by=CLOCK,
+        wall_s=_SOON,
     ),
-    Attack(number=20, title="regular expression without end", code='re.match(r"(a+)+$", "a" * 60 + "b")\n', outcome=TOO_LONG, by=CLOCK, wall_s=_SOON),
+    Attack(
+        number=20,
+        title="regular expression without end",
+        code='re.match(r"(a+)+$", "a" * 60 + "b")\n',
+        outcome=TOO_LONG,
+        by=CLOCK,
+        wall_s=_SOON,
+    ),
     Attack(number=21, title="sleep for ever", code="time.sleep(1e6)\n", outcome=TOO_LONG, by=CLOCK, wall_s=_SOON),
     Attack(
         number=23,
@@ -68,7 +76,8 @@ while True:
     pass
 """,
         outcome=TOO_LONG,
-        by=CLOCK, wall_s=_SOON,
+        by=CLOCK,
+        wall_s=_SOON,
     ),
     Attack(
         number=48,
@@ -104,7 +113,8 @@ def at_candle(strategy):
         title="a huge number in one operation",
         code="sum(divmod(10**5000000, 7))\n",
         outcome=r"^(killed: (wall|cpu)|raised: MemoryError)",
-        by=CLOCK, wall_s=_SOON,
+        by=CLOCK,
+        wall_s=_SOON,
     ),
     Attack(
         number=119,
@@ -118,7 +128,8 @@ class Endless(Exception):
 raise Endless
 """,
         outcome=TOO_LONG,
-        by=CLOCK, wall_s=_SOON,
+        by=CLOCK,
+        wall_s=_SOON,
     ),
     Attack(
         number=120,
@@ -154,7 +165,8 @@ raise error
         title="stop itself by a signal to its own thread",
         code='call("tgkill", os.getpid(), need("_thread").get_native_id(), 19)\n',
         outcome=r"^(killed|raised: (PermissionError|OSError))",
-        by=CLOCK, wall_s=_SOON,
+        by=CLOCK,
+        wall_s=_SOON,
     ),
     Attack(
         number=150,

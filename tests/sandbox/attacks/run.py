@@ -106,6 +106,18 @@ def _in_words(reply: Reply) -> str:
     return f"answered: {type(reply).__name__} {getattr(reply, 'output', '')}"
 
 
+_TENANTS_STRATEGY: Final = """
+from aristobot import Strategy
+
+class Mine(Strategy):
+    timeframe = "1h"
+    recipe = "{secret}"
+
+    def should_long(self):
+        return self.candles.close[-1] > self.candles.close[-2] or self.recipe == ""
+"""
+
+
 class Tenant:
     """Another user's worker, at work during all attacks, with a secret of its own in its source."""
 
@@ -123,8 +135,7 @@ async def a_tenant(jail: Jail, known: Candles) -> AsyncIterator[Tenant]:
     """Start the other user's worker."""
     before = _workers()
     async with a_worker(jail, known) as worker:
-        code = f'def at_candle(strategy):\n    return "{new_secret("tenant")}" < "u"\n'
-        reply = await worker.ask(Load(source=prelude.source(code, {}, header=HEADER.format)))
+        reply = await worker.ask(Load(source=_TENANTS_STRATEGY.format(secret=new_secret("tenant"))))
         assert not isinstance(reply, Failed), reply
         (pid,) = _workers() - before
         yield Tenant(worker, pid)
@@ -132,7 +143,9 @@ async def a_tenant(jail: Jail, known: Candles) -> AsyncIterator[Tenant]:
 
 def _workers() -> set[int]:
     """The processes below us that have no children themselves."""
-    return {process.pid for process in psutil.Process().children(recursive=True) if process.ppid() != os.getpid() and not process.children()}
+    return {
+        process.pid for process in psutil.Process().children(recursive=True) if process.ppid() != os.getpid() and not process.children()
+    }
 
 
 def _looked_at(pid: int) -> dict[str, Any]:
