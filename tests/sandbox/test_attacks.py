@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.sandbox.attacks.launch import Report, attacked, has_worked, run_as_ordinary_user_problem, runnable
+from tests.sandbox.attacks.launch import Report, attacked, has_worked, interpreter_for_all, runnable
 from tests.sandbox.attacks.row import Attack
 from tests.sandbox.attacks.table import AS_ORDINARY_USER, AS_ROOT, shortened
 
@@ -20,19 +20,25 @@ class Runs:
     """One run a user, made when its first test asks."""
 
     def __init__(self) -> None:
-        self._reports: dict[str, Report] = {}
+        self._reports: dict[str, Report | Exception] = {}
 
     def by(self, user: str) -> Report:
         """Return the run of this user; skips the test where there can be none."""
         if user == AS_ROOT and os.getuid():
             pytest.skip("only root can show what root's server is like")
-        if user == AS_ORDINARY_USER and (problem := run_as_ordinary_user_problem()):
-            pytest.skip(problem)
+        if user == AS_ORDINARY_USER and not interpreter_for_all():
+            pytest.skip("no ordinary user can start a Python of this version")
         if user not in self._reports:
             # The friendly words of the language are off in `full`: the kernel and the protocol alone. With them on, once, is enough.
             configurations = ("full",) if user == AS_ROOT else ("full", "product")
-            self._reports[user] = attacked(*configurations, is_ordinary=user == AS_ORDINARY_USER)
-        return self._reports[user]
+            try:
+                self._reports[user] = attacked(*configurations, is_ordinary=user == AS_ORDINARY_USER)
+            except Exception as error:  # said once for each test, not run again for each
+                self._reports[user] = error
+        report = self._reports[user]
+        if isinstance(report, Exception):
+            raise report
+        return report
 
 
 @pytest.fixture(scope="module")

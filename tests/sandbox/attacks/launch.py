@@ -4,10 +4,13 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,37 +52,36 @@ def runnable() -> Iterator[Attack]:
     return (attack for attack in ATTACKS.values() if attack.machine in ("", platform.machine()))
 
 
-def run_as_ordinary_user_problem() -> str:
-    """Return why attacks cannot be run as an ordinary user here; empty when they can."""
+@cache
+def interpreter_for_all() -> str:
+    """Return a Python of our version that an ordinary user may start; empty when there is none.
+
+    Root's own often lies in root's home. Any other of the same version takes our libraries.
+    """
     if os.getuid():
-        return ""
-    tried = subprocess.run(
-        [sys.executable, "-c", "import tests.sandbox.attacks.run"], cwd=_ROOT, capture_output=True, text=True, **_nobody()
-    )
-    return f"another user cannot start this interpreter: {tried.stderr[-300:]}" if tried.returncode else ""
+        return sys.executable
+    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    for candidate in (sys.executable, shutil.which(name, path="/usr/local/bin:/usr/bin:/bin")):
+        with suppress(OSError):
+            if candidate and not _run(candidate, "-c", "import tests.sandbox.attacks.run", is_ordinary=True).returncode:
+                return candidate
+    return ""
 
 
-def attacked(*configurations: str, is_ordinary: bool = False) -> Report:
+def attacked(*configurations: str, is_ordinary: bool = False, rows: Sequence[int] = ()) -> Report:
     """Make the attacks with each of these configurations, one after another.
 
     Args:
         configurations: Names out of `tests.sandbox.attacks.run.CONFIGURATIONS`.
+        rows: Numbers of the attacks; all of them when left out.
         is_ordinary: Whether the server, its zygote and the workers shall be an ordinary user's where this process is root's.
 
     Raises:
         RuntimeError: the run failed.
     """
-    # Nothing of the caller's environment: it might hold secrets that are none of the attackers' business.
-    environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.sandbox.attacks.run", *configurations],
-        cwd=_ROOT,
-        env=environment | {VARIABLE: new_secret("server")},
-        capture_output=True,
-        text=True,
-        timeout=_LONGEST_S,
-        **(_nobody() if is_ordinary and not os.getuid() else {}),
-    )
+    interpreter = interpreter_for_all() if is_ordinary else sys.executable
+    chosen = ("--rows", *map(str, rows)) if rows else ()
+    done = _run(interpreter, "-m", "tests.sandbox.attacks.run", *configurations, *chosen, is_ordinary=is_ordinary)
     if done.returncode:
         raise RuntimeError(f"the attacks ended with {done.returncode}: {done.stdout[-1500:]}\n{done.stderr[-3000:]}")
     report = Report()
@@ -92,5 +94,17 @@ def attacked(*configurations: str, is_ordinary: bool = False) -> Report:
     return report
 
 
-def _nobody() -> dict[str, Any]:
-    return {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
+def _run(*command: str, is_ordinary: bool) -> "subprocess.CompletedProcess[str]":
+    """Run a command with a secret in its environment, and nothing else of ours: there might be secrets that are no attacker's business."""
+    environment = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+    libraries = os.pathsep.join(path for path in sys.path if path.endswith("site-packages"))
+    user: dict[str, Any] = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if is_ordinary and not os.getuid() else {}
+    return subprocess.run(
+        command,
+        cwd=_ROOT,
+        env=environment | {VARIABLE: new_secret("server"), "PYTHONPATH": libraries, "HOME": "/"},
+        capture_output=True,
+        text=True,
+        timeout=_LONGEST_S,
+        **user,
+    )

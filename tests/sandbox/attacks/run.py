@@ -48,6 +48,8 @@ CONFIGURATIONS: Final[dict[str, Layers | None]] = {
     "limits": Layers(**_NONE | {"uid": True, "rlimits": True}),
     "landlock": Layers(**_NONE | {"landlock": True}),
     "seccomp": Layers(**_NONE | {"seccomp": True}),
+    "dumpable": Layers(**_NONE | {"dumpable": True}),
+    "without close_fds": Layers(**_ALL | {"close_fds": False}),
     "without uid": Layers(**_ALL | {"uid": False}),
     "without limits": Layers(**_ALL | {"rlimits": False}),
     "without landlock": Layers(**_ALL | {"landlock": False}),
@@ -148,15 +150,23 @@ def _workers() -> set[int]:
     }
 
 
+def _descriptors(pid: int) -> list[int]:
+    """What a process has open; nothing when we may not look, for who is not dumpable is root's."""
+    try:
+        return sorted(int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir())
+    except PermissionError:
+        return []
+
+
 def _looked_at(pid: int) -> dict[str, Any]:
     """What the kernel says of a locked worker."""
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
-    try:
-        descriptors = sorted(int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir())
-    except PermissionError:
-        descriptors = []  # not dumpable: it is root's, and we are not
     names = ("Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
-    return {"descriptors": descriptors, "limits": Path(f"/proc/{pid}/limits").read_text(), **{name: status[name].strip() for name in names}}
+    return {
+        "descriptors": _descriptors(pid),
+        "limits": Path(f"/proc/{pid}/limits").read_text(),
+        **{name: status[name].strip() for name in names},
+    }
 
 
 def secrets_in_memory(pid: int) -> int:
@@ -191,7 +201,7 @@ async def attack_with(name: str, victim: Server, attacks: Iterable[Attack], *, f
         facts = {**victim.facts(), "tenant_pid": tenant.pid}
         zygote = psutil.Process(tenant.pid).parent()
         assert zygote is not None
-        zygote_files, own_files = zygote.num_fds(), psutil.Process().num_fds()
+        zygote_files, own_files = len(_descriptors(zygote.pid)), psutil.Process().num_fds()
         for attack in attacks:
             _write(configuration=name, number=attack.number, observed=(await observe(jail, known, attack, facts))[:_PRINTED])
         await asyncio.sleep(0.2)
@@ -203,7 +213,7 @@ async def attack_with(name: str, victim: Server, attacks: Iterable[Attack], *, f
             "visitors": victim.visitors(),
             "zygote_lives": zygote.is_running(),
             "zygote_children": len(zygote.children(recursive=True)),
-            "zygote_descriptors_grew": zygote.num_fds() - zygote_files,
+            "zygote_descriptors_grew": len(_descriptors(zygote.pid)) - zygote_files,
             "own_descriptors_grew": psutil.Process().num_fds() - own_files,
             "secrets_in_zygote": secrets_in_memory(zygote.pid),
             "secrets_here": secrets_in_memory(os.getpid()),
@@ -224,7 +234,8 @@ def main() -> None:
     with server() as victim:
         for name in given.configurations:
             # What no layer is needed for is told by the configuration without layers and by the full ones.
-            attacks = chosen if name in ("product", "full", "none") else [attack for attack in chosen if attack.needs_layers]
+            is_all = given.rows is not None or name in ("product", "full", "none")
+            attacks = chosen if is_all else [attack for attack in chosen if attack.needs_layers]
             asyncio.run(attack_with(name, victim, attacks, folder=victim.folder))
 
 
