@@ -202,7 +202,8 @@ class Cell:
 
     def _limit_cpu(self, cpu_s: float) -> None:
         soft = int(self.cpu_s() + cpu_s) + 1
-        # It may be gone already; or another user's, without the right to limit it: the clock on the wall stays.
+        # It may be gone already; or another user's, and root without CAP_SYS_RESOURCE (Docker's) may not limit it. The clock on the wall
+        # stays then, and the limit of its life.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             _, hard = resource.prlimit(self.pid, resource.RLIMIT_CPU)
             resource.prlimit(self.pid, resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))

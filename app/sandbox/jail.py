@@ -20,7 +20,7 @@ from app.sandbox.cell import Cause
 from app.sandbox.connection import Connection
 from app.sandbox.frames import Candles, Decisions
 from app.sandbox.link import Answer, Ask, Ended, Level, Release, Report, Spawn, Spawned, ToSandboxd
-from app.sandbox.memory import blank_results, copied_results, sealed_candles
+from app.sandbox.memory import blank_results, copied_results, lent_candles
 from app.sandbox.messages import Frame, Reply, Request
 from app.sandbox.quotas import Purpose, Quotas
 from app.sandbox.terms import INNOCENT, SHARES, JailConfig
@@ -151,6 +151,20 @@ class Jail:
     def runs_untrusted(self) -> bool:
         """Whether what was found is enough to run strategies of people whom nobody vouches for."""
         return self.level is not None and self.level <= Level.B
+
+    def summary(self) -> dict[str, object]:
+        """Return how it is doing, for `/readyz`: a jail that is closed does not make a server unready, for alerts need none."""
+        return {"level": self.level, "is_open": self.is_open, "workers": self.workers, "restarts": self.restarts}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether strategies run now."""
+        return self.report is not None and (self.runs_untrusted or self.config.trusts_strategies)
+
+    @property
+    def is_forced(self) -> bool:
+        """Whether strategies run though they are not locked in, for the settings say that everybody is trusted."""
+        return self.is_open and not self.runs_untrusted
 
     async def ready(self) -> None:
         """Wait until strategies can be run; the first who waits starts sandboxd.
@@ -300,12 +314,7 @@ class Jail:
             self._turns.release()
 
     async def _spawn(self, worker: Worker, stack: AsyncExitStack, frames: Sequence[tuple[Frame, Candles]], result_rows: int) -> None:
-        descriptors = []
-        for frame, candles in frames:
-            if frame.rows != len(candles):
-                raise ValueError(f"a frame of {frame.rows} rows with {len(candles)} candles")
-            descriptors.append(await asyncio.to_thread(sealed_candles, candles))
-            stack.callback(os.close, descriptors[-1])
+        descriptors = await lent_candles(frames, stack)
         if result_rows:
             descriptors.append(blank_results(result_rows))
             stack.callback(os.close, descriptors[-1])
@@ -316,6 +325,7 @@ class Jail:
             frames=[frame for frame, _ in frames],
             result_rows=result_rows,
             memory_bytes=share.memory_bytes,
+            life_cpu_s=self.config.life_cpu_s(worker.purpose),
             nice=share.nice,
             is_batch=share.is_batch,
             is_trusted=self.config.trusts_strategies,

@@ -37,6 +37,15 @@ class Level(StrEnum):
     D = "D"
 
 
+#: What each level means to whoever runs the server.
+LEVEL_WORDS: Final = {
+    Level.A: "strategies of strangers may run: two walls of the kernel hold them in, and behind these is nothing to take.",
+    Level.B: "strategies of strangers may run, with one protection less than there could be (what says no above).",
+    Level.C: "strategies of strangers may not run.",
+    Level.D: "strategies cannot be locked in here and do not run, unless TRUST_STRATEGIES is set.",
+}
+
+
 class Finding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One thing that the doctor looked at. `code` is stable, `detail` is for the administrator."""
 
@@ -52,6 +61,7 @@ class Spawn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     frames: Annotated[list[Frame], Meta(max_length=MOST_FRAMES)]
     result_rows: int
     memory_bytes: int
+    life_cpu_s: int
     nice: int
     is_batch: bool
     is_trusted: bool

@@ -103,6 +103,7 @@ class Session:
                 frames=message.frames,
                 result_rows=message.result_rows,
                 memory_bytes=message.memory_bytes,
+                life_cpu_s=message.life_cpu_s,
                 nice=message.nice,
                 is_batch=message.is_batch,
             )
