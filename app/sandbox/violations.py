@@ -14,6 +14,7 @@ from app.core.i18n import N_
 from app.errors import StrategyKilled
 from app.sandbox.cell import Cause
 from app.sandbox.quotas import Purpose, Quotas
+from app.sandbox.texts import clean
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +59,7 @@ class Violations:
     def accuse(self, user_id: UUID, purpose: Purpose, strategy: str, *, cause: Cause, signal: int, detail: str) -> StrategyKilled:
         """Count and note a violation; return the error that tells the user."""
         is_paused = self._quotas.kill(user_id, purpose, strategy)
+        detail = clean(detail)  # it may quote what the strategy sent
         self.counts[cause] += 1
         violation = Violation(
             user_id=user_id, purpose=purpose, strategy=strategy, cause=cause, signal=signal, detail=detail, is_paused=is_paused
