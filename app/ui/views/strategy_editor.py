@@ -18,7 +18,7 @@ class EditorState:
     """What the page's head says of the text; region of `fragments/strategies/_state.html`.
 
     `number` is the newest version, 0 before the first. `revision` is the draft's, which whoever stores the next one names.
-    `draft_at` is when a draft that is no version yet was stored.
+    `draft_at` is when a draft that is no version yet was stored, `is_draft` whether there is one, of which `validity` then says nothing.
     """
 
     id: str
@@ -27,6 +27,7 @@ class EditorState:
     draft_at: datetime | None = None
     revision: int = 0
     validity: Validity = "unchecked"
+    is_draft: bool = False
     error: str = ""
 
 
