@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
-import talib.abstract
+from talib import abstract
 
 from app.sandbox.frames import CANDLE_COLUMNS
 from app.sandbox.guest import ta
@@ -38,7 +38,7 @@ def _function(name: str, function: Callable[..., Any]) -> Completion:
 
 
 def _talib(name: str) -> Completion:
-    info = talib.abstract.Function(name).info
+    info = abstract.Function(name).info  # type: ignore[attr-defined]  # made when it is imported
     series = [one for given in info["input_names"].values() for one in ([given] if isinstance(given, str) else given)]
     arguments = ", ".join([*series, *(f"{key}={value}" for key, value in info["parameters"].items())])
     gives = ", ".join(info["output_names"])

@@ -25,6 +25,7 @@ from app.ui.views import (
     VersionList,
     VersionRow,
 )
+from app.ui.views.strategy_editor import StepState
 
 STEP_TITLES: Final = {
     Step.SYNTAX: N_("Syntax"),
@@ -35,6 +36,12 @@ STEP_TITLES: Final = {
     Step.WARM_UP: N_("Warm-up"),
     Step.VALUES: N_("Values of its series"),
     Step.SPEED: N_("Speed"),
+}
+_STATES: Final[dict[Outcome, StepState]] = {
+    Outcome.PASSED: "passed",
+    Outcome.WARNED: "warned",
+    Outcome.FAILED: "failed",
+    Outcome.SKIPPED: "skipped",
 }
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -98,9 +105,9 @@ def report_of(version: StrategyVersion) -> Report | None:
 
 def step_row(report: StepReport) -> StepRow:
     """Return a step that has ended."""
-    state = {Outcome.PASSED: "passed", Outcome.WARNED: "warned", Outcome.FAILED: "failed", Outcome.SKIPPED: "skipped"}[report.outcome]
     is_run = report.outcome is not Outcome.SKIPPED
-    return StepRow(name=report.step.value, title=STEP_TITLES[report.step], state=state, seconds=report.seconds if is_run else None)
+    seconds = report.seconds if is_run else None
+    return StepRow(name=report.step.value, title=STEP_TITLES[report.step], state=_STATES[report.outcome], seconds=seconds)
 
 
 def waiting_rows(*, running: Step | None = None) -> tuple[StepRow, ...]:

@@ -276,3 +276,4 @@ if (left && left.source !== editor.value) {
 } else {
   back();
 }
+page.dataset.ready = "";

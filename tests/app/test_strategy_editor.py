@@ -97,16 +97,16 @@ async def test_a_draft_that_was_made_from_an_older_one_is_refused_and_nothing_is
 async def test_saving_makes_a_version_and_lets_the_draft_go(site: Site, strategy_id: UUID) -> None:
     draft = SOURCE.replace("50", "60")
     await post(site.ada, f"/strategies/{strategy_id}/draft", source=draft, revision=0)
-    answer = await post(site.ada, f"/strategies/{strategy_id}", name="Trend 2", source=draft, revision=1, note="sixty")
+    answer = await post(site.ada, f"/strategies/{strategy_id}", name="Sixty", source=draft, revision=1, note="sixty")
     assert answer.status_code == 200
     events = json.loads(answer.headers["HX-Trigger"])
-    assert events["strategy-saved"] == {"target": "body", "revision": 2, "number": 2, "name": "Trend 2"}
+    assert events["strategy-saved"] == {"target": "body", "revision": 2, "number": 2, "name": "Sixty"}
     assert events["toast"]["text"] == "Version 2 is saved."
     assert 'id="sed-state"' in answer.text
     assert "sixty" in answer.text
     found = await kept(site.ada, strategy_id)
     assert (found["source"], found["is_draft"], found["number"]) == (draft, False, 2)
-    assert 'value="Trend 2"' in await page(site.ada, strategy_id)
+    assert 'value="Sixty"' in await page(site.ada, strategy_id)
 
 
 async def test_saving_the_same_text_again_makes_no_version(site: Site, strategy_id: UUID) -> None:
@@ -116,7 +116,7 @@ async def test_saving_the_same_text_again_makes_no_version(site: Site, strategy_
 
 async def test_saving_over_what_another_tab_kept_is_refused(site: Site, strategy_id: UUID) -> None:
     await post(site.ada, f"/strategies/{strategy_id}/draft", source="other = 1\n", revision=0)
-    answer = await post(site.ada, f"/strategies/{strategy_id}", name="Trend 3", source="mine = 1\n", revision=0)
+    answer = await post(site.ada, f"/strategies/{strategy_id}", name="Other", source="mine = 1\n", revision=0)
     assert answer.status_code == 409
     assert "strategy-conflict" in json.loads(answer.headers["HX-Trigger"])
     found = await kept(site.ada, strategy_id)
@@ -155,7 +155,7 @@ async def test_a_text_as_long_as_may_be_is_kept_and_a_longer_one_refused(site: S
 
 
 async def test_a_strategy_of_another_user_cannot_be_told_from_none(site: Site, strategy_id: UUID) -> None:
-    form = {"source": "x = 1\n", "revision": 0, "name": "Mine"}
+    form: Any = {"source": "x = 1\n", "revision": 0, "name": "Mine"}
     for one in (strategy_id, uuid4()):
         answers = [
             await site.eve.browse("GET", f"/strategies/{one}"),

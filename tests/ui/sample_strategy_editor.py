@@ -1,4 +1,4 @@
-"""The strategy editor with awkward values: markup in names and messages, a problem on each severity, a backtest of few trades, nothing yet."""
+"""The strategy editor with awkward values: markup in names and messages, problems of each severity, few trades, nothing yet."""
 
 import math
 from dataclasses import replace
@@ -78,9 +78,7 @@ def parameters() -> views.ParameterForm:
     return views.ParameterForm(
         is_described=True,
         rows=(
-            views.ParameterField(
-                name="fast", kind="int", value="12", default="12", low="5", high="50", help="Candles of the <fast> average"
-            ),
+            views.ParameterField(name="fast", kind="int", value="12", default="12", low="5", high="50", help="Of the <fast> average"),
             views.ParameterField(name="stop_loss", kind="float", value="a", default="0.02", low="0.005", error="That is not a number."),
             views.ParameterField(name="uses_trend", kind="bool", value="true", default="true"),
             views.ParameterField(name="average", kind="choice", value="EMA", default="EMA", choices=("EMA", "SMA", "KAMA")),
@@ -129,9 +127,7 @@ def editor(shell: views.Shell) -> views.StrategyEditorView:
         market=market(),
         steps=steps(),
         problems=problems(),
-        output=views.OutputText(
-            text="fast 12\n<b>slow</b> 26\n", traceback='Traceback (most recent call last):\n  File "strategy", line 19'
-        ),
+        output=views.OutputText(text="fast 12\n<b>slow</b> 26\n", traceback='  File "strategy", line 19\nNameError'),
         parameters=parameters(),
         trial=trial(),
         completions={

@@ -1,5 +1,6 @@
 """The page of one strategy: its text, which is kept as a draft while it is written, and its versions."""
 
+import asyncio
 import json
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -67,6 +68,8 @@ async def editor_page(
     is_draft = strategy.draft is not None
     report = None if is_draft else report_of(newest)
     last = report_of(newest)
+    # The first time it reads two hundred functions of TA-Lib.
+    offered = await asyncio.to_thread(completions)
     with use_language(reader_of(request, principal).language):
         view = StrategyEditorView(
             shell=await shell_of(request, principal, page="strategies"),
@@ -80,7 +83,7 @@ async def editor_page(
             problems=problem_list(report, checked_at=newest.validated_at),
             output=output_of(report),
             parameters=parameter_form(last.described if last else None),
-            completions=completions(),
+            completions=offered,
             longest_source=LONGEST_SOURCE,
         )
         return page(request, PAGE, view, status=status)
@@ -162,6 +165,7 @@ async def save(
 ) -> Response:
     """Save the text as the next version, and the name; what another tab kept meanwhile is not passed over."""
     is_scripted = request.headers.get("hx-request") == "true"
+    source = source.replace("\r\n", "\n")
     with use_language(reader_of(request, principal).language):
         try:
             saved = await _save(request, principal, strategy_id, revision=revision, name=name.strip(), source=source, note=note.strip())
