@@ -93,3 +93,9 @@ class JailBusy(RateLimited):
     """Your strategies use all that one user may use at a time. Wait until one of them has ended."""
 
     default_code = "JAIL_BUSY"
+
+
+class StrategyPaused(TooManyAttempts):
+    """The strategy was stopped by force too often within a short time. It may run again in %(seconds)d seconds."""
+
+    default_code = "STRATEGY_PAUSED"
