@@ -52,7 +52,7 @@ def validity_of(version: StrategyVersion) -> Validity:
         return "valid"
     if version.has_look_ahead:
         return "look_ahead"
-    return "unchecked" if version.validated_at is None else "invalid"
+    return "unknown" if version.validated_at is None else "invalid"
 
 
 def validity_in(report: Report) -> Validity:

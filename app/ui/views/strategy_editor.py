@@ -6,9 +6,8 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from app.ui.views.shell import Choice, Shell
+from app.ui.views.strategies import Validity
 
-#: What is known of a version: it may trade; something keeps it from trading; it looks ahead; nobody has looked yet.
-Validity = Literal["valid", "invalid", "look_ahead", "unchecked"]
 StepState = Literal["waiting", "running", "passed", "warned", "failed", "skipped"]
 Severity = Literal["error", "warning", "note"]
 
@@ -26,7 +25,7 @@ class EditorState:
     saved_at: datetime | None = None
     draft_at: datetime | None = None
     revision: int = 0
-    validity: Validity = "unchecked"
+    validity: Validity = "unknown"
     is_unknown: bool = False
     error: str = ""
 
@@ -37,7 +36,7 @@ class VersionRow:
 
     number: int
     created_at: datetime
-    validity: Validity = "unchecked"
+    validity: Validity = "unknown"
     note: str = ""
     is_used: bool = False
 
