@@ -202,6 +202,20 @@ async def conversation(session: AsyncSession, user_id: UUID, strategy_id: UUID) 
     return [Line(message=message, call=calls.get(message.call_id) if message.call_id else None) for message in reversed(messages)]
 
 
+async def one_message(session: AsyncSession, user_id: UUID, strategy_id: UUID, message_id: UUID) -> Line:
+    """Return one message of a conversation.
+
+    Raises:
+        MessageNotFound: no such message of this user about that strategy.
+    """
+    query = owned(AssistantMessage, user_id).where(AssistantMessage.id == message_id, AssistantMessage.strategy_id == strategy_id)
+    message: AssistantMessage | None = await session.scalar(query)
+    if message is None:
+        raise MessageNotFound
+    call = await session.scalar(owned(AssistantCall, user_id).where(AssistantCall.id == message.call_id)) if message.call_id else None
+    return Line(message=message, call=call)
+
+
 async def clear(session: AsyncSession, user_id: UUID, strategy_id: UUID) -> None:
     """Forget what was said about a strategy; what the answers took stays.
 

@@ -8,7 +8,16 @@ from app.domain.candles import Timeframe
 from app.domain.enums import OrderState, OrderType, Side, Source
 from app.ui import views
 from app.ui.templating import PageView
-from tests.ui import sample_accounts, sample_brokers, sample_history, sample_portfolio, sample_terminal, sample_ticket, sample_webhooks
+from tests.ui import (
+    sample_accounts,
+    sample_assistant,
+    sample_brokers,
+    sample_history,
+    sample_portfolio,
+    sample_terminal,
+    sample_ticket,
+    sample_webhooks,
+)
 from tests.ui.sample_guarding import audit, external_orders, guard, guard_form, position_question
 from tests.ui.sample_states import trading_state
 
@@ -324,5 +333,6 @@ def fragments() -> dict[str, object]:
         **sample_history.fragments(),
         **sample_ticket.fragments(),
         **sample_portfolio.fragments(positions()),
+        **sample_assistant.fragments(),
     }
     return found | sample_accounts.fragments() | sample_brokers.fragments(shell(page="brokers"))

@@ -21,6 +21,7 @@ from app.ui.views.administration import (
     UserList,
     UserRow,
 )
+from app.ui.views.assistant import AssistantContent, AssistantLine, AssistantPanel, AssistantUsage, UsageRow
 from app.ui.views.brokers import (
     BrokerCapabilities,
     BrokerDelete,
@@ -151,6 +152,10 @@ __all__ = [
     "AllQuestion",
     "AllRow",
     "ApiView",
+    "AssistantContent",
+    "AssistantLine",
+    "AssistantPanel",
+    "AssistantUsage",
     "AttemptRow",
     "AuditView",
     "BalanceRow",
@@ -302,6 +307,7 @@ __all__ = [
     "UpDown",
     "UpdateList",
     "UpdateRow",
+    "UsageRow",
     "UserList",
     "UserRow",
     "Watch",
