@@ -1,6 +1,6 @@
 """What may go wrong with the code of a user; the whole tree is drawn in the package."""
 
-from app.errors.general import AppError, Conflict, InvalidInput, NotFound, RateLimited
+from app.errors.general import AppError, Conflict, InvalidInput, NotFound, RateLimited, TooManyAttempts
 
 
 class StrategyNotFound(NotFound):
@@ -19,6 +19,42 @@ class StrategyInUse(Conflict):
     """The strategy is used; archive it instead."""
 
     default_code = "STRATEGY_IN_USE"
+
+
+class VersionInUse(Conflict):
+    """This version has been used, so nothing of it changes any more. Save another version."""
+
+    default_code = "VERSION_IN_USE"
+
+
+class DraftChanged(Conflict):
+    """The draft was saved elsewhere meanwhile, in another tab perhaps. Nothing was overwritten."""
+
+    default_code = "DRAFT_CHANGED"
+
+
+class StrategyLimit(Conflict):
+    """The user has as many strategies as one may have, or the strategy as many versions."""
+
+    default_code = "STRATEGY_LIMIT"
+
+
+class TrialRate(TooManyAttempts):
+    """Too many strategies were tried within a minute."""
+
+    default_code = "STRATEGY_TRIAL_RATE"
+
+
+class ShareRate(TooManyAttempts):
+    """Too many copies were given away within an hour."""
+
+    default_code = "STRATEGY_SHARE_RATE"
+
+
+class StrategyFileUnreadable(InvalidInput):
+    """The file is not the source of a strategy."""
+
+    default_code = "STRATEGY_FILE_UNREADABLE"
 
 
 class StrategyNotValid(Conflict):
@@ -57,3 +93,9 @@ class JailBusy(RateLimited):
     """Your strategies use all that one user may use at a time. Wait until one of them has ended."""
 
     default_code = "JAIL_BUSY"
+
+
+class StrategyPaused(TooManyAttempts):
+    """The strategy was stopped by force too often within a short time. It may run again in %(seconds)d seconds."""
+
+    default_code = "STRATEGY_PAUSED"

@@ -151,3 +151,10 @@ def seconds(duration_s: float | None, *, language: str) -> str:
         return f"{number(Decimal(str(duration_s)), decimals, language=language)}{NO_BREAK_SPACE}s"
     minutes = int(duration_s // 60)
     return f"{minutes}{NO_BREAK_SPACE}min" if minutes < 60 else f"{minutes // 60}{NO_BREAK_SPACE}h"
+
+
+def took(duration_s: float | None, *, language: str) -> str:
+    """Return how long a short thing took: 12 ms, 1.4 s."""
+    if duration_s is not None and duration_s < 1:
+        return f"{max(1, round(duration_s * 1000))}{NO_BREAK_SPACE}ms"
+    return seconds(duration_s, language=language)
