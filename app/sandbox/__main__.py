@@ -6,6 +6,7 @@ As the server's child it is a script under `python -I -S -B`, isolated from ever
 import argparse
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -29,7 +30,10 @@ def main() -> None:
     from app.sandbox import supervisor  # noqa: PLC0415  # as said
     from app.sandbox.lock import kernel  # noqa: PLC0415  # as said
 
+    # What a child has to say of itself its server says better; in a container of its own this is all the log there is.
+    least = logging.INFO if given.fd is None else logging.WARNING
     structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(least),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from app.errors import ConfigError
 from app.sandbox.keeper import ENVIRONMENT, import_path
 from app.sandbox.link import LONGEST_TO_SERVER, TO_SERVER, Answer, Ended, Link, Pulse, Report, Spawned, ToSandboxd, connected
 
 _STOP_S: Final = 3.0
+_EXAMINE_S: Final = 30.0
 
 
 class Connection:
@@ -103,3 +105,27 @@ class Connection:
         if not self.gone.is_set():
             self.why_gone = reason
             self.gone.set()
+
+
+async def examine(socket_path: Path | None) -> Report:
+    """Return what the doctor of a sandboxd finds, and run nothing else in it.
+
+    Args:
+        socket_path: Where it listens; None starts one.
+
+    Raises:
+        ConfigError: there is none and none can be started.
+    """
+    try:
+        connection = await Connection.opened(socket_path, lambda _: None)
+    except OSError as error:
+        raise ConfigError(f"sandboxd cannot be reached: {error}") from error
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_EXAMINE_S):
+                await connection.reported.wait()
+        if connection.report is None:
+            raise ConfigError(f"sandboxd says nothing: {connection.why_gone or 'it is silent'}")
+        return connection.report
+    finally:
+        await connection.close()

@@ -85,7 +85,7 @@ def _about(facts: Facts) -> Iterator[Finding]:
     strange = sorted(set(facts.environment) - set(ENVIRONMENT) - {"PWD", "SHLVL", "_", "LC_CTYPE"})
     yield Finding(code="machine", is_good=bool(facts.machine), detail=f"Linux {facts.kernel} on {facts.machine or 'an unknown machine'}")
     yield Finding(code="seccomp", is_good=facts.has_seccomp)
-    yield Finding(code="landlock", is_good=facts.landlock_abi > 0, detail=f"ABI {facts.landlock_abi}")
+    yield Finding(code="landlock", is_good=facts.landlock_abi > 0, detail=f"landlock ABI {facts.landlock_abi}")
     yield Finding(code="own_users", is_good=facts.has_own_uids)
     yield Finding(code="no_network", is_good=facts.is_networkless)
     yield Finding(code="clean_spawn", is_good=not strange and facts.is_single_threaded, detail=", ".join(strange)[:500])

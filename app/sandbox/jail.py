@@ -155,6 +155,20 @@ class Jail:
         """Whether what was found is enough to run strategies of people whom nobody vouches for."""
         return self.level is not None and self.level <= Level.B
 
+    def summary(self) -> dict[str, object]:
+        """Return how it is doing, for `/readyz`: a jail that is closed does not make a server unready, for alerts need none."""
+        return {"level": self.level, "is_open": self.is_open, "workers": self.workers, "restarts": self.restarts}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether strategies run now."""
+        return self.report is not None and (self.runs_untrusted or self.config.trusts_strategies)
+
+    @property
+    def is_forced(self) -> bool:
+        """Whether strategies run though they are not locked in, for the settings say that everybody is trusted."""
+        return self.is_open and not self.runs_untrusted
+
     async def ready(self) -> None:
         """Wait until strategies can be run; the first who waits starts sandboxd.
 

@@ -37,6 +37,15 @@ class Level(StrEnum):
     D = "D"
 
 
+#: What each level means to whoever runs the server.
+LEVEL_WORDS: Final = {
+    Level.A: "strategies of strangers may run: two independent walls of the kernel hold them in.",
+    Level.B: "strategies of strangers may run, behind one wall of the kernel.",
+    Level.C: "strategies of strangers may not run.",
+    Level.D: "strategies cannot be locked in here and do not run, unless TRUST_STRATEGIES is set.",
+}
+
+
 class Finding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One thing that the doctor looked at. `code` is stable, `detail` is for the administrator."""
 

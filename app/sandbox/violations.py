@@ -10,6 +10,7 @@ from uuid import UUID
 import structlog
 
 from app.core.backoff import backoff
+from app.core.i18n import N_
 from app.errors import StrategyKilled
 from app.sandbox.cell import Cause
 from app.sandbox.quotas import Purpose, Quotas
@@ -19,12 +20,12 @@ log = structlog.get_logger(__name__)
 _MOST_UNNOTED: Final = 1_000
 _NOTE_ATTEMPTS: Final = 10
 _WORDS: Final = {
-    Cause.WALL: "The strategy took too long and was stopped.",
-    Cause.CPU: "The strategy took too long and was stopped.",
-    Cause.IDLE_CPU: "The strategy went on computing after its answer and was stopped.",
-    Cause.PROTOCOL: "The strategy tampered with its own messages and was stopped.",
-    Cause.SIGNAL: "The strategy did what no strategy may do and was stopped.",
-    Cause.EXIT: "The strategy ended its own process.",
+    Cause.WALL: N_("The strategy took too long and was stopped."),
+    Cause.CPU: N_("The strategy took too long and was stopped."),
+    Cause.IDLE_CPU: N_("The strategy went on computing after its answer and was stopped."),
+    Cause.PROTOCOL: N_("The strategy tampered with its own messages and was stopped."),
+    Cause.SIGNAL: N_("The strategy did what no strategy may do and was stopped."),
+    Cause.EXIT: N_("The strategy ended its own process."),
 }
 
 

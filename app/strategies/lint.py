@@ -16,8 +16,8 @@ import ruff
 import structlog
 
 from app.core.i18n import N_
-from app.sandbox.messages import Finding
 from app.strategies.lint_words import RULES, SYNTAX, UNKNOWN, Rule
+from app.strategies.report import Found
 
 log = structlog.get_logger(__name__)
 
@@ -63,7 +63,7 @@ class Linter:
     def __init__(self) -> None:
         self._places = asyncio.Semaphore(_AT_ONCE)
 
-    async def look(self, source: str) -> list[Finding]:
+    async def look(self, source: str) -> list[Found]:
         """Return what is wrong with a source, in the order of its lines; lines and columns count from 1."""
         async with self._places:
             answer = await _run(source.encode(errors="replace"))
@@ -78,11 +78,11 @@ class Linter:
         return [_finding(one) for one in found[:_MOST_FINDINGS]]
 
 
-def _too_hard() -> Finding:
-    return Finding(code="LINT_FAILED", severity="warning", message=N_("The source is too large or too deeply nested to be looked through."))
+def _too_hard() -> Found:
+    return Found(code="LINT_FAILED", severity="warning", message=N_("The source is too large or too deeply nested to be looked through."))
 
 
-def _finding(told: _Told) -> Finding:
+def _finding(told: _Told) -> Found:
     code = told.code or "invalid-syntax"
     rule: Rule | None = RULES.get(code)
     if rule is None:
@@ -90,7 +90,7 @@ def _finding(told: _Told) -> Finding:
         values = {"problem": told.message[:64]}
     else:
         values = rule.values(told.message)
-    return Finding(
+    return Found(
         code=code, severity=rule.severity, message=rule.words, values=values, line=max(told.location.row, 0),
         column=max(told.location.column, 0),
     )  # fmt: skip

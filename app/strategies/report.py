@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
 from app.core.i18n import N_
 from app.core.sentences import filled
-from app.sandbox.messages import Described, Finding
+from app.sandbox.messages import Described
 
 
 class Step(StrEnum):
@@ -38,13 +38,35 @@ class Outcome(StrEnum):
     SKIPPED = "skipped"
 
 
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that a step found. Lines and columns count from 1, 0 means that it has none; `code` is stable.
+
+    `message` is an English sentence with the `values` as `%(name)s`, a plain percent sign being `%%`. `at_ms` is the open time of the
+    candle that it is about.
+    """
+
+    code: str
+    severity: Literal["error", "warning", "note"]
+    message: str
+    values: dict[str, str] = {}
+    attribute: str = ""
+    at_ms: int | None = None
+    line: int = 0
+    column: int = 0
+
+    @property
+    def text(self) -> str:
+        """The sentence, in English."""
+        return filled(self.message, self.values)
+
+
 class StepReport(msgspec.Struct, frozen=True, kw_only=True):
     """One step: what came of it, how long it took, what it found. `output` is what the strategy printed meanwhile."""
 
     step: Step
     outcome: Outcome
     seconds: float = 0.0
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Found, ...] = ()
     output: str = ""
     traceback: str = ""
 
@@ -85,7 +107,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def has_look_ahead(self) -> bool:
         """Whether it was seen to use candles that had not closed yet."""
-        return any(step.step is Step.LOOK_AHEAD and step.outcome is Outcome.FAILED for step in self.steps)
+        found = (finding for step in self.steps if step.step is Step.LOOK_AHEAD for finding in step.findings)
+        return any(finding.severity == "error" and finding.code.startswith("LOOK_AHEAD") for finding in found)
 
 
 def as_stored(report: Report) -> dict[str, Any]:
@@ -99,7 +122,7 @@ def from_stored(stored: dict[str, Any]) -> Report:
     return msgspec.convert(stored, Report, strict=False)
 
 
-def outcome_of(findings: Sequence[Finding]) -> Outcome:
+def outcome_of(findings: Sequence[Found]) -> Outcome:
     """Return what findings make of their step."""
     severities = {finding.severity for finding in findings}
     if "error" in severities:
@@ -116,5 +139,5 @@ def why_not_valid(report: Report | None) -> str | None:
     for step in report.steps:
         for finding in step.findings:
             if step.outcome is Outcome.FAILED and finding.severity == "error":
-                return filled(finding.message, finding.values)
+                return finding.text
     return N_("its validation did not come to its end")

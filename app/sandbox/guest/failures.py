@@ -4,16 +4,25 @@ import traceback
 from collections.abc import Iterator
 
 from app.sandbox.guest.mistakes import StrategyMistake
+from app.sandbox.guest.source import Source
 from app.sandbox.messages import LONGEST_NAME, LONGEST_TEXT, Failed
 
 #: What tracebacks call the user's source.
 FILENAME = "strategy.py"
 
 
-def failed(error: BaseException, output: str = "") -> Failed:
-    """Return the reply for an exception; raises nothing, whatever the exception's own methods do."""
+def failed(error: BaseException, output: str = "", *, source: str = "") -> Failed:
+    """Return the reply for an exception; raises nothing, whatever the exception's own methods do.
+
+    Args:
+        error: What was raised.
+        output: What was printed before.
+        source: Where the attribute that a mistake is about is looked up, if no line is known.
+    """
     kind = error.code if isinstance(error, StrategyMistake) else type(error).__name__
     line, column = place_of(error)
+    if not line and isinstance(error, StrategyMistake):
+        line, column = Source(source).anywhere(error.attribute)
     return Failed(
         kind=str(kind)[:LONGEST_NAME],
         message=message_of(error),

@@ -6,6 +6,7 @@ import msgspec
 
 from app.domain.arrays import Candles, Decisions, no_decisions
 from app.domain.simulation import SimulationCosts
+from app.sandbox.guest.checks.run import run_check
 from app.sandbox.guest.failures import failed
 from app.sandbox.guest.live import LiveSession
 from app.sandbox.guest.loading import Loaded, describe, load
@@ -31,7 +32,7 @@ class Guest:
             try:
                 reply = self._answer(request)
             except BaseException as error:  # noqa: BLE001 -- SystemExit and what users derive of BaseException are theirs as well
-                return failed(error, output.text())
+                return failed(error, output.text(), source=request.source if isinstance(request, Load) else self._source())
         if isinstance(reply, Ran | Checked | Decision):
             return msgspec.structs.replace(reply, output=output.text())
         return reply
@@ -45,7 +46,7 @@ class Guest:
             case Decide():
                 return self._decide(request)
             case Check():
-                raise StrategyMistake("CHECK_UNKNOWN", f"there is no check {request.step}")
+                return run_check(self._needed(), self._some_frames(), simulation_costs(request.costs), request)
 
     def _load(self, request: Load) -> Described:
         self._loaded = self._live = None
@@ -56,14 +57,13 @@ class Guest:
 
     def _run(self, request: Run) -> Reply:
         loaded = self._needed()
-        if not self._frames:
-            return Failed(kind="NO_CANDLES", message="there are no candles to run on")
-        rows = len(self._frames[0][1])
+        frames = self._some_frames()
+        rows = len(frames[0][1])
         if self._results is None or len(self._results) < rows:
             return Failed(kind="NO_ROOM", message="there is no room for the decisions")
         # Decided in memory of its own, then copied: half a run that failed leaves nothing behind.
         decisions = no_decisions(rows)
-        run_into(Session(loaded, self._frames, simulation_costs(request.costs)), decisions, request.start)
+        run_into(Session(loaded, frames, simulation_costs(request.costs)), decisions, request.start)
         for name in ("flags", "size", "stop", "target", "trailing", "adjust", "stop_loss", "take_profit"):
             getattr(self._results, name)[:rows] = getattr(decisions, name)
         return Ran(rows=rows)
@@ -71,10 +71,16 @@ class Guest:
     def _decide(self, request: Decide) -> Reply:
         loaded = self._needed()
         if self._live is None:
-            if not self._frames:
-                return Failed(kind="NO_CANDLES", message="there are no candles to decide on")
-            self._live = LiveSession(loaded, self._frames)
+            self._live = LiveSession(loaded, self._some_frames())
         return self._live.decide(request)
+
+    def _source(self) -> str:
+        return "" if self._loaded is None else self._loaded.source
+
+    def _some_frames(self) -> list[tuple[Frame, Candles]]:
+        if not self._frames or not len(self._frames[0][1]):
+            raise StrategyMistake("NO_CANDLES", "there are no candles")
+        return self._frames
 
     def _needed(self) -> Loaded:
         if self._loaded is None:
