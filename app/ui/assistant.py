@@ -50,7 +50,7 @@ async def assistant_content(app: FastAPI, user_id: UUID, strategy_id: UUID) -> A
         provider=provider,
         model=model,
         lines=tuple(assistant_line(line, now) for line in lines),
-        usage=_usage(months, now),
+        usage=assistant_usage(months, now),
         longest_question=LONGEST_QUESTION,
     )
 
@@ -97,7 +97,8 @@ def _sentences() -> dict[str, str]:
     return {kind.default_code: (kind.__doc__ or "").strip() for kind in kinds} | {"AI_RATE_LIMITED": _TOO_OFTEN}
 
 
-def _usage(months: Sequence[Month], now: datetime) -> AssistantUsage:
+def assistant_usage(months: Sequence[Month], now: datetime) -> AssistantUsage:
+    """Return what answers took as the page shows it; in the language that is spoken here."""
     rows = tuple(
         UsageRow(
             # Months are counted in UTC: in another zone one would begin on the last day of the month before.

@@ -106,13 +106,15 @@ async function renew(item, id, why, tries = 8) {
   if (!answer?.ok) return item;
   const holder = document.createElement("template");
   holder.innerHTML = await answer.text(); // our own fragment, in which all text is escaped
-  const fresh = holder.content.firstElementChild;
+  const [fresh, usage] = holder.content.children;
   if (fresh.dataset.outcome === "running" && tries) {
     // What was just stopped is being stored.
     await new Promise((resolve) => setTimeout(resolve, 250));
     return renew(item, id, why, tries - 1);
   }
   item.replaceWith(fresh);
+  usage.open = one("usage").open;
+  one("usage").replaceWith(usage);
   showAll(fresh);
   const reason = fresh.querySelector("[data-why]");
   if (reason && why) reason.textContent = why;
@@ -190,7 +192,8 @@ async function ask(message) {
     running = null;
     if (one("form")) {
       atWork(false);
-      one("question").focus({ preventScroll: true });
+      // Where something is proposed, the editor asks what to do about it.
+      if (panel.contains(document.activeElement) || document.activeElement === document.body) one("question").focus({ preventScroll: true });
     }
   }
 }

@@ -10,13 +10,14 @@ from app.accounts.dependencies import CurrentUser
 from app.core.http import database_of
 from app.core.i18n import gettext, use_language
 from app.strategies import assistant_store as store
-from app.ui.assistant import assistant_content, assistant_line
-from app.ui.surroundings import fragment, reader_of
+from app.ui.assistant import assistant_content, assistant_line, assistant_usage
+from app.ui.surroundings import fragment, reader_of, templating_of
 
 router = APIRouter(include_in_schema=False)
 
 _CONTENT: Final = "fragments/assistant/_content.html"
 _MESSAGE: Final = "fragments/assistant/_message.html"
+_USAGE: Final = "fragments/assistant/_usage.html"
 
 
 @router.get("/strategies/{strategy_id}/assistant")
@@ -29,12 +30,14 @@ async def show_content(request: Request, principal: CurrentUser, strategy_id: UU
 
 @router.get("/strategies/{strategy_id}/assistant/{message_id}")
 async def show_message(request: Request, principal: CurrentUser, strategy_id: UUID, message_id: UUID) -> Response:
-    """One message, once its answer has ended or its proposal was decided."""
-    with use_language(reader_of(request, principal).language):
-        async with database_of(request).transaction() as session:
-            found = await store.one_message(session, principal.user_id, strategy_id, message_id)
-        line = assistant_line(found, request.app.state.clock.now())
-    return fragment(request, principal, _MESSAGE, line)
+    """One message, once its answer has ended or its proposal was decided, and what was taken until now."""
+    now, reader = request.app.state.clock.now(), reader_of(request, principal)
+    async with database_of(request).transaction() as session:
+        found = await store.one_message(session, principal.user_id, strategy_id, message_id)
+        months = await store.usage_by_month(session, principal.user_id, now=now)
+    with use_language(reader.language):
+        line, usage = assistant_line(found, now), assistant_usage(months, now)
+    return fragment(request, principal, _MESSAGE, line, partials=templating_of(request).fragment(_USAGE, usage, reader=reader))
 
 
 @router.post("/strategies/{strategy_id}/assistant/clear")
