@@ -82,7 +82,7 @@ function toEnd() {
 }
 
 function add(kind, who, text) {
-  const item = document.createElement("li");
+  const item = document.createElement("article");
   item.className = `assistant-message ${kind}`;
   const name = Object.assign(document.createElement("b"), { className: "assistant-who", textContent: who });
   const body = Object.assign(document.createElement("div"), { className: "assistant-text" });

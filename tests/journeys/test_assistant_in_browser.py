@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 TIGHTER = SOURCE.replace("param(0.02,", "param(0.01,")
 ANSWER = f"A tighter stop.\n\n```python\n{TIGHTER}```\n\nIt is hit more often: `stop_loss` is a fraction."
 ASK = "#assistant-question"
-LAST = "#assistant-log > li:last-child"
+LAST = "#assistant-log > article:last-child"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -213,7 +213,7 @@ async def test_a_conversation_is_forgotten_on_request(browser: Browser, trader: 
         await said(page, LAST, "Remember this.")
         await page.page.click("[commandfor=assistant-clear]:not([command=close])")
         await page.page.click("#assistant-clear button[type=submit]")
-        await page.watched.see("#assistant-log > li", count=0)
+        await page.watched.see("#assistant-log > article", count=0)
         await said(page, "#assistant-usage summary", "1,234 tokens")
 
 
