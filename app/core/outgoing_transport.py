@@ -4,12 +4,13 @@ The library believes that it speaks to a name. Its request goes to an address of
 are allowed here, and what comes back is no redirect, is not packed, and ends.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Collection
 from typing import Final
 
 import httpx
 
-from app.core.outgoing import Failure, Outgoing, failed, no_connection
+from app.core.outgoing import TOTAL_S, Failure, Outgoing, failed, no_connection
 from app.errors import UpstreamFailed
 
 #: What the other end must know to answer at all. A library tells more than that of the machine that it runs on.
@@ -46,7 +47,12 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             httpx.TransportError: the connection broke, or a timeout of the client's is over.
         """
         url = self._outgoing.read(str(request.url), is_ours=self._is_ours)
-        addresses = await self._outgoing.addresses(url, is_ours=self._is_ours)
+        try:
+            # The client's own timeouts begin with the connection.
+            async with asyncio.timeout(TOTAL_S):
+                addresses = await self._outgoing.addresses(url, is_ours=self._is_ours)
+        except TimeoutError:
+            raise failed(Failure.TOO_SLOW) from None
         headers = {name: value for name, value in request.headers.items() if name.lower() in self._allowed}
         headers |= {"Host": url.netloc.decode("ascii"), "Accept-Encoding": "identity", "User-Agent": self._agent}
         extensions = {**request.extensions, "sni_hostname": url.raw_host.decode("ascii")}

@@ -124,7 +124,7 @@ def _cost(value: object) -> Decimal | None:
 def _as_ours(error: UpstreamFailed) -> UpstreamFailed:
     """What the transport says, under the codes of the assistant; its sentences are more exact where no connection was made."""
     match error.context.get("failure"):
-        case Failure.UNKNOWN_NAME | Failure.UNREACHABLE | Failure.UNTRUSTED | Failure.REDIRECTED:
+        case Failure.UNKNOWN_NAME | Failure.UNREACHABLE | Failure.UNTRUSTED | Failure.REDIRECTED | Failure.TOO_SLOW:
             return AiUnreachable(error.message)
         case _:
             return AiUnreadable()

@@ -10,6 +10,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
+from app.strategies.builtins import builtin
+
 _PACKAGE: Final = "app.sandbox.guest"
 _HEAD: Final = """\
 What strategies are written with
@@ -22,6 +24,7 @@ a series in per-candle methods. A decision at a close becomes a market order at 
 _TA: Final = """\
 ta: every function of TA-Lib under its own name, with arrays of floats (ta.EMA(candles.close, 20), ta.RSI, ta.ATR(high, low, close, 14), \
 ta.BBANDS, ta.MACD, …), and these, which take arrays in `indicators` and series in per-candle methods:"""
+_EXAMPLE: Final = "ema_cross"
 #: Module, class or None for functions, and how what follows is introduced.
 _SHOWN: Final = (
     ("strategy", "Strategy", "class Strategy:"),
@@ -42,6 +45,9 @@ def contract() -> str:
     parts += _functions(_source("params"), ("param",), "")
     ta = _source("ta")
     parts.append("\n".join([_TA, *_functions(ta, _names(ta, "HELPERS"), "  ")]))
+    example = builtin(_EXAMPLE)
+    if example is not None:
+        parts.append(f"An example:\n```python\n{example.source.rstrip()}\n```")
     return "\n\n".join(parts)
 
 

@@ -5,26 +5,30 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from app.core.db import Database
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
-_LIST: Final = """
+from app.errors import StrategyNotFound
+
+_LIST: Final = text("""
 SELECT s.id, s.name, s.description, s.exchange, s.symbol, s.timeframe, s.draft IS NOT NULL AS has_draft, s.draft_saved_at, s.draft_revision,
        s.origin, s.origin_name, s.origin_number, s.created_at, s.changed_at, s.archived_at, v.number AS newest,
        v.is_valid, v.has_look_ahead, v.validated_at, u.is_used, u.valid_number
   FROM strategies s
   CROSS JOIN LATERAL (SELECT number, is_valid, has_look_ahead, validated_at FROM strategy_versions
-                       WHERE strategy_id = s.id AND user_id = $1 ORDER BY number DESC LIMIT 1) v
+                       WHERE strategy_id = s.id AND user_id = :user_id ORDER BY number DESC LIMIT 1) v
   CROSS JOIN LATERAL (SELECT bool_or(first_used_at IS NOT NULL) AS is_used, max(number) FILTER (WHERE is_valid) AS valid_number
-                        FROM strategy_versions WHERE strategy_id = s.id AND user_id = $1) u
- WHERE s.user_id = $1 AND ($2::uuid IS NULL OR s.id = $2) AND ($3::boolean IS NULL OR (s.archived_at IS NOT NULL) = $3)
-   AND ($4 = '' OR position(lower($4) in lower(s.name || ' ' || s.description)) > 0)
-   AND ($5::timestamptz IS NULL OR (s.changed_at, s.id) < ($5, $6))
- ORDER BY s.changed_at DESC, s.id DESC LIMIT $7
-"""
-_COUNTS: Final = """
+                        FROM strategy_versions WHERE strategy_id = s.id AND user_id = :user_id) u
+ WHERE s.user_id = :user_id AND (CAST(:only AS uuid) IS NULL OR s.id = :only)
+   AND (CAST(:is_archived AS boolean) IS NULL OR (s.archived_at IS NOT NULL) = :is_archived)
+   AND (:search = '' OR position(lower(:search) in lower(s.name || ' ' || s.description)) > 0)
+   AND (CAST(:moment AS timestamptz) IS NULL OR (s.changed_at, s.id) < (:moment, CAST(:last AS uuid)))
+ ORDER BY s.changed_at DESC, s.id DESC LIMIT :limit
+""")
+_COUNTS: Final = text("""
 SELECT count(*) FILTER (WHERE archived_at IS NULL) AS open, count(*) FILTER (WHERE archived_at IS NOT NULL) AS archived
-  FROM strategies WHERE user_id = $1
-"""
+  FROM strategies WHERE user_id = :user_id
+""")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +62,7 @@ class Listed:
 
 
 async def list_strategies(
-    database: Database,
+    session: AsyncSession,
     user_id: UUID,
     *,
     is_archived: bool | None = False,
@@ -69,7 +73,7 @@ async def list_strategies(
     """Return strategies, the one that was changed last first.
 
     Args:
-        database: One for tenants, or the platform's.
+        session: Of whoever asks.
         user_id: Whose.
         is_archived: Those of the archive, those that are not there, or (None) all.
         search: Part of the name or the description, in any case of letters.
@@ -77,22 +81,28 @@ async def list_strategies(
         limit: How many at most.
     """
     moment, last = after or (None, None)
-    return [Listed(**row) for row in await _rows(database, user_id, None, is_archived, search, moment, last, limit)]
+    return await _listed(session, user_id, is_archived=is_archived, search=search, moment=moment, last=last, limit=limit)
 
 
-async def listed(database: Database, user_id: UUID, strategy_id: UUID) -> Listed | None:
-    """Return one strategy as the list has it; None when the user has no such strategy."""
-    rows = await _rows(database, user_id, strategy_id, None, "", None, None, 1)
-    return Listed(**rows[0]) if rows else None
+async def listed(session: AsyncSession, user_id: UUID, strategy_id: UUID) -> Listed:
+    """Return one strategy as the list has it.
+
+    Raises:
+        StrategyNotFound: no such strategy of this user.
+    """
+    rows = await _listed(session, user_id, only=strategy_id, limit=1)
+    if not rows:
+        raise StrategyNotFound
+    return rows[0]
 
 
-async def _rows(database: Database, *values: Any) -> list[Any]:
-    async with database.connection() as connection:
-        return list(await connection.fetch(_LIST, *values))
+async def _listed(session: AsyncSession, user_id: UUID, **asked: Any) -> list[Listed]:
+    values = {"only": None, "is_archived": None, "search": "", "moment": None, "last": None, **asked}
+    found = await session.execute(_LIST, {"user_id": user_id, **values})
+    return [Listed(**row) for row in found.mappings()]
 
 
-async def counts(database: Database, user_id: UUID) -> tuple[int, int]:
+async def counts(session: AsyncSession, user_id: UUID) -> tuple[int, int]:
     """Return how many strategies the user has outside the archive, and in it."""
-    async with database.connection() as connection:
-        row = await connection.fetchrow(_COUNTS, user_id)
-    return row["open"], row["archived"]
+    row = (await session.execute(_COUNTS, {"user_id": user_id})).one()
+    return int(row.open), int(row.archived)

@@ -240,6 +240,19 @@ async def save_draft(session: AsyncSession, user_id: UUID, strategy_id: UUID, *,
     return strategy
 
 
+async def discard_draft(session: AsyncSession, user_id: UUID, strategy_id: UUID, *, now: datetime) -> Strategy:
+    """Let the draft go, whatever it is.
+
+    Raises:
+        StrategyNotFound: no such strategy of this user.
+    """
+    strategy = await get_strategy(session, user_id, strategy_id, is_locked=True)
+    if strategy.draft is not None:
+        _set(strategy, {"draft": None, "draft_saved_at": None, "draft_revision": strategy.draft_revision + 1, "changed_at": now})
+        await session.flush()
+    return strategy
+
+
 def check_revision(strategy: Strategy, revision: int | None) -> None:
     """Pass when nothing was kept since the draft of that revision; None asks for nothing.
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from app.core.i18n import N_
 from app.errors import NotFound
+from app.strategies.builtins import builtins
 
 BLANK: Final = "blank"
 
@@ -110,7 +111,8 @@ _EXAMPLES: Final = (
 
 def templates() -> tuple[Template, ...]:
     """Return all templates: the examples, then the strategies that come with the application."""
-    return _EXAMPLES
+    shipped = (Template(name=one.name, title=one.title, summary=one.summary, source=one.source) for one in builtins())
+    return (*_EXAMPLES, *shipped)
 
 
 def template(name: str) -> Template:

@@ -162,6 +162,7 @@ class Validator:
 
     async def _steps(self, trial: _Trial) -> AsyncGenerator[Progress, None]:
         yield Begun(Step.SYNTAX)
+        await self._jail.ready()  # its first start takes seconds that are not the strategy's
         clock = _Clock(Step.SYNTAX)
         problem = await self._load(trial)
         is_python = problem is None or problem.code not in _OF_SYNTAX

@@ -1,15 +1,15 @@
 """What the page of one strategy shows of its rows and of what a validation found."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from app.core.i18n import N_
-from app.core.sentences import filled
-from app.domain.candles import LIVE_TIMEFRAMES
-from app.sandbox.messages import Described, Finding, Parameter, Value
+from app.core.sentences import said_with
+from app.domain.candles import LIVE_TIMEFRAMES, from_milliseconds
+from app.sandbox.messages import Described, Parameter, Value
 from app.strategies.models import Strategy, StrategyVersion
-from app.strategies.report import Outcome, Report, Step, StepReport, from_stored
+from app.strategies.report import Found, Outcome, Report, Step, StepReport, from_stored
 from app.strategies.templates import templates
 from app.ui.views import (
     Choice,
@@ -43,7 +43,7 @@ _STATES: Final[dict[Outcome, StepState]] = {
     Outcome.FAILED: "failed",
     Outcome.SKIPPED: "skipped",
 }
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_ORDER: Final = {"error": 0, "warning": 1, "note": 2}
 
 
 def validity_of(version: StrategyVersion) -> Validity:
@@ -55,16 +55,24 @@ def validity_of(version: StrategyVersion) -> Validity:
     return "unchecked" if version.validated_at is None else "invalid"
 
 
-def editor_state(strategy: Strategy, newest: StrategyVersion, *, error: str = "") -> EditorState:
-    """Return what the head says: of the draft, where there is one, nothing was validated."""
+def validity_in(report: Report) -> Validity:
+    """Return what a whole validation found."""
+    if report.is_valid:
+        return "valid"
+    return "look_ahead" if report.has_look_ahead else "invalid"
+
+
+def editor_state(strategy: Strategy, newest: StrategyVersion, *, error: str = "", report: Report | None = None) -> EditorState:
+    """Return what the head says: of the newest version, or where there is a draft, of that if `report` is of it."""
+    is_of_draft = report is not None and report.sha256 != newest.sha256
     return EditorState(
         id=str(strategy.id),
         number=newest.number,
         saved_at=newest.created_at,
         draft_at=strategy.draft_saved_at,
         revision=strategy.draft_revision,
-        validity=validity_of(newest),
-        is_draft=strategy.draft is not None,
+        validity=validity_in(report) if is_of_draft and report is not None else validity_of(newest),
+        is_unknown=strategy.draft is not None and not is_of_draft,
         error=error,
     )
 
@@ -110,44 +118,36 @@ def step_row(report: StepReport) -> StepRow:
     return StepRow(name=report.step.value, title=STEP_TITLES[report.step], state=_STATES[report.outcome], seconds=seconds)
 
 
-def waiting_rows(*, running: Step | None = None) -> tuple[StepRow, ...]:
-    """Return all steps before any of them has ended."""
-    return tuple(StepRow(name=step.value, title=STEP_TITLES[step], state="running" if step is running else "waiting") for step in Step)
+def running_row(step: Step) -> StepRow:
+    """Return a step that has begun."""
+    return StepRow(name=step.value, title=STEP_TITLES[step], state="running")
 
 
 def step_rows(report: Report | None) -> tuple[StepRow, ...]:
-    """Return the steps of a validation; none before there was one."""
-    return () if report is None else tuple(step_row(one) for one in report.steps)
+    """Return all steps: as the last validation left them, and those that it did not take as waiting."""
+    done = {} if report is None else {one.step: step_row(one) for one in report.steps}
+    return tuple(done.get(step) or StepRow(name=step.value, title=STEP_TITLES[step]) for step in Step)
 
 
 def problem_list(report: Report | None, *, checked_at: datetime | None) -> ProblemList:
-    """Return all findings in the order of the steps, which is that of their weight: what stops earlier stops more."""
+    """Return all findings, what keeps it from trading first, in the language spoken here."""
     if report is None:
         return ProblemList()
-    rows = [_problem(finding, report) for step in report.steps for finding in step.findings]
-    order = {"error": 0, "warning": 1, "note": 2}
-    return ProblemList(rows=tuple(sorted(rows, key=lambda row: order[row.severity])), checked_at=checked_at)
+    rows = [problem_row(found) for step in report.steps for found in step.findings]
+    return ProblemList(rows=tuple(sorted(rows, key=lambda row: _ORDER[row.severity])), checked_at=checked_at)
 
 
-def _problem(finding: Finding, report: Report) -> ProblemRow:
+def problem_row(found: Found) -> ProblemRow:
+    """Return one finding."""
     return ProblemRow(
-        severity=finding.severity,
-        message=filled(finding.message, finding.values),
-        code=finding.code,
-        line=finding.line,
-        column=finding.column,
-        attribute=finding.attribute,
-        at=_candle_time(finding.candle, report),
+        severity=found.severity,
+        message=said_with(found.message, found.values),
+        code=found.code,
+        line=found.line,
+        column=found.column,
+        attribute=found.attribute,
+        at=None if found.at_ms is None or "candle" in found.values else from_milliseconds(found.at_ms),
     )
-
-
-def _candle_time(row: int | None, report: Report) -> datetime | None:
-    """A finding counts candles from the first one tried. Where some are missing in between the time is not exact, so none is told."""
-    tried = report.tried_on
-    if row is None or tried is None or tried.candles < 2:
-        return None
-    step = (tried.end_ms - tried.start_ms) / (tried.candles - 1)
-    return _EPOCH + timedelta(milliseconds=tried.start_ms + row * step) if step.is_integer() else None
 
 
 def output_of(report: Report | None) -> OutputText:

@@ -20,7 +20,8 @@ const highlighting = HighlightStyle.define([
 
 const look = EditorView.theme({
   "&": { height: "100%", color: "var(--fg)", backgroundColor: "var(--field)", fontSize: "var(--code-size, 13px)" },
-  "&.cm-focused": { outline: "2px solid var(--primary)", outlineOffset: "-2px" },
+  // The frame around it shows the focus: the gutter would lie over an outline.
+  "&.cm-focused": { outline: "none" },
   ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "1.55", overflow: "auto", scrollbarWidth: "thin", scrollbarColor: "var(--line-2) transparent" },
   ".cm-content": { caretColor: "var(--primary)", paddingBlock: "8px" },
   "&.cm-focused .cm-cursor": { borderLeft: "2px solid var(--primary)" },
@@ -67,6 +68,10 @@ const look = EditorView.theme({
   ".cm-deletedChunk": { backgroundColor: "var(--danger-tint)", paddingLeft: "6px" },
   ".cm-deletedChunk .cm-deletedText": { background: "color-mix(in srgb, var(--danger) 28%, transparent)" },
   ".cm-changedText": { background: "color-mix(in srgb, var(--success) 22%, transparent)" },
+  ".cm-chunkButtons": { fontFamily: "var(--font)" },
+  ".cm-chunkButtons button": { minHeight: "22px", padding: "0 8px", marginInlineStart: "4px", borderRadius: "4px", fontSize: "12px", color: "var(--fg) !important", background: "var(--raised) !important", border: "1px solid var(--line-2) !important" },
+  ".cm-collapsedLines": { padding: "4px 8px", background: "var(--raised)", color: "var(--fg-2)", fontFamily: "var(--font)", fontSize: "12px" },
+  ".cm-collapsedLines:before, .cm-collapsedLines:after": { content: '"⋯"', marginInline: "6px" },
   ".cm-insertedLine, .cm-deletedLine": { textDecoration: "none" },
 });
 
@@ -111,6 +116,7 @@ class CodeEditor extends HTMLElement {
       this.#reading.of([]),
       this.#diff.of([]),
       EditorView.contentAttributes.of({ "aria-label": this.getAttribute("label") ?? "", spellcheck: "false", autocapitalize: "off" }),
+      EditorView.domEventHandlers({ beforeinput: typeOver }),
       EditorView.updateListener.of((update) => this.#heard(update)),
     ];
   }
@@ -197,6 +203,17 @@ class CodeEditor extends HTMLElement {
 
 function isDark() {
   return EditorView.darkTheme.of(document.documentElement.dataset.theme !== "light");
+}
+
+// A browser that puts a letter in place of several lines keeps their look in a style attribute, which the content policy refuses.
+function typeOver(event, view) {
+  const { main } = view.state.selection;
+  if (event.inputType !== "insertText" || !event.data || view.composing || main.empty) return false;
+  event.preventDefault();
+  const insert = () => view.state.update(view.state.replaceSelection(event.data), { userEvent: "input.type", scrollIntoView: true });
+  const isTaken = view.state.facet(EditorView.inputHandler).some((handle) => handle(view, main.from, main.to, event.data, insert));
+  if (!isTaken) view.dispatch(insert());
+  return true;
 }
 
 customElements.define("code-editor", CodeEditor);

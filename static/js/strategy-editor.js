@@ -20,7 +20,10 @@ await customElements.whenDefined("code-editor");
 export const editor = document.getElementById("sed-code");
 
 let kept = editor.value;
-let checked = kept;
+let shown = document.getElementById("sed-state");
+// The text that the head's word on validity is about.
+let checked = shown.querySelector("[data-of-text=changed]").hidden ? kept : null;
+let asked = kept;
 let theirs = null;
 let timer = 0;
 let keeping = Promise.resolve(true);
@@ -89,6 +92,7 @@ async function send(isLast) {
     kept = source;
     setRevision(told.revision);
     others.postMessage(told.revision);
+    page.dispatchEvent(new CustomEvent("strategy:kept"));
     say(told.is_draft ? `${texts.draftKept} ${time(told.at)}` : texts.asSaved);
     back();
     return isKept();
@@ -106,14 +110,18 @@ export function keep({ isLast = false } = {}) {
   return keeping;
 }
 
+function judge() {
+  const isChecked = editor.value === checked;
+  for (const one of state().querySelectorAll("[data-of-text]")) one.hidden = isChecked === (one.dataset.ofText === "changed");
+}
+
 function later(after = KEEP_AFTER_MS) {
   clearTimeout(timer);
   timer = setTimeout(keep, after);
 }
 
 editor.addEventListener("input", () => {
-  const isChecked = editor.value === checked;
-  for (const one of state().querySelectorAll("[data-of-text]")) one.hidden = isChecked === (one.dataset.ofText === "changed");
+  judge();
   back();
   if (isKept()) return;
   say(texts.unsaved);
@@ -187,9 +195,8 @@ form.addEventListener(
 );
 
 document.addEventListener("strategy-saved", (event) => {
-  kept = event.detail.source ?? kept;
-  checked = kept;
-  setRevision(Number(state().dataset.revision));
+  kept = asked;
+  setRevision(event.detail.revision);
   others.postMessage(revision());
   document.getElementById("sed-note").value = "";
   document.title = document.title.replace(/^.*? · /, `${form.elements.name.value} · `);
@@ -197,12 +204,30 @@ document.addEventListener("strategy-saved", (event) => {
   if (!isKept()) later();
 });
 
+// ---- what the server says of the text that it was sent
+
+document.addEventListener("htmx:before:request", (event) => {
+  if (["sed-validate", "strategy-form"].includes(event.detail.ctx.sourceElement?.id)) asked = editor.value;
+});
+
+function follow() {
+  if (state() === shown) return;
+  shown = state();
+  checked = shown.querySelector("[data-of-text=changed]").hidden ? asked : null;
+  judge();
+  if (!isKept()) say(texts.unsaved);
+}
+
+document.addEventListener("htmx:after:swap", follow);
+document.addEventListener("htmx:sse:after:message", follow);
+
 // ---- keys: save, validate, try. They come before the editor's own.
 
 document.addEventListener(
   "keydown",
   (event) => {
     if (!(event.ctrlKey || event.metaKey) || event.altKey || document.querySelector("dialog[open]")) return;
+    if (event.target.closest(".sed-assistant") && event.key === "Enter") return;
     const button = { s: "sed-save", Enter: event.shiftKey ? "sed-try" : "sed-validate" }[event.key];
     if (!button || (event.key === "s" && event.shiftKey)) return;
     // There it sends the question.

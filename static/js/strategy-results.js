@@ -83,6 +83,12 @@ document.addEventListener("htmx:after:swap", mark);
 document.addEventListener("htmx:sse:after:message", mark);
 mark();
 
+// ---- what is written is looked at while it is written; a validation under way says more
+
+page.addEventListener("strategy:kept", () => {
+  if (!document.getElementById("sed-validate").disabled) window.htmx.trigger("#sed-check", "strategy-typed");
+});
+
 // ---- what runs is looked at
 
 document.addEventListener("htmx:before:request", (event) => {

@@ -24,13 +24,14 @@ function draw() {
   shown = null;
   const host = document.getElementById("trial-chart");
   if (!host) return;
-  const { candles, marks, equity, tick } = JSON.parse(data.textContent);
+  const { candles, marks, equity, held, tick } = JSON.parse(data.textContent);
   const decimals = decimalsOf(tick);
-  let price, area, markers;
+  let price, area, line, markers;
   const paint = () => {
-    const [up, down, line] = [token("--up"), token("--down"), token("--primary")];
+    const [up, down, colour] = [token("--up"), token("--down"), token("--primary")];
     price?.applyOptions({ upColor: up, downColor: down, wickUpColor: alpha(up, 0.75), wickDownColor: alpha(down, 0.85) });
-    area?.applyOptions({ lineColor: line, topColor: alpha(line, 0.28), bottomColor: alpha(line, 0) });
+    area?.applyOptions({ lineColor: colour, topColor: alpha(colour, 0.28), bottomColor: alpha(colour, 0) });
+    line?.applyOptions({ color: token("--fg-3") });
     markers?.setMarkers(marks.map(marker));
   };
   const chart = createChart(host, { decimals, paint });
@@ -38,6 +39,8 @@ function draw() {
   price.setData(candles.map(([t, open, high, low, close]) => ({ time: t / 1000, open, high, low, close })));
   area = chart.addSeries(lib.AreaSeries, { lineWidth: 2, priceLineVisible: false, title: texts.equity }, 1);
   area.setData(equity.map(([t, value]) => ({ time: t / 1000, value })));
+  line = chart.addSeries(lib.LineSeries, { lineWidth: 1, lineStyle: lib.LineStyle.Dashed, priceLineVisible: false, lastValueVisible: false, crosshairMarkerVisible: false }, 1);
+  line.setData(held.map(([t, value]) => ({ time: t / 1000, value })));
   markers = lib.createSeriesMarkers(price, []);
   paint();
   const [upper, lower] = chart.panes();

@@ -67,14 +67,22 @@ class StrategyPage:
         found: str = await self.page.evaluate(_VALUE)
         return found
 
+    async def show(self, part: str) -> None:
+        """Switch to a part of the page, where there is room for one at a time."""
+        button = self.page.locator(f"[data-sed-show={part}]")
+        if await button.is_visible():
+            await button.click()
+
     async def type_at_end(self, text: str) -> None:
         """Click into the editor, go to its end and type."""
+        await self.show("code")
         await self.page.locator("#sed-code .cm-content").click()
         await self.page.keyboard.press("Control+End")
         await self.page.keyboard.insert_text(text)
 
     async def replace_all(self, text: str) -> None:
         """Put another text in place of everything, as somebody who pastes does."""
+        await self.show("code")
         await self.page.locator("#sed-code .cm-content").click()
         await self.page.keyboard.press("Control+a")
         await self.page.keyboard.insert_text(text)

@@ -15,7 +15,7 @@ from tests.server_process import ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
-MORE = "\n# one more line\n"
+MORE = "# one more line"
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ async def test_nobody_leaves_without_what_could_not_be_kept(browser: Browser, tr
         await editor.type_at_end("#")
         await editor.is_kept()
         await editor.page.click(".rail a[href='/history']")
-        await editor.page.wait_for_url("**/history")
+        await editor.page.wait_for_url("**/history/orders")
         editor.watched.forget(lambda text: "ERR_FAILED" in text)
 
 
@@ -90,7 +90,7 @@ async def test_a_link_is_followed_at_once_when_the_draft_could_be_kept(browser: 
     async with open_editor(browser, trader) as editor:
         await editor.type_at_end(MORE)
         await editor.page.click(".rail a[href='/history']")
-        await editor.page.wait_for_url("**/history")
+        await editor.page.wait_for_url("**/history/orders")
         await editor.open()
         assert await editor.text() == SOURCE + MORE
 
@@ -101,12 +101,12 @@ async def test_two_tabs_never_overwrite_each_other(browser: Browser, trader: Tra
         second = await first.another_tab()
         await second.page.evaluate("() => { BroadcastChannel.prototype.postMessage = () => {}; }")
         await first.page.evaluate("() => { BroadcastChannel.prototype.postMessage = () => {}; }")
-        await first.type_at_end("\nfirst = 1\n")
+        await first.type_at_end("first = 1")
         await first.is_kept()
-        await second.type_at_end("\nsecond = 2\n")
+        await second.type_at_end("second = 2")
         await second.watched.see("#sed-conflict:visible")
-        assert await second.text() == SOURCE + "\nsecond = 2\n", "what was typed here stays"
-        assert await second.server_text() == SOURCE + "\nfirst = 1\n", "and what was typed there"
+        assert await second.text() == SOURCE + "second = 2", "what was typed here stays"
+        assert await second.server_text() == SOURCE + "first = 1", "and what was typed there"
         await second.shot("strategy-conflict")
         await second.page.click("[data-conflict=compare]")
         await second.watched.see("#sed-diff .cm-deletedChunk")
@@ -114,16 +114,16 @@ async def test_two_tabs_never_overwrite_each_other(browser: Browser, trader: Tra
         await second.page.click("#sed-compare-close")
         await second.page.click("[data-conflict=mine]")
         await second.is_kept()
-        assert await second.server_text() == SOURCE + "\nsecond = 2\n"
+        assert await second.server_text() == SOURCE + "second = 2"
         # The first one is now behind, and takes over what the second has.
-        await first.type_at_end("\nthird = 3\n")
+        await first.type_at_end("third = 3")
         await first.watched.see("#sed-conflict:visible")
         await first.page.click("[data-conflict=theirs]")
         await first.watched.see("#sed-conflict:visible", count=0)
-        assert await first.text() == SOURCE + "\nsecond = 2\n"
+        assert await first.text() == SOURCE + "second = 2"
         await first.page.locator("#sed-code .cm-content").click()
         await first.page.keyboard.press("Control+z")
-        assert await first.text() == SOURCE + "\nfirst = 1\n\nthird = 3\n", "what was given up comes back with an undo"
+        assert await first.text() == SOURCE + "first = 1third = 3", "what was given up comes back with an undo"
         await first.is_kept()
         first.watched.forget(lambda text: "409" in text)
 
@@ -149,7 +149,7 @@ async def test_saving_by_key_makes_a_version_and_validity_is_told_of_the_text_in
         assert await editor.page.input_value("#sed-note") == ""
         await editor.says("Saved")
         # It goes on from there: the draft after it is made from what was saved.
-        await editor.type_at_end("# and more\n")
+        await editor.type_at_end(" and more")
         await editor.is_kept()
 
 

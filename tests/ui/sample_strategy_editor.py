@@ -97,10 +97,20 @@ def trial() -> views.TrialView:
     numbers = views.TrialNumbers(
         symbol="BTC/USDT", timeframe="1h", candles=1000, since=start, until=NOW, trades=5, net=Decimal("0.0412"), hold=Decimal("-0.013"),
         drawdown=Decimal("0.062"), win_rate=Decimal("0.6"), profit_factor=Decimal("1.84"), exposure=Decimal("0.31"),
-        fees=Decimal("41.20"), slippage=Decimal("20.6"), denied=2, capital=Decimal(10_000), quote="USDT", is_open=True,
+        costs=Decimal("61.80"), denied=2, quote="USDT", has_few_trades=True, is_open=True,
     )  # fmt: skip
     equity = [[time, 10_000 + step * 0.4 + 80 * math.sin(step / 40)] for step, time in enumerate(times)]
-    return views.TrialView(numbers=numbers, chart={"candles": candles, "marks": marks, "equity": equity, "tick": "0.01"})
+    return views.TrialView(
+        numbers=numbers,
+        chart={
+            "candles": candles,
+            "marks": marks,
+            "equity": equity,
+            "held": [[time, 10_000 * close / closes[0]] for time, close in zip(times, closes, strict=True)],
+            "tick": "0.01",
+        },
+        notes=("Too few candles of <BTC/USDT> 1h are stored.",),
+    )
 
 
 def state() -> views.EditorState:

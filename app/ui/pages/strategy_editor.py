@@ -28,7 +28,6 @@ from app.ui.strategy_editor import (
     report_of,
     step_rows,
     version_list,
-    waiting_rows,
 )
 from app.ui.surroundings import fragment, page, reader_of, see_other, shell_of, templating_of
 from app.ui.templating import triggers
@@ -79,7 +78,7 @@ async def editor_page(
             state=editor_state(strategy, newest, error=error),
             versions=version_list(strategy, rows),
             market=market_choice(strategy, symbols_of(request)),
-            steps=step_rows(report) or waiting_rows(),
+            steps=step_rows(report),
             problems=problem_list(report, checked_at=newest.validated_at),
             output=output_of(report),
             parameters=parameter_form(last.described if last else None),
@@ -192,6 +191,9 @@ async def _save(
         saved = await versions.save_version(
             session, principal.user_id, strategy_id, source=source, note=note, draft_revision=revision, now=now
         )
+        report = state.recent_reports.of(principal.user_id, saved.version.sha256)
+        if saved.is_new and report is not None:
+            await versions.keep_report(session, principal.user_id, saved.version.id, report, now=now)
         if name:
             await service.change_strategy(session, principal.user_id, strategy_id, name=name, now=now)
         return saved

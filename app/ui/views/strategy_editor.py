@@ -19,7 +19,7 @@ class EditorState:
     """What the page's head says of the text; region of `fragments/strategies/_state.html`.
 
     `number` is the newest version, 0 before the first. `revision` is the draft's, which whoever stores the next one names.
-    `draft_at` is when a draft that is no version yet was stored, `is_draft` whether there is one, of which `validity` then says nothing.
+    `draft_at` is when a draft that is no version yet was stored; `is_unknown` when the text is one that `validity` says nothing of.
     """
 
     id: str
@@ -28,7 +28,7 @@ class EditorState:
     draft_at: datetime | None = None
     revision: int = 0
     validity: Validity = "unchecked"
-    is_draft: bool = False
+    is_unknown: bool = False
     error: str = ""
 
 
@@ -128,7 +128,10 @@ class ParameterForm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialNumbers:
-    """What a quick backtest came to; fractions of one, money in quote."""
+    """What a quick backtest came to; fractions of one, money in quote. `costs` are fees and slippage.
+
+    `is_open` when the last trade was still open, `is_generated` when the candles were made up.
+    """
 
     symbol: str
     timeframe: str
@@ -142,23 +145,24 @@ class TrialNumbers:
     win_rate: Decimal | None
     profit_factor: Decimal | None
     exposure: Decimal
-    fees: Decimal
-    slippage: Decimal
+    costs: Decimal
     denied: int
-    capital: Decimal
     quote: str
+    has_few_trades: bool = False
     is_open: bool = False
+    is_generated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialView:
     """A quick backtest, region of `fragments/strategies/_trial.html`: none yet, one that failed, or its numbers and its chart.
 
-    `chart` is what the chart's script reads: candles, trades and equity.
+    `chart` is what the chart's script reads: candles, marks of trades, equity, and what was held. `notes` are sentences.
     """
 
     numbers: TrialNumbers | None = None
     chart: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     failure: str = ""
     line: int = 0
     column: int = 0
