@@ -31,6 +31,7 @@ from app.errors import ConfigError, KeyMissing
 from app.marketdata.heartbeat_router import router as heartbeat_router
 from app.marketdata.router import router as marketdata_router
 from app.marketdata.symbols_router import router as symbols_router
+from app.strategies.assistant_router import router as assistant_router
 from app.strategies.router import router as strategies_router
 from app.strategies.trials_router import router as trials_router
 from app.strategies.versions_router import router as versions_router
@@ -214,6 +215,7 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
         attempts_router,
         webhook_log_router,
         webhooks_router,
+        assistant_router,  # its fixed paths come before the ids of strategies
         trials_router,
         versions_router,
         strategies_router,

@@ -19,8 +19,8 @@ MINUS = "−"
 NO_BREAK_SPACE = "\u00a0"
 _WIDE = Context(prec=80)
 _PATTERNS = {
-    "en": {"datetime": "d MMM yyyy HH:mm:ss", "minute": "d MMM HH:mm", "time": "HH:mm:ss", "date": "d MMM yyyy"},
-    "fr": {"datetime": "d MMM yyyy HH:mm:ss", "minute": "d MMM HH:mm", "time": "HH:mm:ss", "date": "d MMM yyyy"},
+    "en": {"datetime": "d MMM yyyy HH:mm:ss", "minute": "d MMM HH:mm", "time": "HH:mm:ss", "date": "d MMM yyyy", "month": "MMM yyyy"},
+    "fr": {"datetime": "d MMM yyyy HH:mm:ss", "minute": "d MMM HH:mm", "time": "HH:mm:ss", "date": "d MMM yyyy", "month": "MMM yyyy"},
 }
 #: Digits shown for an asset whose step is unknown.
 _FREE_PLACES = 8
@@ -112,7 +112,7 @@ def _is_zero(value: Decimal, decimals: int) -> bool:
 
 
 def dt(moment: datetime | None, style: str = "datetime", *, zone: str, language: str) -> str:
-    """Return a moment in `zone`. Styles: datetime (with seconds), minute, time, date.
+    """Return a moment in `zone`. Styles: datetime (with seconds), minute, time, date, month.
 
     Raises:
         ValueError: `moment` is naive.

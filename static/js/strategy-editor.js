@@ -237,6 +237,8 @@ document.addEventListener(
     if (event.target.closest(".sed-assistant") && event.key === "Enter") return;
     const button = { s: "sed-save", Enter: event.shiftKey ? "sed-try" : "sed-validate" }[event.key];
     if (!button || (event.key === "s" && event.shiftKey)) return;
+    // There it sends the question.
+    if (event.key === "Enter" && event.target.id === "assistant-question") return;
     event.preventDefault();
     event.stopPropagation();
     document.getElementById(button).click();

@@ -10,6 +10,7 @@ from app.ui import views
 from app.ui.templating import PageView
 from tests.ui import (
     sample_accounts,
+    sample_assistant,
     sample_brokers,
     sample_history,
     sample_portfolio,
@@ -338,6 +339,7 @@ def fragments() -> dict[str, object]:
         **sample_history.fragments(),
         **sample_ticket.fragments(),
         **sample_portfolio.fragments(positions()),
+        **sample_assistant.fragments(),
         **sample_strategy_editor.fragments(),
     }
     return found | sample_accounts.fragments() | sample_brokers.fragments(shell(page="brokers"))

@@ -23,6 +23,7 @@ from app.ui.views.administration import (
     UserList,
     UserRow,
 )
+from app.ui.views.assistant import AssistantContent, AssistantLine, AssistantPanel, AssistantUsage, UsageRow
 from app.ui.views.brokers import (
     BrokerCapabilities,
     BrokerDelete,
@@ -179,6 +180,10 @@ __all__ = [
     "AllQuestion",
     "AllRow",
     "ApiView",
+    "AssistantContent",
+    "AssistantLine",
+    "AssistantPanel",
+    "AssistantUsage",
     "AttemptRow",
     "AuditView",
     "BalanceRow",
@@ -351,6 +356,7 @@ __all__ = [
     "UpDown",
     "UpdateList",
     "UpdateRow",
+    "UsageRow",
     "UserList",
     "UserRow",
     "Validity",

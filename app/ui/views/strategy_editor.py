@@ -5,6 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 
+from app.ui.views.assistant import AssistantPanel
 from app.ui.views.shell import Choice, Shell
 from app.ui.views.strategies import Validity
 
@@ -197,3 +198,8 @@ class StrategyEditorView:
     trial: TrialView = field(default_factory=TrialView)
     completions: dict[str, Any] = field(default_factory=dict)
     longest_source: int = 131_072
+
+    @property
+    def assistant(self) -> AssistantPanel:
+        """Return the panel beside it, which fetches the conversation itself."""
+        return AssistantPanel(strategy_id=self.id)
