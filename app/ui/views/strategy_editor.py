@@ -87,6 +87,11 @@ class ProblemList:
     failure: str = ""
 
     @property
+    def count(self) -> int:
+        """Return how many of them are more than a note."""
+        return sum(row.severity != "note" for row in self.rows)
+
+    @property
     def errors(self) -> int:
         """Return how many of them keep the strategy from trading."""
         return sum(row.severity == "error" for row in self.rows)
