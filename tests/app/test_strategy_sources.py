@@ -15,11 +15,13 @@ from app.core.sentences import filled
 from app.domain.candles import Timeframe
 from app.errors import StrategyFileUnreadable
 from app.marketdata.store import check_series
+from app.strategies.builtins import builtins
 from app.strategies.candles import generated
 from app.strategies.files import file_name, read_file, written_file
 from app.strategies.lint import Linter
 from app.strategies.lint_words import RULES
 from app.strategies.sources import difference
+from app.strategies.templates import SHIPPED
 
 LINES = st.lists(st.sampled_from(["", "a", "b", "c = 1", "    d"]), max_size=14)
 
@@ -173,3 +175,7 @@ def test_every_rule_is_one_that_ruff_has() -> None:
 
 def test_values_are_put_into_a_sentence_and_nothing_else_is() -> None:
     assert filled("100 %% of %(name)s, %(other)s, %s and %d", {"name": "%(name)s"}) == "100 % of %(name)s, %(other)s, %s and %d"
+
+
+def test_the_catalogue_has_the_words_of_the_strategies_that_come_along() -> None:
+    assert {one.name: (one.title, one.summary) for one in builtins()} == SHIPPED
