@@ -18,7 +18,7 @@ _BOUNDS = {
     "size": (0.0, 1.0),
     "stop": (1e-15, DEAREST),
     "target": (1e-15, DEAREST),
-    "trailing": (1e-15, 1.0),
+    "trailing": (1e-15, 1 - 1e-12),
     "adjust": (-1.0, MOST_ADDED),
 }
 _FLAGS = {"long": LONG, "short": SHORT, "exit": EXIT}

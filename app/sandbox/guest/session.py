@@ -140,7 +140,9 @@ class Session:
         value = getattr(self.instance, name)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < (10 if name == "take_profit" else 1):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        value = float(value) if is_number else value
+        if not is_number or not 0 < value < (10 if name == "take_profit" else 1):
             raise StrategyMistake(
                 "ATTRIBUTE_INVALID",
                 f"{name} must be a fraction of the price, above 0 and below 1 (0.02 is 2 %), or None; was {value!r}",
@@ -152,6 +154,8 @@ class Session:
         if value is None:
             return None
         is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        # A plain number first: what is compared and sent must not be able to answer for itself.
+        value = float(value) if is_number else value
         if is_number and math.isfinite(value) and low <= value <= high and not (is_open and value in (low, high)):
             return float(value)
         bounds = "a price above 0" if high == DEAREST else f"a fraction from {low:g} to {high:g}"

@@ -1,5 +1,7 @@
 """Twelve classic ways of using the future, and some that hide: each is found, with the attribute and a candle named."""
 
+import time
+
 import pytest
 
 from app.sandbox.messages import Finding
@@ -231,6 +233,58 @@ def test_parts_of_a_tuple_and_of_a_dict_are_named() -> None:
     )
 
     assert {each.attribute for each in findings} == {"pair[1]", "named[bad]"}
+
+
+KINDS = """
+from dataclasses import dataclass
+from typing import NamedTuple
+import pandas_ta as old
+
+@dataclass(frozen=True)
+class Held:
+    line: object
+
+class Pair(NamedTuple):
+    one: object
+    two: object
+"""
+
+
+@pytest.mark.parametrize(
+    ("kept", "read", "name"),
+    [
+        ("Held({})", "self.kept.line[-1]", "kept[line]"),
+        ("Pair(1.0, {})", "self.kept.two[-1]", "kept[1]"),
+        ("old.sma({}, length=2)", "self.kept.iloc[-1]", "kept"),
+        ("old.bbands({}, length=3)", "self.kept['BBM_3_2.0'][-1]", "kept[BBL_3_2.0]"),
+        ("[({},)]", "self.kept[0][0][-1]", "kept[0][0]"),
+    ],
+)
+def test_series_are_found_in_what_users_keep_them_in(kept: str, read: str, name: str) -> None:
+    def findings(values: str) -> list[Finding]:
+        indicators = f"    def indicators(self, candles):\n        self.kept = {kept.format(values)}\n"
+        return _findings(f"{KINDS}{HEAD}\n{indicators}\n    def should_long(self):\n        return {read} > self.candles.close[-1]\n")
+
+    assert findings("candles.close") == []
+    assert name in {each.attribute for each in findings("np.roll(candles.close, -1)")}
+
+
+def test_a_slow_strategy_is_checked_on_fewer_candles() -> None:
+    candles = made_candles(6_000)
+    guest = guest_with(candles)
+    described(
+        guest,
+        "from aristobot import Strategy\n\nclass Slow(Strategy):\n"
+        "    def indicators(self, candles):\n        self.next = candles.close[::-1]\n\n"
+        "    def should_long(self):\n        return sum(range(20_000)) < 0\n",
+    )
+    began = time.perf_counter()
+
+    findings = found(guest, "look_ahead")
+
+    assert [each.attribute for each in findings] == ["next"]
+    assert findings[0].candle is not None
+    assert time.perf_counter() - began < 25
 
 
 def test_what_is_random_is_called_so_instead() -> None:

@@ -28,7 +28,7 @@ def check_warm_up(loaded: Loaded, frames: Frames, costs: SimulationCosts, seed: 
         return
     chance = random.Random(seed)  # noqa: S311 -- to be repeated, not to be kept from anybody
     points = sorted(chance.sample(range(first, rows), min(_POINTS, rows - first)))
-    long_run = {name: value for name, value in series_of(whole).items() if isinstance(value, np.ndarray) and len(value) == rows}
+    long_run = {name: value for name, value in series_of(whole).items() if isinstance(value, np.ndarray) and value.shape == (rows,)}
     lengths = [warm_up]
     while lengths[-1] * 2 <= first:
         lengths.append(lengths[-1] * 2)
@@ -58,7 +58,7 @@ def _off(
         short = series_of(Session(loaded, known_at(frames, row + 1 - length, row + 1), costs))
         for name, values in long_run.items():
             known = short.get(name)
-            if not isinstance(known, np.ndarray) or len(known) != length:
+            if not isinstance(known, np.ndarray) or known.shape != (length,):
                 worst[name] = float("inf")
                 continue
             worst[name] = max(worst[name], _relative(float(values[row]), float(known[-1]), values))
