@@ -13,8 +13,11 @@ AppError 500 (never raised bare)
 ├─ ExchangeError 502     OrderRejected 409 · InsufficientFunds 409 · BadCredentials 409 · Unsupported 422 (TimeframeMissing)
 │  ├─ RetryableError 503 ExchangeUnavailable · ExchangeRateLimited · NotSent      (reads, and writes proved unsent)
 │  └─ OutcomeUnknown 504 the write may have happened; reconcile decides
-├─ UpstreamFailed 502    another server that a user named gave no answer that can be used
-├─ StrategyFailed 422  StrategyKilled   the user's code; JailClosed 503 · JailBusy 429 (RateLimited) · StrategyInUse, StrategyNotValid 409
+├─ UpstreamFailed 502    another server that a user named gave no answer that can be used; AssistantFailed (Ai…): the AI provider, and why
+│                        AssistantOff, ModelUnchosen, AlreadyDecided 409 · AssistantBusy, AssistantTooSoon 429 · MessageNotFound 404
+├─ StrategyFailed 422  StrategyKilled   the user's code; JailClosed 503 · JailBusy, TrialRate, ShareRate 429 (RateLimited)
+│                        StrategyInUse, VersionInUse, StrategyNotValid, StrategyLimit, DraftChanged 409
+│                        SourceTooLong, StrategyFileUnreadable 422 (InvalidInput)
 ├─ Fenced 503            this process no longer owns the role; it must stop writing
 ├─ KeyMissing 503        the encryption key is not here · KeyUnreadable 409: no key here opens one stored secret
 └─ ConfigError           refuses to start
@@ -23,6 +26,22 @@ A class's docstring is its default message. Messages say what, which, why and wh
 """
 
 from app.denials import DenialReason as DenialReason
+from app.errors.assistant import AiForbidden as AiForbidden
+from app.errors.assistant import AiKeyRefused as AiKeyRefused
+from app.errors.assistant import AiModelMissing as AiModelMissing
+from app.errors.assistant import AiOutOfCredit as AiOutOfCredit
+from app.errors.assistant import AiRateLimited as AiRateLimited
+from app.errors.assistant import AiTooLong as AiTooLong
+from app.errors.assistant import AiTooSlow as AiTooSlow
+from app.errors.assistant import AiUnreachable as AiUnreachable
+from app.errors.assistant import AiUnreadable as AiUnreadable
+from app.errors.assistant import AlreadyDecided as AlreadyDecided
+from app.errors.assistant import AssistantBusy as AssistantBusy
+from app.errors.assistant import AssistantFailed as AssistantFailed
+from app.errors.assistant import AssistantOff as AssistantOff
+from app.errors.assistant import AssistantTooSoon as AssistantTooSoon
+from app.errors.assistant import MessageNotFound as MessageNotFound
+from app.errors.assistant import ModelUnchosen as ModelUnchosen
 from app.errors.exchange import BadCredentials as BadCredentials
 from app.errors.exchange import ExchangeError as ExchangeError
 from app.errors.exchange import ExchangeRateLimited as ExchangeRateLimited
@@ -76,13 +95,19 @@ from app.errors.general import UpstreamFailed as UpstreamFailed
 from app.errors.general import UserNotFound as UserNotFound
 from app.errors.general import WebhookError as WebhookError
 from app.errors.general import WebhookNotFound as WebhookNotFound
+from app.errors.strategies import DraftChanged as DraftChanged
 from app.errors.strategies import JailBusy as JailBusy
 from app.errors.strategies import JailClosed as JailClosed
+from app.errors.strategies import ShareRate as ShareRate
 from app.errors.strategies import SourceTooLong as SourceTooLong
 from app.errors.strategies import StrategyFailed as StrategyFailed
+from app.errors.strategies import StrategyFileUnreadable as StrategyFileUnreadable
 from app.errors.strategies import StrategyInUse as StrategyInUse
 from app.errors.strategies import StrategyKilled as StrategyKilled
+from app.errors.strategies import StrategyLimit as StrategyLimit
 from app.errors.strategies import StrategyNotFound as StrategyNotFound
 from app.errors.strategies import StrategyNotValid as StrategyNotValid
 from app.errors.strategies import StrategyPaused as StrategyPaused
+from app.errors.strategies import TrialRate as TrialRate
+from app.errors.strategies import VersionInUse as VersionInUse
 from app.errors.strategies import VersionNotFound as VersionNotFound

@@ -1,7 +1,6 @@
 """The doctor: asks the kernel what it has, attacks a real worker in every way that matters, and says how far the lock can be trusted."""
 
 import asyncio
-import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -9,7 +8,7 @@ from typing import Final
 import msgspec
 
 from app.sandbox import orders
-from app.sandbox.cell import Cause, CellEnded
+from app.sandbox.cell import Cause, CellEnded, signal_name
 from app.sandbox.doctor_attacks import ATTACKS, Attack
 from app.sandbox.keeper import ENVIRONMENT, Keeper, ZygoteGone
 from app.sandbox.link import Finding, Level, Report
@@ -73,7 +72,7 @@ class Doctor:
             cell = await self._keeper.spawn(Order(is_probe=True))
             body = await cell.ask(request, 1, wall_s=wall_s, cpu_s=wall_s)
         except CellEnded as ended:
-            return signal.Signals(ended.end.signal).name if ended.end.cause is Cause.SIGNAL else str(ended.end.cause)
+            return signal_name(ended.end.signal) if ended.end.cause is Cause.SIGNAL else str(ended.end.cause)
         cell.kill(Cause.RELEASED)
         reply = _ANSWERED.decode(body).reply
         if isinstance(reply, Failed):
@@ -98,7 +97,7 @@ def _about(facts: Facts) -> Iterator[Finding]:
 
 
 def judged(facts: Facts, seen: Sequence[Finding], attacks: Sequence[Finding]) -> Report:
-    """Return the report and its level. Landlock, own users and a missing network make the difference between A and B; all else must be good.
+    """Return the report with its level: landlock, own users and no network make the difference between A and B, all else must be good.
 
     Args:
         facts: What the kernel has.
