@@ -208,6 +208,41 @@ def test_a_candle_read_ahead_with_care_not_to_fall_off_the_end_is_found() -> Non
     assert ("LOOK_AHEAD_DECISION", "should_long") in {(each.code, each.attribute) for each in findings}
 
 
+@pytest.mark.parametrize(
+    ("method", "returned"),
+    [
+        ("should_exit", "bool(self.later() < now)"),
+        ("position_size", "0.5 if self.later() > now else 0.25"),
+        ("stop_price", "now * 0.95 if self.later() > now else now * 0.9"),
+        ("target_price", "now * 1.05 if self.later() > now else now * 1.1"),
+        ("trailing", "0.05 if self.later() > now else 0.1"),
+        ("adjust", "-0.1 if self.later() > now else None"),
+    ],
+)
+def test_every_method_that_decides_is_watched(method: str, returned: str) -> None:
+    leaves = "" if method == "should_exit" else "    def should_exit(self):\n        return self.position.candles_held >= 4\n"
+    findings = _findings(
+        f"""{HEAD}
+    def indicators(self, candles):
+        self.kept = [candles]
+
+    def later(self):
+        closes = self.kept[0].close
+        return closes[min(self.row + 1, len(closes) - 1)]
+
+    def should_long(self):
+        return self.row % 3 == 0
+
+    def {method}(self):
+        now = self.candles.close[-1]
+        return {returned}
+
+{leaves}"""
+    )
+
+    assert ("LOOK_AHEAD_DECISION", method) in {(each.code, each.attribute) for each in findings}
+
+
 def test_signals_that_look_ahead_are_named_themselves() -> None:
     findings = _findings(
         f"""{HEAD}
