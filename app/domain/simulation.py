@@ -3,8 +3,8 @@
 1. A decision at the close of a candle becomes a market order at the open of the next one: moved by slippage against the trader, put on the
    tick against the trader, then the taker's fee. Leaving comes first, then adding or taking off, then entering.
 2. Stops and targets live from the fill on. A candle that opens beyond a level fills at its open. Otherwise the stop goes first where both
-   lie inside one candle. A stop fires by touch and is a market order; a target is a limit order: the price must trade *through* it, it fills
-   at its price and pays the maker's fee.
+   lie inside one candle. A stop fires by touch and is a market order; a target is a limit order: the price must trade *through* it, and it
+   fills at its price and pays the maker's fee.
 3. A trailing stop follows the best price of the candles that have closed since the entry: what a candle's own high did before its low is
    not known, so it moves the stop from the next candle on.
 4. Quantities are floored to the step. An entry or a partial exit below the least notional is denied and counted; leaving is never denied.
@@ -16,146 +16,17 @@ that are already made and must come to the same fills.
 """
 
 import math
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 import numpy as np
 
-from app.domain.arrays import EXIT, LONG, SHORT, Candles, Decisions, Floats
+from app.domain.arrays import EXIT, LONG, SHORT, Candles, Decisions
+from app.domain.simulated import Reason, SimulatedFill, SimulatedTrade, Simulation, SimulationCosts, Wish
+
+__all__ = ["Account", "Reason", "SimulatedFill", "SimulatedTrade", "Simulation", "SimulationCosts", "Wish", "simulate"]
 
 #: Quantities that differ by less than this fraction of a step are the same: 0.1 + 0.2 is three steps of 0.1.
 _GRID_TOLERANCE: Final = 1e-9
-
-
-class Reason(StrEnum):
-    """Why a fill happened."""
-
-    ENTRY = "entry"
-    ADD = "add"
-    REDUCE = "reduce"
-    EXIT = "exit"
-    STOP = "stop"
-    TRAILING = "trailing"
-    TARGET = "target"
-    LIQUIDATION = "liquidation"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SimulationCosts:
-    """What the simulated account pays and holds; fractions are of one (0.001 is 0.1 %). Zero steps mean no rounding.
-
-    Attributes:
-        capital: Quote units at the start.
-        fee: Taker's fee, of a fill's notional.
-        maker_fee: Fee of targets, which rest as limit orders.
-        slippage: By how much market orders fill beside the price, against the trader.
-        step: Base units that quantities are whole multiples of.
-        tick: Quote units that prices are whole multiples of.
-        least_notional: Quote units below which an order is denied.
-    """
-
-    capital: float = 10_000.0
-    fee: float = 0.001
-    maker_fee: float = 0.001
-    slippage: float = 0.0005
-    step: float = 0.0
-    tick: float = 0.0
-    least_notional: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class SimulatedFill:
-    """One execution. `side` is +1 for a buy; `slippage` is what it cost in quote units against the price of the candle."""
-
-    candle: int
-    side: int
-    quantity: float
-    price: float
-    fee: float
-    slippage: float
-    reason: Reason
-
-
-@dataclass(slots=True)
-class SimulatedTrade:
-    """One round trip, of which parts may have been added or taken off on the way.
-
-    Attributes:
-        side: +1 long, −1 short.
-        entry_candle: Row of the candle in which it was opened.
-        exit_candle: Row of the candle in which the last of it was closed; the last row where it is still open.
-        quantity: Base units entered in all.
-        entry_price: Mean price of what was entered.
-        exit_price: Mean price of what left; of an open trade, the mean of that and the last close for the rest.
-        fees: Quote units.
-        slippage: Quote units.
-        profit: Quote units after fees.
-        reason: Why the last of it left; None while it is open.
-    """
-
-    side: int
-    entry_candle: int
-    exit_candle: int = -1
-    quantity: float = 0.0
-    entry_price: float = 0.0
-    exit_price: float = 0.0
-    fees: float = 0.0
-    slippage: float = 0.0
-    profit: float = 0.0
-    reason: Reason | None = None
-    entered: float = 0.0
-    left: float = 0.0
-
-    @property
-    def is_open(self) -> bool:
-        """Whether some of it was still held at the end."""
-        return self.reason is None
-
-    def settle(self, candle: int, reason: Reason | None) -> None:
-        """Write down how it ended."""
-        self.exit_candle = candle
-        self.reason = reason
-        self.entry_price = self.entered / self.quantity
-        self.exit_price = self.left / self.quantity
-        self.profit = self.side * (self.left - self.entered) - self.fees
-
-
-@dataclass(frozen=True, slots=True)
-class Simulation:
-    """What came of decisions.
-
-    Attributes:
-        trades: Round trips in order; the last may be open.
-        fills: All executions in order.
-        equity: Quote units at the close of each candle.
-        denied: Orders that were too small.
-        fees: Quote units paid.
-        slippage: Quote units lost.
-        candles_held: Candles at whose close there was a position.
-    """
-
-    trades: tuple[SimulatedTrade, ...]
-    fills: tuple[SimulatedFill, ...]
-    equity: Floats
-    denied: int
-    fees: float
-    slippage: float
-    candles_held: int
-
-
-@dataclass(slots=True)
-class Wish:
-    """One row of `Decisions`; None instead of NaN."""
-
-    flags: int = 0
-    size: float | None = None
-    stop: float | None = None
-    target: float | None = None
-    trailing: float | None = None
-    adjust: float | None = None
-    stop_loss: float | None = None
-    take_profit: float | None = None
 
 
 class Account:
@@ -273,15 +144,18 @@ class Account:
             room = (self.equity(price) - held * price) / (price * (1 + self._costs.fee))
             quantity = self._floored(min(held * fraction, room))
             reason = Reason.ADD
-        if quantity <= 0 or quantity * price < self._costs.least_notional:
+        # Dust is what rounding leaves of a room that is used up.
+        if quantity <= held * _GRID_TOLERANCE or quantity * price < self._costs.least_notional:
             self.denied += 1
             return
         self._fill(candle, side if fraction > 0 else -side, quantity, price, open_, reason)
 
     def _inside_long(self, candle: int, open_: float, high: float, low: float) -> None:
         stop, reason = self.stop, Reason.STOP
-        if self._trailing is not None and (stop is None or self.best_price * (1 - self._trailing) > stop):
-            stop, reason = self._on_tick(self.best_price * (1 - self._trailing), up=False), Reason.TRAILING
+        if self._trailing is not None:
+            trailing = self._on_tick(self.best_price * (1 - self._trailing), up=False)
+            if stop is None or trailing > stop:
+                stop, reason = trailing, Reason.TRAILING
         target = self.target
         if stop is not None and open_ <= stop:
             self._close(candle, open_, reason)
@@ -299,8 +173,10 @@ class Account:
         stop, reason = self.cash / -self.quantity, Reason.LIQUIDATION
         if self.stop is not None and self.stop < stop:
             stop, reason = self.stop, Reason.STOP
-        if self._trailing is not None and self.best_price * (1 + self._trailing) < stop:
-            stop, reason = self._on_tick(self.best_price * (1 + self._trailing), up=True), Reason.TRAILING
+        if self._trailing is not None:
+            trailing = self._on_tick(self.best_price * (1 + self._trailing), up=True)
+            if trailing < stop:
+                stop, reason = trailing, Reason.TRAILING
         target = self.target
         if open_ >= stop:
             self._close(candle, open_, reason)

@@ -97,7 +97,7 @@ def _about(facts: Facts) -> Iterator[Finding]:
 
 
 def judged(facts: Facts, seen: Sequence[Finding], attacks: Sequence[Finding]) -> Report:
-    """Return the report and its level. Landlock, own users and a missing network make the difference between A and B; all else must be good.
+    """Return the report with its level: landlock, own users and no network make the difference between A and B, all else must be good.
 
     Args:
         facts: What the kernel has.

@@ -22,7 +22,8 @@ from app.sandbox.frames import Candles, Decisions
 from app.sandbox.link import Answer, Ask, Ended, Level, Release, Report, Spawn, Spawned, ToSandboxd
 from app.sandbox.memory import blank_results, copied_results, lent_candles
 from app.sandbox.messages import Frame, Reply, Request
-from app.sandbox.quotas import Purpose, Quotas
+from app.sandbox.quotas import Purpose as Purpose
+from app.sandbox.quotas import Quotas
 from app.sandbox.terms import INNOCENT, SHARES, JailConfig
 from app.sandbox.violations import OnViolation, Violations
 from app.sandbox.wire import BROKEN

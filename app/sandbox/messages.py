@@ -204,8 +204,8 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="decision"):
     """The answer to `Decide`.
 
-    `size` is a fraction of equity, `stop` and `target` are absolute prices, `stop_loss` and `take_profit` distances from the entry's fill as
-    fractions of it, `trailing` one of the best price since; `adjust` is the signed fraction of the position to add or to take off.
+    `size` is a fraction of equity, `stop` and `target` are absolute prices, `stop_loss` and `take_profit` distances from the entry's fill
+    as fractions of it, `trailing` one of the best price since; `adjust` is the signed fraction of the position to add or to take off.
     """
 
     action: Literal["none", "long", "short", "exit"]

@@ -52,7 +52,7 @@ class JailConfig:
     check_s: float = 30.0
 
     def life_cpu_s(self, purpose: Purpose) -> int:
-        """Return the processor seconds of a worker's life: a backtest is one run, a validation a dozen steps, a live strategy has no end."""
+        """Return the processor seconds of a worker's life: a backtest is one run, a validation a dozen steps; 0 for one without end."""
         seconds = {Purpose.BACKTEST: self.load_s + self.run_s, Purpose.VALIDATION: self.load_s + 12 * self.check_s}.get(purpose, 0)
         return math.ceil(2 * seconds)
 

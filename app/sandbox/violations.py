@@ -54,6 +54,7 @@ class Violations:
         self._quotas = quotas
         self._on_violation = on_violation
         self._to_note: asyncio.Queue[Violation] = asyncio.Queue(_MOST_UNNOTED)
+        self._is_noting = False
 
     def accuse(self, user_id: UUID, purpose: Purpose, strategy: str, *, cause: Cause, signal: int, detail: str) -> StrategyKilled:
         """Count and note a violation; return the error that tells the user."""
@@ -70,10 +71,16 @@ class Violations:
             self._to_note.put_nowait(violation)
         return StrategyKilled(_WORDS[cause], reason=cause.value, signal=signal, detail=detail)
 
+    def is_noted(self) -> bool:
+        """Whether everything that happened has been written down."""
+        return self._to_note.empty() and not self._is_noting
+
     async def run(self) -> None:
         """Write violations down as they come, until cancelled."""
         while True:
+            self._is_noting = False
             violation = await self._to_note.get()
+            self._is_noting = True
             for pause_s in itertools.islice(backoff(), _NOTE_ATTEMPTS):
                 try:
                     await self._on_violation(violation)

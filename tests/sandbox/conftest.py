@@ -1,7 +1,8 @@
 """A keeper with its zygote, and a jail with its sandboxd: the real ones, started once a module."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -77,6 +78,14 @@ async def probed(keeper: Keeper, source: str, *, layers: Layers | None = None, w
     return getattr(reply, "docstring", "")
 
 
+async def until(condition: Callable[[], bool], *, within_s: float = 20.0) -> None:
+    """Wait for something that happens by itself; fail when it does not."""
+    ends_at = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < ends_at, "it never happened"
+        await asyncio.sleep(0.02)
+
+
 @pytest_asyncio.fixture(scope="module")
 async def keeper() -> AsyncIterator[Keeper]:
     made = Keeper()
@@ -87,7 +96,6 @@ async def keeper() -> AsyncIterator[Keeper]:
 
 
 Notes = list[Violation]
-MakeJail = Callable[..., Awaitable[Jail]]
 
 
 @asynccontextmanager

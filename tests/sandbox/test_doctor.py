@@ -21,7 +21,7 @@ from app.sandbox.link import Finding, Level, Report
 from app.sandbox.messages import Described, Load
 from app.sandbox.orders import Facts, Layers, Order
 from app.sandbox.terms import JailConfig
-from tests.sandbox.conftest import running_jail, strategy
+from tests.sandbox.conftest import running_jail, strategy, until
 from tests.sandbox.ordinary import ordinary, why_not
 
 pytestmark = pytest.mark.asyncio
@@ -119,8 +119,7 @@ async def unlocked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
     monkeypatch.setattr(supervisor, "Keeper", lambda: Weaker(Layers(seccomp=False, landlock=False)))
     path = tmp_path / "sandboxd"
     serving = asyncio.get_running_loop().create_task(supervisor.serve_path(path))
-    while not path.exists():
-        await asyncio.sleep(0.01)
+    await until(path.exists)
     yield path
     serving.cancel()
     await asyncio.wait([serving])

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import time
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,7 +17,7 @@ from app.sandbox.link import Level
 from app.sandbox.messages import Costs, Decide, Decision, Described, Failed, Holding, Load, Ran, Run
 from app.sandbox.quotas import Limits, Purpose, Quotas
 from app.sandbox.terms import JailConfig
-from tests.sandbox.conftest import Notes, candles, frame, running_jail, strategy
+from tests.sandbox.conftest import Notes, candles, frame, running_jail, strategy, until
 
 pytestmark = pytest.mark.asyncio
 BACKTEST, LIVE, VALIDATION = Purpose.BACKTEST, Purpose.LIVE, Purpose.VALIDATION
@@ -152,10 +151,7 @@ async def test_nothing_is_left_open_in_the_server(jail: Jail) -> None:
 async def test_processor_time_is_counted_for_backtests(jail: Jail) -> None:
     user = uuid4()
     await kill(jail, BACKTEST, user=user)
-    for _ in range(100):
-        if jail.quotas.used_today_s(user):
-            break
-        await asyncio.sleep(0.02)
+    await until(lambda: jail.quotas.used_today_s(user) > 0)
     assert 0.05 < jail.quotas.used_today_s(user) < 2
 
 
@@ -202,9 +198,7 @@ async def test_a_sandboxd_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch
         first = jail.pid
         assert first is not None
         os.kill(first, signal.SIGSTOP)
-        began = time.monotonic()
-        while jail.pid == first and time.monotonic() - began < 20:
-            await asyncio.sleep(0.1)
+        await until(lambda: jail.pid != first)
         await jail.ready()
         assert jail.pid not in (None, first)
         assert not psutil.pid_exists(first)
@@ -262,10 +256,6 @@ async def test_who_gives_up_waiting_leaves_nothing_behind(jail: Jail) -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.3), jail.worker(user_id=user, purpose=BACKTEST) as worker:
             await worker.ask(Load(source=FOREVER), wall_s=30)
-    for _ in range(100):
-        if not jail.workers:
-            break
-        await asyncio.sleep(0.02)
-    assert jail.workers == 0
+    await until(lambda: jail.workers == 0)
     async with jail.worker(user_id=user, purpose=BACKTEST):
         pass

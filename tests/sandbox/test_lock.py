@@ -39,6 +39,14 @@ def limits_of(pid: int) -> dict[str, tuple[str, str]]:
     return found
 
 
+def descriptors_of(pid: int) -> dict[int, str]:
+    return {int(path.name): os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()}
+
+
+def oom_score_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+
 def status(pid: int) -> dict[str, str]:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
@@ -77,7 +85,7 @@ async def test_a_user_is_given_to_the_next_worker_only_after_the_last_one_died(k
 
 @as_root
 async def test_it_has_its_socket_open_and_nothing_else(cell: Cell) -> None:
-    opened = {int(path.name): os.readlink(path) for path in Path(f"/proc/{cell.pid}/fd").iterdir()}
+    opened = descriptors_of(cell.pid)
     assert {fd: opened[fd] for fd in (0, 1, 2)} == dict.fromkeys((0, 1, 2), "/dev/null")
     assert opened.keys() == {0, 1, 2, 3}
     assert opened[3].startswith("socket:")
@@ -100,7 +108,7 @@ async def test_it_has_limits_that_it_cannot_raise(keeper: Keeper) -> None:
 
 
 async def test_it_dies_before_anybody_else_when_memory_runs_out_and_waits_for_the_server(cell: Cell) -> None:
-    assert Path(f"/proc/{cell.pid}/oom_score_adj").read_text().strip() == "1000"
+    assert oom_score_of(cell.pid) == 1_000
     assert psutil.Process(cell.pid).nice() == psutil.Process().nice() + 5
 
 

@@ -65,7 +65,8 @@ def put(fd: int, column: str, row: int, value: float) -> None:
     ("column", "value"),
     [
         ("flags", 8), ("flags", -1), ("flags", 2**40), ("size", 1.01), ("size", -0.1), ("size", np.inf), ("stop", -1), ("stop", 1e16),
-        ("target", -np.inf), ("target", 1e300), ("trailing", 1.5), ("adjust", -1.1), ("adjust", 11), ("stop_loss", 1.2), ("take_profit", -0.1),
+        ("target", -np.inf), ("target", 1e300), ("trailing", 1.5), ("adjust", -1.1), ("adjust", 11), ("stop_loss", 1.2),
+        ("take_profit", -0.1),
     ],
 )  # fmt: skip
 def test_a_value_that_no_decision_has_is_refused_with_its_place(results: int, column: str, value: float) -> None:

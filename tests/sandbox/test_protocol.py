@@ -5,6 +5,7 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import msgspec
 import pytest
@@ -56,7 +57,7 @@ async def end_of(keeper: Keeper, source: str, *, wall_s: float = 5.0) -> End:
             "",
         ),
         (f"say(msgspec.msgpack.encode({{'request_id': {ID}, 'reply': {{'type': 'decision', 'action': 'all in'}}}}))", ""),
-        (f"say(b'\\x82\\xaarequest_id\\xcd\\x12\\x67\\xa5reply' + b'\\x91' * 50_000)", ""),
+        ("say(b'\\x82\\xaarequest_id\\xcd\\x12\\x67\\xa5reply' + b'\\x91' * 50_000)", ""),
     ],
 )
 async def test_an_answer_that_is_none_kills_the_worker(keeper: Keeper, source: str, detail: str) -> None:
@@ -70,12 +71,9 @@ async def test_a_word_that_nobody_asked_for_kills_the_worker(keeper: Keeper) -> 
     source = _TALK + "import signal\nresult = 'well'\nreal = os.write\n"
     source += "def twice(fd, data):\n    done = real(fd, data)\n    real(fd, b'once more')\n    return done\nos.write = twice"
     cell = await keeper.spawn(Order(is_probe=True))
-    with pytest.raises(CellEnded):
+    with suppress(CellEnded):  # the second word may come before the first has been handed on
         await reply_of(cell, source)
-        await asyncio.wait_for(cell.until_ended(), 5)
-        raise CellEnded(await cell.until_ended())
-    assert cell.end is not None
-    assert cell.end.cause is Cause.PROTOCOL
+    assert (await asyncio.wait_for(cell.until_ended(), 5)).cause is Cause.PROTOCOL
 
 
 @pytest.mark.parametrize("source", ["os.write(3, b'\\x00\\x00')", "os.write(3, struct.pack('>I', 100) + b'half')"])

@@ -19,7 +19,7 @@ from app.sandbox.link import Spawn
 from app.sandbox.messages import Described, Load
 from app.sandbox.quotas import Purpose
 from app.sandbox.terms import JailConfig
-from tests.sandbox.conftest import candles, frame, running_jail, strategy
+from tests.sandbox.conftest import candles, frame, running_jail, strategy, until
 
 pytestmark = pytest.mark.asyncio
 
@@ -34,11 +34,10 @@ class Container:
     async def start(self) -> None:
         self.path.unlink(missing_ok=True)
         # As compose.yaml starts it, with an environment that has nothing in it.
-        self.process = subprocess.Popen(
+        self.process = subprocess.Popen(  # noqa: ASYNC220  # it lives beside this loop, for as long as the test wants
             [sys.executable, "-m", "app.sandbox", "--socket", str(self.path)], env={"PATH": os.environ["PATH"]}, stderr=subprocess.DEVNULL
         )
-        while not self.path.exists():
-            await asyncio.sleep(0.02)
+        await until(self.path.exists)
 
     def stop(self) -> None:
         if self.process is not None:
@@ -73,26 +72,20 @@ async def test_a_server_that_comes_back_finds_it_and_its_workers_ended_with_it(c
         async with running_jail(JailConfig(socket_path=container.path)) as jail, jail.worker(user_id=uuid4(), purpose=Purpose.LIVE):
             before = psutil.Process(container.process.pid).children(recursive=True)
             assert len(before) == 2, "the zygote and one worker"
-        for _ in range(200):
-            if len(psutil.Process(container.process.pid).children(recursive=True)) == 1:
-                break
-            await asyncio.sleep(0.02)
-        assert len(psutil.Process(container.process.pid).children(recursive=True)) == 1
+        sandboxd = psutil.Process(container.process.pid)
+        await until(lambda: len(sandboxd.children(recursive=True)) == 1)  # noqa: B023  # awaited at once
 
 
 async def test_two_servers_share_one_and_one_that_breaks_the_protocol_is_let_go_alone(container: Container) -> None:
     await container.start()
     config = JailConfig(socket_path=container.path)
-    async with running_jail(config) as one, running_jail(config) as other:
-        async with one.worker(user_id=uuid4(), purpose=Purpose.LIVE) as mine:
-            async with other.worker(user_id=uuid4(), purpose=Purpose.LIVE) as theirs:
-                lie = Spawn(
-                    cell=999, frames=[frame()], result_rows=0, memory_bytes=1, life_cpu_s=0, nice=5, is_batch=False, is_trusted=False
-                )
-                other._tell_sandboxd(lie)  # without the memory that it speaks of
-                with pytest.raises(JailClosed):
-                    await theirs.ask(Load(source="while True: pass"), wall_s=5)
-            assert isinstance(await mine.ask(Load(source=strategy())), Described)
+    async with running_jail(config) as one, running_jail(config) as other, one.worker(user_id=uuid4(), purpose=Purpose.LIVE) as mine:
+        async with other.worker(user_id=uuid4(), purpose=Purpose.LIVE) as theirs:
+            lie = Spawn(cell=999, frames=[frame()], result_rows=0, memory_bytes=1, life_cpu_s=0, nice=5, is_batch=False, is_trusted=False)
+            other._tell_sandboxd(lie)  # without the memory that it speaks of
+            with pytest.raises(JailClosed):
+                await theirs.ask(Load(source="while True: pass"), wall_s=5)
+        assert isinstance(await mine.ask(Load(source=strategy())), Described)
 
 
 async def test_it_may_be_started_again_under_a_running_server(container: Container) -> None:
@@ -115,8 +108,7 @@ async def test_a_worker_that_got_out_is_not_served(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(supervisor, "_is_worker", lambda _: True)
     path = tmp_path / "sandboxd"
     serving = asyncio.get_running_loop().create_task(supervisor.serve_path(path))
-    while not path.exists():
-        await asyncio.sleep(0.01)
+    await until(path.exists)
     reader, writer = await asyncio.open_unix_connection(str(path))
     assert await reader.read() == b""
     writer.close()

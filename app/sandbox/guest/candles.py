@@ -43,17 +43,17 @@ class MarketCandles:
     @property
     def hl2(self) -> NDArray[np.float64]:
         """Middle of high and low."""
-        return (self.high + self.low) / 2
+        return _floats((self.high + self.low) / 2)
 
     @property
     def hlc3(self) -> NDArray[np.float64]:
         """Mean of high, low and close."""
-        return (self.high + self.low + self.close) / 3
+        return _floats((self.high + self.low + self.close) / 3)
 
     @property
     def ohlc4(self) -> NDArray[np.float64]:
         """Mean of all four prices."""
-        return (self.open + self.high + self.low + self.close) / 4
+        return _floats((self.open + self.high + self.low + self.close) / 4)
 
     def __repr__(self) -> str:
         return f"<{len(self)} candles of {self.symbol} {self.timeframe}>"
@@ -121,6 +121,10 @@ def known_at(frames: Sequence[tuple[Frame, Candles]], start: int, end: int) -> l
         rows = int(np.searchsorted(theirs.time + Timeframe(other.timeframe).milliseconds, closes_at, side="right"))
         known.append((other, theirs.until(rows)))
     return known
+
+
+def _floats(array: NDArray[Any]) -> NDArray[np.float64]:
+    return array
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

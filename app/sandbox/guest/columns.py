@@ -16,7 +16,7 @@ class Column(np.lib.mixins.NDArrayOperatorsMixin):
     def __init__(self, values: Any) -> None:
         self.values: NDArray[Any] = np.asarray(values)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001 -- numpy's
         return np.array(self.values, dtype=dtype) if copy or (dtype is not None and dtype != self.values.dtype) else self.values
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **named: Any) -> Any:

@@ -6,6 +6,7 @@ import msgspec
 
 from app.domain.arrays import Candles, Decisions, no_decisions
 from app.domain.simulation import SimulationCosts
+from app.sandbox.guest.checks.run import run_check
 from app.sandbox.guest.failures import failed
 from app.sandbox.guest.live import LiveSession
 from app.sandbox.guest.loading import Loaded, describe, load
@@ -14,6 +15,8 @@ from app.sandbox.guest.output import captured
 from app.sandbox.guest.running import run_into
 from app.sandbox.guest.session import Session
 from app.sandbox.messages import Check, Checked, Costs, Decide, Decision, Described, Failed, Frame, Load, Ran, Reply, Request, Run
+
+_REPLIES: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
 
 
 class Guest:
@@ -31,10 +34,12 @@ class Guest:
             try:
                 reply = self._answer(request)
             except BaseException as error:  # noqa: BLE001 -- SystemExit and what users derive of BaseException are theirs as well
-                return failed(error, output.text())
-        if isinstance(reply, Ran | Checked | Decision):
-            return msgspec.structs.replace(reply, output=output.text())
-        return reply
+                return failed(error, output.text(), source=request.source if isinstance(request, Load) else self._source())
+        try:
+            # Names, bounds and sentences come out of the user's source: what the protocol does not take is told instead of sent.
+            return _REPLIES.decode(msgspec.json.encode(_with_output(reply, output.text())))
+        except (msgspec.ValidationError, UnicodeEncodeError, TypeError) as error:
+            return failed(StrategyMistake("NOT_SENDABLE", f"the strategy cannot be described: {error}"), output.text())
 
     def _answer(self, request: Request) -> Reply:
         match request:
@@ -45,7 +50,7 @@ class Guest:
             case Decide():
                 return self._decide(request)
             case Check():
-                raise StrategyMistake("CHECK_UNKNOWN", f"there is no check {request.step}")
+                return run_check(self._needed(), self._some_frames(), simulation_costs(request.costs), request)
 
     def _load(self, request: Load) -> Described:
         self._loaded = self._live = None
@@ -56,14 +61,13 @@ class Guest:
 
     def _run(self, request: Run) -> Reply:
         loaded = self._needed()
-        if not self._frames:
-            return Failed(kind="NO_CANDLES", message="there are no candles to run on")
-        rows = len(self._frames[0][1])
+        frames = self._some_frames()
+        rows = len(frames[0][1])
         if self._results is None or len(self._results) < rows:
             return Failed(kind="NO_ROOM", message="there is no room for the decisions")
         # Decided in memory of its own, then copied: half a run that failed leaves nothing behind.
         decisions = no_decisions(rows)
-        run_into(Session(loaded, self._frames, simulation_costs(request.costs)), decisions, request.start)
+        run_into(Session(loaded, frames, simulation_costs(request.costs)), decisions, request.start)
         for name in ("flags", "size", "stop", "target", "trailing", "adjust", "stop_loss", "take_profit"):
             getattr(self._results, name)[:rows] = getattr(decisions, name)
         return Ran(rows=rows)
@@ -71,15 +75,25 @@ class Guest:
     def _decide(self, request: Decide) -> Reply:
         loaded = self._needed()
         if self._live is None:
-            if not self._frames:
-                return Failed(kind="NO_CANDLES", message="there are no candles to decide on")
-            self._live = LiveSession(loaded, self._frames)
+            self._live = LiveSession(loaded, self._some_frames())
         return self._live.decide(request)
+
+    def _source(self) -> str:
+        return "" if self._loaded is None else self._loaded.source
+
+    def _some_frames(self) -> list[tuple[Frame, Candles]]:
+        if not self._frames or not len(self._frames[0][1]):
+            raise StrategyMistake("NO_CANDLES", "there are no candles")
+        return self._frames
 
     def _needed(self) -> Loaded:
         if self._loaded is None:
             raise StrategyMistake("NOT_LOADED", "no strategy is loaded")
         return self._loaded
+
+
+def _with_output(reply: Reply, output: str) -> Reply:
+    return msgspec.structs.replace(reply, output=output) if isinstance(reply, Ran | Checked | Decision) else reply
 
 
 def simulation_costs(costs: Costs) -> SimulationCosts:

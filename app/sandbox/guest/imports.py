@@ -8,14 +8,14 @@ from typing import Any, Final
 
 #: Top-level modules; all of them are imported before the lock, so that nothing needs the file system afterwards.
 ALLOWED: Final = (
-    "abc", "aristobot", "array", "bisect", "cmath", "collections", "contextlib", "copy", "dataclasses", "datetime", "decimal", "enum",
-    "fractions", "functools", "heapq", "itertools", "json", "logging", "math", "numbers", "numpy", "operator", "pandas_ta", "random", "re", "statistics",
-    "string", "talib", "textwrap", "time", "typing", "warnings", "__future__",
+    "__future__", "abc", "aristobot", "array", "bisect", "cmath", "collections", "contextlib", "copy", "dataclasses", "datetime", "decimal",
+    "enum", "fractions", "functools", "heapq", "itertools", "json", "logging", "math", "numbers", "numpy", "operator", "pandas_ta",
+    "random", "re", "statistics", "string", "talib", "textwrap", "time", "typing", "warnings",
 )  # fmt: skip
 #: Submodules that are imported lazily or by name.
 SUBMODULES: Final = (
-    "collections.abc", "numpy.fft", "numpy.lib.stride_tricks", "numpy.linalg", "numpy.ma", "numpy.polynomial", "numpy.polynomial.polynomial",
-    "numpy.random", "numpy.typing", "talib.abstract", "talib.stream",
+    "collections.abc", "numpy.fft", "numpy.lib.stride_tricks", "numpy.linalg", "numpy.ma", "numpy.polynomial",
+    "numpy.polynomial.polynomial", "numpy.random", "numpy.typing", "talib.abstract", "talib.stream",
 )  # fmt: skip
 _HINTS: Final = {
     "pandas": "columns are numpy arrays here, and ta has the indicators",

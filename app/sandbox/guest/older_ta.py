@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import talib
+from talib._ta_lib import MA_Type
 
 from app.sandbox.guest.columns import Column, Table
 
@@ -59,7 +60,7 @@ def adx(high: Any, low: Any, close: Any, length: int = 14, **_: Any) -> Table:
 
 def stoch(high: Any, low: Any, close: Any, k: int = 14, d: int = 3, smooth_k: int = 3, **_: Any) -> Table:
     """Return the slow stochastic."""
-    slow, smoothed = talib.STOCH(_floats(high), _floats(low), _floats(close), k, smooth_k, 0, d, 0)
+    slow, smoothed = talib.STOCH(_floats(high), _floats(low), _floats(close), k, smooth_k, MA_Type.SMA, d, MA_Type.SMA)
     return Table({f"STOCHk_{k}_{d}_{smooth_k}": slow, f"STOCHd_{k}_{d}_{smooth_k}": smoothed})
 
 

@@ -67,28 +67,32 @@ class Param:
         Raises:
             StrategyMistake: it has the wrong type or is out of bounds.
         """
-        said = f"parameter {self.name}"
         if given is None:
             if self.is_optional:
                 return None
-            raise StrategyMistake("PARAMETER_INVALID", f"{said} must have a value, was None", attribute=self.name)
+            raise self._invalid("have a value", given)
         if self.choices is not None:
             for choice in self.choices:
-                if given == choice or given == str(choice):
+                if given in (choice, str(choice)):
                     return choice
-            names = ", ".join(str(choice) for choice in self.choices)
-            raise StrategyMistake("PARAMETER_INVALID", f"{said} must be one of {names}, was {given!r}", attribute=self.name)
+            raise self._invalid("be one of " + ", ".join(str(choice) for choice in self.choices), given)
         if self.kind == "bool":
             if not isinstance(given, bool):
-                raise StrategyMistake("PARAMETER_INVALID", f"{said} must be True or False, was {given!r}", attribute=self.name)
+                raise self._invalid("be True or False", given)
             return given
+        return self._number(given)
+
+    def _number(self, given: Value) -> float:
         if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
-            raise StrategyMistake("PARAMETER_INVALID", f"{said} must be a number, was {given!r}", attribute=self.name)
+            raise self._invalid("be a number", given)
         if self.kind == "int" and given != int(given):
-            raise StrategyMistake("PARAMETER_INVALID", f"{said} must be a whole number, was {given}", attribute=self.name)
-        if problem := self._out_of_bounds(given, said):
+            raise self._invalid("be a whole number", given)
+        if problem := self._out_of_bounds(given, f"parameter {self.name}"):
             raise StrategyMistake("PARAMETER_OUT_OF_BOUNDS", problem, attribute=self.name)
         return int(given) if self.kind == "int" else float(given)
+
+    def _invalid(self, must: str, given: Value) -> StrategyMistake:
+        return StrategyMistake("PARAMETER_INVALID", f"parameter {self.name} must {must}, was {given!r}", attribute=self.name)
 
     def _out_of_bounds(self, value: float, said: str) -> str:
         if self.low is not None and value < self.low:

@@ -64,7 +64,7 @@ def _exercise_python() -> None:
     except SyntaxError as error:
         "".join(traceback.format_exception(error))
     try:
-        {}["missing"]
+        dict[str, int]()["missing"]
     except KeyError as error:
         "".join(traceback.format_exception(error))
         failed(error)

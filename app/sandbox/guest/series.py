@@ -35,8 +35,8 @@ class Series:
     def __getitem__(self, index: slice) -> NDArray[Any]: ...
     def __getitem__(self, index: SupportsIndex | slice) -> Any:
         end = self.cursor.end
-        if index.__class__ is int and -end <= index < 0:  # type: ignore[operator]
-            return self.values[end + index]  # type: ignore[operator]
+        if index.__class__ is int and -end <= index < 0:
+            return self.values[end + index]
         if isinstance(index, slice):
             return self._array[:end][index].copy()
         return self._at(index)
@@ -53,7 +53,7 @@ class Series:
     def __iter__(self) -> Iterator[Any]:
         return iter(self.values[: self.cursor.end])
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001 -- numpy's
         past = self._array[: self.cursor.end]
         return past.astype(dtype) if dtype is not None and dtype != past.dtype else past.copy() if copy else past
 

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from app.domain.simulation import Account
 from app.sandbox.guest.mistakes import StrategyMistake
+from app.sandbox.guest.series import Cursor
 
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """One execution, as `on_fill` is told of it. `side` is "buy" or "sell"; `reason` is entry, add, reduce, exit, stop, trailing, target."""
+    """One execution, as `on_fill` is told of it: `side` is buy or sell, `reason` entry, add, reduce, exit, stop, trailing or target."""
 
     side: str
     quantity: float
@@ -89,13 +90,13 @@ class StrategyView:
 
     __slots__ = ("closes", "cursor")
 
-    def __init__(self, closes: list[float], cursor: Any) -> None:
+    def __init__(self, closes: list[float], cursor: Cursor) -> None:
         self.closes = closes
         self.cursor = cursor
 
     def row(self) -> int:
         """Return the row of the current candle."""
-        return int(self.cursor.end) - 1
+        return self.cursor.end - 1
 
     def price(self) -> float:
         """Return the close of the current candle."""
@@ -213,6 +214,9 @@ class Strategy:
         return 1.0 if distance <= 0 else min(1.0, risk / distance)
 
 
+#: The highest price and the largest fraction of a position that can be added at once, as the protocol has them.
+DEAREST = 1e15
+MOST_ADDED = 10.0
 #: Class attributes and methods that users write.
 ATTRIBUTES = ("timeframe", "warm_up", "stop_loss", "take_profit", "trailing_stop", "informative")
 METHODS = (

@@ -6,6 +6,7 @@ looks ahead.
 
 from collections.abc import Callable
 from functools import wraps
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,10 @@ from app.sandbox.guest.series import Series
 
 #: Names of what is not TA-Lib's.
 HELPERS = (
-    "bars_since", "change", "crossed", "crossed_above", "crossed_below", "falling", "highest", "lowest", "mean", "rising", "shift", "stddev",
-    "zscore",
+    "bars_since", "change", "crossed", "crossed_above", "crossed_below", "falling", "highest", "lowest", "mean", "rising", "shift",
+    "stddev", "zscore",
 )  # fmt: skip
-FUNCTIONS: tuple[str, ...] = tuple(talib.get_functions())
+FUNCTIONS: tuple[str, ...] = tuple(talib.get_functions())  # type: ignore[no-untyped-call]
 __all__ = [*HELPERS, *FUNCTIONS]
 
 
@@ -161,7 +162,7 @@ def _monotonous(values: Any, length: int, is_further: Callable[[Any, Any], Any])
         raise StrategyMistake("LENGTH_INVALID", f"the length must be 1 or more, was {length}")
     if values.__class__ is Series:
         last = _last(values, length + 1)
-        return bool(last) and all(bool(is_further(later, earlier)) for earlier, later in zip(last, last[1:], strict=False))
+        return bool(last) and all(bool(is_further(later, earlier)) for earlier, later in pairwise(last))
     given = _floats(values)
     steps = np.zeros(len(given), dtype=bool)
     steps[1:] = is_further(given[1:], given[:-1])
