@@ -21,13 +21,19 @@ exec setpriv --reuid=65534 --regid=65534 --clear-groups -- "$@"
 """
 
 
-def ordinary(*arguments: str, timeout_s: float = 60, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run this interpreter with these arguments as an ordinary user: nobody where we are root, otherwise who we are."""
+def ordinary(*arguments: str, has_network: bool = True, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run this interpreter with these arguments as an ordinary user: nobody where we are root, otherwise who we are.
+
+    Args:
+        arguments: Of the interpreter.
+        has_network: False takes it away, as a container without one does; only root can.
+        timeout_s: How long it may take.
+    """
     command, variables = _command([sys.executable, *arguments])
     return subprocess.run(
-        command,
+        command if has_network else ["unshare", "--net", *command],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **(environment or {}), **variables},
+        env={"PATH": os.environ["PATH"], **variables},
         capture_output=True,
         text=True,
         timeout=timeout_s,

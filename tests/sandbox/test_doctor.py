@@ -1,6 +1,7 @@
 """The doctor: what it finds here, what it would find elsewhere, and what follows from it."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from uuid import uuid4
@@ -37,6 +38,12 @@ FACTS = Facts(
     is_single_threaded=True,
     environment=["LC_ALL"],
 )
+_EXAMINE = """
+import asyncio, os
+from app.sandbox.connection import examine
+found = asyncio.run(examine(None))
+print(os.getuid(), found.level, *(finding.code for finding in found.findings if not finding.is_good))
+"""
 GOOD = [Finding(code="filter", is_good=True)]
 
 
@@ -156,13 +163,26 @@ async def test_nobody_to_ask_is_a_sentence(tmp_path: Path) -> None:
         await examine(tmp_path / "nobody")
 
 
-async def test_an_ordinary_user_is_protected_as_well() -> None:
+def seen_by_an_ordinary_user(*, has_network: bool) -> tuple[str, set[str]]:
+    """Return the level and what is missing."""
     if why := why_not():
         pytest.skip(why)
-    done = ordinary("-c", "import asyncio, os\nfrom app.sandbox.connection import examine\nr = asyncio.run(examine(None))\n"
-                    "print(os.getuid(), r.level, *(f.code for f in r.findings if not f.is_good))")  # fmt: skip
+    done = ordinary("-c", _EXAMINE, has_network=has_network)
     assert done.returncode == 0, done.stderr
     uid, level, *missing = done.stdout.split()
     assert uid != "0"
+    return level, set(missing)
+
+
+async def test_an_ordinary_user_is_protected_as_well() -> None:
+    level, missing = seen_by_an_ordinary_user(has_network=True)
     assert level in ("A", "B")
-    assert set(missing) <= {"own_users", "no_network", "landlock"}
+    assert "own_users" in missing
+    assert missing <= {"own_users", "no_network", "landlock"}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can take the network away")
+async def test_an_ordinary_user_without_network_is_as_well_off_as_the_container_of_its_own(keeper: Keeper) -> None:
+    level, missing = seen_by_an_ordinary_user(has_network=False)
+    assert missing <= {"own_users", "landlock"}
+    assert level == ("A" if "landlock" not in missing else "B")
