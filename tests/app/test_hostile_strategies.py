@@ -25,7 +25,7 @@ _SCRIPT = "</script><script>alert(1)</script>"
 
 def hostile(code: str) -> str:
     """Return the source of a strategy that does this when it is loaded."""
-    facts = {"server_pid": 1, "tcp_port": 5432, "secret_address": 4096, "secret_length": 16}
+    facts: dict[str, object] = {"server_pid": 1, "tcp_port": 5432, "secret_address": 4096, "secret_length": 16}
     return source(code, facts, header=HEADER.format)
 
 

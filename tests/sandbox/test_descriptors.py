@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from app.errors import JailClosed, StrategyKilled
-from app.sandbox.jail import Jail
+from app.sandbox.jail import Jail, Worker
 from app.sandbox.messages import MOST_FRAMES, Described, Load
 from app.sandbox.quotas import Purpose
 from app.sandbox.terms import JailConfig
@@ -45,7 +45,7 @@ async def test_a_worker_for_which_no_descriptor_is_left_is_refused_and_the_other
     try:
         await until(path.exists)
         async with running_jail(JailConfig(socket_path=path)) as jail, AsyncExitStack() as stack:
-            workers = []
+            workers: list[Worker] = []
             with suppress(JailClosed):
                 while len(workers) < 40:
                     workers.append(await stack.enter_async_context(jail.worker(user_id=uuid4(), purpose=Purpose.LIVE)))
