@@ -323,11 +323,11 @@ class Jail:
             self._turns.release()
 
     async def _spawn(self, worker: Worker, stack: AsyncExitStack, frames: Sequence[tuple[Frame, Candles]], result_rows: int) -> None:
-        descriptors = await lent_candles(frames, stack)
+        results = []
         if result_rows:
-            descriptors.append(blank_results(result_rows))
-            stack.callback(os.close, descriptors[-1])
-            worker.results = (descriptors[-1], result_rows)
+            results.append(blank_results(result_rows))
+            stack.callback(os.close, results[0])
+            worker.results = (results[0], result_rows)
         share = SHARES[worker.purpose]
         message = Spawn(
             cell=worker.number,
@@ -339,10 +339,13 @@ class Jail:
             is_batch=share.is_batch,
             is_trusted=self.config.trusts_strategies,
         )
-        if self._connection is None:
-            raise JailClosed("The process that runs strategies has ended and is being started again.")
-        self._workers[worker.number] = worker
-        await self._await_answer(worker, message, _SPAWN_S, tuple(descriptors))
+        # The worker has mapped them by the end of the block: nobody may make this server run out of descriptors by many frames.
+        async with AsyncExitStack() as lent:
+            candles = await lent_candles(frames, lent)
+            if self._connection is None:
+                raise JailClosed("The process that runs strategies has ended and is being started again.")
+            self._workers[worker.number] = worker
+            await self._await_answer(worker, message, _SPAWN_S, (*candles, *results))
 
     async def _await_answer(self, worker: Worker, message: Spawn | Ask, wall_s: float, descriptors: tuple[int, ...] = ()) -> bytes:
         if worker.waiting is not None:

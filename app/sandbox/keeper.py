@@ -175,7 +175,10 @@ class Zygote:
             else:
                 self._early[news.pid] = news
         elif self._hatching is not None and not self._hatching.done():
-            self._hatching.set_result((news.pid, descriptors[0]))
+            if descriptors:
+                self._hatching.set_result((news.pid, descriptors[0]))
+            else:  # the worker ends by itself when its socket is closed, which comes of this
+                self._hatching.set_exception(ZygoteGone("no descriptor is free for another worker"))
         else:
             for fd in descriptors:  # who ordered it has gone
                 signal.pidfd_send_signal(fd, signal.SIGKILL)
