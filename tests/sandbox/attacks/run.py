@@ -158,9 +158,11 @@ def _descriptors(pid: int) -> list[int]:
 def _looked_at(pid: int) -> dict[str, Any]:
     """What the kernel says of a locked worker."""
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+    maps = [line.split()[1] for line in Path(f"/proc/{pid}/maps").read_text().splitlines()] if not os.getuid() else []
     names = ("Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
     return {
         "descriptors": _descriptors(pid),
+        "writable_code": sum("w" in rights and "x" in rights for rights in maps),
         "limits": Path(f"/proc/{pid}/limits").read_text(),
         **{name: status[name].strip() for name in names},
     }
