@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from app.accounts.ai import AiProviders
 from app.core.addresses import parse_allowed
+from app.core.ids import new_id
 from app.core.outgoing import Outgoing
 from app.core.tenancy import working_for
 from app.strategies.assistant import Question
@@ -113,7 +114,7 @@ async def test_the_conversation_so_far_is_told_without_the_code_that_was_propose
     provider.says(FENCED)
     events = await quincy.told("Add a stop.")
     message_id = events[0][1]["message_id"]
-    assert (await quincy.person.call("POST", f"{ASSIST}/messages/{message_id}/decision", json={"accepted": False})).status_code == 204
+    assert (await quincy.person.call("POST", f"{ASSIST}/messages/{message_id}/reject")).status_code == 204
     provider.says("Wider, then.")
     await quincy.told("Too tight.", source=SOURCE)
     _, asked, answered, question = orjson.loads(provider.asked[-1])["messages"]
@@ -378,14 +379,14 @@ async def test_a_decision_is_stored_once(quincy: Asker, provider: AiServer) -> N
     await openrouter(quincy.person)
     provider.says(FENCED)
     message_id = (await quincy.told())[0][1]["message_id"]
-    place = f"{ASSIST}/messages/{message_id}/decision"
+    place = f"{ASSIST}/messages/{message_id}"
     for _ in range(2):
-        assert (await quincy.person.call("POST", place, json={"accepted": True})).status_code == 204
-    other = await quincy.person.call("POST", place, json={"accepted": False})
+        assert (await quincy.person.call("POST", f"{place}/accept")).status_code == 204
+    other = await quincy.person.call("POST", f"{place}/reject")
     assert (other.status_code, other.json()["code"]) == (409, "AI_DECIDED")
     assert (await quincy.conversation())[-1]["decision"] == "accepted"
     question_id = (await quincy.conversation())[0]["id"]
-    nothing = await quincy.person.call("POST", f"{ASSIST}/messages/{question_id}/decision", json={"accepted": True})
+    nothing = await quincy.person.call("POST", f"{ASSIST}/messages/{question_id}/accept")
     assert nothing.json()["code"] == "AI_DECIDED"
 
 
@@ -418,3 +419,41 @@ async def test_a_conversation_is_forgotten_and_what_it_took_is_not(quincy: Asker
 async def test_what_is_too_long_or_unknown_is_refused(quincy: Asker, body: dict[str, object]) -> None:
     whole = {"strategy_id": str(quincy.strategy_id), "message": "x", "source": "", **body}
     assert (await quincy.person.call("POST", ASSIST, json=whole)).status_code == 422
+
+
+async def test_what_is_anothers_cannot_be_told_from_what_there_is_not(quincy: Asker, provider: AiServer) -> None:
+    await openrouter(quincy.person)
+    provider.says(FENCED)
+    message_id = (await quincy.told())[0][1]["message_id"]
+    eve = quincy.site.eve
+    for strategy_id, message in ((str(quincy.strategy_id), message_id), (str(new_id()), str(new_id()))):
+        asked = await eve.call("POST", ASSIST, json={"strategy_id": strategy_id, "message": "Mine?", "source": ""})
+        read = await eve.call("GET", f"/api/strategies/{strategy_id}/assist")
+        cleared = await eve.call("DELETE", f"/api/strategies/{strategy_id}/assist")
+        decided = [await eve.call("POST", f"{ASSIST}/messages/{message}/{word}") for word in ("accept", "reject")]
+        pages = [await eve.browse("GET", f"/strategies/{strategy_id}/assistant{place}") for place in ("", f"/{message}")]
+        forgotten = await eve.browse("POST", f"/strategies/{strategy_id}/assistant/clear", headers={"X-CSRF-Token": eve.csrf})
+        assert {answer.status_code for answer in (asked, read, cleared, *decided, *pages, forgotten)} == {404}
+    assert len(await quincy.conversation()) == 2
+    assert len(provider.asked) == 1
+
+
+async def test_the_panel_shows_what_was_said_and_what_it_took(quincy: Asker, provider: AiServer) -> None:
+    place = f"/strategies/{quincy.strategy_id}/assistant"
+    assert "The assistant is off" in (await quincy.person.browse("GET", place)).text
+    await choose(quincy.person, ai_provider="ollama", ai_endpoint_url=provider.url)
+    assert "which of its models answers" in (await quincy.person.browse("GET", place)).text
+    await openrouter(quincy.person)
+    provider.says("<b>Bold</b> words.", took=usage(1000, 234, 0.5))
+    message_id = (await quincy.told("<i>Why?</i>"))[0][1]["message_id"]
+    whole = (await quincy.person.browse("GET", place)).text
+    for words in ("&lt;b&gt;Bold&lt;/b&gt; words.", "&lt;i&gt;Why?&lt;/i&gt;", "1,234 tokens", "0.5000", "OpenRouter · vendor/clever"):
+        assert words in whole, words
+    one = (await quincy.person.browse("GET", f"{place}/{message_id}")).text
+    assert "&lt;b&gt;Bold&lt;/b&gt; words." in one
+    await choose(quincy.person, language="fr")
+    provider.talks.append(Talk(status="401 Unauthorized", document={}))
+    await quincy.told()
+    assert "Le fournisseur refuse votre clé" in (await quincy.person.browse("GET", place)).text
+    cleared = await quincy.person.browse("POST", f"{place}/clear", headers={"X-CSRF-Token": quincy.person.csrf})
+    assert (cleared.status_code, "assistant-message" in cleared.text) == (200, False)
