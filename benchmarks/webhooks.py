@@ -332,13 +332,13 @@ def show(ours: Speed, plain: dict[int, Speed], verdict: Verdict, tally: Tally, *
     print(f"sent again {tally.sent_again} times; the server was away for {away_s:.1f} s; orders at the exchange {verdict.orders}")
     summary = {
         "posts": len(tally.accepted),
-        "per_s": round(ours.per_s),
+        "accepted_per_s": round(ours.per_s),
         "p50_ms": round(ours.p50, 2),
         "p99_ms": round(ours.p99, 2),
-        "ratio_to_plain_1": round(ours.per_s / plain[1].per_s, 2),
-        "ratio_to_plain_10": round(ours.per_s / plain[10].per_s, 2),
+        "ratio_to_plain_commit": round(ours.per_s / plain[1].per_s, 2),
+        "ratio_to_plain_commit_10": round(ours.per_s / plain[10].per_s, 2),
         "lost": verdict.lost,
-        "acted_on_twice": verdict.doubled,
+        "doubled": verdict.doubled,
         "never_acted_on": verdict.untouched,
     }
     print(json.dumps(summary))

@@ -1,8 +1,9 @@
 """Compare a whole account with its venue: open orders both ways, its trades, and the list of the day's orders. Then its gate may open."""
 
 import random
-from collections import Counter
-from collections.abc import Collection
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -14,7 +15,7 @@ from app.errors import AppError, BrokerNotFound
 from app.exchanges.port import ExchangeClient
 from app.trading import gates
 from app.trading.border import concerns_all
-from app.trading.compare import ComparedAccount, Comparison
+from app.trading.compare import ComparedAccount, Comparison, of_symbol
 from app.trading.desk import Desk
 from app.trading.fill_feed import Place, read_trades, search_orders
 
@@ -42,11 +43,11 @@ SELECT b.id, b.user_id, b.exchange, coalesce(c.checked_at > $2, false) AS is_rec
   FROM brokers b LEFT JOIN account_checks c ON c.broker_id = b.id WHERE {_ACTIVE} AND b.id = ANY($1)
 """  # noqa: S608  # constants
 _SYMBOLS: Final = """
-SELECT symbol FROM orders
- WHERE broker_id = $1 AND (state IN ('submitting', 'unknown', 'open', 'partial') OR created_at > $2 OR next_check_at IS NOT NULL
-                           OR (fills_quantity <> filled_quantity AND state <> 'intent'))
-UNION SELECT symbol FROM positions WHERE broker_id = $1 AND status <> 'closed'
-UNION SELECT symbol FROM external_orders WHERE broker_id = $1 AND closed_at IS NULL
+SELECT broker_id, symbol FROM orders
+ WHERE broker_id = ANY($1) AND (state IN ('submitting', 'unknown', 'open', 'partial') OR created_at > $2 OR next_check_at IS NOT NULL
+                                OR (fills_quantity <> filled_quantity AND state <> 'intent'))
+UNION SELECT broker_id, symbol FROM positions WHERE broker_id = ANY($1) AND status <> 'closed'
+UNION SELECT broker_id, symbol FROM external_orders WHERE broker_id = ANY($1) AND closed_at IS NULL
 """
 _ON_THE_WAY: Final = "SELECT count(*) FROM orders WHERE broker_id = $1 AND state IN ('submitting', 'unknown', 'open', 'partial')"
 _DONE: Final = """
@@ -93,23 +94,24 @@ class AccountChecks:
             if running[row["exchange"]] < _AT_ONCE:
                 running[row["exchange"]] += 1
                 chosen.append(_account(row))
-        return chosen
+        return await self._with_symbols(chosen)
 
     async def suspected(self, broker_ids: Collection[UUID]) -> list[ComparedAccount]:
         """Return these accounts, as far as they are active; in full those that were not compared in full for some minutes."""
         now = self._desk.clock.now()
         async with self._desk.database.connection() as connection:
             rows = await connection.fetch(_SUSPECTED, list(broker_ids), now - _RECENTLY)
-        return [replace(_account(row), is_full=not row["is_recent"]) for row in rows]
+        return await self._with_symbols([replace(_account(row), is_full=not row["is_recent"]) for row in rows])
 
-    async def check(self, account: ComparedAccount) -> None:
+    async def check(self, account: ComparedAccount, expecting: ExitStack) -> None:
         """Compare an account in full; its gate opens when it has settled, and closes when its venue has not answered for too long.
 
-        What prevents that is raised again after it was written down; the account is due again soon.
+        Doubts of its symbols wait while `expecting` is open, which is closed on the way. What prevents that is raised again after it
+        was written down; the account is due again soon.
         """
         self._running[account.id] = account.exchange
         try:
-            busy = await self._compare(account)
+            busy = await self._compare(account, expecting)
         except Exception as error:
             await self.failed(account, error)
             raise
@@ -123,11 +125,16 @@ class AccountChecks:
         async with self._desk.database.connection() as connection:
             await connection.execute(_DONE, account.id, account.user_id, next_at, now)
 
-    async def catch_up(self, account: ComparedAccount) -> None:
-        """Compare the symbols that an account uses: orders and trades. It costs nothing where none is in use."""
+    async def catch_up(self, account: ComparedAccount, expecting: Mapping[str, ExitStack]) -> None:
+        """Compare the symbols that an account uses: orders and trades. It costs nothing where none is in use.
+
+        Args:
+            account: Which.
+            expecting: By symbol what lets doubts wait for what is found out; each is closed on the way.
+        """
         client = await self._client(account)
-        for symbol in await self._symbols(account):
-            await self._comparison.compare(replace(account, symbols=(symbol,)), client)
+        for symbol in account.symbols:
+            await self._comparison.compare(of_symbol(account, symbol), client, expecting[symbol])
             await read_trades(self._desk, Place(broker_id=account.id, user_id=account.user_id, symbol=symbol), client)
 
     async def failed(self, account: ComparedAccount, error: Exception) -> None:
@@ -144,13 +151,12 @@ class AccountChecks:
         if now - since >= OUTAGE:
             await gates.close(self._desk, account.id, account.user_id, told)
 
-    async def _compare(self, account: ComparedAccount) -> bool:
+    async def _compare(self, account: ComparedAccount, expecting: ExitStack) -> bool:
         """Whether anything is at the venue or on its way there."""
         desk = self._desk
         client = await self._client(account)
-        symbols = await self._symbols(account)
-        listed = await self._comparison.compare(replace(account, symbols=symbols, is_full=True), client)
-        for symbol in symbols:
+        listed = await self._comparison.compare(replace(account, is_full=True), client, expecting)
+        for symbol in account.symbols:
             place = Place(broker_id=account.id, user_id=account.user_id, symbol=symbol)
             await read_trades(desk, place, client)
             await search_orders(desk, place, client)
@@ -164,10 +170,16 @@ class AccountChecks:
         await self._desk.instruments.all(client.exchange)
         return client
 
-    async def _symbols(self, account: ComparedAccount) -> tuple[str, ...]:
+    async def _with_symbols(self, accounts: Sequence[ComparedAccount]) -> list[ComparedAccount]:
+        """Return the accounts with the symbols that they use."""
+        if not accounts:
+            return []
         async with self._desk.database.connection() as connection:
-            rows = await connection.fetch(_SYMBOLS, account.id, self._desk.clock.now() - _IN_USE)
-        return tuple(sorted(row["symbol"] for row in rows))
+            rows = await connection.fetch(_SYMBOLS, [account.id for account in accounts], self._desk.clock.now() - _IN_USE)
+        symbols: dict[UUID, set[str]] = defaultdict(set)
+        for row in rows:
+            symbols[row["broker_id"]].add(row["symbol"])
+        return [replace(account, symbols=tuple(sorted(symbols[account.id]))) for account in accounts]
 
 
 def _account(row: Any) -> ComparedAccount:

@@ -7,7 +7,7 @@ an id of ours that we do not know are adopted; all others are the trader's own: 
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -63,6 +63,11 @@ class ComparedAccount:
     exchange: str = ""
 
 
+def of_symbol(account: ComparedAccount, symbol: str) -> ComparedAccount:
+    """Return the account as far as it concerns one symbol."""
+    return replace(account, symbols=(symbol,))
+
+
 class Comparison:
     """Compares accounts; remembers which orders it asked about longest ago."""
 
@@ -81,18 +86,15 @@ class Comparison:
             stack.enter_context(self._catching_up.expecting(account.id, account.symbols))
             yield stack
 
-    async def compare(self, account: ComparedAccount, client: ExchangeClient) -> int:
+    async def compare(self, account: ComparedAccount, client: ExchangeClient, expecting: ExitStack) -> int:
         """Compare one account's open orders, settle what differs, and return how many of ours the venue lists.
+
+        Doubts wait while `expecting` is open; it is closed once each order that differs is being asked about.
 
         Raises:
             ExchangeError: the venue's list cannot be had. What concerns one order is that order's trouble, and raises nothing.
             Fenced: this process does not own the engine role.
         """
-        with self.expecting(account) as expecting:
-            return await self.compare_expected(account, client, expecting)
-
-    async def compare_expected(self, account: ComparedAccount, client: ExchangeClient, expecting: ExitStack) -> int:
-        """Do what `compare` does, where doubts wait for it already."""
         symbols = _covered(account, client)
         asked_at = self._desk.clock.now()
         listed = await list_open(client, symbols)

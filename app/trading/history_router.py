@@ -32,28 +32,38 @@ Limit = Annotated[int, Query(ge=1, le=500)]
 CSV: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
 
 
-def as_file(lines: AsyncIterator[bytes], name: str) -> StreamingResponse:
-    """Return lines as a file to keep."""
+async def _after(first: bytes, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for more in lines:
+        yield more
+
+
+async def as_file(lines: AsyncIterator[bytes], name: str) -> StreamingResponse:
+    """Return lines as a file to keep.
+
+    Its beginning is made before the answer begins: what cannot be asked for is said with its status, not by a file that breaks off.
+    """
+    names, first = await anext(lines), await anext(lines, b"")
     headers = {"Content-Disposition": f'attachment; filename="aristobot-{name}.csv"', "Cache-Control": "no-store"}
-    return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
+    return StreamingResponse(_after(names + first, lines), media_type="text/csv; charset=utf-8", headers=headers)
 
 
 @router.get("/orders/export", summary="Orders as CSV", response_class=StreamingResponse, responses=CSV | problems(401, 422))
 async def export_orders(request: Request, principal: CurrentUser, asked: OrdersAsked) -> StreamingResponse:
     """Return all orders that the filter lets through, newest first, refused ones too."""
-    return as_file(history_files.csv_of_orders(database_of(request), principal.user_id, asked), "orders")
+    return await as_file(history_files.csv_of_orders(database_of(request), principal.user_id, asked), "orders")
 
 
 @router.get("/fills/export", summary="Executions as CSV", response_class=StreamingResponse, responses=CSV | problems(401, 422))
 async def export_fills(request: Request, principal: CurrentUser, asked: FillsAsked) -> StreamingResponse:
     """Return all fills that the filter lets through, newest first."""
-    return as_file(history_files.csv_of_fills(database_of(request), principal.user_id, asked), "fills")
+    return await as_file(history_files.csv_of_fills(database_of(request), principal.user_id, asked), "fills")
 
 
 @router.get("/trades/export", summary="Round trips as CSV", response_class=StreamingResponse, responses=CSV | problems(401, 422))
 async def export_trades(request: Request, principal: CurrentUser, asked: TradesAsked) -> StreamingResponse:
     """Return all round trips that the filter lets through, newest first."""
-    return as_file(history_files.csv_of_trades(database_of(request), principal.user_id, asked), "trades")
+    return await as_file(history_files.csv_of_trades(database_of(request), principal.user_id, asked), "trades")
 
 
 @router.get("/trades", summary="Round trips, newest first", responses=problems(401, 422))

@@ -6,7 +6,7 @@ happened there is counted as it happened.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,7 +23,7 @@ from app.errors import Fenced
 from app.trading.account_check import AccountChecks
 from app.trading.border import Border
 from app.trading.catching_up import CatchingUp, Learnt
-from app.trading.compare import ComparedAccount, Comparison
+from app.trading.compare import ComparedAccount, Comparison, of_symbol
 from app.trading.desk import Desk
 from app.trading.doubts import is_to_be_denied, learn, settle_intent
 from app.trading.records import OrderRecord
@@ -135,19 +135,19 @@ class Reconciler:
             self._next_keys_at = now + _KEYS_EVERY_S
             await self._desk.connections.drop_changed()
         suspects = self._take_suspects()
-        found = 0
         # Nothing is read between the first that begins and the last: an answer that came meanwhile would not wait for the others.
         doubts = await self._read_doubts()
+        suspected = await self._checks.suspected(suspects) if suspects else []
+        lost: Sequence[OrderRecord] = ()
+        resting: Sequence[Any] = ()
         if now >= self._next_round_at:
             self._next_round_at = now + self._pace.interval_s
-            lost = await due_lost(self._desk)
-            found = await self._start_resting(group)
-            for order in lost:
-                self._begin(group, order.id, partial(self._look_for_lost, order))
-        found += self._start_doubts(group, doubts, suspects)
-        if suspects:
-            await self._start_suspects(group, suspects)
-        return found
+            lost, resting = await due_lost(self._desk), await self._read_resting()
+        compared = self._start_suspects(group, suspected) | self._start_resting(group, resting)
+        for order in lost:
+            self._begin(group, order.id, partial(self._look_for_lost, order))
+        found: int = sum(row["orders"] for row in resting)
+        return found + self._start_doubts(group, doubts, suspects=suspects, compared=compared)
 
     def _take_suspects(self) -> set[UUID]:
         """Return the accounts to be asked about now; one that is being asked waits, as its answer may be older than the suspicion."""
@@ -156,35 +156,57 @@ class Reconciler:
         return suspects
 
     async def _read_doubts(self) -> list[OrderRecord]:
+        """Those that nobody is sending: what was read of an order while its answer is being written down is old at once."""
+        in_flight = set(self._desk.in_flight)
         async with self._desk.database.connection() as connection:
-            return [OrderRecord.of(row) for row in await connection.fetch(_DOUBTS)]
+            rows = await connection.fetch(_DOUBTS)
+        return [OrderRecord.of(row) for row in rows if row["id"] not in in_flight]
 
-    def _start_doubts(self, group: asyncio.TaskGroup, orders: Sequence[OrderRecord], suspects: set[UUID]) -> int:
+    def _start_doubts(
+        self, group: asyncio.TaskGroup, orders: Sequence[OrderRecord], *, suspects: Collection[UUID] = (), compared: Collection[UUID]
+    ) -> int:
+        """Ask about what is due; the orders of `suspects` are due at once.
+
+        So is what is in doubt at `compared` accounts, whose comparison begins now: what it finds, a stop that sold, may have happened
+        after it.
+        """
         mine = [order for order in orders if order.id not in self._desk.in_flight and not self._waits_for_gate(order)]
         known = {order.id: self._due.get(order.id) for order in mine if order.broker_id not in suspects}
         self._due = {order.id: known.get(order.id) or _Due() for order in mine}
         for order in mine:
-            if order.id not in self._working and (is_to_be_denied(self._desk, order) or self._is_due(order)):
+            if order.id not in self._working and (
+                is_to_be_denied(self._desk, order) or self._is_due(order, is_compared=order.broker_id in compared)
+            ):
                 self._begin(group, order.id, partial(self._doubt, order))
         return len(mine)
+
+    def _is_to_be_asked(self, order: OrderRecord, compared: Collection[UUID]) -> bool:
+        if order.id in self._working:
+            return False
+        return is_to_be_denied(self._desk, order) or self._is_due(order, is_compared=order.broker_id in compared)
 
     def _waits_for_gate(self, order: OrderRecord) -> bool:
         """An entry that nobody has sent yet must not be refused for the moment that its account is being compared."""
         is_entry = order.state is OrderState.INTENT and order.role is Role.ENTRY
         return is_entry and order.broker_id in self._desk.awaited and not is_to_be_denied(self._desk, order)
 
-    async def _start_resting(self, group: asyncio.TaskGroup) -> int:
+    async def _read_resting(self) -> list[Any]:
         await self._missing.read()
         async with self._desk.database.connection() as connection:
             rows: list[Any] = await connection.fetch(_RESTING, list(self._desk.in_flight))
+        return rows
+
+    def _start_resting(self, group: asyncio.TaskGroup, rows: Sequence[Any]) -> set[UUID]:
+        begun: set[UUID] = set()
         now = asyncio.get_running_loop().time()
         for row in rows:
             if now < self._rested_at.get(row["id"], float("-inf")) + self._rest_s(row):
                 continue
             self._rested_at[row["id"]] = now
             account = ComparedAccount(id=row["id"], user_id=row["user_id"], symbols=tuple(row["symbols"]))
-            self._begin(group, account.id, partial(self._resting, account))
-        return sum(row["orders"] for row in rows)
+            if self._begin(group, account.id, partial(self._resting, account)):
+                begun.add(account.id)
+        return begun
 
     def _rest_s(self, row: Any) -> float:
         """How long an account's open orders are left alone: a list costs an exchange's limits, and a stream tells most of it."""
@@ -193,24 +215,32 @@ class Reconciler:
         is_told = row["id"] in self._desk.live and not row["lacks_fills"]
         return self._pace.interval_s * _WITH_STREAM if is_told else 0.0
 
-    async def _start_suspects(self, group: asyncio.TaskGroup, suspects: set[UUID]) -> None:
+    def _start_suspects(self, group: asyncio.TaskGroup, accounts: Sequence[ComparedAccount]) -> set[UUID]:
         """Compare accounts of which something was heard or missed: in full, or only what they use when that was done a moment ago."""
-        for account in await self._checks.suspected(suspects):
+        begun: set[UUID] = set()
+        for account in accounts:
             is_full = account.is_full or account.id in self._desk.strange
             self._desk.strange.discard(account.id)
-            self._begin(group, account.id, partial(self._check if is_full else self._catch_up, account))
+            if self._begin(group, account.id, partial(self._check if is_full else self._catch_up, account)):
+                begun.add(account.id)
+        return begun
 
     async def _start_checks(self, group: asyncio.TaskGroup) -> None:
-        for account in await self._checks.due(self._working.keys()):
-            self._begin(group, account.id, partial(self._check, account))
-
-    def _begin(self, group: asyncio.TaskGroup, key: UUID, work: _Work) -> None:
-        """Start `work` as a task, unless the last one of its order or account is still under way."""
-        if key in self._working:
+        accounts = await self._checks.due(self._working.keys())
+        if not accounts:
             return
+        doubts = await self._read_doubts()
+        begun = {account.id for account in accounts if self._begin(group, account.id, partial(self._check, account))}
+        self._start_doubts(group, doubts, compared=begun)
+
+    def _begin(self, group: asyncio.TaskGroup, key: UUID, work: _Work) -> bool:
+        """Start `work` as a task, unless the last one of its order or account is still under way; return whether it began."""
+        if key in self._working:
+            return False
         task = group.create_task(self._until_fenced(work), name=f"reconcile:{key}")
         self._working[key] = task
         task.add_done_callback(lambda _: self._working.pop(key, None))
+        return True
 
     async def _until_fenced(self, work: _Work) -> None:
         try:
@@ -218,12 +248,12 @@ class Reconciler:
         except* Fenced:
             log.warning("reconcile_fenced", role=self._desk.lease.role)
 
-    def _is_due(self, order: OrderRecord) -> bool:
+    def _is_due(self, order: OrderRecord, *, is_compared: bool) -> bool:
         if order.state is OrderState.INTENT and self._desk.clock.now() - order.created_at <= _INTENT_GRACE:
             return False  # its sender may be at it
         due = self._due[order.id]
         now = asyncio.get_running_loop().time()
-        if now < due.at:
+        if now < due.at and not is_compared:
             return False
         due.at = now + due.delay_s
         due.delay_s = min(due.delay_s * 2, _LONGEST_DELAY_S)
@@ -255,19 +285,23 @@ class Reconciler:
                 client = await self._desk.connections.client(account.id)
                 # A fill may close a position, and only the instrument's step tells what is left of it is dust.
                 await self._desk.instruments.all(client.exchange)
-                await self._comparison.compare_expected(account, client, expecting)
+                await self._comparison.compare(account, client, expecting)
             except Exception as error:
                 await self._checks.failed(account, error)
                 raise
 
     async def _check(self, account: ComparedAccount) -> None:
-        with self._border.around("account_not_compared", account.id, broker_id=str(account.id)):
-            await self._checks.check(account)
+        with (
+            self._border.around("account_not_compared", account.id, broker_id=str(account.id)),
+            self._comparison.expecting(account) as expecting,
+        ):
+            await self._checks.check(account, expecting)
 
     async def _catch_up(self, account: ComparedAccount) -> None:
-        with self._border.around("account_not_compared", account.id, broker_id=str(account.id)):
+        with self._border.around("account_not_compared", account.id, broker_id=str(account.id)), ExitStack() as stack:
+            expecting = {each: stack.enter_context(self._comparison.expecting(of_symbol(account, each))) for each in account.symbols}
             try:
-                await self._checks.catch_up(account)
+                await self._checks.catch_up(account, expecting)
             except Exception as error:
                 await self._checks.failed(account, error)
                 raise

@@ -26,6 +26,7 @@ from app.ui.pages import (
     portfolio,
     positions,
     preferences,
+    strategies,
     strategy_editor,
     strategy_trials,
     symbols,
@@ -48,7 +49,7 @@ def mount_pages(app: FastAPI) -> None:
     mine = (accounts, account, preferences, own_log, tokens, administration)
     alerts = (webhooks, builder, deliveries, hooks)
     market = (trading, terminal, ticket, order_changes, positions, symbols, heartbeat)
-    strategies = (strategy_editor, strategy_trials, assistant)
-    for area in (*mine, dashboard, portfolio, brokers, broker_changes, *alerts, history, *market, *strategies, docs, stream):
+    code = (strategies, strategy_editor, strategy_trials, assistant)
+    for area in (*mine, dashboard, portfolio, brokers, broker_changes, *alerts, *code, history, *market, docs, stream):
         app.include_router(area.router)
     app.router.routes.append(Route("/static/{path:path}", assets.serve, methods=["GET", "HEAD"]))

@@ -52,7 +52,7 @@ def validity_of(version: StrategyVersion) -> Validity:
         return "valid"
     if version.has_look_ahead:
         return "look_ahead"
-    return "unchecked" if version.validated_at is None else "invalid"
+    return "unknown" if version.validated_at is None else "invalid"
 
 
 def validity_in(report: Report) -> Validity:
@@ -139,13 +139,14 @@ def problem_list(report: Report | None, *, checked_at: datetime | None) -> Probl
 
 def problem_row(found: Found) -> ProblemRow:
     """Return one finding."""
+    message = said_with(found.message, found.values)
     return ProblemRow(
         severity=found.severity,
-        message=said_with(found.message, found.values),
+        message=message,
         code=found.code,
         line=found.line,
         column=found.column,
-        attribute=found.attribute,
+        attribute="" if found.attribute in message else found.attribute,
         at=None if found.at_ms is None or "candle" in found.values else from_milliseconds(found.at_ms),
     )
 

@@ -98,4 +98,4 @@ async def list_attempts(request: Request, principal: CurrentUser, asked: Asked, 
 @router.get("/attempts/export", summary="Attempts as CSV", response_class=StreamingResponse, responses=CSV | problems(401, 422))
 async def export_attempts(request: Request, principal: CurrentUser, asked: Asked) -> StreamingResponse:
     """Return all attempts that the filter lets through, newest first."""
-    return as_file(csv_of_attempts(database_of(request), principal.user_id, asked), "attempts")
+    return await as_file(csv_of_attempts(database_of(request), principal.user_id, asked), "attempts")

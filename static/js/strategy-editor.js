@@ -24,6 +24,7 @@ let shown = document.getElementById("sed-state");
 // The text that the head's word on validity is about.
 let checked = shown.querySelector("[data-of-text=changed]").hidden ? kept : null;
 let asked = kept;
+let isSaving = false;
 let theirs = null;
 let timer = 0;
 let keeping = Promise.resolve(true);
@@ -178,24 +179,24 @@ form.addEventListener(
   "submit",
   (event) => {
     clearTimeout(timer);
-    if (form.dataset.ready === "") {
-      delete form.dataset.ready;
-      return;
-    }
+    if (form.dataset.ready === "") return;
     // A draft on its way would be newer than the one that this names.
     event.preventDefault();
     event.stopImmediatePropagation();
-    keeping = keeping.then(() => {
-      form.dataset.ready = "";
-      form.requestSubmit();
-      return isKept();
-    });
+    keeping = keeping.then(isKept);
+    // A task of its own: within the event of one submission no other one begins.
+    keeping.then(() => setTimeout(submit));
   },
   true,
 );
 
+function submit() {
+  form.dataset.ready = "";
+  form.requestSubmit();
+  delete form.dataset.ready;
+}
+
 document.addEventListener("strategy-saved", (event) => {
-  kept = asked;
   setRevision(event.detail.revision);
   others.postMessage(revision());
   document.getElementById("sed-note").value = "";
@@ -207,14 +208,20 @@ document.addEventListener("strategy-saved", (event) => {
 // ---- what the server says of the text that it was sent
 
 document.addEventListener("htmx:before:request", (event) => {
-  if (["sed-validate", "strategy-form"].includes(event.detail.ctx.sourceElement?.id)) asked = editor.value;
+  const from = event.detail.ctx.sourceElement?.id;
+  if (!["sed-validate", "strategy-form"].includes(from)) return;
+  asked = editor.value;
+  isSaving = from === "strategy-form";
 });
 
 function follow() {
   if (state() === shown) return;
   shown = state();
+  if (isSaving && !shown.querySelector(".error")) kept = asked;
+  isSaving = false;
   checked = shown.querySelector("[data-of-text=changed]").hidden ? asked : null;
   judge();
+  back();
   if (!isKept()) say(texts.unsaved);
 }
 

@@ -4,16 +4,18 @@ import { alpha, createChart, lib, token } from "./chart-theme.js";
 import { decimalsOf, texts } from "./format.js";
 
 const EQUITY_SHARE = 0.3;
+// More of them hide the candles, and each other.
+const MOST_WORDS = 24;
 let shown = null;
 
-function marker({ t, side, is_entry: isEntry }) {
+function marker({ t, side, is_entry: isEntry }, hasWords) {
   const isBuy = side === "buy";
   return {
     time: t / 1000,
     position: isBuy ? "belowBar" : "aboveBar",
     shape: isBuy ? "arrowUp" : "arrowDown",
     color: token(isBuy ? "--up-fg" : "--down-fg"),
-    text: isEntry ? texts.entry : texts.exit,
+    text: hasWords ? (isEntry ? texts.entry : texts.exit) : "",
   };
 }
 
@@ -32,7 +34,7 @@ function draw() {
     price?.applyOptions({ upColor: up, downColor: down, wickUpColor: alpha(up, 0.75), wickDownColor: alpha(down, 0.85) });
     area?.applyOptions({ lineColor: colour, topColor: alpha(colour, 0.28), bottomColor: alpha(colour, 0) });
     line?.applyOptions({ color: token("--fg-3") });
-    markers?.setMarkers(marks.map(marker));
+    markers?.setMarkers(marks.map((mark) => marker(mark, marks.length <= MOST_WORDS)));
   };
   const chart = createChart(host, { decimals, paint });
   price = chart.addSeries(lib.CandlestickSeries, { borderVisible: false, priceLineVisible: false, priceFormat: { type: "price", precision: decimals, minMove: Number(tick) } });

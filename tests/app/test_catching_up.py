@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -55,6 +56,24 @@ async def delayed(desk: Desk, broker_id: Any, delays_s: dict[str, float], **answ
     return (await scripted(desk, broker_id, fetch_order=late, **answers))[0]
 
 
+@asynccontextmanager
+async def running(reconciler: Reconciler) -> AsyncIterator[None]:
+    task = asyncio.create_task(reconciler.run(lambda: None))  # noqa: TID251  # ends with the block
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(pieces: Pieces, question: str, *, within_s: float = 10.0) -> None:
+    for _ in range(int(within_s / 0.05)):
+        if (await pieces.rows(question))[0][0]:
+            return
+        await asyncio.sleep(0.05)
+    pytest.fail(f"not within {within_s} s: {question}")
+
+
 async def is_still_guarded(pieces: Pieces, first: Any) -> bool:
     now = await protection(pieces)
     positions = await pieces.rows("SELECT id FROM positions")
@@ -83,6 +102,56 @@ async def test_a_buy_in_doubt_that_filled_before_the_stop_is_counted_before_it(m
     trade(moving, "59400")
     desk = await delayed(moving.desk, moving.broker_id, {buy.client_order_id: 0.5})
     await Reconciler(desk).once()
+    assert await is_still_guarded(moving, first)
+    assert await held(moving) == Decimal("0.004995")
+
+
+async def test_a_buy_that_has_been_in_doubt_for_long_is_asked_about_when_its_account_is_compared(moving: Pieces) -> None:
+    await guarded(moving)
+    first = await protection(moving)
+    (buy,) = await resting_buys(moving, "59800")
+    await moving.rows("UPDATE orders SET state = 'unknown', venue_order_id = NULL WHERE id = $1", buy.id)
+    real = (await moving.desk.connections.client(moving.broker_id)).fetch_order
+    silent = {buy.client_order_id}
+
+    async def fetch(symbol: str, *, client_order_id: str, **known: Any) -> Any:
+        if client_order_id in silent:
+            raise ExchangeUnavailable("no answer")
+        return await real(symbol, client_order_id=client_order_id, **known)
+
+    desk, _ = await scripted(moving.desk, moving.broker_id, fetch_order=fetch)
+    reconciler = Reconciler(desk)
+    for _ in range(4):
+        await reconciler.once()
+        await asyncio.sleep(0.3)
+    silent.clear()
+    trade(moving, "59790")
+    trade(moving, "59400")
+    await reconciler.once()
+    assert await is_still_guarded(moving, first), "it is not asked about for a second yet, but the stop is known to have sold"
+    assert await held(moving) == Decimal("0.004995")
+
+
+async def test_a_stop_in_doubt_waits_for_what_a_look_at_its_suspected_account_finds(moving: Pieces) -> None:
+    stop = await guarded(moving)
+    first = await protection(moving)
+    await resting_buys(moving, "59800")
+    real = (await moving.desk.connections.client(moving.broker_id)).fetch_open_orders
+
+    async def listed(*arguments: Any) -> Any:
+        await asyncio.sleep(0.3)
+        return await real(*arguments)
+
+    desk, _ = await scripted(moving.desk, moving.broker_id, fetch_open_orders=listed)
+    reconciler = Reconciler(desk, interval_s=1_000.0)
+    await reconciler.check_accounts()
+    async with running(reconciler):
+        await asyncio.sleep(0.6)  # the first round
+        trade(moving, "59790")
+        trade(moving, "59400")
+        await moving.rows("UPDATE orders SET cancel_requested_at = now() WHERE id = $1", stop.id)
+        desk.suspect(moving.broker_id)
+        await until(moving, "SELECT count(*) = 3 FROM fills")
     assert await is_still_guarded(moving, first)
     assert await held(moving) == Decimal("0.004995")
 

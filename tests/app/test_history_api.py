@@ -108,6 +108,14 @@ async def test_what_is_no_filter_is_refused(site: Site, path: str, params: dict[
     assert answer.status_code == 422, answer.text
 
 
+@pytest.mark.parametrize("what", LISTS)
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+async def test_a_moment_that_no_calendar_has_is_refused_by_lists_and_files_alike(site: Site, what: str, at: str) -> None:
+    for path in (f"/api/{what}", f"/api/{what}/export"):
+        answer = await site.ada.call("GET", path, params={"from": at})
+        assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_INPUT")
+
+
 @pytest.mark.parametrize("path", ["attempts", "attempts/export"])
 async def test_no_alert_has_a_kind_of_order_and_no_order_is_a_repeat(site: Site, path: str) -> None:
     answer = await site.ada.call("GET", f"/api/{path}", params={"state": "duplicate", "type": "limit"})

@@ -1,8 +1,7 @@
 """Strategies are validated in the real jail, step by step, on stored candles."""
 
-import hashlib
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -47,7 +46,7 @@ URL = "/api/strategies/validate"
 async def stored(site: Site) -> AsyncIterator[None]:
     """Two thousand stored hours of one market, made up."""
     store = CandleStore(site.app.state.platform_database)
-    end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
+    end = Timeframe.H1.floor(site.app.state.clock.now()) - timedelta(hours=3)
     candles = generated(2_000, Timeframe.H1, end_ms=to_milliseconds(end), seed=3)
     await store.load("binance", "BTC/USDT", Timeframe.H1, candles, source=CandleSource.IMPORT)
     yield

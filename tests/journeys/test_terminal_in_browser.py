@@ -149,7 +149,7 @@ async def test_the_view_stays_where_it_is_while_candles_come_and_indicators_are_
         await page.keyboard.press("Escape")
         assert "RSI 14" in (await page.locator("#chart-legend").text_content() or "")
         await shot(watched, "terminal-indicators")
-        await until(watched, f"() => {CHART}.candles.byTime.size >= {candles + 10}", "ten more candles", within_s=60)
+        await until(watched, f"() => {CHART}.candles.byTime.size >= {candles + 3}", "three more candles", within_s=60)
         assert await page.evaluate(RANGE) == pytest.approx(before, abs=0.01)
         await page.reload()
         await chart_is_drawn(watched)

@@ -13,7 +13,7 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.emulator_process import WITHOUT_LIMITS, EmulatorProcess
-from tests.journeys.chromium import DESKTOP, PHONE, running_chromium, watched_page
+from tests.journeys.chromium import BOTH_WIDTHS, running_chromium, watched_page
 from tests.journeys.conftest import MakeTrader, StartServer
 from tests.journeys.eventually import eventually_async
 from tests.journeys.trader import Trader
@@ -56,7 +56,7 @@ async def open_orders(trader: Trader) -> list[Any]:
     return [order for order in (await ask(trader, "/api/orders?limit=500"))["items"] if order["state"] == "open"]
 
 
-@pytest.mark.parametrize("size", [pytest.param(DESKTOP, id="desktop"), pytest.param(PHONE, id="phone")])
+@pytest.mark.parametrize("size", BOTH_WIDTHS)
 async def test_a_day_by_hand_ends_with_the_same_in_the_page_the_api_and_the_books(
     browser: Browser, trader: Trader, venue: EmulatorProcess, size: tuple[int, int]
 ) -> None:

@@ -203,13 +203,13 @@ async def try_out(
 async def _run(request: Request, principal: Principal, source: str, *, market: Market, typed: Mapping[str, str]) -> Response:
     state = request.app.state
     state.strategies.paces.quick_backtests.take(principal.user_id)
-    described = await state.strategies.quick_backtest.describe(principal.user_id, source)
+    described = await state.strategies.quick.describe(principal.user_id, source)
     parameters, errors = _values(described, typed)
     form = parameter_form(described, typed=typed, errors=errors)
     if errors:
         trial = TrialView(failure=gettext("Some parameters cannot be used: see the tab Parameters."))
         return _tried(request, principal, trial, form=form)
-    result = await state.strategies.quick_backtest.run(principal.user_id, source, market=market, parameters=parameters)
+    result = await state.strategies.quick.run(principal.user_id, source, market=market, parameters=parameters)
     return _tried(request, principal, trial_view(result), form=form, output=OutputText(text=result.output))
 
 

@@ -7,9 +7,8 @@ from typing import Any, Literal
 
 from app.ui.views.assistant import AssistantPanel
 from app.ui.views.shell import Choice, Shell
+from app.ui.views.strategies import Validity
 
-#: What is known of a version: it may trade; something keeps it from trading; it looks ahead; nobody has looked yet.
-Validity = Literal["valid", "invalid", "look_ahead", "unchecked"]
 StepState = Literal["waiting", "running", "passed", "warned", "failed", "skipped"]
 Severity = Literal["error", "warning", "note"]
 
@@ -27,7 +26,7 @@ class EditorState:
     saved_at: datetime | None = None
     draft_at: datetime | None = None
     revision: int = 0
-    validity: Validity = "unchecked"
+    validity: Validity = "unknown"
     is_unknown: bool = False
     error: str = ""
 
@@ -38,7 +37,7 @@ class VersionRow:
 
     number: int
     created_at: datetime
-    validity: Validity = "unchecked"
+    validity: Validity = "unknown"
     note: str = ""
     is_used: bool = False
 
@@ -86,6 +85,11 @@ class ProblemList:
     rows: tuple[ProblemRow, ...] = ()
     checked_at: datetime | None = None
     failure: str = ""
+
+    @property
+    def count(self) -> int:
+        """Return how many of them are more than a note."""
+        return sum(row.severity != "note" for row in self.rows)
 
     @property
     def errors(self) -> int:
