@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Final, cast
 from uuid import UUID
 
@@ -215,11 +216,13 @@ class Assistant:
         """Store a question and have it answered.
 
         Raises:
-            AssistantOff, ModelUnchosen: nobody is there to answer.
             StrategyNotFound: no such strategy of this user.
+            AssistantOff, ModelUnchosen: nobody is there to answer.
             AssistantBusy: another answer is on its way to this user.
             AssistantTooSoon: this user asks more often than one may, or all users together more than this server answers.
         """
+        async with self._tenants.transaction() as session:
+            await store.check_strategy(session, user_id, question.strategy_id)
         access = await self.access(user_id)
         if self._group is None or len(self._at_work) >= _MOST_AT_ONCE:
             raise AssistantTooSoon(retry_after_s=_BEAT_S)
@@ -289,9 +292,8 @@ class Assistant:
             api_key=access.api_key,
             silence_s=self.limits.silence_s,
         )
-        # In a thread: it takes most of a second, and orders do not wait for it.
-        client = await asyncio.to_thread(importlib.import_module, "app.strategies.assistant_client")
-        return cast("Ask", client.ask)(place, told)
+        # In a thread: it takes more than a second, and orders do not wait for it.
+        return (await asyncio.to_thread(_client))(place, told)
 
     async def _take(self, answer: Answer, pieces: AsyncGenerator[Piece, None]) -> None:
         async for piece in pieces:
@@ -336,6 +338,14 @@ class Assistant:
             model=answer.model,
             characters=len(answer.words),
         )
+
+
+@cache
+def _client() -> Ask:
+    """Load what asks models, which nobody needs before the first question."""
+    client = importlib.import_module("app.strategies.assistant_client")
+    client.prepare()
+    return cast("Ask", client.ask)
 
 
 def _failed(answer: Answer, error: AppError) -> Ended:
