@@ -60,6 +60,7 @@ else:
 
 health = APIRouter(tags=["health"])
 
+_STRATEGIES = (assistant_router, trials_router, versions_router, strategies_router)  # fixed paths come before ids
 #: Shows "Authorize" in /docs; who is asking is decided by accounts.dependencies.
 _BEARER = Depends(HTTPBearer(auto_error=False, description="From POST /api/auth/login, or an API token from POST /api/auth/tokens"))
 
@@ -215,10 +216,7 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
         attempts_router,
         webhook_log_router,
         webhooks_router,
-        assistant_router,  # its fixed paths come before the ids of strategies
-        trials_router,
-        versions_router,
-        strategies_router,
+        *_STRATEGIES,
     ):
         app.include_router(router, dependencies=[_BEARER])
     for router in (marketdata_router, heartbeat_router, symbols_router):

@@ -20,7 +20,7 @@ from typing import Final
 
 import numpy as np
 
-from app.domain.arrays import EXIT, LONG, SHORT, Candles, Decisions
+from app.domain.arrays import EXIT, LONG, SHORT, Candles, Decisions, numbers
 from app.domain.simulated import Reason, SimulatedFill, SimulatedTrade, Simulation, SimulationCosts, Wish
 
 __all__ = ["Account", "Reason", "SimulatedFill", "SimulatedTrade", "Simulation", "SimulationCosts", "Wish", "simulate"]
@@ -144,15 +144,18 @@ class Account:
             room = (self.equity(price) - held * price) / (price * (1 + self._costs.fee))
             quantity = self._floored(min(held * fraction, room))
             reason = Reason.ADD
-        if quantity <= 0 or quantity * price < self._costs.least_notional:
+        # Dust is what rounding leaves of a room that is used up.
+        if quantity <= held * _GRID_TOLERANCE or quantity * price < self._costs.least_notional:
             self.denied += 1
             return
         self._fill(candle, side if fraction > 0 else -side, quantity, price, open_, reason)
 
     def _inside_long(self, candle: int, open_: float, high: float, low: float) -> None:
         stop, reason = self.stop, Reason.STOP
-        if self._trailing is not None and (stop is None or self.best_price * (1 - self._trailing) > stop):
-            stop, reason = self._on_tick(self.best_price * (1 - self._trailing), up=False), Reason.TRAILING
+        if self._trailing is not None:
+            trailing = self._on_tick(self.best_price * (1 - self._trailing), up=False)
+            if stop is None or trailing > stop:
+                stop, reason = trailing, Reason.TRAILING
         target = self.target
         if stop is not None and open_ <= stop:
             self._close(candle, open_, reason)
@@ -170,8 +173,10 @@ class Account:
         stop, reason = self.cash / -self.quantity, Reason.LIQUIDATION
         if self.stop is not None and self.stop < stop:
             stop, reason = self.stop, Reason.STOP
-        if self._trailing is not None and self.best_price * (1 + self._trailing) < stop:
-            stop, reason = self._on_tick(self.best_price * (1 + self._trailing), up=True), Reason.TRAILING
+        if self._trailing is not None:
+            trailing = self._on_tick(self.best_price * (1 + self._trailing), up=True)
+            if trailing < stop:
+                stop, reason = trailing, Reason.TRAILING
         target = self.target
         if open_ >= stop:
             self._close(candle, open_, reason)
@@ -272,7 +277,7 @@ def simulate(candles: Candles, decisions: Decisions, costs: SimulationCosts, sta
     equity = np.full(len(candles), costs.capital)
     wishes = _wishes(decisions, start)
     candles_held = 0
-    opens, highs, lows, closes = candles.open.tolist(), candles.high.tolist(), candles.low.tolist(), candles.close.tolist()
+    opens, highs, lows, closes = numbers(candles.open), numbers(candles.high), numbers(candles.low), numbers(candles.close)
     for row in range(start, len(candles)):
         if account.is_busy:
             account.step(row, opens[row], highs[row], lows[row])

@@ -11,7 +11,9 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 
 def main() -> None:
@@ -49,7 +51,15 @@ def main() -> None:
                 return
             asyncio.run(supervisor.serve_one(socket.socket(fileno=given.fd)))
         else:
-            asyncio.run(supervisor.serve_path(given.socket))
+            asyncio.run(until_terminated(supervisor.serve_path(given.socket)))
+
+
+async def until_terminated(serving: Coroutine[Any, Any, None]) -> None:
+    """Serve until SIGTERM, which the first process of a container would not even notice without a handler."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(serving)
+        loop.add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 if __name__ == "__main__":

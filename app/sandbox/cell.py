@@ -16,7 +16,7 @@ import msgspec
 
 from app.sandbox.messages import Answered
 from app.sandbox.orders import READY, Order
-from app.sandbox.wire import LONGEST_UP, FrameReader, ProtocolBroken, framed
+from app.sandbox.wire import BROKEN, LONGEST_UP, FrameReader, ProtocolBroken, framed
 
 #: Processor seconds that a worker may use while nobody asks it anything; it needs none, but the scheduler's books are coarse.
 _IDLE_CPU_S: Final = 0.05
@@ -60,6 +60,14 @@ class CellEnded(Exception):
     def __init__(self, end: End) -> None:
         self.end = end
         super().__init__(f"{end.cause}: {end.detail}")
+
+
+def signal_name(number: int) -> str:
+    """Return a signal's name. Most real-time signals have none, and a worker may end itself by any."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 class Cell:
@@ -161,7 +169,7 @@ class Cell:
             return
         number = -status if status < 0 else 0
         cause = self._cause or self._cause_of(number)
-        detail = self._detail or (f"killed by {signal.Signals(number).name}" if number else f"exited with {status}")
+        detail = self._detail or (f"killed by {signal_name(number)}" if number else f"exited with {status}")
         self.end = End(cause=cause, signal=number, detail=detail, cpu_s=cpu_s)
         self._loop.remove_reader(self._socket.fileno())
         self._loop.remove_writer(self._socket.fileno())
@@ -194,7 +202,8 @@ class Cell:
 
     def _limit_cpu(self, cpu_s: float) -> None:
         soft = int(self.cpu_s() + cpu_s) + 1
-        # It may be gone already; or another user's, without the right to limit it: the clock on the wall stays.
+        # It may be gone already; or another user's, and root without CAP_SYS_RESOURCE (Docker's) may not limit it. The clock on the wall
+        # stays then, and the limit of its life.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             _, hard = resource.prlimit(self.pid, resource.RLIMIT_CPU)
             resource.prlimit(self.pid, resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
@@ -217,13 +226,15 @@ class Cell:
             return
         except OSError:
             data = b""
+        if data and self._cause is not None:
+            return  # it is being killed: nothing that it still says is an answer
         if not data:
             self._loop.remove_reader(self._socket.fileno())
             self._signal()  # without a cause: when it is dead already, the zygote is about to say of what
             return
         try:
             self._take(data)
-        except (ProtocolBroken, msgspec.DecodeError) as broken:
+        except BROKEN as broken:
             self.kill(Cause.PROTOCOL, str(broken)[:300])
 
     def _take(self, data: bytes) -> None:

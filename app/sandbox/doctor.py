@@ -1,21 +1,24 @@
 """The doctor: asks the kernel what it has, attacks a real worker in every way that matters, and says how far the lock can be trusted."""
 
-import signal
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from app.sandbox import orders
-from app.sandbox.cell import Cause, CellEnded
+from app.sandbox.cell import Cause, CellEnded, signal_name
 from app.sandbox.doctor_attacks import ATTACKS, Attack
 from app.sandbox.keeper import ENVIRONMENT, Keeper, ZygoteGone
 from app.sandbox.link import Finding, Level, Report
 from app.sandbox.messages import Answered, Asked, Failed, Load
 from app.sandbox.orders import Facts, Order
 
-_WALL_S: Final = 0.5
+#: What an attack may take: far more than any needs even on a busy machine, but where the clock is what stops it.
+_WALL_S: Final = 10.0
+_ENDLESS_WALL_S: Final = 0.5
+_NICE_TO_HAVE: Final = frozenset({"landlock", "own_users", "no_network"})
 _ANSWERED: Final = msgspec.msgpack.Decoder(Answered)
 
 
@@ -37,9 +40,9 @@ class Doctor:
 
     async def _examine(self) -> Report:
         facts = await self._keeper.facts()
-        findings = [*_about(facts), *await self._about_a_worker()]
-        attacks = [await self._attacked(attack) for attack in ATTACKS]
-        return Report(level=_level(facts, findings, attacks), findings=[*findings, *attacks])
+        findings = await self._about_a_worker()
+        attacks = await asyncio.gather(*(self._attacked(attack) for attack in ATTACKS))
+        return judged(facts, findings, attacks)
 
     async def _about_a_worker(self) -> list[Finding]:
         """Look at a locked worker from outside."""
@@ -63,11 +66,13 @@ class Doctor:
 
     async def _outcome(self, attack: Attack) -> str:
         """Return what became of an attack: a signal, an exception, a cause, `nothing` or `breach`."""
+        wall_s = _ENDLESS_WALL_S if Cause.WALL in attack.stopped_by else _WALL_S
+        request = orders.encode(Asked(request_id=1, request=Load(source=attack.source)))
         try:
             cell = await self._keeper.spawn(Order(is_probe=True))
-            body = await cell.ask(orders.encode(Asked(request_id=1, request=Load(source=attack.source))), 1, wall_s=_WALL_S, cpu_s=_WALL_S)
+            body = await cell.ask(request, 1, wall_s=wall_s, cpu_s=wall_s)
         except CellEnded as ended:
-            return signal.Signals(ended.end.signal).name if ended.end.cause is Cause.SIGNAL else str(ended.end.cause)
+            return signal_name(ended.end.signal) if ended.end.cause is Cause.SIGNAL else str(ended.end.cause)
         cell.kill(Cause.RELEASED)
         reply = _ANSWERED.decode(body).reply
         if isinstance(reply, Failed):
@@ -91,9 +96,16 @@ def _about(facts: Facts) -> Iterator[Finding]:
     yield Finding(code="clean_spawn", is_good=not strange and facts.is_single_threaded, detail=", ".join(strange)[:500])
 
 
-def _level(facts: Facts, findings: list[Finding], attacks: list[Finding]) -> Level:
-    """Return the level. Landlock, own users and the missing network make the difference between A and B; all else must be good."""
-    matters = [finding for finding in findings if finding.code not in ("landlock", "own_users", "no_network")]
-    if not all(finding.is_good for finding in (*matters, *attacks)):
-        return Level.D
-    return Level.A if facts.landlock_abi and (facts.has_own_uids or facts.is_networkless) else Level.B
+def judged(facts: Facts, seen: Sequence[Finding], attacks: Sequence[Finding]) -> Report:
+    """Return the report with its level: landlock, own users and no network make the difference between A and B, all else must be good.
+
+    Args:
+        facts: What the kernel has.
+        seen: What a worker looks like from outside.
+        attacks: What became of each attack.
+    """
+    findings = [*_about(facts), *seen, *attacks]
+    if not all(finding.is_good for finding in findings if finding.code not in _NICE_TO_HAVE):
+        return Report(level=Level.D, findings=findings)
+    is_strong = facts.landlock_abi > 0 and (facts.has_own_uids or facts.is_networkless)
+    return Report(level=Level.A if is_strong else Level.B, findings=findings)

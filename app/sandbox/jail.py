@@ -10,21 +10,23 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 from uuid import UUID
 
-import msgspec
 import structlog
 
 from app.core.backoff import backoff
 from app.core.supervisor import Beat
 from app.errors import AppError, JailBusy, JailClosed, StrategyKilled
+from app.sandbox.asking import encoded, reply_in
 from app.sandbox.cell import Cause
 from app.sandbox.connection import Connection
 from app.sandbox.frames import Candles, Decisions
 from app.sandbox.link import Answer, Ask, Ended, Level, Release, Report, Spawn, Spawned, ToSandboxd
-from app.sandbox.memory import blank_results, copied_results, sealed_candles
-from app.sandbox.messages import Answered, Asked, Frame, Reply, Request
-from app.sandbox.quotas import Purpose, Quotas
+from app.sandbox.memory import blank_results, copied_results, lent_candles
+from app.sandbox.messages import Frame, Reply, Request
+from app.sandbox.quotas import Purpose as Purpose
+from app.sandbox.quotas import Quotas
 from app.sandbox.terms import INNOCENT, SHARES, JailConfig
 from app.sandbox.violations import OnViolation, Violations
+from app.sandbox.wire import BROKEN
 
 log = structlog.get_logger(__name__)
 
@@ -42,8 +44,6 @@ _SILENT_S: Final = 15.0
 _STEADY_S: Final = 60.0
 #: How long a backtest waits for a processor before it is told that all are taken.
 _TURN_S: Final = 60.0
-_encode = msgspec.msgpack.Encoder().encode
-_ANSWERED: Final = msgspec.msgpack.Decoder(Answered)
 
 
 class Worker:
@@ -65,21 +65,19 @@ class Worker:
             wall_s: Seconds after which the worker is killed; what its purpose allows when left out.
 
         Raises:
+            SourceTooLong: the source is longer than a strategy may be.
+            ValueError: something else in the request is out of bounds, which is the caller's mistake.
             StrategyKilled: it was killed, now or before; `context["reason"]` says why.
             JailClosed: sandboxd ended meanwhile. That is no fault of the strategy: ask a new worker.
         """
         seconds = wall_s if wall_s is not None else self._jail.config.wall_s(request)
         request_id = secrets.randbits(62) + 1
-        body = _encode(Asked(request_id=request_id, request=request))
-        answer = await self._jail.exchange(self, body, request_id, seconds)
+        answer = await self._jail.exchange(self, encoded(request, request_id), request_id, seconds)
         try:
-            answered = _ANSWERED.decode(answer)
-        except msgspec.DecodeError as error:
-            # Sandboxd has looked at it already: this is for the day on which a strategy has taken sandboxd over.
+            return reply_in(answer, request, request_id)
+        except BROKEN as error:
+            # Most of it sandboxd has looked at already; not on the day on which a strategy has taken sandboxd over.
             raise self._jail.condemn(self, Cause.PROTOCOL, str(error)[:300]) from error
-        if answered.request_id != request_id:
-            raise self._jail.condemn(self, Cause.PROTOCOL, "answered with a wrong request id")
-        return answered.reply
 
     def decisions(self) -> Decisions:
         """Return a copy of what the strategy decided, checked value by value.
@@ -317,12 +315,7 @@ class Jail:
             self._turns.release()
 
     async def _spawn(self, worker: Worker, stack: AsyncExitStack, frames: Sequence[tuple[Frame, Candles]], result_rows: int) -> None:
-        descriptors = []
-        for frame, candles in frames:
-            if frame.rows != len(candles):
-                raise ValueError(f"a frame of {frame.rows} rows with {len(candles)} candles")
-            descriptors.append(await asyncio.to_thread(sealed_candles, candles))
-            stack.callback(os.close, descriptors[-1])
+        descriptors = await lent_candles(frames, stack)
         if result_rows:
             descriptors.append(blank_results(result_rows))
             stack.callback(os.close, descriptors[-1])
@@ -333,6 +326,7 @@ class Jail:
             frames=[frame for frame, _ in frames],
             result_rows=result_rows,
             memory_bytes=share.memory_bytes,
+            life_cpu_s=self.config.life_cpu_s(worker.purpose),
             nice=share.nice,
             is_batch=share.is_batch,
             is_trusted=self.config.trusts_strategies,

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from app.sandbox.cell import Cause
 from app.sandbox.messages import MOST_FRAMES, Frame
-from app.sandbox.wire import LONGEST_DOWN, LONGEST_UP, FrameReader, ProtocolBroken, framed
+from app.sandbox.wire import BROKEN, LONGEST_DOWN, LONGEST_UP, FrameReader, ProtocolBroken, framed
 
 _PART: Final = 262_144
 #: Descriptors that may come with one message: the memory of each frame, and of the results.
@@ -39,8 +39,8 @@ class Level(StrEnum):
 
 #: What each level means to whoever runs the server.
 LEVEL_WORDS: Final = {
-    Level.A: "strategies of strangers may run: two independent walls of the kernel hold them in.",
-    Level.B: "strategies of strangers may run, behind one wall of the kernel.",
+    Level.A: "strategies of strangers may run: two walls of the kernel hold them in, and behind these is nothing to take.",
+    Level.B: "strategies of strangers may run, with one protection less than there could be (what says no above).",
     Level.C: "strategies of strangers may not run.",
     Level.D: "strategies cannot be locked in here and do not run, unless TRUST_STRATEGIES is set.",
 }
@@ -61,6 +61,7 @@ class Spawn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     frames: Annotated[list[Frame], Meta(max_length=MOST_FRAMES)]
     result_rows: int
     memory_bytes: int
+    life_cpu_s: int
     nice: int
     is_batch: bool
     is_trusted: bool
@@ -143,7 +144,7 @@ class Link:
             sock: A connected stream socket; it is this object's from now on.
             longest: Of the bodies that come.
             takes_descriptors: Whether descriptors may come; where they may not, the kernel drops them.
-            on_body: Called with each body; what it raises as `ProtocolBroken` or `DecodeError` ends the link.
+            on_body: Called with each body; what it raises of `BROKEN` ends the link.
             on_end: Called once, with the reason, when the link has ended by itself or was broken.
         """
         self._socket = sock
@@ -236,7 +237,7 @@ class Link:
         try:
             for body in self._reader.take(data):
                 self._on_body(body)
-        except (ProtocolBroken, msgspec.DecodeError) as broken:
+        except BROKEN as broken:
             self._end(f"broke the protocol: {broken}"[:300])
 
 

@@ -1,7 +1,10 @@
 """Memory that a worker shares with the server: candles that nobody can change any more, and results that one worker may write."""
 
+import asyncio
 import fcntl
 import os
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Final
 
 import numpy as np
@@ -9,6 +12,7 @@ from numpy.typing import NDArray
 
 from app.errors import StrategyKilled
 from app.sandbox.frames import CANDLE_COLUMNS, DECISION_COLUMNS, EXIT, LONG, SHORT, Candles, Decisions, decision_bytes, decisions_in
+from app.sandbox.messages import Frame
 
 _F_SEAL_FUTURE_WRITE: Final = 0x10
 _NO_OTHER_LENGTH: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
@@ -41,6 +45,21 @@ def sealed_candles(candles: Candles) -> int:
         os.close(fd)
         raise
     return fd
+
+
+async def lent_candles(frames: Sequence[tuple[Frame, Candles]], stack: AsyncExitStack) -> list[int]:
+    """Return the memory of each frame; the stack closes it.
+
+    Raises:
+        ValueError: a frame is not as long as its candles.
+    """
+    descriptors = []
+    for frame, candles in frames:
+        if frame.rows != len(candles):
+            raise ValueError(f"a frame of {frame.rows} rows with {len(candles)} candles")
+        descriptors.append(await asyncio.to_thread(sealed_candles, candles))
+        stack.callback(os.close, descriptors[-1])
+    return descriptors
 
 
 def blank_results(rows: int) -> int:

@@ -53,6 +53,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     Attributes:
         slot: Decides the worker's user: no two that live at the same time share one.
         memory_bytes: What it may use beyond what it starts with.
+        life_cpu_s: Processor seconds of its whole life, after which the kernel ends it; 0 for one that lives on.
         nice: Added to the zygote's niceness.
         is_batch: Whether the scheduler may let it wait behind whoever waits for an answer.
         is_probe: Runs a source of our own as it is instead of a strategy: the doctor and the tests attack their own lock that way.
@@ -62,6 +63,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     frames: Annotated[list[Frame], Meta(max_length=MOST_FRAMES)] = []
     result_rows: Annotated[int, Meta(ge=0)] = 0
     memory_bytes: int = 256 << 20
+    life_cpu_s: Annotated[int, Meta(ge=0)] = 0
     nice: Annotated[int, Meta(ge=0, le=19)] = 5
     is_batch: bool = False
     is_probe: bool = False

@@ -103,6 +103,7 @@ class Session:
                 frames=message.frames,
                 result_rows=message.result_rows,
                 memory_bytes=message.memory_bytes,
+                life_cpu_s=message.life_cpu_s,
                 nice=message.nice,
                 is_batch=message.is_batch,
             )
@@ -190,14 +191,17 @@ async def _introduce(session: Session, doctor: Doctor) -> None:
 
 
 def _listening(path: Path) -> socket.socket:
-    path.unlink(missing_ok=True)
+    # Under another name until it listens: whoever finds the path is answered.
+    unready = path.with_name(f".{path.name}")
+    unready.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o117)  # the group may connect: the server's user, in a container of its own
     try:
-        listener.bind(str(path))
+        listener.bind(str(unready))
     finally:
         os.umask(before)
     listener.listen(16)
+    unready.replace(path)
     listener.setblocking(False)
     return listener
 

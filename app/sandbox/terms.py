@@ -1,5 +1,6 @@
 """On what terms strategies are run: limits by purpose, and deadlines."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -49,6 +50,11 @@ class JailConfig:
     call_s: float = 0.25
     run_s: float = 120.0
     check_s: float = 30.0
+
+    def life_cpu_s(self, purpose: Purpose) -> int:
+        """Return the processor seconds of a worker's life: a backtest is one run, a validation a dozen steps; 0 for one without end."""
+        seconds = {Purpose.BACKTEST: self.load_s + self.run_s, Purpose.VALIDATION: self.load_s + 12 * self.check_s}.get(purpose, 0)
+        return math.ceil(2 * seconds)
 
     def wall_s(self, request: Request) -> float:
         """Return the seconds that a request may take."""

@@ -14,6 +14,7 @@ from app.core.i18n import N_
 from app.errors import StrategyKilled
 from app.sandbox.cell import Cause
 from app.sandbox.quotas import Purpose, Quotas
+from app.sandbox.texts import clean
 
 log = structlog.get_logger(__name__)
 
@@ -53,10 +54,12 @@ class Violations:
         self._quotas = quotas
         self._on_violation = on_violation
         self._to_note: asyncio.Queue[Violation] = asyncio.Queue(_MOST_UNNOTED)
+        self._is_noting = False
 
     def accuse(self, user_id: UUID, purpose: Purpose, strategy: str, *, cause: Cause, signal: int, detail: str) -> StrategyKilled:
         """Count and note a violation; return the error that tells the user."""
         is_paused = self._quotas.kill(user_id, purpose, strategy)
+        detail = clean(detail)  # it may quote what the strategy sent
         self.counts[cause] += 1
         violation = Violation(
             user_id=user_id, purpose=purpose, strategy=strategy, cause=cause, signal=signal, detail=detail, is_paused=is_paused
@@ -68,10 +71,16 @@ class Violations:
             self._to_note.put_nowait(violation)
         return StrategyKilled(_WORDS[cause], reason=cause.value, signal=signal, detail=detail)
 
+    def is_noted(self) -> bool:
+        """Whether everything that happened has been written down."""
+        return self._to_note.empty() and not self._is_noting
+
     async def run(self) -> None:
         """Write violations down as they come, until cancelled."""
         while True:
+            self._is_noting = False
             violation = await self._to_note.get()
+            self._is_noting = True
             for pause_s in itertools.islice(backoff(), _NOTE_ATTEMPTS):
                 try:
                     await self._on_violation(violation)

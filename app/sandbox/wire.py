@@ -14,6 +14,11 @@ class ProtocolBroken(Exception):
     """The other side sent what it may not; the message says what."""
 
 
+#: What reading bytes of somebody hostile raises. A decoder's own errors and texts that are not UTF-8 are ValueErrors; nesting without end
+#: runs into Python's limit on recursion instead.
+BROKEN: Final = (ProtocolBroken, ValueError, RecursionError)
+
+
 def framed(body: bytes) -> bytes:
     """Return the body with its length before it."""
     return HEADER.pack(len(body)) + body

@@ -30,7 +30,7 @@ class MyStrategy(Strategy):
     def should_exit(self) -> bool:
         return ta.crossed_below(self.close, self.average)
 '''
-_SIGNALS_SOURCE: Final = '''from aristobot import Signals, Strategy, param, ta
+_SIGNALS_SOURCE: Final = '''from aristobot import Strategy, param, ta
 
 
 class MySignals(Strategy):
@@ -45,39 +45,39 @@ class MySignals(Strategy):
         self.close = candles.close
 
     def signals(self, candles):
-        return Signals(
-            long=ta.crossed_above(self.close, self.average),
-            exit=ta.crossed_below(self.close, self.average),
-        )
+        return {
+            "long": ta.crossed_above(self.close, self.average),
+            "exit": ta.crossed_below(self.close, self.average),
+        }
 '''
 _OLDER_SOURCE: Final = '''import numpy as np
 
 
-class Strategy:
-    """The older way of writing one; it runs unchanged. `candles` has a row a candle: time, open, high, low, close, volume."""
+class MyOlderStrategy(Strategy):
+    """The older way of writing one; it runs unchanged. An object is made at each candle, with all candles up to that one."""
 
     def __init__(self, candles, balance, position):
         self.candles = candles
         self.balance = balance
         self.position = position
-        close = candles[:, 4]
+        close = np.asarray(candles["close"])
         self.fast = np.mean(close[-12:])
-        self.slow = np.mean(close[-26:])
+        self.slow = np.mean(close[-48:])
 
     def should_long(self) -> bool:
         return self.fast > self.slow
 
     def should_short(self) -> bool:
-        return False
+        return self.fast < self.slow  # leaves a long position
 
     def calculate_position_size(self) -> float:
-        return self.balance * 0.5
+        return 0.5  # of the balance
 
     def calculate_stop_loss(self) -> float:
-        return self.candles[-1, 4] * 0.97
+        return 0.03  # below the entry
 
     def calculate_take_profit(self) -> float:
-        return self.candles[-1, 4] * 1.06
+        return 0.06
 '''
 
 

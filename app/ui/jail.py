@@ -8,8 +8,8 @@ from app.sandbox.link import Finding, Level
 from app.ui.views import JailFinding, JailPanel
 
 _LEVELS: Final = {
-    Level.A: N_("Strategies of strangers may run: two independent walls of the kernel hold them in."),
-    Level.B: N_("Strategies of strangers may run, behind one wall of the kernel."),
+    Level.A: N_("Strategies of strangers may run: two walls of the kernel hold them in, and behind these is nothing to take."),
+    Level.B: N_("Strategies of strangers may run, with one protection less than there could be."),
     Level.C: N_("Strategies of strangers may not run on this machine."),
     Level.D: N_("Strategies cannot be locked in on this machine."),
 }

@@ -4,6 +4,7 @@ import traceback
 from collections.abc import Iterator
 
 from app.sandbox.guest.mistakes import StrategyMistake
+from app.sandbox.guest.output import clean
 from app.sandbox.guest.source import Source
 from app.sandbox.messages import LONGEST_NAME, LONGEST_TEXT, Failed
 
@@ -24,7 +25,7 @@ def failed(error: BaseException, output: str = "", *, source: str = "") -> Faile
     if not line and isinstance(error, StrategyMistake):
         line, column = Source(source).anywhere(error.attribute)
     return Failed(
-        kind=str(kind)[:LONGEST_NAME],
+        kind=clean(str(kind))[:LONGEST_NAME],
         message=message_of(error),
         line=max(0, min(line, 1_000_000)),
         column=max(0, min(column, 1_000_000)),
@@ -41,7 +42,7 @@ def message_of(error: BaseException) -> str:
         text = "an exception whose text cannot be had"
     if isinstance(error, KeyError):
         text = f"there is no {text}"
-    return str(text or type(error).__name__)[:LONGEST_TEXT]
+    return clean(str(text or type(error).__name__))[:LONGEST_TEXT]
 
 
 def place_of(error: BaseException) -> tuple[int, int]:
@@ -74,6 +75,8 @@ def _traceback(error: BaseException) -> str:
         told = traceback.TracebackException.from_exception(error, limit=-50, compact=True)
         told.stack = traceback.StackSummary.from_list([frame for frame in told.stack if frame.filename == FILENAME])
         told.__cause__ = told.__context__ = None
-        return "".join(told.format())[-LONGEST_TEXT:]
+        # Our own exceptions are told as a message; how we name them is nothing to the author.
+        lines = told.stack.format() if isinstance(error, StrategyMistake) else list(told.format())
+        return clean("".join(lines))[-LONGEST_TEXT:]
     except BaseException:  # noqa: BLE001 -- formatting calls the user's methods
         return ""

@@ -16,6 +16,8 @@ from app.sandbox.guest.running import run_into
 from app.sandbox.guest.session import Session
 from app.sandbox.messages import Check, Checked, Costs, Decide, Decision, Described, Failed, Frame, Load, Ran, Reply, Request, Run
 
+_REPLIES: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
+
 
 class Guest:
     """A worker's whole life: one source, the candles that were mapped for it, and room for its decisions."""
@@ -33,9 +35,11 @@ class Guest:
                 reply = self._answer(request)
             except BaseException as error:  # noqa: BLE001 -- SystemExit and what users derive of BaseException are theirs as well
                 return failed(error, output.text(), source=request.source if isinstance(request, Load) else self._source())
-        if isinstance(reply, Ran | Checked | Decision):
-            return msgspec.structs.replace(reply, output=output.text())
-        return reply
+        try:
+            # Names, bounds and sentences come out of the user's source: what the protocol does not take is told instead of sent.
+            return _REPLIES.decode(msgspec.json.encode(_with_output(reply, output.text())))
+        except (msgspec.ValidationError, UnicodeEncodeError, TypeError) as error:
+            return failed(StrategyMistake("NOT_SENDABLE", f"the strategy cannot be described: {error}"), output.text())
 
     def _answer(self, request: Request) -> Reply:
         match request:
@@ -86,6 +90,10 @@ class Guest:
         if self._loaded is None:
             raise StrategyMistake("NOT_LOADED", "no strategy is loaded")
         return self._loaded
+
+
+def _with_output(reply: Reply, output: str) -> Reply:
+    return msgspec.structs.replace(reply, output=output) if isinstance(reply, Ran | Checked | Decision) else reply
 
 
 def simulation_costs(costs: Costs) -> SimulationCosts:

@@ -1,5 +1,6 @@
 """From source to a class: compiled, executed, found and described."""
 
+import difflib
 import linecache
 import sys
 from collections.abc import Mapping
@@ -173,7 +174,10 @@ def _style(strategy: type[Strategy]) -> Style:
         return "both" if has_methods else "signals"
     if has_methods:
         return "per_candle"
+    decides = ("should_long", "should_short", "signals")
+    similar = [(name, near[0]) for name in vars(strategy) if (near := difflib.get_close_matches(name.lower(), decides, n=1, cutoff=0.7))]
+    hint = f"; did you mean {similar[0][1]} instead of {similar[0][0]}?" if similar else ""
     raise StrategyMistake(
         "NOTHING_DECIDES",
-        f"class {strategy.__name__} never decides anything: write should_long() or should_short(), or signals()",
+        f"class {strategy.__name__} never decides anything: write should_long() or should_short(), or signals(){hint}",
     )

@@ -10,6 +10,11 @@ from app.sandbox.messages import LONGEST_TEXT
 _CUT = "\n… (cut)"
 
 
+def clean(text: str) -> str:
+    """Return text that can be sent: halves of characters, which Python lets stand in a string, become question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 class CappedOutput(TextIOBase):
     """Text that keeps its first few thousand characters and forgets the rest, so that printing a lot costs nothing but time."""
 
@@ -32,7 +37,7 @@ class CappedOutput(TextIOBase):
 
     def text(self) -> str:
         """Return what was kept."""
-        return "".join(self._parts) + (_CUT if self._is_cut else "")
+        return clean("".join(self._parts)) + (_CUT if self._is_cut else "")
 
 
 @contextmanager

@@ -5,13 +5,22 @@ from typing import Any
 
 import numpy as np
 
-from app.domain.arrays import EXIT, LONG, SHORT, Decisions, no_decisions
+from app.domain.arrays import EXIT, LONG, SHORT, Decisions, no_decisions, numbers
 from app.domain.simulation import SimulationCosts, Wish
+from app.sandbox.guest.failures import message_of, place_of
 from app.sandbox.guest.loading import Loaded, warm_up_of
 from app.sandbox.guest.mistakes import StrategyMistake
 from app.sandbox.guest.session import Frames, Session
-from app.sandbox.guest.strategy import SIGNAL_COLUMNS
+from app.sandbox.guest.strategy import DEAREST, MOST_ADDED, SIGNAL_COLUMNS
 
+#: What a column may hold besides NaN. A price of zero is none.
+_BOUNDS = {
+    "size": (0.0, 1.0),
+    "stop": (1e-15, DEAREST),
+    "target": (1e-15, DEAREST),
+    "trailing": (1e-15, 1.0),
+    "adjust": (-1.0, MOST_ADDED),
+}
 _FLAGS = {"long": LONG, "short": SHORT, "exit": EXIT}
 
 
@@ -47,10 +56,23 @@ def run_into(session: Session, decisions: Decisions, start: int, *, per_candle: 
 
 
 def _walk(session: Session, decisions: Decisions, start: int) -> None:
+    try:
+        _ask_at_each_candle(session, decisions, start)
+    except (TypeError, ValueError) as error:
+        if place_of(error) != (0, 0):
+            raise
+        # Raised in our loop: an array or a series has been returned where yes or no was asked.
+        flat = "should_long" if session.question("should_long") is not None else "should_short"
+        method = "should_exit" if session.account.quantity else flat
+        message = f"{method}() must return True or False: {message_of(error)}"
+        raise StrategyMistake("RETURN_TYPE", message, attribute=method, candle=session.cursor.end - 1) from error
+
+
+def _ask_at_each_candle(session: Session, decisions: Decisions, start: int) -> None:
     """Ask at each candle what can be asked there. The loop is written for speed: nearly all of a run's time is spent in it."""
     account, cursor, on_fill, follows = session.account, session.cursor, session.on_fill, session.follows
     candles = session.candles
-    opens, highs, lows = candles.open.tolist(), candles.high.tolist(), candles.low.tolist()
+    opens, highs, lows = numbers(candles.open), numbers(candles.high), numbers(candles.low)
     should_long, should_short, should_exit = (session.question(name) for name in ("should_long", "should_short", "should_exit"))
     step = account.step
     for row in range(start, len(opens)):
@@ -113,6 +135,8 @@ def _write_signals(session: Session, decisions: Decisions, start: int) -> None:
             decisions.flags[array] |= _FLAGS[name]
         else:
             getattr(decisions, name)[:] = _numbers(name, array)
+    # Nothing is entered with nothing, as in per-candle methods.
+    decisions.flags[decisions.size == 0] &= ~(LONG | SHORT)
     decisions.flags[:start] = 0
     for name in ("size", "stop", "target", "trailing", "adjust"):
         getattr(decisions, name)[:start] = np.nan
@@ -151,9 +175,8 @@ def named_signals(signals: Any) -> Mapping[str, Any]:
 
 def _numbers(name: str, array: Any) -> Any:
     values = np.asarray(array, dtype=np.float64)
-    bad = np.isinf(values) | ((values <= 0) if name != "adjust" else (values < -1))
-    if name in ("size", "trailing"):
-        bad |= values > 1
+    low, high = _BOUNDS[name]
+    bad = ~(np.isnan(values) | ((values >= low) & (values <= high)))
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise StrategyMistake(

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from app.domain.arrays import EXIT, LONG, SHORT, Candles
+from app.domain.arrays import EXIT, LONG, SHORT, Candles, numbers
 from app.domain.simulation import Account, Reason, SimulatedFill, SimulationCosts, Wish
 from app.sandbox.guest.candles import MarketCandles, TradedCandles
 from app.sandbox.guest.loading import Loaded
 from app.sandbox.guest.mistakes import StrategyMistake
 from app.sandbox.guest.series import CandleSeries, Cursor, as_series
-from app.sandbox.guest.strategy import Fill, Position, Strategy, StrategyView, overrides
+from app.sandbox.guest.strategy import DEAREST, MOST_ADDED, Fill, Position, Strategy, StrategyView, overrides
 from app.sandbox.guest.template import TemplateAdapter
 from app.sandbox.messages import Frame
 
@@ -36,7 +36,7 @@ class Session:
         self.account = Account(costs)
         self.cursor = Cursor()
         self.candles = frames[0][1]
-        self.closes: list[float] = self.candles.close.tolist()
+        self.closes: Sequence[float] = numbers(self.candles.close)
         self.traded = TradedCandles(frames)
         self.signals: Any = None
         self._told = 0
@@ -105,7 +105,7 @@ class Session:
         wish = Wish()
         self._ask_levels(wish)
         if (ask := self._asked.get("adjust")) is not None:
-            wish.adjust = self._checked("adjust", ask(), low=-1.0, high=10.0) or None
+            wish.adjust = self._checked("adjust", ask(), low=-1.0, high=MOST_ADDED) or None
         said = wish.stop is not None or wish.target is not None or wish.trailing is not None or wish.adjust is not None
         return wish if said else None
 
@@ -124,9 +124,9 @@ class Session:
     def _ask_levels(self, wish: Wish) -> None:
         asked = self._asked
         if (ask := asked.get("stop_price")) is not None:
-            wish.stop = self._checked("stop_price", ask(), low=0.0, is_open=True)
+            wish.stop = self._checked("stop_price", ask(), low=0.0, high=DEAREST, is_open=True)
         if (ask := asked.get("target_price")) is not None:
-            wish.target = self._checked("target_price", ask(), low=0.0, is_open=True)
+            wish.target = self._checked("target_price", ask(), low=0.0, high=DEAREST, is_open=True)
         if (ask := asked.get("trailing")) is not None:
             trailing = self._checked("trailing", ask(), low=0.0, high=1.0, is_open=True)
             wish.trailing = wish.trailing if trailing is None else trailing
@@ -148,13 +148,13 @@ class Session:
             )
         return float(value)
 
-    def _checked(self, method: str, value: Any, *, low: float, high: float = math.inf, is_open: bool = False) -> float | None:
+    def _checked(self, method: str, value: Any, *, low: float, high: float, is_open: bool = False) -> float | None:
         if value is None:
             return None
         is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
         if is_number and math.isfinite(value) and low <= value <= high and not (is_open and value in (low, high)):
             return float(value)
-        bounds = "a price above 0" if high == math.inf else f"a fraction from {low:g} to {high:g}"
+        bounds = "a price above 0" if high == DEAREST else f"a fraction from {low:g} to {high:g}"
         hint = "; before enough candles have closed a series is NaN, so raise warm_up" if is_number and math.isnan(value) else ""
         raise StrategyMistake(
             "RETURN_TYPE", f"{method}() must return {bounds} or None, was {value!r}{hint}", attribute=method, candle=self.cursor.end - 1

@@ -90,7 +90,7 @@ class StrategyView:
 
     __slots__ = ("closes", "cursor")
 
-    def __init__(self, closes: list[float], cursor: Cursor) -> None:
+    def __init__(self, closes: Sequence[float], cursor: Cursor) -> None:
         self.closes = closes
         self.cursor = cursor
 
@@ -214,6 +214,9 @@ class Strategy:
         return 1.0 if distance <= 0 else min(1.0, risk / distance)
 
 
+#: The highest price and the largest fraction of a position that can be added at once, as the protocol has them.
+DEAREST = 1e15
+MOST_ADDED = 10.0
 #: Class attributes and methods that users write.
 ATTRIBUTES = ("timeframe", "warm_up", "stop_loss", "take_profit", "trailing_stop", "informative")
 METHODS = (

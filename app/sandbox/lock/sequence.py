@@ -45,7 +45,7 @@ def lock(order: Order, here: Machine | None, *, has_own_uids: bool, parent: int)
     if order.is_batch:
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     if layers.rlimits:
-        _limit(order.memory_bytes)
+        _limit(order)
     if layers.uid and has_own_uids:
         _become(FIRST_UID + order.slot)
     if here is not None and layers.uid:
@@ -70,14 +70,16 @@ def _volunteer_for_the_oom_killer() -> None:
         file.write("1000")
 
 
-def _limit(memory_bytes: int) -> None:
+def _limit(order: Order) -> None:
     with open("/proc/self/statm", encoding="ascii") as file:
         present = int(file.read().split()[0]) * resource.getpagesize()
     limits = dict.fromkeys(_NOTHING, 0)
     limits[resource.RLIMIT_SIGPENDING] = 8
     limits[resource.RLIMIT_STACK] = _STACK_BYTES
-    limits[resource.RLIMIT_AS] = present + memory_bytes
+    limits[resource.RLIMIT_AS] = present + order.memory_bytes
     limits[resource.RLIMIT_NOFILE] = 16
+    if order.life_cpu_s:
+        limits[resource.RLIMIT_CPU] = order.life_cpu_s
     for which, most in limits.items():
         _, hard = resource.getrlimit(which)
         bounded = most if hard == resource.RLIM_INFINITY else min(most, hard)

@@ -42,7 +42,8 @@ _NOT_KEPT: Final = N_("Nothing was saved: the strategy was changed in another ta
 
 #: A browser sends a line's end as two characters.
 Source = Annotated[str, Form(max_length=2 * LONGEST_SOURCE)]
-Revision = Annotated[int, Form(ge=0, le=2**31 - 1)]
+#: Of the draft that a text was made from; whoever names none is told what is kept.
+Revision = Annotated[int, Form(ge=-1, le=2**31 - 1)]
 Number = Annotated[int | None, Query(ge=1, le=2**31 - 1)]
 
 
@@ -137,7 +138,7 @@ def _json(content: dict[str, Any], status: int = 200) -> JSONResponse:
 
 @router.post("/strategies/{strategy_id}/draft")
 async def keep_draft(
-    request: Request, principal: CurrentUser, strategy_id: UUID, revision: Annotated[int, Form()], source: Source = ""
+    request: Request, principal: CurrentUser, strategy_id: UUID, revision: Revision = -1, source: Source = ""
 ) -> JSONResponse:
     """Keep what stands in the editor; 409 where another tab kept something meanwhile."""
     state = request.app.state
@@ -157,8 +158,8 @@ async def save(
     principal: CurrentUser,
     strategy_id: UUID,
     *,
-    revision: Revision,
-    name: Annotated[str, Form(max_length=LONGEST_NAME)],
+    revision: Revision = -1,
+    name: Annotated[str, Form(max_length=LONGEST_NAME)] = "",
     source: Source = "",
     note: Annotated[str, Form(max_length=LONGEST_NOTE)] = "",
 ) -> Response:

@@ -7,7 +7,7 @@ from app.sandbox.messages import Check, Checked
 from app.strategies.builtins import Builtin, builtin, builtins
 from tests.sandbox.guest.market import COSTS, decisions_of, described, guest_with, made_candles, real_candles, resampled, sentence
 
-STEPS = ("contract", "look_ahead", "warm_up", "values", "speed")
+STEPS = ("contract", "look_ahead", "warm_up", "values")
 
 
 def _guest(each: Builtin, candles: Candles, timeframe: str) -> Guest:

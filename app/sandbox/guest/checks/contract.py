@@ -43,6 +43,8 @@ def check_contract(loaded: Loaded, frames: Frames, costs: SimulationCosts, findi
             session.fraction(name)
         except StrategyMistake as mistake:
             findings.add("ATTRIBUTE_INVALID", name, value=mistake)
+    if len(findings):
+        return
     rows, start = len(session.candles), first_row(session, 0)
     if rows < start + 2:
         findings.add("NOT_ENOUGH_CANDLES", step="contract", needed=start + 2, rows=rows)
@@ -131,7 +133,7 @@ def _run(loaded: Loaded, frames: Frames, costs: SimulationCosts, findings: Findi
     session, decisions = decide_everywhere(loaded, frames, costs, 0)
     if not (decisions.flags & 3).any():
         findings.add("NO_DECISION", rows=len(decisions))
-    for name, value in session.arrays.items():
+    for name, value in session.arrays.items() if loaded.style != "template" else ():
         now = vars(session.instance).get(name)
         if (value is None or isinstance(value, bool | int | float | str)) and now is not value and now != value:
             findings.add("STATE_IN_INDICATORS", name)

@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from app.sandbox.guest.loading import Loaded
+from app.sandbox.guest.output import clean
 from app.sandbox.guest.source import Source
 from app.sandbox.messages import LONGEST_NAME, Finding
 
@@ -86,7 +87,7 @@ class Findings:
             severity=severity,
             message=message,
             values={name: as_text(value) for name, value in told.items()},
-            attribute=attribute[:LONGEST_NAME],
+            attribute=clean(attribute)[:LONGEST_NAME],
             candle=candle,
             line=line,
             column=column,
@@ -104,5 +105,5 @@ def as_text(value: Any) -> str:
         return str(bool(value))
     if isinstance(value, float | np.floating):
         return f"{float(value):.6g}"
-    text = str(value)
+    text = clean(str(value))
     return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"

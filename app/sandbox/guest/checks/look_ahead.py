@@ -25,6 +25,8 @@ _ANYWHERE: Final = 10
 _AT_DECISIONS: Final = 20
 #: Of more candles only the last are looked at: the check takes this many times thirty.
 _MOST_ROWS: Final = 20_000
+#: One object a candle, which is given the past alone: slow to run, and little can go wrong.
+_MOST_ROWS_OF_TEMPLATE: Final = 4_000
 #: Sums in another order differ by some 1e-15 of the largest value.
 _TOLERANCE: Final = 1e-9
 _METHODS: Final = ((LONG, "should_long"), (SHORT, "should_short"), (EXIT, "should_exit"))
@@ -38,9 +40,9 @@ Outcome = tuple[dict[str, Any], Decisions]
 
 def check_look_ahead(loaded: Loaded, frames: Frames, costs: SimulationCosts, seed: int, findings: Findings) -> None:
     """Compare the whole history with histories that end earlier."""
-    total = len(frames[0][1])
-    if total > _MOST_ROWS:
-        frames = known_at(frames, total - _MOST_ROWS, total)
+    total, most = len(frames[0][1]), _MOST_ROWS_OF_TEMPLATE if loaded.style == "template" else _MOST_ROWS
+    if total > most:
+        frames = known_at(frames, total - most, total)
     rows = len(frames[0][1])
     session, decisions = decide_everywhere(loaded, frames, costs, 0)
     start = first_row(session, 0)
@@ -63,7 +65,7 @@ def check_look_ahead(loaded: Loaded, frames: Frames, costs: SimulationCosts, see
 
 def _ends(decisions: Decisions, start: int, rows: int, seed: int, *, is_quick: bool) -> list[int]:
     chance = random.Random(seed)  # noqa: S311 -- to be repeated, not to be kept from anybody
-    first = start + 2
+    first = start + 1
     anywhere = chance.sample(range(first, rows), min(_ANYWHERE, rows - first))
     decided = [int(row) + 1 for row in np.flatnonzero(decisions.flags) if first <= row + 1 < rows]
     at_decisions = chance.sample(decided, min(_AT_DECISIONS, len(decided)))

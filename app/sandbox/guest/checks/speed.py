@@ -11,7 +11,7 @@ from app.sandbox.guest.session import Frames
 
 #: Long enough to be measured, short enough to be waited for.
 _LEAST_S: Final = 0.1
-_SLOW: Final = 20_000
+_SLOW: Final = 10_000
 _YEAR_OF_MINUTES: Final = 525_600
 
 
