@@ -23,10 +23,11 @@ from app.accounts.schemas import AiIn
 from app.core.clock import Clock
 from app.core.crypto import Vault
 from app.core.db import Database
+from app.core.i18n import N_
 from app.core.outage import is_database_gone
 from app.core.supervisor import Beat
 from app.core.tenancy import working_for
-from app.errors import AiTooSlow, AppError, AssistantOff, AssistantTooSoon, ModelUnchosen
+from app.errors import AiTooSlow, AppError, AssistantBusy, AssistantOff, ModelUnchosen
 from app.strategies import assistant_store as store
 from app.strategies.assistant_models import LONGEST_TEXT, Outcome
 from app.strategies.assistant_pieces import Ask, Finished, Piece, Place, Said, Thinking, Usage, Words
@@ -42,6 +43,7 @@ _FORGOTTEN_S: Final = 20.0
 #: Answers on their way at one time, of all users: each holds a connection to its provider.
 _MOST_AT_ONCE: Final = 64
 _LARGEST_BYTES: Final = 16_000_000
+_NO_PLACE: Final = N_("This server answers as many questions at a time as it can. Try again in a moment.")
 _CUT: Final = "length"
 
 
@@ -218,14 +220,14 @@ class Assistant:
         Raises:
             StrategyNotFound: no such strategy of this user.
             AssistantOff, ModelUnchosen: nobody is there to answer.
-            AssistantBusy: another answer is on its way to this user.
-            AssistantTooSoon: this user asks more often than one may, or all users together more than this server answers.
+            AssistantBusy: another answer is on its way to this user, or as many as this server can give at a time.
+            AssistantTooSoon: this user asks more often than one may.
         """
         async with self._tenants.transaction() as session:
             await store.check_strategy(session, user_id, question.strategy_id)
         access = await self.access(user_id)
         if self._group is None or len(self._at_work) >= _MOST_AT_ONCE:
-            raise AssistantTooSoon(retry_after_s=_BEAT_S)
+            raise AssistantBusy(_NO_PLACE)
         async with self._tenants.transaction() as session:
             begun = await store.begin(
                 session,

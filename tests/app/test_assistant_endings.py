@@ -172,6 +172,16 @@ async def test_a_conversation_is_forgotten_and_what_it_took_is_not(quincy: Asker
     assert (await quincy.site.eve.call("GET", f"{ASSIST}/usage")).json()["items"] == []
 
 
+async def test_a_conversation_keeps_its_newest_messages(quincy: Asker, provider: AiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    await openrouter(quincy.person)
+    monkeypatch.setattr("app.strategies.assistant_store.MOST_KEPT", 4)
+    for number in range(4):
+        provider.says(f"answer {number}")
+        await quincy.told(f"question {number}")
+    kept = ["question 1", "answer 1", "question 2", "answer 2", "question 3", "answer 3"]
+    assert [message["text"] for message in await quincy.conversation()] == kept, "four, and what was said since they were counted"
+
+
 @pytest.mark.parametrize(
     "body",
     [{"message": "  "}, {"message": "x" * 8001}, {"source": "x" * 131_073}, {"findings": ["x"] * 51}, {"findings": [""]}, {"key": "x"}],
@@ -229,10 +239,8 @@ async def test_an_answer_outlives_a_database_that_goes_away(quincy: Asker, provi
             within_s=20,
         )
         # Every connection is cut, the assistant's own and those of its loop.
-        await quincy.rows(
         cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
         await quincy.rows(cut)
-        )
         await asyncio.sleep(0.2)
         go_on.set()
     assert words_of(events_of(asked.result().text)) == "Half and half."

@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 TIGHTER = SOURCE.replace("param(0.02,", "param(0.01,")
 ANSWER = f"A tighter stop.\n\n```python\n{TIGHTER}```\n\nIt is hit more often: `stop_loss` is a fraction."
+WRONG = SOURCE.replace("crossed_above(self.fast_line, self.slow_line)", "crossed_above(self.fast_line, slow_line)")
 ASK = "#assistant-question"
 LAST = "#assistant-log > article:last-child"
 
@@ -47,7 +48,12 @@ def server(
     provider: AiServer, market: EmulatorProcess, urls: DatabaseUrls, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:
     """A server whose administrator allows the provider, which also stands in for OpenRouter."""
-    ours = {"registration": "open", "ollama_allowed_hosts": f"127.0.0.1:{provider.port}", "openrouter_url": f"{provider.url}/v1"}
+    ours = {
+        "registration": "open",
+        "heartbeat_history_minutes": 590,
+        "ollama_allowed_hosts": f"127.0.0.1:{provider.port}",
+        "openrouter_url": f"{provider.url}/v1",
+    }
     with ServerProcess(tmp_path_factory.mktemp("assistant"), **settings_for(market, urls, **ours)) as process:
         yield process
 
@@ -66,12 +72,17 @@ async def open_page(browser: Browser, trader: Trader, size: tuple[int, int] = DE
         page = await StrategyPage(watched, f"{trader.server.url}/strategies/{make_strategy(trader)}").open()
         await watched.see("#assistant-content[data-state]")
         if size == PHONE:
-            await page.page.click("[data-sed-show=assistant]")
+            await page.show("assistant")
         yield page
 
 
 def choose(trader: Trader) -> None:
     trader.call("PUT", "/api/auth/preferences", json={"ai_provider": "openrouter", "ai_api_key": KEY, "ai_model": "vendor/clever"})
+
+
+async def is_over(page: StrategyPage, button: str) -> None:
+    """Wait until what a button started has ended."""
+    await page.until(f"() => !document.getElementById('{button}').disabled", f"{button} has ended", within_s=60)
 
 
 async def said(page: StrategyPage, selector: str, words: str) -> None:
@@ -105,7 +116,7 @@ async def test_an_answer_streams_in_and_what_it_proposes_is_accepted_into_the_ed
         await page.page.click("#sed-accept")
         await page.until(f"() => document.getElementById('sed-code').value === {orjson.dumps(TIGHTER).decode()}", "it is in the editor")
         if size == PHONE:
-            await page.page.click("[data-sed-show=assistant]")
+            await page.show("assistant")
         await said(page, f"{LAST} .assistant-facts", "Accepted 1,700 tokens · 0.0042 USD")
         await said(page, "#assistant-usage summary", "This month: 1,700 tokens")
         await page.shot(f"assistant-accepted-{size[0]}")
@@ -228,3 +239,36 @@ async def test_when_the_server_stops_the_answer_is_marked_as_interrupted(
         await page.open()
         await said(page, LAST, "This server was stopped while the answer came.")
         page.watched.forget(lambda text: True)
+
+
+@pytest.mark.parametrize("size", BOTH_WIDTHS)
+async def test_a_mistake_is_repaired_by_the_assistant_validated_saved_and_tried(
+    browser: Browser, trader: Trader, provider: AiServer, size: tuple[int, int]
+) -> None:
+    choose(trader)
+    provider.says(f"`slow_line` is an attribute.\n\n```python\n{SOURCE}```")
+    async with open_page(browser, trader, size) as page:
+        await page.show("code")
+        await page.replace_all(WRONG)
+        await page.is_kept()
+        await page.watched.see("#sed-code .cm-lint-marker-error")
+        await page.page.click("#sed-validate")
+        await is_over(page, "sed-validate")
+        await page.show("assistant")
+        await page.page.click("[data-ask] >> nth=2")
+        await page.watched.see("#sed-compare:not([hidden])")
+        await page.shot(f"assistant-fix-{size[0]}")
+        await page.page.click("#sed-accept")
+        await page.until(f"() => document.getElementById('sed-code').value === {orjson.dumps(SOURCE).decode()}", "it is in the editor")
+        await page.page.click("#sed-validate")
+        await is_over(page, "sed-validate")
+        await page.watched.see("#sed-state .pill.ok")
+        await page.page.click("#sed-save")
+        await is_over(page, "sed-save")
+        await page.page.click("#sed-try")
+        await is_over(page, "sed-try")
+        await page.watched.see("#sed-trial .sed-numbers")
+        assert await page.watched.overflow() <= 0
+    question = orjson.loads(provider.asked[-1])["messages"][-1]["content"]
+    assert "What the last validation found:\n- line 18: " in question
+    assert "slow_line is not defined" in question
