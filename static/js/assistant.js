@@ -141,7 +141,7 @@ const token = () => JSON.parse(document.body.getAttribute("hx-headers:inherited"
 
 function post(path, body, signal) {
   const headers = { "Content-Type": "application/json", "X-CSRF-Token": token() };
-  return fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal });
+  return fetch(path, { method: "POST", headers, body: body && JSON.stringify(body), signal });
 }
 
 /** Yield [name, data] of server-sent events. */
@@ -251,7 +251,7 @@ function propose({ source: code, message_id }) {
 
 document.addEventListener("aristobot:proposal-decided", async ({ detail }) => {
   const item = panel.querySelector(`[data-id="${CSS.escape(detail.message_id)}"]`);
-  const answer = await post(`/api/strategies/assist/messages/${detail.message_id}/decision`, { accepted: detail.accepted }).catch(() => null);
+  const answer = await post(`/api/strategies/assist/messages/${detail.message_id}/${detail.accepted ? "accept" : "reject"}`).catch(() => null);
   say("");
   if (answer?.ok && item?.isConnected) await renew(item, detail.message_id);
 });
