@@ -65,8 +65,10 @@ class Zygote:
         self._process = process
         self._control = control
         self._hatching: asyncio.Future[tuple[int, int]] | None = None
-        #: A worker may be dead before the order's answer has been worked on.
-        self._early: dict[int, orders.Died] = {}
+        self._number = 0
+        #: The worker that was told of last, and its end: it may be dead before who ordered it has been woken.
+        self._newest = 0
+        self._newest_died: orders.Died | None = None
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(control.fileno(), self._on_news)
 
@@ -121,9 +123,10 @@ class Zygote:
             raise ZygoteGone("the zygote has ended")
         ours, theirs = socket.socketpair()
         try:
+            self._number += 1
             self._hatching = self._loop.create_future()
             try:
-                socket.send_fds(self._control, [orders.encode(order)], [theirs.fileno(), *descriptors])
+                socket.send_fds(self._control, [orders.encode(replace(order, number=self._number))], [theirs.fileno(), *descriptors])
             except OSError as error:
                 raise ZygoteGone(f"the zygote takes no orders: {error}") from error
             async with asyncio.timeout(_SPAWN_S):
@@ -134,6 +137,13 @@ class Zygote:
             raise ZygoteGone(f"the zygote made no worker within {_SPAWN_S:g} s") from error
         except BaseException:
             ours.close()
+            if (
+                self._hatching is not None
+                and self._hatching.done()
+                and not self._hatching.cancelled()
+                and self._hatching.exception() is None
+            ):
+                _put_down(self._hatching.result()[1])
             raise
         finally:
             theirs.close()
@@ -145,8 +155,8 @@ class Zygote:
 
         cell = Cell(order, ours, pid, pidfd, on_end=forget)
         self.cells[pid] = cell
-        if (died := self._early.pop(pid, None)) is not None:
-            cell.bury(died.status, died.cpu_s)
+        if self._newest == pid and self._newest_died is not None:
+            cell.bury(self._newest_died.status, self._newest_died.cpu_s)
         return cell
 
     def stop(self) -> None:
@@ -172,17 +182,17 @@ class Zygote:
         if isinstance(news, orders.Died):
             if (cell := self.cells.get(news.pid)) is not None:
                 cell.bury(news.status, news.cpu_s)
-            else:
-                self._early[news.pid] = news
-        elif self._hatching is not None and not self._hatching.done():
+            elif news.pid == self._newest:
+                self._newest_died = news
+        elif self._hatching is not None and not self._hatching.done() and news.number == self._number:
+            self._newest, self._newest_died = news.pid, None
             if descriptors:
                 self._hatching.set_result((news.pid, descriptors[0]))
             else:  # the worker ends by itself when its socket is closed, which comes of this
                 self._hatching.set_exception(ZygoteGone("no descriptor is free for another worker"))
         else:
             for fd in descriptors:  # who ordered it has gone
-                signal.pidfd_send_signal(fd, signal.SIGKILL)
-                os.close(fd)
+                _put_down(fd)
 
     def _on_end(self) -> None:
         self.is_gone = True
@@ -193,6 +203,12 @@ class Zygote:
         for cell in list(self.cells.values()):
             cell.kill(Cause.ZYGOTE, "the zygote ended, and its workers with it")
             cell.bury(-signal.SIGKILL, cell.cpu_s())
+
+
+def _put_down(pidfd: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    os.close(pidfd)
 
 
 class Keeper:

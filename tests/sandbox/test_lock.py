@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -264,3 +265,18 @@ async def test_after_a_day_new_workers_get_a_new_zygote_and_the_old_ones_live_on
     watching.cancel()
     await keeper.close()
     await until(lambda: not psutil.pid_exists(new.pid))
+
+
+async def test_a_worker_whose_orderer_went_away_is_not_taken_for_the_next_one(keeper: Keeper) -> None:
+    zygote = psutil.Process((await keeper.facts()).pid)
+    before = {process.pid for process in zygote.children()}
+    for wait_s in (0.0, 0.001, 0.002, 0.004, 0.006, 0.008):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                (await keeper.spawn(Order(is_probe=True))).kill(Cause.RELEASED)
+        cell = await keeper.spawn(Order(is_probe=True))
+        seen = await reply_of(cell, "import os\nresult = os.getpid()")
+        assert getattr(seen, "docstring", "") == str(cell.pid)
+        cell.kill(Cause.RELEASED)
+        await cell.until_ended()
+    await until(lambda: {process.pid for process in zygote.children()} <= before)
