@@ -12,7 +12,10 @@ COPY migrations migrations
 RUN uv sync --locked --no-dev --no-editable
 
 FROM python:3.12-slim
-RUN useradd --create-home --uid 10001 aristobot && install -d -o aristobot -g aristobot -m 0700 /data
+# The second folder holds the socket of a sandbox in a container of its own: its user makes it there, this group may connect.
+RUN groupadd --gid 10001 aristobot && useradd --create-home --uid 10001 --gid 10001 aristobot \
+    && install -d -o aristobot -g aristobot -m 0700 /data \
+    && install -d -o 65533 -g 10001 -m 0750 /run/aristobot-sandbox
 COPY --from=build /src/.venv /src/.venv
 ENV PATH=/src/.venv/bin:$PATH DATA_DIR=/data HOST=0.0.0.0 PORT=8000 PYTHONUNBUFFERED=1
 USER aristobot

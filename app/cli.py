@@ -10,7 +10,8 @@ from cryptography.fernet import Fernet
 from pydantic import ValidationError
 
 from app import __version__
-from app.bootstrap.commands import change_keys, initialise, inspect
+from app.bootstrap.commands import change_keys, examine_jail, initialise, inspect
+from app.bootstrap.strategies import close_memory
 from app.candles_cli import candles_cli
 from app.core.config import LogFormat, Settings
 from app.core.logging import configure_logging
@@ -18,6 +19,7 @@ from app.demo import DemoOptions, free_port, run_demo
 from app.emulator.__main__ import run_command as run_emulator
 from app.errors import AppError
 from app.main import Server, create_app, listen, run
+from app.sandbox.link import LEVEL_WORDS, Level
 
 cli = typer.Typer(
     name="aristobot",
@@ -42,6 +44,7 @@ def serve(
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     settings = Settings(**given)  # type: ignore[arg-type]  # typer checked the types
     configure_logging(level=settings.log_level, fmt=settings.log_format, file=settings.log_file)
+    close_memory()
     listener = listen(settings.host, settings.port)
     named = f"[{settings.host}]" if ":" in settings.host else settings.host
     shown = f"http://{named}:{listener.getsockname()[1]}"
@@ -98,6 +101,20 @@ def audit() -> None:
         typer.echo(str(finding))
     typer.echo(f"{len(found)} findings" if found else "All that must hold does.")
     raise typer.Exit(1 if found else 0)
+
+
+@cli.command()
+def doctor() -> None:
+    """Try for real how well strategies are locked in on this machine. Ends with 1 below level B, where none of strangers may run."""
+    settings = _quiet()
+    report = asyncio.run(examine_jail(settings))
+    for finding in report.findings:
+        typer.echo(f"{'ok  ' if finding.is_good else 'no  '} {finding.code:<32} {finding.detail}".rstrip())
+    is_enough = report.level <= Level.B
+    typer.echo(f"Level {report.level}: {LEVEL_WORDS[report.level]}")
+    if not is_enough and settings.trust_strategies:
+        typer.echo("TRUST_STRATEGIES is set: they run all the same, with whatever protection there is.")
+    raise typer.Exit(0 if is_enough else 1)
 
 
 @keys.command("new")

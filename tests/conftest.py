@@ -12,8 +12,10 @@ from tests.environment import keep_bytecode
 from tests.fault_matrix import Results, write
 from tests.leaks import found_in_databases, leaks_in_files
 from tests.postgres import PostgresForTests
+from tests.sandbox.attacks import table as attack_table
 
 RESULTS: Final = pytest.StashKey[Results]()
+ATTACKS: Final = pytest.StashKey[attack_table.Results]()
 LEAKS: Final = pytest.StashKey[list[str]]()
 #: The run's exit code when a secret was written down.
 LEAKED: Final = 13
@@ -32,6 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """`--full`: random histories in the number that a release is judged by, instead of what fits into every run."""
     parser.addoption("--full", action="store_true", help="run random histories at their full number (minutes)")
     parser.addoption("--fault-matrix", metavar="PAGE", help="write what the tests of the fault matrix came to into this page")
+    parser.addoption("--attack-table", metavar="PAGE", help="write what the attacks on the jail came to into this page")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -60,6 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
     forked.hashes_cost_nothing = True
     _log_plainly()
     config.stash[RESULTS] = Results()
+    config.stash[ATTACKS] = attack_table.Results()
     config.stash[LEAKS] = []
     config.pluginmanager.register(_Collector(config), "what the whole run came to")
 
@@ -71,7 +75,7 @@ def _log_plainly() -> None:
 
 
 class _Collector:
-    """Sums up what the tests of all processes came to: rows of the fault matrix, and secrets that were written down somewhere."""
+    """Sums up what the tests of all processes came to: rows of two tables, and secrets that were written down somewhere."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -80,6 +84,8 @@ class _Collector:
         for name, value in report.user_properties:
             if name == "fault" and isinstance(value, list):
                 self._config.stash[RESULTS].add(tuple(value[1]), value[0], report.outcome)
+            if name == "attack" and isinstance(value, list) and report.when == "call":
+                self._config.stash[ATTACKS].add(*value)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
@@ -101,9 +107,10 @@ class _Collector:
         if config.stash[LEAKS]:
             # No test failed, so none can make it good by passing the second time.
             session.exitstatus = LEAKED
-        page = config.getoption("--fault-matrix")
-        if page:
+        if page := config.getoption("--fault-matrix"):
             write(Path(page), config.stash[RESULTS])
+        if page := config.getoption("--attack-table"):
+            attack_table.write(Path(page), config.stash[ATTACKS])
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         leaks = self._config.stash[LEAKS]

@@ -51,6 +51,7 @@ class Action(StrEnum):
     KILL_SWITCH = "kill_switch"
     TRADING_RESUMED = "trading_resumed"
     LIMITS_CHANGED = "limits_changed"
+    STRATEGY_KILLED = "strategy_killed"
     DEVELOPMENT_MODE = "development_mode"
     AUDIT_EXPORTED = "audit_exported"
 

@@ -12,6 +12,8 @@ from app.core.db import Database
 from app.core.rotation import Rotation
 from app.core.secrets_file import KeySource
 from app.marketdata.status import ensure_row
+from app.sandbox.connection import examine
+from app.sandbox.link import Report
 from app.trading.audit import Finding, ask_rules
 from app.trading.audit_rules import RULES as AUDIT_RULES
 from app.webhooks.audit import RULES as AUDIT_OF_ALERTS
@@ -40,6 +42,15 @@ async def change_keys(settings: Settings, change: Callable[[Rotation], Awaitable
     async with AsyncExitStack() as stack:
         urls, _ = await open_database(settings, stack)
         await change(Rotation(await opened(Database(urls.app), stack), KeySource(settings), announce))
+
+
+async def examine_jail(settings: Settings) -> Report:
+    """Start a sandboxd as the server would, or ask the one that the settings name, and return what its doctor found.
+
+    Raises:
+        ConfigError: there is none and none can be started.
+    """
+    return await examine(settings.sandbox_socket)
 
 
 async def initialise(settings: Settings, announce: Announce) -> None:

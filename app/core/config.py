@@ -74,6 +74,14 @@ class Settings(BaseSettings):
     reconcile_settle_s: float = Field(10.0, ge=0)
     audit_interval_s: float = Field(900.0, gt=0)
     equity_interval_s: float = Field(60.0, gt=0)
+    sandbox_socket: Path | None = None
+    trust_strategies: bool = False
+    strategy_call_ms: int = Field(250, ge=50, le=2_000)
+    strategy_run_s: int = Field(120, ge=5, le=3_600)
+    strategies_per_user: int = Field(20, ge=1, le=10_000)
+    strategies_at_once: int = Field(200, ge=1, le=10_000)
+    backtests_per_user: int = Field(2, ge=1, le=100)
+    strategy_cpu_minutes_a_day: int = Field(240, ge=1, le=100_000)
     roles: Annotated[tuple[str, ...], NoDecode] = ("web", "heartbeat", "engine")
     log_level: str = "INFO"
     log_format: LogFormat = LogFormat.CONSOLE

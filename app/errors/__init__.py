@@ -8,7 +8,7 @@ AppError 500 (never raised bare)
 ├─ OrderDenied 422       code = DenialReason; ours, before anything is sent
 ├─ NotAuthenticated 401  SecondFactorNeeded
 ├─ Forbidden 403         CsrfFailed · FreshCodeNeeded · ScopeMissing · SessionNeeded · InvitationInvalid
-├─ RateLimited 429       TooManyAttempts (UpdateTooSoon · BackfillTooSoon) · BodyTooLarge 413
+├─ RateLimited 429       TooManyAttempts (UpdateTooSoon · BackfillTooSoon · StrategyPaused) · BodyTooLarge 413
 ├─ WebhookError          BadToken 404 · BadPayload 422
 ├─ ExchangeError 502     OrderRejected 409 · InsufficientFunds 409 · BadCredentials 409 · Unsupported 422 (TimeframeMissing)
 │  ├─ RetryableError 503 ExchangeUnavailable · ExchangeRateLimited · NotSent      (reads, and writes proved unsent)
@@ -84,4 +84,5 @@ from app.errors.strategies import StrategyInUse as StrategyInUse
 from app.errors.strategies import StrategyKilled as StrategyKilled
 from app.errors.strategies import StrategyNotFound as StrategyNotFound
 from app.errors.strategies import StrategyNotValid as StrategyNotValid
+from app.errors.strategies import StrategyPaused as StrategyPaused
 from app.errors.strategies import VersionNotFound as VersionNotFound

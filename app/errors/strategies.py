@@ -1,6 +1,6 @@
 """What may go wrong with the code of a user; the whole tree is drawn in the package."""
 
-from app.errors.general import AppError, Conflict, InvalidInput, NotFound, RateLimited
+from app.errors.general import AppError, Conflict, InvalidInput, NotFound, RateLimited, TooManyAttempts
 
 
 class StrategyNotFound(NotFound):
@@ -57,3 +57,9 @@ class JailBusy(RateLimited):
     """Your strategies use all that one user may use at a time. Wait until one of them has ended."""
 
     default_code = "JAIL_BUSY"
+
+
+class StrategyPaused(TooManyAttempts):
+    """The strategy was stopped by force too often within a short time. It may run again in %(seconds)d seconds."""
+
+    default_code = "STRATEGY_PAUSED"

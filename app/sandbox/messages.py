@@ -27,6 +27,9 @@ Line = Annotated[int, Meta(ge=0, le=1_000_000)]
 #: What a parameter may be: a whole number, a number, a switch, or one of some words. `None` stands for "none" of an optional number.
 Value = bool | Annotated[int, Meta(ge=-(2**53), le=2**53)] | Number | Name | None
 
+#: Open time in ms since 1970 UTC, open, high, low, close, volume.
+ClosedCandle = tuple[Count, Number, Number, Number, Number, Number]
+
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Candles of one market that were mapped into a worker before it was locked, by their place.
@@ -63,6 +66,8 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     capital: Number = 10_000.0
     fee: Number = 0.001
+    #: Of targets, which rest as limit orders; `None`: the same.
+    maker_fee: Number | None = None
     slippage: Number = 0.0005
     step: Number = 0.0
     tick: Number = 0.0
@@ -94,16 +99,31 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     target: Number | None = None
 
 
+class LiveFill(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One execution of a live strategy's order. `time` is in ms since 1970 UTC."""
+
+    side: Literal["buy", "sell"]
+    quantity: Number
+    price: Number
+    fee: Number
+    reason: Literal["entry", "add", "reduce", "exit", "stop", "trailing", "target"]
+    time: Count
+
+
 class Decide(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="decide"):
     """Decide at one closed candle, which is the last of the candles that the worker knows; live trading's request.
 
     Attributes:
         candle: `(open time in ms, open, high, low, close, volume)` that closed now, appended to the first frame before deciding; `None`
             decides at the last one that is there.
+        others: Candles of other frames that closed by then, by the frame's place, oldest first.
+        fills: What was executed since the last decision, oldest first.
     """
 
-    candle: tuple[Count, Number, Number, Number, Number, Number] | None
+    candle: ClosedCandle | None
     holding: Holding
+    others: Annotated[list[tuple[Count, ClosedCandle]], Meta(max_length=1_000)] = []
+    fills: Annotated[list[LiveFill], Meta(max_length=100)] = []
 
 
 Request = Load | Run | Check | Decide
@@ -184,7 +204,8 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="decision"):
     """The answer to `Decide`.
 
-    `size` is a fraction of equity, prices are absolute, `adjust` is the signed fraction of the position to add or to take off.
+    `size` is a fraction of equity, `stop` and `target` are absolute prices, `stop_loss` and `take_profit` distances from the entry's fill
+    as fractions of it, `trailing` one of the best price since; `adjust` is the signed fraction of the position to add or to take off.
     """
 
     action: Literal["none", "long", "short", "exit"]
@@ -193,6 +214,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     target: Annotated[float, Meta(gt=0, le=1e15)] | None = None
     trailing: Annotated[float, Meta(gt=0, lt=1)] | None = None
     adjust: Annotated[float, Meta(ge=-1, le=10)] | None = None
+    stop_loss: Annotated[float, Meta(gt=0, lt=1)] | None = None
+    take_profit: Annotated[float, Meta(gt=0, lt=10)] | None = None
     output: Text = ""
 
 

@@ -65,6 +65,7 @@ ACTIONS = {
     "kill_switch": N_("Trading stopped"),
     "trading_resumed": N_("Trading resumed"),
     "limits_changed": N_("Risk limits changed"),
+    "strategy_killed": N_("Strategy stopped by force"),
     "audit_exported": N_("Audit log exported"),
 }
 #: Pill colours; a state that is missing is shown neutral.

@@ -1,7 +1,7 @@
 """Regions of pages for one user, read from the database: the page and the live stream show the same ones, built here once."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -105,7 +105,8 @@ class Regions:
     async def trading(self) -> TradingView:
         """What restrains trading, and how far the kill switch is."""
         missing = missing_key(self.app.state.keyring, is_admin=self.is_admin)
-        return await trading_view(self._desk, self.user_id, await self.broker_names(), is_admin=self.is_admin, missing_key=missing)
+        view = await trading_view(self._desk, self.user_id, await self.broker_names(), is_admin=self.is_admin, missing_key=missing)
+        return replace(view, is_unlocked=self.app.state.jail.is_forced)
 
     async def kpis(self) -> Kpis:
         """The dashboard's headline figures."""

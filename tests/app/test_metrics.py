@@ -136,6 +136,7 @@ async def test_they_tell_of_orders_alerts_loops_and_pools_and_of_nobody(site: Si
     labels = {label for _, pairs in numbers for label, _ in pairs}
     assert labels <= {
         "state", "decision", "loop", "which", "database", "pool", "exchange", "timeframe", "source", "outcome", "kind", "le", "symbol",
+        "level", "cause",
     }  # fmt: skip
 
 

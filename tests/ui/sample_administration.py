@@ -99,10 +99,20 @@ def tokens_page(shell: views.Shell) -> views.TokensView:
     return views.TokensView(shell=shell, form=token_form(), tokens=tokens())
 
 
+def jail() -> views.JailPanel:
+    """Level B: landlock is missing, and one attack ended in a way that nobody knows."""
+    rows = (
+        views.JailFinding(code="seccomp", words="The kernel filters system calls (seccomp)", is_good=True),
+        views.JailFinding(code="landlock", words="The kernel denies files and connections (landlock)", is_good=False, detail="ABI 0"),
+        views.JailFinding(code="attack_fork", words="Attack: start a process", is_good=False, detail="not stopped: <b>breach</b>"),
+    )
+    return views.JailPanel(level="B", words="Behind one wall of the kernel.", is_open=True, findings=rows, workers=3, restarts=1)
+
+
 def admin_page(shell: views.Shell) -> views.AdminView:
     """Administration, as an administrator sees it."""
     shell = replace(shell, is_admin=True)
-    return views.AdminView(shell=shell, users=users(), invitations=invitations(), form=invitation_form(), log=log())
+    return views.AdminView(shell=shell, users=users(), invitations=invitations(), form=invitation_form(), jail=jail(), log=log())
 
 
 def own_log_page(shell: views.Shell) -> views.OwnLogView:
@@ -121,5 +131,6 @@ def fragments() -> dict[str, object]:
         "fragments/admin/_invitations.html": invitations(),
         "fragments/admin/_invitation_form.html": invitation_form(),
         "fragments/admin/_invitation_made.html": views.InvitationLink(note="for Joe <b>", url="http://host/register?invite=" + "x" * 43),
+        "fragments/admin/_jail.html": jail(),
         "fragments/admin/_log.html": log(),
     }

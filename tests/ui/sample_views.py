@@ -305,6 +305,7 @@ def fragments() -> dict[str, object]:
         "fragments/shell/_account_menu.html": shell(),
         "fragments/shell/_kill_switch.html": shell(),
         "fragments/shell/_trading_state.html": trading_state(),
+        "fragments/shell/_unlocked_strategies.html": replace(trading_state(), is_unlocked=True),
         "fragments/shell/_language.html": shell(),
         "fragments/shell/_theme.html": shell(),
         **sample_terminal.fragments(shell(page="trading"), view),

@@ -15,6 +15,7 @@ from app.core.config import Registration
 from app.core.i18n import gettext, use_language
 from app.errors import AppError
 from app.ui.account_log import action_of, log_region
+from app.ui.jail import jail_panel
 from app.ui.pages.tokens import days_of
 from app.ui.surroundings import fragment, page, reader_of, shell_of, templating_of
 from app.ui.templating import triggers
@@ -33,6 +34,7 @@ router = APIRouter(include_in_schema=False)
 
 _USERS = "fragments/admin/_users.html"
 _INVITATIONS = "fragments/admin/_invitations.html"
+_JAIL = "fragments/admin/_jail.html"
 _LOG = "fragments/admin/_log.html"
 _DAYS = (1, 7, 30)
 _PAGE = 50
@@ -94,6 +96,7 @@ async def show_admin(request: Request, admin: CurrentAdmin) -> Response:
             users=await _users(request, admin),
             invitations=await _invitations(request, admin),
             form=_form(),
+            jail=jail_panel(request.app.state.jail),
             log=await _log(request, admin),
         )
     return page(request, "pages/admin/admin.html", view)
@@ -147,6 +150,14 @@ async def revoke_invitation(request: Request, admin: CurrentAdmin, invitation_id
     with use_language(reader_of(request, admin).language):
         words = gettext("The invitation is taken back.")
     return fragment(request, admin, _INVITATIONS, await _invitations(request, admin), toast=("success", words))
+
+
+@router.get("/admin/jail")
+async def show_jail(request: Request, admin: CurrentAdmin) -> Response:
+    """How strategies are locked in, as it is now."""
+    with use_language(reader_of(request, admin).language):
+        region = jail_panel(request.app.state.jail)
+    return fragment(request, admin, _JAIL, region)
 
 
 @router.get("/admin/log/check")

@@ -149,6 +149,30 @@ class OwnLogView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JailFinding:
+    """One thing that the jail's doctor looked at, in the reader's language; `detail` is the doctor's own."""
+
+    code: str
+    words: str
+    is_good: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JailPanel:
+    """How strategies are locked in, region of `fragments/admin/_jail.html`. No `level`: nobody has looked yet, or `problem` says why."""
+
+    level: str = ""
+    words: str = ""
+    problem: str = ""
+    is_open: bool = False
+    is_forced: bool = False
+    findings: tuple[JailFinding, ...] = ()
+    workers: int = 0
+    restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AdminView:
     """Page `pages/admin/admin.html`."""
 
@@ -156,4 +180,5 @@ class AdminView:
     users: UserList
     invitations: InvitationList
     form: InvitationForm
+    jail: JailPanel
     log: AccountLog

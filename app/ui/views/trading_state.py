@@ -55,9 +55,13 @@ class MissingKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TradingView:
-    """Region of `fragments/shell/_trading_state.html`; empty while trading is free and nothing alarms. `more` causes are not shown."""
+    """Region of `fragments/shell/_trading_state.html`; empty while trading is free and nothing alarms. `more` causes are not shown.
+
+    `is_unlocked`: strategies run on this server without being locked in.
+    """
 
     missing_key: MissingKey | None = None
+    is_unlocked: bool = False
     alarms: tuple[AlarmRow, ...] = ()
     restraints: tuple[RestraintRow, ...] = ()
     more: int = 0

@@ -1,0 +1,136 @@
+"""What a simulation is given and what comes of it; the rules are in `domain.simulation`. Floats by design, unlike money."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.domain.arrays import Floats
+
+
+class Reason(StrEnum):
+    """Why a fill happened."""
+
+    ENTRY = "entry"
+    ADD = "add"
+    REDUCE = "reduce"
+    EXIT = "exit"
+    STOP = "stop"
+    TRAILING = "trailing"
+    TARGET = "target"
+    LIQUIDATION = "liquidation"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulationCosts:
+    """What the simulated account pays and holds; fractions are of one (0.001 is 0.1 %). Zero steps mean no rounding.
+
+    Attributes:
+        capital: Quote units at the start.
+        fee: Taker's fee, of a fill's notional.
+        maker_fee: Fee of targets, which rest as limit orders.
+        slippage: By how much market orders fill beside the price, against the trader.
+        step: Base units that quantities are whole multiples of.
+        tick: Quote units that prices are whole multiples of.
+        least_notional: Quote units below which an order is denied.
+    """
+
+    capital: float = 10_000.0
+    fee: float = 0.001
+    maker_fee: float = 0.001
+    slippage: float = 0.0005
+    step: float = 0.0
+    tick: float = 0.0
+    least_notional: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedFill:
+    """One execution. `side` is +1 for a buy; `slippage` is what it cost in quote units against the price of the candle."""
+
+    candle: int
+    side: int
+    quantity: float
+    price: float
+    fee: float
+    slippage: float
+    reason: Reason
+
+
+@dataclass(slots=True)
+class SimulatedTrade:
+    """One round trip, of which parts may have been added or taken off on the way.
+
+    Attributes:
+        side: +1 long, −1 short.
+        entry_candle: Row of the candle in which it was opened.
+        exit_candle: Row of the candle in which the last of it was closed; the last row where it is still open.
+        quantity: Base units entered in all.
+        entry_price: Mean price of what was entered.
+        exit_price: Mean price of what left; of an open trade, the mean of that and the last close for the rest.
+        fees: Quote units.
+        slippage: Quote units.
+        profit: Quote units after fees.
+        reason: Why the last of it left; None while it is open.
+    """
+
+    side: int
+    entry_candle: int
+    exit_candle: int = -1
+    quantity: float = 0.0
+    entry_price: float = 0.0
+    exit_price: float = 0.0
+    fees: float = 0.0
+    slippage: float = 0.0
+    profit: float = 0.0
+    reason: Reason | None = None
+    entered: float = 0.0
+    left: float = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether some of it was still held at the end."""
+        return self.reason is None
+
+    def settle(self, candle: int, reason: Reason | None) -> None:
+        """Write down how it ended."""
+        self.exit_candle = candle
+        self.reason = reason
+        self.entry_price = self.entered / self.quantity
+        self.exit_price = self.left / self.quantity
+        self.profit = self.side * (self.left - self.entered) - self.fees
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What came of decisions.
+
+    Attributes:
+        trades: Round trips in order; the last may be open.
+        fills: All executions in order.
+        equity: Quote units at the close of each candle.
+        denied: Orders that were too small.
+        fees: Quote units paid.
+        slippage: Quote units lost.
+        candles_held: Candles at whose close there was a position.
+    """
+
+    trades: tuple[SimulatedTrade, ...]
+    fills: tuple[SimulatedFill, ...]
+    equity: Floats
+    denied: int
+    fees: float
+    slippage: float
+    candles_held: int
+
+
+@dataclass(slots=True)
+class Wish:
+    """One row of `Decisions`; None instead of NaN."""
+
+    flags: int = 0
+    size: float | None = None
+    stop: float | None = None
+    target: float | None = None
+    trailing: float | None = None
+    adjust: float | None = None
+    stop_loss: float | None = None
+    take_profit: float | None = None

@@ -1,0 +1,213 @@
+"""Decides at every candle of a stretch, in one of the two spellings."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from app.domain.arrays import EXIT, LONG, SHORT, Decisions, no_decisions
+from app.domain.simulation import SimulationCosts, Wish
+from app.sandbox.guest.failures import message_of, place_of
+from app.sandbox.guest.loading import Loaded, warm_up_of
+from app.sandbox.guest.mistakes import StrategyMistake
+from app.sandbox.guest.session import Frames, Session
+from app.sandbox.guest.strategy import DEAREST, MOST_ADDED, SIGNAL_COLUMNS
+
+#: What a column may hold besides NaN. A price of zero is none.
+_BOUNDS = {
+    "size": (0.0, 1.0),
+    "stop": (1e-15, DEAREST),
+    "target": (1e-15, DEAREST),
+    "trailing": (1e-15, 1.0),
+    "adjust": (-1.0, MOST_ADDED),
+}
+_FLAGS = {"long": LONG, "short": SHORT, "exit": EXIT}
+
+
+def first_row(session: Session, start: int) -> int:
+    """Return the first row at which the strategy may decide: the one that its warm-up ends with, or a later start."""
+    return max(start, warm_up_of(session.instance) - 1, 0)
+
+
+def decide_everywhere(
+    loaded: Loaded, frames: Frames, costs: SimulationCosts, start: int, *, per_candle: bool = False
+) -> tuple[Session, Decisions]:
+    """Run over all candles.
+
+    Args:
+        loaded: The strategy.
+        frames: What it trades, and others.
+        costs: Of the account that it sees.
+        start: The first row at which it may decide.
+        per_candle: Use the per-candle methods although there is `signals`.
+    """
+    session = Session(loaded, frames, costs)
+    decisions = no_decisions(len(session.candles))
+    run_into(session, decisions, start, per_candle=per_candle)
+    return session, decisions
+
+
+def run_into(session: Session, decisions: Decisions, start: int, *, per_candle: bool = False) -> None:
+    """Write the decisions of a session into memory that holds none yet."""
+    if session.loaded.style in ("signals", "both") and not per_candle:
+        _write_signals(session, decisions, first_row(session, start))
+    else:
+        _walk(session, decisions, first_row(session, start))
+
+
+def _walk(session: Session, decisions: Decisions, start: int) -> None:
+    try:
+        _ask_at_each_candle(session, decisions, start)
+    except (TypeError, ValueError) as error:
+        if place_of(error) != (0, 0):
+            raise
+        # Raised in our loop: an array or a series has been returned where yes or no was asked.
+        flat = "should_long" if session.question("should_long") is not None else "should_short"
+        method = "should_exit" if session.account.quantity else flat
+        message = f"{method}() must return True or False: {message_of(error)}"
+        raise StrategyMistake("RETURN_TYPE", message, attribute=method, candle=session.cursor.end - 1) from error
+
+
+def _ask_at_each_candle(session: Session, decisions: Decisions, start: int) -> None:
+    """Ask at each candle what can be asked there. The loop is written for speed: nearly all of a run's time is spent in it."""
+    account, cursor, on_fill, follows = session.account, session.cursor, session.on_fill, session.follows
+    candles = session.candles
+    opens, highs, lows = candles.open.tolist(), candles.high.tolist(), candles.low.tolist()
+    should_long, should_short, should_exit = (session.question(name) for name in ("should_long", "should_short", "should_exit"))
+    step = account.step
+    for row in range(start, len(opens)):
+        cursor.end = row + 1
+        if account.is_busy:
+            step(row, opens[row], highs[row], lows[row])
+            if on_fill is not None:
+                on_fill()
+        if account.quantity:
+            if should_exit is not None and should_exit():
+                wish: Wish | None = Wish(flags=EXIT)
+            elif follows:
+                wish = session.follow()
+            else:
+                continue
+        elif should_long is not None and should_long():
+            wish = session.entry(LONG)
+        elif should_short is not None and should_short():
+            wish = session.entry(SHORT)
+        else:
+            continue
+        if wish is not None:
+            account.decide(wish)
+            _write(decisions, row, wish)
+
+
+def _write(decisions: Decisions, row: int, wish: Wish) -> None:
+    decisions.flags[row] = wish.flags
+    for column, value in (
+        (decisions.size, wish.size),
+        (decisions.stop, wish.stop),
+        (decisions.target, wish.target),
+        (decisions.trailing, wish.trailing),
+        (decisions.adjust, wish.adjust),
+        (decisions.stop_loss, wish.stop_loss),
+        (decisions.take_profit, wish.take_profit),
+    ):
+        if value is not None:
+            column[row] = value
+
+
+def _write_signals(session: Session, decisions: Decisions, start: int) -> None:
+    rows = len(session.candles)
+    given = named_signals(session.signals)
+    for name, value in given.items():
+        array = np.asarray(value)
+        if array.shape != (rows,):
+            raise StrategyMistake(
+                "SIGNALS_SHAPE",
+                f"signals: {name} must have one value for each of the {rows} candles, was {array.shape}",
+                attribute="signals",
+            )
+        if name in _FLAGS:
+            if array.dtype != np.bool_:
+                raise StrategyMistake(
+                    "SIGNALS_TYPE",
+                    f"signals: {name} must be a boolean array, was {array.dtype}; compare, as in fast > slow",
+                    attribute="signals",
+                )
+            decisions.flags[array] |= _FLAGS[name]
+        else:
+            getattr(decisions, name)[:] = _numbers(name, array)
+    # Nothing is entered with nothing, as in per-candle methods.
+    decisions.flags[decisions.size == 0] &= ~(LONG | SHORT)
+    decisions.flags[:start] = 0
+    for name in ("size", "stop", "target", "trailing", "adjust"):
+        getattr(decisions, name)[:start] = np.nan
+    enters = (decisions.flags & (LONG | SHORT)) != 0
+    for column, value in (
+        (decisions.stop_loss, session.fraction("stop_loss")),
+        (decisions.take_profit, session.fraction("take_profit")),
+    ):
+        if value is not None:
+            column[enters] = value
+    if (trailing := session.fraction("trailing_stop")) is not None and "trailing" not in given:
+        decisions.trailing[enters] = trailing
+
+
+def named_signals(signals: Any) -> Mapping[str, Any]:
+    """Return what `signals` returned by name.
+
+    Raises:
+        StrategyMistake: it is neither a dict with the known names nor a pair.
+    """
+    if isinstance(signals, tuple) and len(signals) == 2:
+        signals = {"long": signals[0], "exit": signals[1]}
+    if not isinstance(signals, Mapping):
+        raise StrategyMistake(
+            "SIGNALS_TYPE",
+            f'signals() must return {{"long": …, "exit": …}} with boolean arrays, was {type(signals).__name__}',
+            attribute="signals",
+        )
+    for name in signals:
+        if name not in SIGNAL_COLUMNS:
+            raise StrategyMistake(
+                "SIGNALS_NAME", f"signals() knows {', '.join(SIGNAL_COLUMNS)}, was {str(name)[:64]!r}", attribute="signals"
+            )
+    return signals
+
+
+def _numbers(name: str, array: Any) -> Any:
+    values = np.asarray(array, dtype=np.float64)
+    low, high = _BOUNDS[name]
+    bad = ~(np.isnan(values) | ((values >= low) & (values <= high)))
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise StrategyMistake(
+            "SIGNALS_VALUE",
+            f"signals: {name} is {values[row]} at candle {row}; write NaN where there is nothing to say",
+            attribute="signals",
+            candle=row,
+        )
+    return values
+
+
+def decide_at_end(session: Session) -> Wish | None:
+    """Return the decision at the last candle, for the position that the account has."""
+    rows = len(session.candles)
+    session.cursor.end = rows
+    if rows == 0 or first_row(session, 0) >= rows:
+        return None
+    if session.loaded.style not in ("signals", "both"):
+        return session.decide()
+    decisions = no_decisions(rows)
+    _write_signals(session, decisions, rows - 1)
+    flags = int(decisions.flags[-1])
+    wish = Wish(flags & EXIT if session.account.quantity else _entry_of(flags))
+    for name in ("size", "stop", "target", "trailing", "adjust", "stop_loss", "take_profit"):
+        value = float(getattr(decisions, name)[-1])
+        if value == value:
+            setattr(wish, name, value)
+    if not session.account.quantity and not wish.flags:
+        return None
+    return wish
+
+
+def _entry_of(flags: int) -> int:
+    return LONG if flags & LONG else flags & SHORT

@@ -1,0 +1,121 @@
+"""Series: what a per-candle method sees of an array. The last value is the current candle's; what comes after it is not there."""
+
+from collections.abc import Iterator
+from typing import Any, NoReturn, SupportsIndex, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Cursor:
+    """How many candles have closed; all series of a run share one, so that moving on costs nothing a series."""
+
+    __slots__ = ("end",)
+
+    def __init__(self, end: int = 0) -> None:
+        self.end = end
+
+
+class Series:
+    """The part of an array that has happened: `[-1]` is the current candle, `[-2]` the one before, `[-20:]` an array of the last 20.
+
+    Values lie in a list as well: a number out of a list costs a fifth of one out of an array.
+    """
+
+    __slots__ = ("_array", "cursor", "values")
+
+    def __init__(self, array: NDArray[Any], cursor: Cursor) -> None:
+        self._array = array
+        self.values: list[Any] = array.tolist()
+        self.cursor = cursor
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> NDArray[Any]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Any:
+        end = self.cursor.end
+        if index.__class__ is int and -end <= index < 0:
+            return self.values[end + index]
+        if isinstance(index, slice):
+            return self._array[:end][index].copy()
+        return self._at(index)
+
+    def _at(self, index: SupportsIndex) -> Any:
+        place, end = index.__index__(), self.cursor.end
+        if not -end <= place < end:
+            raise IndexError(f"candle {place} of a series that has {end} so far: [-1] is the current candle, [-2] the one before")
+        return self.values[place if place >= 0 else end + place]
+
+    def __len__(self) -> int:
+        return self.cursor.end
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.values[: self.cursor.end])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001 -- numpy's
+        past = self._array[: self.cursor.end]
+        return past.astype(dtype) if dtype is not None and dtype != past.dtype else past.copy() if copy else past
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """All that has happened, as an array."""
+        return self._array[: self.cursor.end]
+
+    def __float__(self) -> float:
+        return float(self[-1])
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{value:.6g}" if isinstance(value, float) else str(value) for value in self[-3:].tolist())
+        return f"Series(… {last})"
+
+    def _no_number(self, *_: object) -> NoReturn:
+        raise TypeError("a series is not one number: take the current candle's value with [-1], for example self.fast[-1] > self.slow[-1]")
+
+    __lt__ = __le__ = __gt__ = __ge__ = _no_number
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __neg__ = __abs__ = _no_number
+    __bool__ = _no_number
+
+
+class CandleSeries:
+    """The candles a per-candle method sees: `close[-1]` is the close of the candle that has just closed."""
+
+    __slots__ = ("_candles", "_cursor", "_made")
+
+    def __init__(self, candles: Any, cursor: Cursor) -> None:
+        self._candles = candles
+        self._cursor = cursor
+        self._made: dict[str, Series] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        # Columns are made when they are first asked for: most strategies look at one or two of them.
+        if name.startswith("_"):
+            raise AttributeError(name)
+        made = self._made.get(name)
+        if made is None:
+            column = getattr(self._candles, name)
+            if not isinstance(column, np.ndarray):
+                raise AttributeError(f"candles.{name} is there in indicators() only")
+            made = self._made[name] = Series(column, self._cursor)
+        return made
+
+    def __getitem__(self, name: str) -> Series:
+        series: Series = getattr(self, name)
+        return series
+
+    def __len__(self) -> int:
+        return self._cursor.end
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} candles>"
+
+
+def as_series(value: Any, cursor: Cursor, rows: int) -> Any:
+    """Return `value` with every array of `rows` values in it as a series; tuples, lists and dicts are looked into."""
+    if isinstance(value, np.ndarray):
+        return Series(value, cursor) if value.ndim == 1 and len(value) == rows else value
+    if type(value) is tuple or type(value) is list:
+        return type(value)(as_series(part, cursor, rows) for part in value)
+    if type(value) is dict:
+        return {key: as_series(part, cursor, rows) for key, part in value.items()}
+    return value

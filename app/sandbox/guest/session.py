@@ -1,0 +1,178 @@
+"""A strategy with its candles: series made, account attached, questions asked."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from app.domain.arrays import EXIT, LONG, SHORT, Candles
+from app.domain.simulation import Account, Reason, SimulatedFill, SimulationCosts, Wish
+from app.sandbox.guest.candles import MarketCandles, TradedCandles
+from app.sandbox.guest.loading import Loaded
+from app.sandbox.guest.mistakes import StrategyMistake
+from app.sandbox.guest.series import CandleSeries, Cursor, as_series
+from app.sandbox.guest.strategy import DEAREST, MOST_ADDED, Fill, Position, Strategy, StrategyView, overrides
+from app.sandbox.guest.template import TemplateAdapter
+from app.sandbox.messages import Frame
+
+Frames = Sequence[tuple[Frame, Candles]]
+_TOLD = {Reason.LIQUIDATION: "stop"}
+
+
+class Session:
+    """One instance over one stretch of candles.
+
+    Attributes:
+        instance: The user's object.
+        arrays: What `indicators` assigned, before it became series, by attribute.
+        signals: What `signals` returned, where there is one.
+        account: That per-candle methods see.
+    """
+
+    def __init__(self, loaded: Loaded, frames: Frames, costs: SimulationCosts, *, instance: Strategy | None = None) -> None:
+        self.loaded = loaded
+        self.instance = loaded.make() if instance is None else instance
+        self.account = Account(costs)
+        self.cursor = Cursor()
+        self.candles = frames[0][1]
+        self.closes: list[float] = self.candles.close.tolist()
+        self.traded = TradedCandles(frames)
+        self.signals: Any = None
+        self._told = 0
+        before = vars(self.instance).copy()
+        self._attach()
+        own = set(loaded.values) | {"candles", "position", "_account", "_view", "_entering"}
+        self.arrays = {
+            name: value
+            for name, value in vars(self.instance).items()
+            if name not in own and (name not in before or before[name] is not value)
+        }
+        self._make_series()
+        self._asked = {name: getattr(self.instance, name) for name in _FOLLOWED if overrides(loaded.strategy, name)}
+        self.on_fill = self._tell if overrides(loaded.strategy, "on_fill") else None
+
+    def _attach(self) -> None:
+        # Through vars: a user's __setattr__ or property of one of these names is not asked.
+        state = vars(self.instance)
+        view = StrategyView(self.closes, self.cursor)
+        state.update(candles=self.traded, _account=self.account, _view=view, _entering=0, position=Position(self.account, view))
+        self.cursor.end = len(self.candles)
+        self.instance.indicators(self.traded)
+        if self.loaded.style in ("signals", "both"):
+            self.signals = self.instance.signals(self.traded)
+
+    def _make_series(self) -> None:
+        state = vars(self.instance)
+        per_candle = CandleSeries(self.traded, self.cursor)
+        for name, value in self.arrays.items():
+            state[name] = per_candle if isinstance(value, MarketCandles) else as_series(value, self.cursor, len(self.candles))
+        state["candles"] = per_candle
+
+    def question(self, name: str) -> Callable[[], Any] | None:
+        """Return a method of the user's, or None if it is the default that says nothing."""
+        return getattr(self.instance, name) if overrides(self.loaded.strategy, name) else None
+
+    @property
+    def follows(self) -> bool:
+        """Whether it has anything to say of an open position but to leave it."""
+        return bool(self._asked)
+
+    def entry(self, flag: int) -> Wish | None:
+        """Return the wish to enter, or None where the size is 0."""
+        instance = self.instance
+        side = 1 if flag == LONG else -1
+        vars(instance)["_entering"] = side
+        try:
+            size = self._checked("position_size", instance.position_size(), low=0.0, high=1.0)
+            if size == 0:
+                return None
+            wish = Wish(flags=flag, size=size)
+            if isinstance(instance, TemplateAdapter):
+                for name, level in instance.entry_levels(side).items():
+                    setattr(wish, name, level)
+                return wish
+            wish.stop_loss = self.fraction("stop_loss")
+            wish.take_profit = self.fraction("take_profit")
+            wish.trailing = self.fraction("trailing_stop")
+            self._ask_levels(wish)
+        finally:
+            vars(instance)["_entering"] = 0
+        return wish
+
+    def follow(self) -> Wish | None:
+        """Return what it says of the open position at this close, or None if nothing."""
+        wish = Wish()
+        self._ask_levels(wish)
+        if (ask := self._asked.get("adjust")) is not None:
+            wish.adjust = self._checked("adjust", ask(), low=-1.0, high=MOST_ADDED) or None
+        said = wish.stop is not None or wish.target is not None or wish.trailing is not None or wish.adjust is not None
+        return wish if said else None
+
+    def decide(self) -> Wish | None:
+        """Return the decision at the current candle, for the position that the account has."""
+        if self.account.quantity:
+            if (ask := self.question("should_exit")) is not None and ask():
+                return Wish(flags=EXIT)
+            return self.follow() if self.follows else None
+        if (ask := self.question("should_long")) is not None and ask():
+            return self.entry(LONG)
+        if (ask := self.question("should_short")) is not None and ask():
+            return self.entry(SHORT)
+        return None
+
+    def _ask_levels(self, wish: Wish) -> None:
+        asked = self._asked
+        if (ask := asked.get("stop_price")) is not None:
+            wish.stop = self._checked("stop_price", ask(), low=0.0, high=DEAREST, is_open=True)
+        if (ask := asked.get("target_price")) is not None:
+            wish.target = self._checked("target_price", ask(), low=0.0, high=DEAREST, is_open=True)
+        if (ask := asked.get("trailing")) is not None:
+            trailing = self._checked("trailing", ask(), low=0.0, high=1.0, is_open=True)
+            wish.trailing = wish.trailing if trailing is None else trailing
+
+    def fraction(self, name: str) -> float | None:
+        """Return one of the class attributes that are fractions.
+
+        Raises:
+            StrategyMistake: it is none.
+        """
+        value = getattr(self.instance, name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < (10 if name == "take_profit" else 1):
+            raise StrategyMistake(
+                "ATTRIBUTE_INVALID",
+                f"{name} must be a fraction of the price, above 0 and below 1 (0.02 is 2 %), or None; was {value!r}",
+                attribute=name,
+            )
+        return float(value)
+
+    def _checked(self, method: str, value: Any, *, low: float, high: float, is_open: bool = False) -> float | None:
+        if value is None:
+            return None
+        is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        if is_number and math.isfinite(value) and low <= value <= high and not (is_open and value in (low, high)):
+            return float(value)
+        bounds = "a price above 0" if high == DEAREST else f"a fraction from {low:g} to {high:g}"
+        hint = "; before enough candles have closed a series is NaN, so raise warm_up" if is_number and math.isnan(value) else ""
+        raise StrategyMistake(
+            "RETURN_TYPE", f"{method}() must return {bounds} or None, was {value!r}{hint}", attribute=method, candle=self.cursor.end - 1
+        )
+
+    def _tell(self) -> None:
+        """Tell `on_fill` of what has been filled since."""
+        fills = self.account.fills
+        while self._told < len(fills):
+            fill = fills[self._told]
+            self._told += 1
+            self.instance.on_fill(told(fill, int(self.candles.time[fill.candle])))
+
+
+_FOLLOWED = ("stop_price", "target_price", "trailing", "adjust")
+
+
+def told(fill: SimulatedFill, time: int) -> Fill:
+    """Return a fill as `on_fill` is told of it."""
+    side = "buy" if fill.side > 0 else "sell"
+    return Fill(side, fill.quantity, fill.price, fill.fee, _TOLD.get(fill.reason, str(fill.reason)), time)

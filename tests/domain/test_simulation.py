@@ -1,0 +1,311 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.domain.arrays import EXIT, LONG, SHORT, Candles, Decisions, no_decisions
+from app.domain.book import BookOrder, Depth, Level, TapePrint
+from app.domain.enums import OrderType, Side
+from app.domain.matching import MatchingEngine
+from app.domain.simulation import Reason, Simulation, SimulationCosts, simulate
+from tests.domain.candle_reference import Reference, exact
+
+FREE = SimulationCosts(capital=1_000.0, fee=0.0, maker_fee=0.0, slippage=0.0)
+
+
+def candles_of(*rows: tuple[float, float, float, float]) -> Candles:
+    """Return candles of (open, high, low, close)."""
+    columns = np.array(rows, dtype=np.float64).T
+    return Candles(np.arange(len(rows)) * 60_000, columns[0], columns[1], columns[2], columns[3], np.ones(len(rows)))
+
+
+def decided(rows: int, **columns: dict[int, float]) -> Decisions:
+    decisions = no_decisions(rows)
+    for name, values in columns.items():
+        for row, value in values.items():
+            getattr(decisions, name)[row] = value
+    return decisions
+
+
+def outcome(candles: Candles, costs: SimulationCosts = FREE, **columns: dict[int, float]) -> Simulation:
+    return simulate(candles, decided(len(candles), **columns), costs)
+
+
+FLAT = (100.0, 101.0, 99.0, 100.0)
+
+
+def test_a_decision_is_filled_at_the_next_open_and_not_at_the_close_it_was_made_at() -> None:
+    simulation = outcome(candles_of(FLAT, (102, 110, 101, 108), (107, 109, 105, 106)), flags={0: LONG, 1: EXIT})
+
+    (trade,) = simulation.trades
+    assert (trade.entry_candle, trade.exit_candle) == (1, 2)
+    assert [trade.entry_price, trade.exit_price] == pytest.approx([102, 107])
+    assert trade.profit == pytest.approx(1_000 / 102 * 5)
+    assert simulation.equity.tolist() == pytest.approx([1_000, 1_000 / 102 * 108, 1_000 / 102 * 107])
+
+
+def test_slippage_and_fees_go_against_the_trader_on_both_sides() -> None:
+    costs = SimulationCosts(capital=1_000.0, fee=0.001, slippage=0.01)
+    simulation = outcome(candles_of(FLAT, FLAT, FLAT), costs, flags={0: LONG, 1: EXIT})
+
+    buy, sell = simulation.fills
+    assert (buy.price, sell.price) == (101.0, 99.0)
+    assert buy.quantity * buy.price * 1.001 == pytest.approx(1_000)
+    assert simulation.fees == pytest.approx(buy.quantity * (101 + 99) * 0.001)
+    assert simulation.slippage == pytest.approx(buy.quantity * 2)
+    assert simulation.equity[-1] == pytest.approx(1_000 - simulation.fees - simulation.slippage)
+
+
+def test_where_stop_and_target_lie_in_one_candle_the_stop_goes_first() -> None:
+    simulation = outcome(candles_of(FLAT, FLAT, (100, 120, 80, 100)), flags={0: LONG}, stop={0: 90}, target={0: 110})
+
+    assert [(fill.reason, fill.price) for fill in simulation.fills][1:] == [(Reason.STOP, 90)]
+
+
+def test_a_stop_lives_from_the_candle_of_the_fill_on() -> None:
+    simulation = outcome(candles_of(FLAT, (100, 101, 85, 100)), flags={0: LONG}, stop={0: 90})
+
+    assert [(fill.candle, fill.reason) for fill in simulation.fills] == [(1, Reason.ENTRY), (1, Reason.STOP)]
+
+
+@pytest.mark.parametrize(
+    ("candle", "expected"),
+    [
+        ((85, 95, 84, 92), (Reason.STOP, 85)),
+        ((115, 120, 80, 100), (Reason.TARGET, 115)),
+        ((100, 110, 95, 100), None),
+        ((100, 110.01, 95, 100), (Reason.TARGET, 110)),
+        ((100, 105, 90, 100), (Reason.STOP, 90)),
+    ],
+    ids=["opens below the stop", "opens above the target", "touches the target", "goes through the target", "touches the stop"],
+)
+def test_what_a_candle_does_to_a_long(candle: tuple[float, float, float, float], expected: tuple[Reason, float] | None) -> None:
+    simulation = outcome(candles_of(FLAT, FLAT, candle), flags={0: LONG}, stop={0: 90}, target={0: 110})
+
+    assert [(fill.reason, fill.price) for fill in simulation.fills[1:]] == ([] if expected is None else [expected])
+
+
+@pytest.mark.parametrize(
+    ("candle", "expected"),
+    [
+        ((115, 120, 100, 101), (Reason.STOP, 115)),
+        ((85, 120, 80, 100), (Reason.TARGET, 85)),
+        ((100, 105, 90, 100), None),
+        ((100, 105, 89.9, 100), (Reason.TARGET, 90)),
+        ((100, 110, 80, 100), (Reason.STOP, 110)),
+    ],
+)
+def test_what_a_candle_does_to_a_short(candle: tuple[float, float, float, float], expected: tuple[Reason, float] | None) -> None:
+    simulation = outcome(candles_of(FLAT, FLAT, candle), flags={0: SHORT}, stop={0: 110}, target={0: 90})
+
+    assert [(fill.reason, fill.price) for fill in simulation.fills[1:]] == ([] if expected is None else [expected])
+
+
+def test_a_target_pays_the_makers_fee_and_no_slippage() -> None:
+    costs = SimulationCosts(capital=1_000.0, fee=0.002, maker_fee=0.001, slippage=0.01)
+    simulation = outcome(candles_of(FLAT, FLAT, (100, 120, 100, 100)), costs, flags={0: LONG}, target={0: 110})
+
+    target = simulation.fills[1]
+    assert (target.price, target.slippage) == (110, 0)
+    assert target.fee == pytest.approx(target.quantity * 110 * 0.001)
+
+
+def test_fractions_are_measured_from_the_fill_and_not_from_the_close() -> None:
+    simulation = outcome(
+        candles_of(FLAT, (120, 125, 119, 120), (120, 121, 107, 110)), flags={0: LONG}, stop_loss={0: 0.1}, take_profit={0: 0.5}
+    )
+
+    assert (simulation.fills[1].reason, simulation.fills[1].price) == (Reason.STOP, 108)
+
+
+def test_a_stop_only_tightens_and_a_target_moves_both_ways() -> None:
+    candles = candles_of(FLAT, FLAT, FLAT, FLAT, (100, 104, 94, 100))
+    simulation = outcome(candles, flags={0: LONG}, stop={0: 90, 1: 95, 2: 80}, target={0: 110, 3: 200})
+
+    assert (simulation.fills[1].reason, simulation.fills[1].price) == (Reason.STOP, 95)
+
+
+def test_a_trailing_stop_follows_what_closed_candles_have_shown() -> None:
+    candles = candles_of(FLAT, (100, 120, 100, 118), (118, 130, 107, 110))
+    simulation = outcome(candles, flags={0: LONG}, trailing={0: 0.1})
+
+    # 10 % below 120, the high of the candle before: the 130 of this one may have come after its low.
+    assert simulation.fills[1].reason is Reason.TRAILING
+    assert simulation.fills[1].price == pytest.approx(108)
+
+
+def test_parts_are_taken_off_and_added_at_the_next_open() -> None:
+    candles = candles_of(FLAT, (100, 101, 99, 100), (110, 111, 109, 110), (120, 121, 119, 120), (130, 131, 129, 130))
+    simulation = outcome(candles, flags={0: LONG, 3: EXIT}, size={0: 0.5}, adjust={1: -0.5, 2: 1.0})
+
+    assert [(fill.reason, round(fill.quantity, 9)) for fill in simulation.fills] == [
+        (Reason.ENTRY, 5),
+        (Reason.REDUCE, 2.5),
+        (Reason.ADD, 2.5),
+        (Reason.EXIT, 5),
+    ]
+    (trade,) = simulation.trades
+    assert trade.quantity == pytest.approx(7.5)
+    assert trade.profit == pytest.approx(2.5 * 110 + 5 * 130 - 5 * 100 - 2.5 * 120)
+
+
+def test_nothing_is_borrowed_to_add() -> None:
+    simulation = outcome(candles_of(FLAT, FLAT, FLAT, FLAT), flags={0: LONG}, size={0: 0.8}, adjust={1: 5.0})
+
+    assert simulation.fills[1].quantity == pytest.approx(2)
+    assert simulation.denied == 0
+
+
+def test_one_decision_turns_a_position_round() -> None:
+    simulation = outcome(candles_of(FLAT, FLAT, FLAT), flags={0: LONG, 1: EXIT | SHORT})
+
+    assert [(fill.candle, fill.side) for fill in simulation.fills] == [(1, 1), (2, -1), (2, -1)]
+    assert [trade.side for trade in simulation.trades] == [1, -1]
+
+
+def test_quantities_are_floored_and_prices_put_on_the_tick_against_the_trader() -> None:
+    costs = SimulationCosts(capital=1_000.0, fee=0.0, maker_fee=0.0, slippage=0.0005, step=0.1, tick=0.5)
+    simulation = outcome(candles_of(FLAT, FLAT, (100, 108, 90, 100)), costs, flags={0: LONG}, stop={0: 95.7})
+
+    assert [(fill.price, round(fill.quantity, 9)) for fill in simulation.fills] == [(100.5, 9.9), (95.0, 9.9)]
+
+
+def test_an_entry_below_the_least_notional_is_denied_and_counted_but_leaving_never_is() -> None:
+    costs = SimulationCosts(capital=1_000.0, fee=0.0, maker_fee=0.0, slippage=0.0, least_notional=50)
+    candles = candles_of(FLAT, FLAT, FLAT, (20, 21, 19, 20), (20, 21, 19, 20))
+    simulation = outcome(candles, costs, flags={0: LONG, 1: LONG, 3: EXIT}, size={0: 0.01, 1: 0.06}, adjust={2: -0.5})
+
+    assert [fill.reason for fill in simulation.fills] == [Reason.ENTRY, Reason.EXIT]
+    assert simulation.denied == 2
+    assert simulation.fills[1].quantity * simulation.fills[1].price < 50
+
+
+def test_a_short_is_closed_where_its_losses_have_eaten_the_equity() -> None:
+    simulation = outcome(candles_of(FLAT, FLAT, (150, 250, 149, 240), (240, 250, 230, 240)), flags={0: SHORT, 2: LONG})
+
+    assert (simulation.fills[1].reason, simulation.fills[1].price) == (Reason.LIQUIDATION, 200)
+    assert simulation.equity[-1] == 0
+    assert simulation.denied == 1
+
+
+def test_a_position_that_is_open_at_the_end_is_marked_and_shown_as_open() -> None:
+    simulation = outcome(candles_of(FLAT, (100, 111, 99, 110)), flags={0: LONG})
+
+    (trade,) = simulation.trades
+    assert trade.is_open
+    assert trade.profit == pytest.approx(100)
+    assert simulation.equity[-1] == pytest.approx(1_100)
+    assert simulation.candles_held == 1
+
+
+def test_decisions_before_the_start_do_not_count() -> None:
+    candles = candles_of(FLAT, FLAT, FLAT)
+
+    assert not simulate(candles, decided(3, flags={0: LONG}), FREE, start=1).fills
+
+
+def test_decisions_must_be_as_many_as_candles() -> None:
+    with pytest.raises(ValueError, match="was 2 for 3"):
+        simulate(candles_of(FLAT, FLAT, FLAT), no_decisions(2), FREE)
+
+
+def _random_market(seed: int, rows: int) -> tuple[Candles, Decisions, SimulationCosts]:
+    chance = np.random.default_rng(seed)
+    close = 100 * np.exp(np.cumsum(chance.normal(0, 0.02, rows)))
+    open_ = np.concatenate([[100.0], close[:-1]]) * np.where(chance.random(rows) < 0.2, 1 + chance.normal(0, 0.02, rows), 1.0)
+    high = np.maximum(open_, close) * (1 + np.abs(chance.normal(0, 0.01, rows)))
+    low = np.minimum(open_, close) * (1 - np.abs(chance.normal(0, 0.01, rows)))
+    prices = [np.round(column, 2) for column in (open_, high, low, close)]
+    candles = Candles(np.arange(rows) * 60_000, prices[0], prices[1], prices[2], prices[3], np.ones(rows))
+    decisions = no_decisions(rows)
+    decisions.flags[:] = chance.choice([0, LONG, SHORT, EXIT, EXIT | LONG, EXIT | SHORT], rows, p=[0.6, 0.12, 0.12, 0.1, 0.03, 0.03])
+
+    def said(values: Any, share: float) -> Any:
+        return np.where(chance.random(rows) < share, values, np.nan)
+
+    decisions.size[:] = said(np.round(chance.uniform(0.01, 1, rows), 2), 0.5)
+    decisions.stop[:] = said(np.round(prices[3] * chance.uniform(0.9, 1.1, rows), 2), 0.15)
+    decisions.target[:] = said(np.round(prices[3] * chance.uniform(0.9, 1.1, rows), 2), 0.15)
+    decisions.trailing[:] = said(np.round(chance.uniform(0.01, 0.1, rows), 3), 0.1)
+    decisions.adjust[:] = said(np.round(chance.uniform(-1.2, 1, rows), 2), 0.1)
+    decisions.stop_loss[:] = said(np.round(chance.uniform(0.01, 0.1, rows), 3), 0.3)
+    decisions.take_profit[:] = said(np.round(chance.uniform(0.01, 0.1, rows), 3), 0.3)
+    costs = SimulationCosts(
+        capital=10_000.0,
+        fee=0.001,
+        maker_fee=0.0008,
+        slippage=float(chance.choice([0.0, 0.0005])),
+        step=float(chance.choice([0.0, 0.001, 0.5])),
+        tick=float(chance.choice([0.0, 0.01, 0.25])),
+        least_notional=float(chance.choice([0.0, 10.0, 300.0])),
+    )
+    return candles, decisions, costs
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_random_candles_and_decisions_come_out_as_in_the_reference(seed: int) -> None:
+    candles, decisions, costs = _random_market(seed, 400)
+
+    simulation = simulate(candles, decisions, costs)
+    reference = Reference(candles, decisions, costs).run()
+
+    ours = [(fill.candle, fill.side, str(fill.reason)) for fill in simulation.fills]
+    assert ours == [(fill.candle, fill.side, fill.reason) for fill in reference.fills]
+    assert len(ours) > 20
+    for fill, theirs in zip(simulation.fills, reference.fills, strict=True):
+        assert fill.price == pytest.approx(float(theirs.price), rel=1e-9)
+        assert fill.quantity == pytest.approx(float(theirs.quantity), rel=1e-6)
+    assert simulation.denied == reference.denied
+    assert simulation.equity.tolist() == pytest.approx([float(value) for value in reference.equity], rel=1e-6)
+    assert sum(trade.profit for trade in simulation.trades) == pytest.approx(float(reference.equity[-1]) - costs.capital, abs=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_bracket_ends_as_in_the_matching_engine(seed: int) -> None:
+    """The engine of paper trading is walked along each candle's path, the worse end first."""
+    chance = np.random.default_rng(seed)
+    close = np.round(100 * np.exp(np.cumsum(chance.normal(0, 0.01, 80))), 2)
+    open_ = np.concatenate([[100.0], close[:-1]])
+    high = np.round(np.maximum(open_, close) * (1 + np.abs(chance.normal(0, 0.004, 80))), 2)
+    low = np.round(np.minimum(open_, close) * (1 - np.abs(chance.normal(0, 0.004, 80))), 2)
+    candles = Candles(np.arange(80) * 60_000, open_, high, low, close, np.ones(80))
+    is_long = bool(seed % 2)
+    side = 1 if is_long else -1
+    stop, target = round(open_[1] * (1 - side * 0.02), 2), round(open_[1] * (1 + side * 0.03), 2)
+
+    simulation = outcome(candles, flags={0: LONG if is_long else SHORT}, stop={0: stop}, target={0: target})
+
+    engine = MatchingEngine(step_size=exact(0.0001))
+    leaving = Side.SELL if is_long else Side.BUY
+    engine.submit(_order("stop", leaving, OrderType.STOP_MARKET, trigger=stop), Depth())
+    engine.submit(_order("target", leaving, OrderType.LIMIT, price=target), Depth())
+    expected = _first_exit(engine, candles, stop, is_long=is_long)
+    left = [(fill.candle, str(fill.reason), fill.price) for fill in simulation.fills[1:]]
+    assert left == ([expected] if expected else [])
+
+
+def _order(name: str, side: Side, kind: OrderType, *, price: float | None = None, trigger: float | None = None) -> BookOrder:
+    return BookOrder(
+        order_id=name,
+        side=side,
+        type=kind,
+        quantity=exact(1),
+        price=None if price is None else exact(price),
+        trigger_price=None if trigger is None else exact(trigger),
+        oco="bracket",
+    )
+
+
+def _first_exit(engine: MatchingEngine, candles: Candles, stop: float, *, is_long: bool) -> tuple[int, str, float] | None:
+    for row in range(1, len(candles)):
+        worse, better = (candles.low[row], candles.high[row]) if is_long else (candles.high[row], candles.low[row])
+        path = [candles.open[row], worse, better, candles.close[row]]
+        for begin, end in zip([path[0], *path], path, strict=False):
+            # Somebody trades at the stop's level on the way, and offers there.
+            steps = [stop] if min(begin, end) < stop < max(begin, end) else []
+            for price in (*steps, end):
+                level = (Level(price=exact(price), quantity=exact(1000)),)
+                outcome_ = engine.trade(TapePrint(price=exact(price), quantity=exact(1000)), Depth(bids=level, asks=level))
+                for fill in outcome_.fills:
+                    return row, fill.order_id, float(fill.price)
+    return None

@@ -1,0 +1,70 @@
+"""What each layer of the lock is good for: with it alone, and with every other one, the attacks end as the table says.
+
+So no layer can rot behind another one that stops the same attacks.
+"""
+
+import os
+
+import pytest
+
+from tests.sandbox.attacks.launch import Report, attacked, interpreter_for_all, runnable
+from tests.sandbox.attacks.row import COLUMNS, Attack
+from tests.sandbox.attacks.rows import ATTACKS
+
+pytestmark = pytest.mark.skipif(
+    os.getuid() != 0, reason="an ordinary user's workers have no user of their own, and root's no bounds without it"
+)
+
+_LAYERS = tuple(column for column in COLUMNS if column != "none")
+_each_attack = pytest.mark.parametrize("attack", [pytest.param(it, id=f"{it.number:03}") for it in runnable() if it.needs_layers])
+
+
+@pytest.fixture(scope="module")
+def alone() -> Report:
+    return attacked(*COLUMNS)
+
+
+@pytest.fixture(scope="module")
+def without() -> Report:
+    return attacked(*(f"without {layer}" for layer in _LAYERS))
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+@_each_attack
+def test_with_one_layer_alone_the_attack_works_where_the_table_says_so(attack: Attack, column: str, alone: Report) -> None:
+    assert alone.worked(column, attack) == attack.works_with(column), alone.of(column, attack)
+
+
+@pytest.mark.parametrize("attack", [pytest.param(it, id=f"{it.number:03}") for it in runnable() if not it.needs_layers])
+def test_what_needs_no_layer_is_stopped_without_one(attack: Attack, alone: Report) -> None:
+    assert not alone.worked("none", attack), alone.of("none", attack)
+
+
+@pytest.mark.parametrize("layer", _LAYERS)
+@_each_attack
+def test_without_one_layer_the_attack_works_where_no_other_layer_stops_it(attack: Attack, layer: str, without: Report) -> None:
+    seen = without.of(f"without {layer}", attack)
+    assert without.worked(f"without {layer}", attack) == attack.works_without(layer), seen
+
+
+@pytest.mark.parametrize("layer", _LAYERS)
+def test_each_layer_stops_something_by_itself(layer: str) -> None:
+    assert any(attack.works_with("none") and not attack.works_with(layer) for attack in runnable())
+
+
+@pytest.mark.parametrize("layer", ["limits", "seccomp"])
+def test_some_attacks_are_stopped_by_nothing_else(layer: str) -> None:
+    assert any(attack.works_without(layer) for attack in runnable())
+
+
+def test_a_worker_that_keeps_what_its_zygote_has_open_can_be_told_apart() -> None:
+    report = attacked("without close_fds", rows=[59])
+    assert report.worked("without close_fds", ATTACKS[59])
+
+
+def test_workers_of_one_user_are_kept_apart_by_not_being_dumpable() -> None:
+    if not interpreter_for_all():
+        pytest.skip("no ordinary user can start a Python of this version")
+    report = attacked("none", "dumpable", rows=[29], is_ordinary=True)
+    assert report.worked("none", ATTACKS[29])
+    assert not report.worked("dumpable", ATTACKS[29])
