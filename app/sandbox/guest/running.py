@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from app.domain.arrays import EXIT, LONG, SHORT, Decisions, no_decisions
+from app.domain.arrays import EXIT, LONG, SHORT, Decisions, no_decisions, numbers
 from app.domain.simulation import SimulationCosts, Wish
 from app.sandbox.guest.failures import message_of, place_of
 from app.sandbox.guest.loading import Loaded, warm_up_of
@@ -72,7 +72,7 @@ def _ask_at_each_candle(session: Session, decisions: Decisions, start: int) -> N
     """Ask at each candle what can be asked there. The loop is written for speed: nearly all of a run's time is spent in it."""
     account, cursor, on_fill, follows = session.account, session.cursor, session.on_fill, session.follows
     candles = session.candles
-    opens, highs, lows = candles.open.tolist(), candles.high.tolist(), candles.low.tolist()
+    opens, highs, lows = numbers(candles.open), numbers(candles.high), numbers(candles.low)
     should_long, should_short, should_exit = (session.question(name) for name in ("should_long", "should_short", "should_exit"))
     step = account.step
     for row in range(start, len(opens)):

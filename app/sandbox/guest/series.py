@@ -6,6 +6,8 @@ from typing import Any, NoReturn, SupportsIndex, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from app.domain.arrays import numbers
+
 
 class Cursor:
     """How many candles have closed; all series of a run share one, so that moving on costs nothing a series."""
@@ -19,14 +21,14 @@ class Cursor:
 class Series:
     """The part of an array that has happened: `[-1]` is the current candle, `[-2]` the one before, `[-20:]` an array of the last 20.
 
-    Values lie in a list as well: a number out of a list costs a fifth of one out of an array.
+    `values` is the same memory, read as plain numbers.
     """
 
     __slots__ = ("_array", "cursor", "values")
 
     def __init__(self, array: NDArray[Any], cursor: Cursor) -> None:
         self._array = array
-        self.values: list[Any] = array.tolist()
+        self.values = numbers(array)
         self.cursor = cursor
 
     @overload
@@ -51,7 +53,7 @@ class Series:
         return self.cursor.end
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self.values[: self.cursor.end])
+        return iter(self._array[: self.cursor.end].tolist())
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001 -- numpy's
         past = self._array[: self.cursor.end]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from app.domain.arrays import EXIT, LONG, SHORT, Candles
+from app.domain.arrays import EXIT, LONG, SHORT, Candles, numbers
 from app.domain.simulation import Account, Reason, SimulatedFill, SimulationCosts, Wish
 from app.sandbox.guest.candles import MarketCandles, TradedCandles
 from app.sandbox.guest.loading import Loaded
@@ -36,7 +36,7 @@ class Session:
         self.account = Account(costs)
         self.cursor = Cursor()
         self.candles = frames[0][1]
-        self.closes: list[float] = self.candles.close.tolist()
+        self.closes: Sequence[float] = numbers(self.candles.close)
         self.traded = TradedCandles(frames)
         self.signals: Any = None
         self._told = 0

@@ -90,7 +90,7 @@ class StrategyView:
 
     __slots__ = ("closes", "cursor")
 
-    def __init__(self, closes: list[float], cursor: Cursor) -> None:
+    def __init__(self, closes: Sequence[float], cursor: Cursor) -> None:
         self.closes = closes
         self.cursor = cursor
 

@@ -178,7 +178,7 @@ def _last(series: Series, length: int) -> list[Any]:
     if length < 1:
         raise StrategyMistake("LENGTH_INVALID", f"the length must be 1 or more, was {length}")
     end = series.cursor.end
-    return series.values[end - length : end] if length <= end else []
+    return list(series.values[end - length : end]) if length <= end else []
 
 
 def _floats(values: Any) -> NDArray[np.float64]:

@@ -25,6 +25,8 @@ _ANYWHERE: Final = 10
 _AT_DECISIONS: Final = 20
 #: Of more candles only the last are looked at: the check takes this many times thirty.
 _MOST_ROWS: Final = 20_000
+#: One object a candle, which is given the past alone: slow to run, and little can go wrong.
+_MOST_ROWS_OF_TEMPLATE: Final = 4_000
 #: Sums in another order differ by some 1e-15 of the largest value.
 _TOLERANCE: Final = 1e-9
 _METHODS: Final = ((LONG, "should_long"), (SHORT, "should_short"), (EXIT, "should_exit"))
@@ -38,9 +40,9 @@ Outcome = tuple[dict[str, Any], Decisions]
 
 def check_look_ahead(loaded: Loaded, frames: Frames, costs: SimulationCosts, seed: int, findings: Findings) -> None:
     """Compare the whole history with histories that end earlier."""
-    total = len(frames[0][1])
-    if total > _MOST_ROWS:
-        frames = known_at(frames, total - _MOST_ROWS, total)
+    total, most = len(frames[0][1]), _MOST_ROWS_OF_TEMPLATE if loaded.style == "template" else _MOST_ROWS
+    if total > most:
+        frames = known_at(frames, total - most, total)
     rows = len(frames[0][1])
     session, decisions = decide_everywhere(loaded, frames, costs, 0)
     start = first_row(session, 0)

@@ -62,17 +62,17 @@ def check_values(loaded: Loaded, frames: Frames, costs: SimulationCosts, finding
 
 
 def _look_at(name: str, values: NDArray[Any], start: int, findings: Findings) -> None:
+    # Sizes are often the same at all entries, and stops and targets said at entries only.
+    is_said = name.startswith("signals[") and values.dtype.kind == "f"
     if values.dtype.kind == "f":
         missing, infinite = np.isnan(values), np.isinf(values)
-        # Stops and targets are said at entries only.
-        is_sparse = name.startswith("signals[")
         if missing.all():
             findings.add("VALUES_ALL_NAN", name)
             return
-        if missing.any() and not is_sparse:
+        if missing.any() and not is_said:
             findings.add("VALUES_NAN", name, candle=start + int(np.flatnonzero(missing)[0]), count=int(missing.sum()))
         if infinite.any():
             findings.add("VALUES_INFINITE", name, candle=start + int(np.flatnonzero(infinite)[0]), count=int(infinite.sum()))
         values = values[~missing & ~infinite]
-    if len(values) > 1 and (values == values[0]).all():
+    if not is_said and len(values) > 1 and (values == values[0]).all():
         findings.add("VALUES_CONSTANT", name, value=values[0])
