@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from app.bootstrap.accounts import make_accounts
 from app.bootstrap.ground import Announce, Ground, open_database, open_secrets, opened
+from app.bootstrap.library import make_library
 from app.bootstrap.strategies import make_jail
 from app.bootstrap.trading import make_trading, start_engine
 from app.core import crash_points
@@ -56,6 +57,7 @@ async def running(app: FastAPI, settings: Settings, announce: Announce) -> Async
         await make_accounts(app, ground, announce)
         make_trading(app, ground, stack)
         make_jail(app, ground, stack)
+        make_library(app, ground)
         # Entered last, so that the loops have ended before the clients and the database are closed under them.
         supervisor = await stack.enter_async_context(Supervisor(is_outage=is_database_gone))
         app.state.supervisor = supervisor
@@ -89,6 +91,7 @@ async def _start_loops(app: FastAPI, ground: Ground, supervisor: Supervisor) -> 
     supervisor.start("instruments.updates", state.updates.run, limit_s=60)
     state.lookout.start(supervisor)
     supervisor.start("jail", state.jail.run, limit_s=60)
+    supervisor.start("strategies.shares", state.strategies.delivery.run, limit_s=60)
     if "engine" in settings.roles:
         if ground.keyring.is_whole:
             await start_engine(app, ground, supervisor)

@@ -7,6 +7,7 @@ with names in place of the values (`%(price)s`), and a sentence that fits is put
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Final
@@ -89,3 +90,16 @@ def _templates(language: str) -> tuple[tuple[_Template, list[str]], ...]:
 def _template(pieces: list[str]) -> _Template:
     # Every second piece is the name of a value.
     return _Template(tuple(piece.replace("%%", "%") for piece in pieces[::2]), tuple(pieces[1::2]))
+
+
+def filled(template: str, values: Mapping[str, str]) -> str:
+    """Return a sentence with its values in place of their names, in English.
+
+    Unlike `%` it takes templates of strangers: what names no value, and any other sign, stays as it is.
+    """
+    return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), template).replace("%%", "%")
+
+
+def said_with(template: str, values: Mapping[str, str]) -> str:
+    """Return a sentence with its values in the language spoken here; in English where the catalogue does not have it."""
+    return filled(gettext(template), values) if template else ""

@@ -14,7 +14,9 @@ AppError 500 (never raised bare)
 │  ├─ RetryableError 503 ExchangeUnavailable · ExchangeRateLimited · NotSent      (reads, and writes proved unsent)
 │  └─ OutcomeUnknown 504 the write may have happened; reconcile decides
 ├─ UpstreamFailed 502    another server that a user named gave no answer that can be used
-├─ StrategyFailed 422  StrategyKilled   the user's code; JailClosed 503 · JailBusy 429 (RateLimited) · StrategyInUse, StrategyNotValid 409
+├─ StrategyFailed 422  StrategyKilled   the user's code; JailClosed 503 · JailBusy, TrialRate, ShareRate 429 (RateLimited)
+│                        StrategyInUse, VersionInUse, StrategyNotValid, StrategyLimit, DraftChanged 409
+│                        SourceTooLong, StrategyFileUnreadable 422 (InvalidInput)
 ├─ Fenced 503            this process no longer owns the role; it must stop writing
 ├─ KeyMissing 503        the encryption key is not here · KeyUnreadable 409: no key here opens one stored secret
 └─ ConfigError           refuses to start
@@ -76,13 +78,19 @@ from app.errors.general import UpstreamFailed as UpstreamFailed
 from app.errors.general import UserNotFound as UserNotFound
 from app.errors.general import WebhookError as WebhookError
 from app.errors.general import WebhookNotFound as WebhookNotFound
+from app.errors.strategies import DraftChanged as DraftChanged
 from app.errors.strategies import JailBusy as JailBusy
 from app.errors.strategies import JailClosed as JailClosed
+from app.errors.strategies import ShareRate as ShareRate
 from app.errors.strategies import SourceTooLong as SourceTooLong
 from app.errors.strategies import StrategyFailed as StrategyFailed
+from app.errors.strategies import StrategyFileUnreadable as StrategyFileUnreadable
 from app.errors.strategies import StrategyInUse as StrategyInUse
 from app.errors.strategies import StrategyKilled as StrategyKilled
+from app.errors.strategies import StrategyLimit as StrategyLimit
 from app.errors.strategies import StrategyNotFound as StrategyNotFound
 from app.errors.strategies import StrategyNotValid as StrategyNotValid
 from app.errors.strategies import StrategyPaused as StrategyPaused
+from app.errors.strategies import TrialRate as TrialRate
+from app.errors.strategies import VersionInUse as VersionInUse
 from app.errors.strategies import VersionNotFound as VersionNotFound

@@ -21,6 +21,42 @@ class StrategyInUse(Conflict):
     default_code = "STRATEGY_IN_USE"
 
 
+class VersionInUse(Conflict):
+    """This version has been used, so nothing of it changes any more. Save another version."""
+
+    default_code = "VERSION_IN_USE"
+
+
+class DraftChanged(Conflict):
+    """The draft was saved elsewhere meanwhile, in another tab perhaps. Nothing was overwritten."""
+
+    default_code = "DRAFT_CHANGED"
+
+
+class StrategyLimit(Conflict):
+    """The user has as many strategies as one may have, or the strategy as many versions."""
+
+    default_code = "STRATEGY_LIMIT"
+
+
+class TrialRate(TooManyAttempts):
+    """Too many strategies were tried within a minute."""
+
+    default_code = "STRATEGY_TRIAL_RATE"
+
+
+class ShareRate(TooManyAttempts):
+    """Too many copies were given away within an hour."""
+
+    default_code = "STRATEGY_SHARE_RATE"
+
+
+class StrategyFileUnreadable(InvalidInput):
+    """The file is not the source of a strategy."""
+
+    default_code = "STRATEGY_FILE_UNREADABLE"
+
+
 class StrategyNotValid(Conflict):
     """This version has not passed its validation, so it cannot be activated."""
 

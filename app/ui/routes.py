@@ -25,6 +25,7 @@ from app.ui.pages import (
     portfolio,
     positions,
     preferences,
+    strategies,
     symbols,
     terminal,
     ticket,
@@ -43,6 +44,6 @@ def mount_pages(app: FastAPI) -> None:
     mine = (accounts, account, preferences, own_log, tokens, administration)
     alerts = (webhooks, builder, deliveries, hooks)
     market = (trading, terminal, ticket, order_changes, positions, symbols, heartbeat)
-    for area in (*mine, dashboard, portfolio, brokers, broker_changes, *alerts, history, *market, docs, stream):
+    for area in (*mine, dashboard, portfolio, brokers, broker_changes, *alerts, strategies, history, *market, docs, stream):
         app.include_router(area.router)
     app.router.routes.append(Route("/static/{path:path}", assets.serve, methods=["GET", "HEAD"]))

@@ -8,7 +8,16 @@ from app.domain.candles import Timeframe
 from app.domain.enums import OrderState, OrderType, Side, Source
 from app.ui import views
 from app.ui.templating import PageView
-from tests.ui import sample_accounts, sample_brokers, sample_history, sample_portfolio, sample_terminal, sample_ticket, sample_webhooks
+from tests.ui import (
+    sample_accounts,
+    sample_brokers,
+    sample_history,
+    sample_portfolio,
+    sample_strategies,
+    sample_terminal,
+    sample_ticket,
+    sample_webhooks,
+)
 from tests.ui.sample_guarding import audit, external_orders, guard, guard_form, position_question
 from tests.ui.sample_states import trading_state
 
@@ -288,6 +297,7 @@ def pages(*, language: str = "en") -> dict[str, tuple[str, PageView]]:
         "brokers": ("pages/brokers/brokers.html", sample_brokers.brokers(shell(page="brokers", language=language))),
         **sample_portfolio.pages(shell, positions(), language=language),
         **sample_webhooks.pages(shell(page="webhooks", language=language)),
+        **sample_strategies.pages(shell(page="strategies", language=language)),
         **sample_history.pages(shell(page="history", language=language)),
         **sample_terminal.pages(shell(page="trading", language=language), dashboard(language=language)),
         **sample_ticket.pages(shell, language=language),
@@ -322,6 +332,7 @@ def fragments() -> dict[str, object]:
         "fragments/dashboard/_audit.html": view.audit,
         "fragments/webhooks/_deliveries.html": view.deliveries,
         **sample_webhooks.fragments(),
+        **sample_strategies.fragments(),
         **sample_history.fragments(),
         **sample_ticket.fragments(),
         **sample_portfolio.fragments(positions()),
