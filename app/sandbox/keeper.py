@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,8 @@ ENVIRONMENT: Final = {
 _START_S: Final = 30.0
 _SPAWN_S: Final = 10.0
 _LOOK_EVERY_S: Final = 0.25
+#: All workers of a zygote share its memory layout and the seed of its hashes, so after a day the next worker gets a new one.
+_ZYGOTE_AGE_S: Final = 86_400.0
 #: Libraries that the jail's code imports; their folders are all of the path that it gets beside the standard library.
 _LIBRARIES: Final = ("numpy", "talib", "msgspec", "structlog")
 
@@ -58,6 +61,7 @@ class Zygote:
         self.facts = facts
         self.cells: dict[int, Cell] = {}
         self.is_gone = False
+        self.born_at = time.monotonic()
         self._process = process
         self._control = control
         self._hatching: asyncio.Future[tuple[int, int]] | None = None
@@ -171,7 +175,10 @@ class Zygote:
             else:
                 self._early[news.pid] = news
         elif self._hatching is not None and not self._hatching.done():
-            self._hatching.set_result((news.pid, descriptors[0]))
+            if descriptors:
+                self._hatching.set_result((news.pid, descriptors[0]))
+            else:  # the worker ends by itself when its socket is closed, which comes of this
+                self._hatching.set_exception(ZygoteGone("no descriptor is free for another worker"))
         else:
             for fd in descriptors:  # who ordered it has gone
                 signal.pidfd_send_signal(fd, signal.SIGKILL)
@@ -194,13 +201,18 @@ class Keeper:
     def __init__(self, *, environment: Mapping[str, str] = ENVIRONMENT, inherits: Sequence[int] = ()) -> None:
         self._environment, self._inherits = environment, inherits
         self._zygote: Zygote | None = None
+        self._retired: list[Zygote] = []
         self._ordering = asyncio.Lock()
         self._slots: set[int] = set()
 
     @property
     def cells(self) -> list[Cell]:
         """The workers that live."""
-        return list(self._zygote.cells.values()) if self._zygote is not None else []
+        return [cell for zygote in self._zygotes for cell in zygote.cells.values()]
+
+    @property
+    def _zygotes(self) -> list[Zygote]:
+        return [*self._retired, *([self._zygote] if self._zygote is not None else [])]
 
     async def facts(self) -> Facts:
         """Return what the kernel offers.
@@ -241,19 +253,28 @@ class Keeper:
             await asyncio.sleep(_LOOK_EVERY_S)
             for cell in self.cells:
                 cell.look()
+            for zygote in [old for old in self._retired if not old.cells]:
+                self._retired.remove(zygote)
+                zygote.stop()
+                await zygote.until_gone()
 
     async def close(self) -> None:
         """End everything."""
-        if self._zygote is not None:
-            self._zygote.stop()
-            await self._zygote.until_gone()
-            self._zygote = None
+        for zygote in self._zygotes:
+            zygote.stop()
+            await zygote.until_gone()
+        self._retired.clear()
+        self._zygote = None
 
     async def _living(self) -> Zygote:
-        if self._zygote is None or self._zygote.is_gone:
-            self._zygote = await Zygote.started(environment=self._environment, inherits=self._inherits)
-            log.info("zygote_started", pid=self._zygote.facts.pid)
-        return self._zygote
+        old = self._zygote
+        if old is not None and not old.is_gone and time.monotonic() - old.born_at <= _ZYGOTE_AGE_S:
+            return old
+        self._zygote = zygote = await Zygote.started(environment=self._environment, inherits=self._inherits)
+        if old is not None and not old.is_gone:
+            self._retired.append(old)  # its workers live on
+        log.info("zygote_started", pid=zygote.facts.pid)
+        return zygote
 
 
 def _possible(order: Order, slot: int, facts: Facts) -> Order:
