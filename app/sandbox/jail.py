@@ -39,7 +39,7 @@ _GRACE_S: Final = 5.0
 _SPAWN_S: Final = 15.0
 _READY_S: Final = 30.0
 #: Sandboxd is started by the first who wants a worker, or by itself so long after the server, which has better things to do at first.
-_START_AFTER_S: Final = 10.0
+_START_AFTER_S: Final = 30.0
 _BEAT_S: Final = 1.0
 #: Seconds of silence after which sandboxd counts as hung; it speaks each second.
 _SILENT_S: Final = 15.0

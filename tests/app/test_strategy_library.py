@@ -1,96 +1,26 @@
-"""The library of strategies through the API and in the database: what is kept, what never changes, and who sees it."""
+"""The library of strategies through the API: what is kept, what it is called, and where it ends."""
 
 import asyncio
-import itertools
-from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
-import asyncpg
 import pytest
 import pytest_asyncio
 
-from app.core.clock import ManualClock
 from app.core.ids import new_id
-from app.errors import StrategyNotValid, VersionInUse
 from app.sandbox.messages import LONGEST_SOURCE
-from app.strategies import service, versions
-from app.strategies.models import Origin
-from app.strategies.report import Found, Outcome, Report, Step, StepReport
-from app.strategies.service import MOST_STRATEGIES, Provenance
-from app.strategies.sharing import MOST_UNTOUCHED, SHARES_PER_HOUR
-from app.strategies.sources import digest
+from app.strategies.service import MOST_STRATEGIES
 from app.strategies.templates import templates
 from app.strategies.versions import MOST_VERSIONS
-from tests.app.conftest import PASSWORD
-from tests.app.whole_site import Person, Site, log_in, state_of
+from tests.app.library import URL, delivered, keep, made, names, refusal, report_of, saved, somebody
+from tests.app.whole_site import Person, Site
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-URL = "/api/strategies"
-_NUMBERS = itertools.count()
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def person(site: Site) -> Person:
     """Somebody without a strategy."""
     return await somebody(site)
-
-
-async def somebody(site: Site) -> Person:
-    name = f"author-{next(_NUMBERS)}"
-    await site.app.state.accounts.create_user(name, PASSWORD)
-    found = await log_in(site.app, site.http, name)
-    found.ids["name"] = name
-    found.ids["user_id"] = (await found.call("GET", "/api/auth/current")).json()["id"]
-    return found
-
-
-async def made(person: Person, name: str = "Mine", **given: Any) -> dict[str, Any]:
-    answer = await person.call("POST", URL, json={"name": name, **given})
-    assert answer.status_code == 201, answer.text
-    return dict(answer.json())
-
-
-async def saved(person: Person, strategy: dict[str, Any], source: str, **given: Any) -> dict[str, Any]:
-    answer = await person.call("POST", f"{URL}/{strategy['id']}/versions", json={"source": source, **given})
-    assert answer.status_code in (200, 201), answer.text
-    return dict(answer.json())
-
-
-async def names(person: Person, **params: Any) -> list[str]:
-    return [one["name"] for one in (await person.call("GET", URL, params=params)).json()["items"]]
-
-
-def refusal(answer: Any) -> tuple[int, str]:
-    return answer.status_code, answer.json()["code"]
-
-
-def report_of(source: str, *, is_valid: bool = True, has_look_ahead: bool = False) -> Report:
-    """What a validation says, without one."""
-    found = Found(code="LOOK_AHEAD_SERIES", severity="error", message="%(attribute)s looks ahead", values={"attribute": "mean"})
-    failed = StepReport(step=Step.LOOK_AHEAD, outcome=Outcome.FAILED, findings=(found,))
-    broken = StepReport(step=Step.SYNTAX, outcome=Outcome.FAILED, findings=(Found(code="E", severity="error", message="no Python"),))
-    passed = StepReport(step=Step.SYNTAX, outcome=Outcome.PASSED)
-    return Report(steps=(failed,) if has_look_ahead else (passed,) if is_valid else (broken,), seconds=0.1, sha256=digest(source))
-
-
-async def keep(site: Site, person: Person, version: dict[str, Any], report: Report) -> None:
-    async with site.app.state.platform_database.transaction() as session:
-        await versions.keep_report(session, UUID(person.ids["user_id"]), UUID(version["id"]), report, now=site.app.state.clock.now())
-
-
-async def use(site: Site, person: Person, version: dict[str, Any]) -> None:
-    async with site.app.state.platform_database.transaction() as session:
-        await versions.mark_used(session, UUID(person.ids["user_id"]), UUID(version["id"]), now=site.app.state.clock.now())
-
-
-async def used(site: Site, person: Person, strategy: dict[str, Any]) -> dict[str, Any]:
-    """The newest version of a strategy, used by something."""
-    version = dict((await person.call("GET", f"{URL}/{strategy['id']}/versions/{strategy['newest']}")).json())
-    await keep(site, person, version, report_of(version["source"]))
-    await use(site, person, version)
-    return version
 
 
 async def test_a_strategy_begins_with_a_first_version_of_its_template(person: Person) -> None:
@@ -206,187 +136,6 @@ async def test_a_source_that_is_too_long_is_refused_wherever_it_comes(person: Pe
         assert refusal(await person.call(method, path, json=body)) == (422, "SOURCE_TOO_LONG"), path
 
 
-async def test_what_looks_ahead_or_was_not_validated_cannot_be_activated(site: Site, person: Person) -> None:
-    strategy = await made(person, source="a = 1\n")
-    url = f"{URL}/{strategy['id']}/versions/1"
-    version = (await person.call("GET", url)).json()
-    assert version["why_not"] == "it was not validated yet"
-    for report, why in (
-        (report_of("a = 1\n", has_look_ahead=True), "mean looks ahead"),
-        (report_of("a = 1\n", is_valid=False), "no Python"),
-    ):
-        with pytest.raises(StrategyNotValid):
-            await use(site, person, version)
-        await keep(site, person, version, report)
-        told = (await person.call("GET", url)).json()
-        assert (told["is_valid"], told["why_not"]) == (False, why)
-    await keep(site, person, version, report_of("a = 1\n"))
-    await use(site, person, version)
-    assert (await person.call("GET", url)).json()["first_used_at"] is not None
-
-
-async def test_a_report_of_another_source_is_not_kept(site: Site, person: Person) -> None:
-    strategy = await made(person, source="a = 1\n")
-    version = (await person.call("GET", f"{URL}/{strategy['id']}/versions/1")).json()
-    with pytest.raises(ValueError, match="own source"):
-        await keep(site, person, version, report_of("a = 2\n"))
-
-
-async def test_a_used_version_stays_with_its_strategy(site: Site, person: Person) -> None:
-    strategy = await made(person)
-    await used(site, person, strategy)
-    assert refusal(await person.call("DELETE", f"{URL}/{strategy['id']}")) == (409, "STRATEGY_IN_USE")
-    url = f"{URL}/{strategy['id']}/versions/1"
-    assert refusal(await person.call("PATCH", url, json={"note": "x"})) == (409, "VERSION_IN_USE")
-    (await person.call("POST", f"{URL}/{strategy['id']}/archive")).raise_for_status()
-    assert (await person.call("GET", url)).status_code == 200
-
-
-async def test_a_used_version_that_is_found_to_look_ahead_cannot_be_activated_again(site: Site, person: Person) -> None:
-    strategy = await made(person)
-    version = await used(site, person, strategy)
-    await keep(site, person, version, report_of(version["source"], has_look_ahead=True))
-    with pytest.raises(StrategyNotValid, match="looks ahead"):
-        await use(site, person, version)
-
-
-@pytest.mark.parametrize(
-    ("statement", "constraint"),
-    [
-        ("UPDATE strategy_versions SET source = 'x', sha256 = encode(sha256('x'), 'hex') WHERE id = $1", "strategy_versions_source"),
-        ("UPDATE strategy_versions SET number = 9 WHERE id = $1", "strategy_versions_source"),
-        ("UPDATE strategy_versions SET note = 'x' WHERE id = $1", "strategy_versions_used"),
-        ("UPDATE strategy_versions SET described = '{}' WHERE id = $1", "strategy_versions_used"),
-        ("UPDATE strategy_versions SET first_used_at = NULL WHERE id = $1", "strategy_versions_used"),
-        ("DELETE FROM strategy_versions WHERE id = $1", "strategy_versions_used"),
-        ("DELETE FROM strategies WHERE id = (SELECT strategy_id FROM strategy_versions WHERE id = $1)", "strategies_used"),
-        ("UPDATE strategy_versions SET has_look_ahead = true WHERE id = $1", "ck_strategy_versions_valid_is_validated"),
-    ],
-)
-async def test_the_database_itself_keeps_what_was_used(site: Site, person: Person, statement: str, constraint: str) -> None:
-    version = await used(site, person, await made(person))
-    async with site.app.state.platform_database.connection() as connection:
-        with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refused:
-            await connection.execute(statement, UUID(version["id"]))
-    assert refused.value.constraint_name == constraint
-
-
-async def test_the_database_itself_marks_nothing_as_used_that_is_not_valid(site: Site, person: Person) -> None:
-    strategy = await made(person)
-    async with site.app.state.platform_database.connection() as connection:
-        with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refused:
-            await connection.execute("UPDATE strategy_versions SET first_used_at = now() WHERE strategy_id = $1", UUID(strategy["id"]))
-        with pytest.raises(asyncpg.CheckViolationError):
-            await connection.execute("INSERT INTO strategy_versions (id, user_id, strategy_id, number, source, sha256, created_at)"
-                                     " SELECT $2, user_id, strategy_id, 2, 'x', sha256, now() FROM strategy_versions"
-                                     " WHERE strategy_id = $1", UUID(strategy["id"]), new_id())  # fmt: skip
-    assert refused.value.constraint_name == "strategy_versions_valid"
-
-
-async def test_a_user_who_goes_takes_used_strategies_along(site: Site) -> None:
-    gone = await somebody(site)
-    await used(site, gone, await made(gone))
-    async with site.app.state.platform_database.connection() as connection:
-        await connection.execute("DELETE FROM users WHERE id = $1", UUID(gone.ids["user_id"]))
-        assert await connection.fetchval("SELECT count(*) FROM strategies WHERE user_id = $1", UUID(gone.ids["user_id"])) == 0
-
-
-async def test_a_note_is_written_to_a_version_that_was_not_used(person: Person) -> None:
-    strategy = await made(person)
-    url = f"{URL}/{strategy['id']}/versions/1"
-    assert (await person.call("PATCH", url, json={"note": "the first"})).json()["note"] == "the first"
-
-
-async def test_a_file_comes_back_as_it_went(person: Person) -> None:
-    source = "# a comment\n\nclass A:\n    '''é'''\n"
-    strategy = await made(person, "Ça va: the “best” one/../x", description="Two\nlines # here", source=source)
-    file = await person.call("GET", f"{URL}/{strategy['id']}/export")
-    assert file.headers["content-disposition"] == 'attachment; filename="ca-va-the-best-one-x-v1.py"'
-    compile(file.content, "exported", "exec")
-    back = await person.call("POST", f"{URL}/import", files={"file": ("whatever.py", file.content)})
-    assert back.status_code == 201, back.text
-    got = back.json()
-    assert (got["name"], got["description"], got["source"]) == (f"{strategy['name']} 2", strategy["description"], source)
-    assert (got["origin"], got["origin_name"]) == ("imported", "whatever.py")
-
-
-@pytest.mark.parametrize("content", [b"", b"  \n", b"\xff\xfe\x00", b"a\x00b", b"x" * 600_000])
-async def test_a_file_that_is_no_source_is_refused(person: Person, content: bytes) -> None:
-    answer = await person.call("POST", f"{URL}/import", files={"file": ("x.py", content)})
-    assert refusal(answer) == (422, "STRATEGY_FILE_UNREADABLE")
-
-
-async def test_a_foreign_file_is_named_as_it_is_called(person: Person) -> None:
-    answer = await person.call("POST", f"{URL}/import", files={"file": ("../../my_trend-v3.py", b"a = 1\r\n")})
-    assert (answer.json()["name"], answer.json()["source"]) == ("my trend", "a = 1\n")
-
-
-async def delivered(site: Site) -> None:
-    """Wait until every wish to share is settled."""
-    async with site.app.state.platform_database.connection() as connection, asyncio.timeout(20):
-        while await connection.fetchval("SELECT count(*) FROM strategy_shares WHERE settled_at IS NULL"):  # noqa: ASYNC110  # a loop of the site
-            await asyncio.sleep(0.02)
-
-
-async def test_a_shared_copy_lies_in_the_others_library_and_goes_its_own_way(site: Site, person: Person) -> None:
-    other = await somebody(site)
-    await made(other, "Mine")
-    strategy = await made(person, "Mine", source="a = 1\n", description="mine")
-    await saved(person, strategy, "a = 2\n")
-    answer = await person.call("POST", f"{URL}/{strategy['id']}/share", json={"username": other.ids["name"].upper(), "number": 1})
-    assert answer.status_code == 202
-    await delivered(site)
-    got = (await other.call("GET", URL)).json()["items"][0]
-    assert (got["name"], got["description"], got["newest"], got["is_valid"]) == ("Mine 2", "mine", 1, False)
-    assert (got["origin"], got["origin_name"], got["origin_number"]) == ("shared", person.ids["name"], 1)
-    assert (await other.call("GET", f"{URL}/{got['id']}")).json()["source"] == "a = 1\n"
-    assert (await person.call("GET", f"{URL}/{got['id']}")).status_code == 404
-    assert (await other.call("DELETE", f"{URL}/{got['id']}")).status_code == 204
-
-
-async def test_sharing_tells_nothing_of_who_has_an_account(site: Site, person: Person) -> None:
-    other = await somebody(site)
-    strategy = await made(person)
-    told = []
-    for name in (other.ids["name"], "nobody-at-all"):
-        answer = await person.call("POST", f"{URL}/{strategy['id']}/share", json={"username": name})
-        told.append((answer.status_code, answer.text))
-    await delivered(site)
-    assert told[0] == told[1]
-    assert refusal(await person.call("POST", f"{URL}/{strategy['id']}/share", json={"username": person.ids["name"]})) == (
-        422,
-        "INVALID_INPUT",
-    )
-
-
-async def test_nobody_can_fill_the_library_of_another(site: Site, person: Person) -> None:
-    other = await somebody(site)
-    strategy = await made(person)
-    now = site.app.state.clock.now()
-    async with site.app.state.platform_database.transaction() as session:
-        for number in range(MOST_UNTOUCHED):
-            await service.create_strategy(
-                session, UUID(other.ids["user_id"]), name=f"Gift {number}", source="a = 1\n", now=now,
-                came_from=Provenance(origin=Origin.SHARED, name="x"),
-            )  # fmt: skip
-    assert (await person.call("POST", f"{URL}/{strategy['id']}/share", json={"username": other.ids["name"]})).status_code == 202
-    await delivered(site)
-    assert len(await names(other, limit=200)) == MOST_UNTOUCHED
-
-
-async def test_copies_are_given_away_so_many_times_an_hour(site: Site, person: Person) -> None:
-    strategy = await made(person)
-    clock = ManualClock(site.app.state.clock.now())
-    with state_of(site, clock=clock):
-        answers = [
-            (await person.call("POST", f"{URL}/{strategy['id']}/share", json={"username": "nobody-at-all"})).status_code
-            for _ in range(SHARES_PER_HOUR + 1)
-        ]
-        clock.advance(timedelta(minutes=61))
-        later = await person.call("POST", f"{URL}/{strategy['id']}/share", json={"username": "nobody-at-all"})
-    assert (answers, later.status_code) == ([202] * SHARES_PER_HOUR + [429], 202)
-
-
 async def test_there_is_an_end_to_strategies_and_to_versions(site: Site, person: Person) -> None:
     user_id, strategy = UUID(person.ids["user_id"]), await made(person, source="a = 0\n")
     async with site.app.state.platform_database.connection() as connection:
@@ -436,11 +185,3 @@ async def test_an_api_token_that_may_only_read_changes_nothing(site: Site, perso
     headers = {"Authorization": f"Bearer {token}"}
     assert (await site.http.get(f"{URL}/{strategy['id']}", headers=headers)).status_code == 200
     assert (await site.http.post(URL, headers=headers, json={"name": "Other"})).status_code == 403
-
-
-async def test_a_note_of_a_used_version_is_refused_by_the_service_too(site: Site, person: Person) -> None:
-    version = await used(site, person, await made(person))
-    async with site.app.state.platform_database.transaction() as session:
-        with pytest.raises(VersionInUse):
-            await versions.change_note(session, UUID(person.ids["user_id"]), UUID(version["strategy_id"]), 1, note="x")
-        await session.rollback()
