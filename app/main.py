@@ -31,6 +31,7 @@ from app.errors import ConfigError, KeyMissing
 from app.marketdata.heartbeat_router import router as heartbeat_router
 from app.marketdata.router import router as marketdata_router
 from app.marketdata.symbols_router import router as symbols_router
+from app.strategies.assistant_router import router as assistant_router
 from app.strategies.router import router as strategies_router
 from app.strategies.trials_router import router as trials_router
 from app.strategies.versions_router import router as versions_router
@@ -59,6 +60,7 @@ else:
 
 health = APIRouter(tags=["health"])
 
+_STRATEGIES = (assistant_router, trials_router, versions_router, strategies_router)  # fixed paths come before ids
 #: Shows "Authorize" in /docs; who is asking is decided by accounts.dependencies.
 _BEARER = Depends(HTTPBearer(auto_error=False, description="From POST /api/auth/login, or an API token from POST /api/auth/tokens"))
 
@@ -214,9 +216,7 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
         attempts_router,
         webhook_log_router,
         webhooks_router,
-        trials_router,
-        versions_router,
-        strategies_router,
+        *_STRATEGIES,
     ):
         app.include_router(router, dependencies=[_BEARER])
     for router in (marketdata_router, heartbeat_router, symbols_router):

@@ -6,6 +6,7 @@ from typing import Any, Final
 from app.accounts.models import AiProvider
 from app.core.i18n import N_
 from app.core.outgoing import Failure, Outgoing, failed
+from app.core.outgoing_transport import GuardedTransport
 from app.errors import AppError, InvalidInput, UpstreamFailed
 
 _MOST_MODELS: Final = 2000
@@ -76,6 +77,17 @@ class AiProviders:
                 return _names(answer, "models", "name")
             case _:
                 raise InvalidInput(_OFF, field="ai_provider")
+
+    def chat_url(self, access: AiAccess) -> str:
+        """Return the root of the interface through which its models are talked to; Ollama has OpenAI's beside its own."""
+        return self._openrouter_url if access.provider is AiProvider.OPENROUTER else f"{access.endpoint_url}/v1"
+
+    def chat_transport(self, access: AiAccess, *, largest_bytes: int) -> GuardedTransport:
+        """Return what carries a conversation there, within the same bounds as every other call; whoever takes it closes it."""
+        is_ours = access.provider is AiProvider.OPENROUTER
+        # The key is OpenRouter's; whatever a client sends an Ollama in its place stays here.
+        headers = ("authorization",) if is_ours else ()
+        return GuardedTransport(self._outgoing, is_ours=is_ours, largest_bytes=largest_bytes, allowed_headers=headers)
 
     async def _of_openrouter(self, api_key: str | None) -> tuple[str, ...]:
         if not api_key:

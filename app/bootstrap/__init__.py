@@ -12,6 +12,7 @@ import structlog
 from fastapi import FastAPI
 
 from app.bootstrap.accounts import make_accounts
+from app.bootstrap.assistant import make_assistant
 from app.bootstrap.ground import Announce, Ground, open_database, open_secrets, opened
 from app.bootstrap.library import make_library
 from app.bootstrap.strategies import make_jail
@@ -56,6 +57,7 @@ async def running(app: FastAPI, settings: Settings, announce: Announce) -> Async
         )
         await make_accounts(app, ground, announce)
         make_trading(app, ground, stack)
+        make_assistant(app, ground)
         make_jail(app, ground, stack)
         make_library(app, ground)
         # Entered last, so that the loops have ended before the clients and the database are closed under them.
@@ -88,6 +90,7 @@ async def _start_loops(app: FastAPI, ground: Ground, supervisor: Supervisor) -> 
     supervisor.start("exchanges", state.registry.run, limit_s=60)
     supervisor.start("connections", state.connections.run, limit_s=60)
     supervisor.start("encryption_keys", ground.keyring.run)
+    supervisor.start("assistant", state.assistant.run)
     supervisor.start("instruments.updates", state.updates.run, limit_s=60)
     state.lookout.start(supervisor)
     supervisor.start("jail", state.jail.run, limit_s=60)

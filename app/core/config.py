@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     binance_ws_api_url: str | None = None
     openrouter_url: str = "https://openrouter.ai/api/v1"
     ollama_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ("localhost:11434", "127.0.0.1:11434", "[::1]:11434")
+    assistant_per_minute: int = Field(10, ge=1, le=1000)
+    assistant_reply_s: float = Field(600.0, gt=0, le=3600)
+    assistant_silence_s: float = Field(180.0, gt=0, le=3600)
     limiter_share: float = Field(1.0, gt=0, le=1)
     webhook_repeat_window_s: int = Field(30, ge=0)
     reconcile_interval_s: float = Field(5.0, gt=0)

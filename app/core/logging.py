@@ -28,6 +28,11 @@ _SECRET_TEXT = (
     re.compile(r"()gAAAA[\w=-]{20,}"),
     re.compile(r"()\barb_[0-9a-f]{32}_[\w-]+"),
 )
+# They print request URLs, keys, signatures or prompts at DEBUG, or a line per request with the webhook's secret in its path.
+_SILENT = (
+    "ccxt", "ccxt.base.exchange", "aiohttp.access", "uvicorn.access", "websockets", "httpx", "httpcore", "httpx2", "httpcore2", "openai",
+    "asyncio",
+)  # fmt: skip
 # A line break or an escape in somebody's text would let them write log lines of their own.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
@@ -94,6 +99,5 @@ def configure_logging(*, level: str, fmt: LogFormat, file: Path | None = None) -
         handler.setFormatter(formatter)
         root.addHandler(handler)
     root.setLevel(level.upper())
-    # These print request URLs, keys or signatures at DEBUG, or a line per request with the webhook's secret in its path.
-    for name in ("ccxt", "ccxt.base.exchange", "aiohttp.access", "uvicorn.access", "websockets", "httpx", "httpcore", "asyncio"):
+    for name in _SILENT:
         logging.getLogger(name).setLevel(logging.WARNING)

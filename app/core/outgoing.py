@@ -125,6 +125,14 @@ class Outgoing:
             raise AddressRefused(_DATABASE)
         return parsed
 
+    def read(self, url: str, *, is_ours: bool) -> httpx.URL:
+        """Return an address as it will be called: a user's after `check`, the administrator's whatever its port.
+
+        Raises:
+            AddressRefused: it is no address, or a user's that is never called.
+        """
+        return _parsed(url) if is_ours else self.check(url)
+
     async def get_json(self, url: str, *, headers: Mapping[str, str] | None = None, is_ours: bool = False) -> Any:
         """Return the JSON that answers a GET.
 
@@ -138,11 +146,11 @@ class Outgoing:
             TooManyAttempts: this user asks as often as one may at once: who asks what never answers keeps nobody else from asking.
             UpstreamFailed: no answer that can be used; `context["failure"]` is the `Failure`.
         """
-        parsed = _parsed(url) if is_ours else self.check(url)
+        parsed = self.read(url, is_ours=is_ours)
         try:
             with self._turn():
                 async with asyncio.timeout(self._total_s), self._places:
-                    addresses = await self._addresses(parsed, is_ours=is_ours)
+                    addresses = await self.addresses(parsed, is_ours=is_ours)
                     return await self._first_that_answers(parsed, addresses, dict(headers or {}))
         except (TimeoutError, httpx.TimeoutException) as error:
             raise failed(Failure.TOO_SLOW) from error
@@ -160,7 +168,14 @@ class Outgoing:
             if not self._asking[who]:
                 del self._asking[who]
 
-    async def _addresses(self, url: httpx.URL, *, is_ours: bool) -> list[Address]:
+    async def addresses(self, url: httpx.URL, *, is_ours: bool) -> list[Address]:
+        """Look a name up, once, and return its addresses, all of which may be called; at least one.
+
+        Raises:
+            AddressRefused: one of them may not.
+            TooManyAttempts: too many names are being looked up.
+            UpstreamFailed: there is no such name.
+        """
         port = _port(url)
         try:
             found = await self._resolve(url.host, port)
@@ -178,17 +193,20 @@ class Outgoing:
                 raise AddressRefused(_REFUSALS[refusal])
         return list(dict.fromkeys(found))
 
+    def carrier(self) -> httpx.AsyncBaseTransport:
+        """Return what carries requests to addresses that were checked; its user closes it."""
+        return self._transport() if self._transport else httpx.AsyncHTTPTransport(verify=self._context or _default_context())
+
     async def _first_that_answers(self, url: httpx.URL, addresses: list[Address], headers: dict[str, str]) -> Any:
         """Ask the addresses in their order; the next one only where the one before takes no connection."""
-        transport = self._transport() if self._transport else httpx.AsyncHTTPTransport(verify=self._context or _default_context())
-        client = httpx.AsyncClient(transport=transport, trust_env=False, follow_redirects=False, timeout=self._total_s)
+        client = httpx.AsyncClient(transport=self.carrier(), trust_env=False, follow_redirects=False, timeout=self._total_s)
         async with client:
             for left, address in zip(reversed(range(len(addresses))), addresses, strict=True):
                 try:
                     return await _ask(client, url, address, headers)
                 except httpx.ConnectError as error:
                     if not left:
-                        raise failed(Failure.UNTRUSTED if _is_about_trust(error) else Failure.UNREACHABLE) from error
+                        raise no_connection(error) from error
                 except httpx.TimeoutException:
                     raise
                 except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -229,6 +247,11 @@ def _check_status(status: int) -> None:
         raise failed(Failure.UNREADABLE)
     if status != HTTPStatus.OK:
         raise failed(Failure.ERROR)
+
+
+def no_connection(error: BaseException) -> UpstreamFailed:
+    """Return what is said where no connection could be made."""
+    return failed(Failure.UNTRUSTED if _is_about_trust(error) else Failure.UNREACHABLE)
 
 
 def _is_about_trust(error: BaseException | None) -> bool:

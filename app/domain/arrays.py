@@ -1,7 +1,7 @@
 """Candles and decisions as columns: one numpy array a column, one row a candle, oldest first. Floats by design, unlike money."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +76,16 @@ class Decisions:
         self.flags.fill(0)
         for column in (self.size, self.stop, self.target, self.trailing, self.adjust, self.stop_loss, self.take_profit):
             column.fill(np.nan)
+
+
+def numbers(array: NDArray[Any]) -> Any:
+    """Return the values of an array as something whose `[row]` is a Python number.
+
+    A number out of an array costs three times one out of plain memory, and a list would be a copy four times as large as the array.
+    """
+    if array.ndim == 1 and array.dtype.isnative and array.dtype.kind in "fiub" and array.dtype.itemsize in (1, 4, 8):
+        return memoryview(array)  # type: ignore[arg-type]  # it has a buffer; its stubs say so from Python 3.12 on
+    return array.tolist()
 
 
 def no_decisions(rows: int) -> Decisions:

@@ -20,7 +20,7 @@ from typing import Final
 
 import numpy as np
 
-from app.domain.arrays import EXIT, LONG, SHORT, Candles, Decisions
+from app.domain.arrays import EXIT, LONG, SHORT, Candles, Decisions, numbers
 from app.domain.simulated import Reason, SimulatedFill, SimulatedTrade, Simulation, SimulationCosts, Wish
 
 __all__ = ["Account", "Reason", "SimulatedFill", "SimulatedTrade", "Simulation", "SimulationCosts", "Wish", "simulate"]
@@ -277,7 +277,7 @@ def simulate(candles: Candles, decisions: Decisions, costs: SimulationCosts, sta
     equity = np.full(len(candles), costs.capital)
     wishes = _wishes(decisions, start)
     candles_held = 0
-    opens, highs, lows, closes = candles.open.tolist(), candles.high.tolist(), candles.low.tolist(), candles.close.tolist()
+    opens, highs, lows, closes = numbers(candles.open), numbers(candles.high), numbers(candles.low), numbers(candles.close)
     for row in range(start, len(candles)):
         if account.is_busy:
             account.step(row, opens[row], highs[row], lows[row])

@@ -13,7 +13,8 @@ AppError 500 (never raised bare)
 ├─ ExchangeError 502     OrderRejected 409 · InsufficientFunds 409 · BadCredentials 409 · Unsupported 422 (TimeframeMissing)
 │  ├─ RetryableError 503 ExchangeUnavailable · ExchangeRateLimited · NotSent      (reads, and writes proved unsent)
 │  └─ OutcomeUnknown 504 the write may have happened; reconcile decides
-├─ UpstreamFailed 502    another server that a user named gave no answer that can be used
+├─ UpstreamFailed 502    another server that a user named gave no answer that can be used; AssistantFailed (Ai…): the AI provider, and why
+│                        AssistantOff, ModelUnchosen, AlreadyDecided 409 · AssistantBusy, AssistantTooSoon 429 · MessageNotFound 404
 ├─ StrategyFailed 422  StrategyKilled   the user's code; JailClosed 503 · JailBusy, TrialRate, ShareRate 429 (RateLimited)
 │                        StrategyInUse, VersionInUse, StrategyNotValid, StrategyLimit, DraftChanged 409
 │                        SourceTooLong, StrategyFileUnreadable 422 (InvalidInput)
@@ -25,6 +26,22 @@ A class's docstring is its default message. Messages say what, which, why and wh
 """
 
 from app.denials import DenialReason as DenialReason
+from app.errors.assistant import AiForbidden as AiForbidden
+from app.errors.assistant import AiKeyRefused as AiKeyRefused
+from app.errors.assistant import AiModelMissing as AiModelMissing
+from app.errors.assistant import AiOutOfCredit as AiOutOfCredit
+from app.errors.assistant import AiRateLimited as AiRateLimited
+from app.errors.assistant import AiTooLong as AiTooLong
+from app.errors.assistant import AiTooSlow as AiTooSlow
+from app.errors.assistant import AiUnreachable as AiUnreachable
+from app.errors.assistant import AiUnreadable as AiUnreadable
+from app.errors.assistant import AlreadyDecided as AlreadyDecided
+from app.errors.assistant import AssistantBusy as AssistantBusy
+from app.errors.assistant import AssistantFailed as AssistantFailed
+from app.errors.assistant import AssistantOff as AssistantOff
+from app.errors.assistant import AssistantTooSoon as AssistantTooSoon
+from app.errors.assistant import MessageNotFound as MessageNotFound
+from app.errors.assistant import ModelUnchosen as ModelUnchosen
 from app.errors.exchange import BadCredentials as BadCredentials
 from app.errors.exchange import ExchangeError as ExchangeError
 from app.errors.exchange import ExchangeRateLimited as ExchangeRateLimited

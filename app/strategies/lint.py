@@ -53,6 +53,7 @@ def _command() -> tuple[str, ...]:
     return (
         ruff.find_ruff_bin(), "check", "--isolated", "--no-cache", "--ignore-noqa", "--exit-zero", "--quiet", "--output-format", "json",
         "--target-version", f"py{sys.version_info.major}{sys.version_info.minor}", "--select", ",".join(RULES),
+        "--config", 'builtins = ["Strategy"]',  # the older template is written without importing it
         "--stdin-filename", "strategy.py", "-",
     )  # fmt: skip
 

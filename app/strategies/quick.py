@@ -11,6 +11,7 @@ from app.core.i18n import N_
 from app.domain.arrays import Candles, Floats
 from app.domain.simulation import SimulatedTrade, Simulation, SimulationCosts, simulate
 from app.errors import StrategyFailed
+from app.sandbox.frames import CANDLE_COLUMNS
 from app.sandbox.jail import Jail
 from app.sandbox.messages import Described, Failed, Load, Ran, Reply, Run, Value
 from app.sandbox.quotas import Purpose
@@ -77,6 +78,8 @@ class QuickResult:
         win_rate: Fraction of the closed trades that made a profit; None without any.
         trade_count: All of them; `trades` are the last ones.
         has_few_trades: Whether there are too few to say anything.
+        series: The candles that it decided at, of the traded market.
+        tick: Quote units that its prices are multiples of; 0 where that is not known.
     """
 
     described: Described
@@ -100,6 +103,8 @@ class QuickResult:
     trades: tuple[QuickTrade, ...]
     notes: tuple[Found, ...]
     output: str
+    series: Candles
+    tick: float
 
 
 class QuickBacktest:
@@ -113,6 +118,14 @@ class QuickBacktest:
     def __init__(self, jail: Jail, candles: TrialCandles) -> None:
         self._jail = jail
         self._candles = candles
+
+    async def describe(self, user_id: UUID, source: str) -> Described:
+        """Return what a strategy says of itself. Raises as `run`."""
+        async with self._jail.worker(user_id=user_id, purpose=Purpose.VALIDATION) as worker:
+            described = await worker.ask(Load(source=check_source(source)))
+        if not isinstance(described, Described):
+            raise failure(described)
+        return described
 
     async def run(
         self,
@@ -194,6 +207,8 @@ def _result(
         trades=tuple(_trade(trade, candles) for trade in simulation.trades[-MOST_TRADES:]),
         notes=gathered.notes,
         output=output,
+        series=Candles(*(getattr(candles, name)[start:] for name in CANDLE_COLUMNS)),
+        tick=costs.tick,
     )
 
 

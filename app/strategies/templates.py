@@ -30,7 +30,7 @@ class MyStrategy(Strategy):
     def should_exit(self) -> bool:
         return ta.crossed_below(self.close, self.average)
 '''
-_SIGNALS_SOURCE: Final = '''from aristobot import Signals, Strategy, param, ta
+_SIGNALS_SOURCE: Final = '''from aristobot import Strategy, param, ta
 
 
 class MySignals(Strategy):
@@ -45,39 +45,39 @@ class MySignals(Strategy):
         self.close = candles.close
 
     def signals(self, candles):
-        return Signals(
-            long=ta.crossed_above(self.close, self.average),
-            exit=ta.crossed_below(self.close, self.average),
-        )
+        return {
+            "long": ta.crossed_above(self.close, self.average),
+            "exit": ta.crossed_below(self.close, self.average),
+        }
 '''
 _OLDER_SOURCE: Final = '''import numpy as np
 
 
-class Strategy:
-    """The older way of writing one; it runs unchanged. `candles` has a row a candle: time, open, high, low, close, volume."""
+class MyOlderStrategy(Strategy):
+    """The older way of writing one; it runs unchanged. An object is made at each candle, with all candles up to that one."""
 
     def __init__(self, candles, balance, position):
         self.candles = candles
         self.balance = balance
         self.position = position
-        close = candles[:, 4]
+        close = np.asarray(candles["close"])
         self.fast = np.mean(close[-12:])
-        self.slow = np.mean(close[-26:])
+        self.slow = np.mean(close[-48:])
 
     def should_long(self) -> bool:
         return self.fast > self.slow
 
     def should_short(self) -> bool:
-        return False
+        return self.fast < self.slow  # leaves a long position
 
     def calculate_position_size(self) -> float:
-        return self.balance * 0.5
+        return 0.5  # of the balance
 
     def calculate_stop_loss(self) -> float:
-        return self.candles[-1, 4] * 0.97
+        return 0.03  # below the entry
 
     def calculate_take_profit(self) -> float:
-        return self.candles[-1, 4] * 1.06
+        return 0.06
 '''
 
 
@@ -107,6 +107,23 @@ _EXAMPLES: Final = (
         source=_OLDER_SOURCE,
     ),
 )  # fmt: skip
+
+
+#: Titles and summaries of the strategies that come with the application, for the catalogue; a test compares them with their own words.
+SHIPPED: Final = {
+    "ema_cross": (N_("EMA cross"), N_("Follows a trend from the crossing of two exponential moving averages.")),
+    "rsi_reversion": (N_("RSI mean reversion"), N_("Buys weakness inside an upward market and sells the recovery.")),
+    "bollinger_breakout": (N_("Bollinger breakout"), N_("Buys the break out of a quiet time.")),
+    "donchian_trend": (
+        N_("Donchian trend with ATR stop"),
+        N_("Trades breakouts of the highest high, in the manner of the turtles, with a stop in average true ranges."),
+    ),
+    "macd_trend": (N_("MACD with daily trend"), N_("Buys a MACD crossing when the larger timeframe agrees.")),
+    "dca_safety_orders": (
+        N_("DCA with safety orders"),
+        N_("Buys in parts on the way down and sells all of it a little above the mean price."),
+    ),
+}
 
 
 def templates() -> tuple[Template, ...]:

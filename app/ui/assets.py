@@ -21,12 +21,13 @@ _TYPES = MappingProxyType(
     {
         ".css": "text/css; charset=utf-8",
         ".js": "text/javascript; charset=utf-8",
+        ".mjs": "text/javascript; charset=utf-8",
         ".svg": "image/svg+xml",
         ".txt": "text/plain; charset=utf-8",
         ".woff2": "font/woff2",
     }
 )
-_COMPRESSED = frozenset({".css", ".js", ".svg", ".txt"})
+_COMPRESSED = frozenset({".css", ".js", ".mjs", ".svg", ".txt"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,8 +19,8 @@ MINUS = "−"
 NO_BREAK_SPACE = "\u00a0"
 _WIDE = Context(prec=80)
 _PATTERNS = {
-    "en": {"datetime": "d MMM yyyy HH:mm:ss", "minute": "d MMM HH:mm", "time": "HH:mm:ss", "date": "d MMM yyyy"},
-    "fr": {"datetime": "d MMM yyyy HH:mm:ss", "minute": "d MMM HH:mm", "time": "HH:mm:ss", "date": "d MMM yyyy"},
+    "en": {"datetime": "d MMM yyyy HH:mm:ss", "minute": "d MMM HH:mm", "time": "HH:mm:ss", "date": "d MMM yyyy", "month": "MMM yyyy"},
+    "fr": {"datetime": "d MMM yyyy HH:mm:ss", "minute": "d MMM HH:mm", "time": "HH:mm:ss", "date": "d MMM yyyy", "month": "MMM yyyy"},
 }
 #: Digits shown for an asset whose step is unknown.
 _FREE_PLACES = 8
@@ -112,7 +112,7 @@ def _is_zero(value: Decimal, decimals: int) -> bool:
 
 
 def dt(moment: datetime | None, style: str = "datetime", *, zone: str, language: str) -> str:
-    """Return a moment in `zone`. Styles: datetime (with seconds), minute, time, date.
+    """Return a moment in `zone`. Styles: datetime (with seconds), minute, time, date, month.
 
     Raises:
         ValueError: `moment` is naive.
@@ -151,3 +151,10 @@ def seconds(duration_s: float | None, *, language: str) -> str:
         return f"{number(Decimal(str(duration_s)), decimals, language=language)}{NO_BREAK_SPACE}s"
     minutes = int(duration_s // 60)
     return f"{minutes}{NO_BREAK_SPACE}min" if minutes < 60 else f"{minutes // 60}{NO_BREAK_SPACE}h"
+
+
+def took(duration_s: float | None, *, language: str) -> str:
+    """Return how long a short thing took: 12 ms, 1.4 s."""
+    if duration_s is not None and duration_s < 1:
+        return f"{max(1, round(duration_s * 1000))}{NO_BREAK_SPACE}ms"
+    return seconds(duration_s, language=language)

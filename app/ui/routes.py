@@ -11,6 +11,7 @@ from app.ui.pages import (
     account,
     accounts,
     administration,
+    assistant,
     broker_changes,
     brokers,
     builder,
@@ -26,6 +27,8 @@ from app.ui.pages import (
     positions,
     preferences,
     strategies,
+    strategy_editor,
+    strategy_trials,
     symbols,
     terminal,
     ticket,
@@ -33,6 +36,7 @@ from app.ui.pages import (
     trading,
     webhooks,
 )
+from app.ui.strategy_reports import RecentReports
 from app.ui.templating import Templating
 
 
@@ -41,9 +45,11 @@ def mount_pages(app: FastAPI) -> None:
     load_catalogues()
     assets = Assets(resource("static"))
     app.state.templating = Templating(resource("templates"), resource("static"), assets=assets, now=lambda: app.state.clock.now())
+    app.state.recent_reports = RecentReports()
     mine = (accounts, account, preferences, own_log, tokens, administration)
     alerts = (webhooks, builder, deliveries, hooks)
     market = (trading, terminal, ticket, order_changes, positions, symbols, heartbeat)
-    for area in (*mine, dashboard, portfolio, brokers, broker_changes, *alerts, strategies, history, *market, docs, stream):
+    code = (strategies, strategy_editor, strategy_trials, assistant)
+    for area in (*mine, dashboard, portfolio, brokers, broker_changes, *alerts, *code, history, *market, docs, stream):
         app.include_router(area.router)
     app.router.routes.append(Route("/static/{path:path}", assets.serve, methods=["GET", "HEAD"]))

@@ -15,7 +15,7 @@ function tell(name, detail) {
 }
 
 function isTyping(target) {
-  return target.isContentEditable || target.matches("textarea, select, input:not([type=checkbox]):not([type=radio]):not([type=range]):not([type=button])");
+  return target.isContentEditable || target.matches("code-editor, textarea, select, input:not([type=checkbox]):not([type=radio]):not([type=range]):not([type=button])");
 }
 
 function stepTimeframe(by) {

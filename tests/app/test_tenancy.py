@@ -26,6 +26,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 #: Parameters of paths that name what belongs to everybody.
 _SHARED = {"exchange", "exchange_id", "symbol", "path", "section", "update_id"}
+#: Places within something that has an id.
+_PLACES = {"number": "1"}
 #: The secret of a webhook is itself the right to use it.
 _RIGHTS = {"secret"}
 #: For every body that names something by its id: what else it needs.
@@ -37,6 +39,15 @@ _BODIES: dict[str, dict[str, object]] = {
     "WebhookPatch": {},
     "BrokerTryIn": {},
     "PreferencesIn": {},
+    "ValidateIn": {"source": "a = 1"},
+    "QuickIn": {"source": "a = 1"},
+}
+#: For every body that cannot be empty, of what an id in the path names.
+_NEEDED: dict[str, dict[str, object]] = {
+    "DraftIn": {"source": "a = 1", "revision": 0},
+    "VersionIn": {"source": "a = 1"},
+    "VersionPatch": {"note": "hers"},
+    "ShareIn": {"username": "somebody"},
 }
 #: For every query that needs more than the id.
 _QUERIES: dict[str, dict[str, str]] = {"/api/orderbook": {"symbol": "BTCUSDT"}, "/api/ticker": {"symbol": "BTCUSDT"}}
@@ -128,7 +139,7 @@ async def _flow(site: Site, user_id: str) -> str:
 def paths(site: Site) -> Iterator[tuple[str, APIRoute, set[str]]]:
     """Every method of every route that names somebody's own by an id in its path."""
     for method, route in routes(site.app):
-        names = set(re.findall(r"{(\w+)", route.path)) - _SHARED - _RIGHTS
+        names = set(re.findall(r"{(\w+)", route.path)) - _SHARED - _RIGHTS - _PLACES.keys()
         if names:
             yield method, route, names
 
@@ -154,6 +165,12 @@ def bodies(site: Site) -> Iterator[tuple[str, APIRoute, str, str]]:
                 yield from ((method, route, kind.__name__, name) for name in kind.model_fields if name.endswith("_id") and name not in _OWN)
 
 
+def needed(route: APIRoute) -> dict[str, object]:
+    """The least that a route takes as its body."""
+    kinds = [getattr(field.field_info.annotation, "__name__", "") for field in route.dependant.body_params]
+    return next((_NEEDED[kind] for kind in kinds if kind in _NEEDED), {})
+
+
 async def ask(site: Site, method: str, path: str, **options: Any) -> httpx.Response:
     return await site.eve.browse(method, path, headers={"X-CSRF-Token": site.eve.csrf}, **options)
 
@@ -167,9 +184,10 @@ async def test_an_id_of_another_tenant_in_a_path_is_not_found_and_cannot_be_told
     tried = 0
     for method, route, names in paths(site):
         assert names <= hers.keys(), f"{route.path}: this test knows no such id yet"
-        answer = await ask(site, method, route.path.format(**hers), json={})
+        body = needed(route)
+        answer = await ask(site, method, route.path.format(**hers, **_PLACES), json=body)
         assert answer.status_code == (403 if route.path.startswith(_OF_ADMINISTRATORS) else 404), (method, route.path, answer.text)
-        unknown = await ask(site, method, route.path.format(**dict.fromkeys(names, str(new_id()))), json={})
+        unknown = await ask(site, method, route.path.format(**dict.fromkeys(names, str(new_id())), **_PLACES), json=body)
         assert told(unknown) == told(answer), (method, route.path)
         tried += len(names)
     print(f"{tried} ids in paths")
@@ -185,7 +203,7 @@ async def test_an_id_of_another_tenant_in_a_query_or_a_body_finds_nothing(site: 
         assert hers[name] not in answers[0].text or answers[0].status_code >= 400
         tried += 1
     for method, route, kind, name in bodies(site):
-        path = route.path.format(**dict.fromkeys(re.findall(r"{(\w+)", route.path), str(new_id())))
+        path = route.path.format(**dict.fromkeys(re.findall(r"{(\w+)", route.path), str(new_id())) | _PLACES)
         answers = [await ask(site, method, path, json={**_BODIES[kind], name: value}) for value in (hers[name], str(new_id()))]
         assert {answer.status_code for answer in answers} == {404}, (method, path, kind, answers[0].text)
         tried += 1
@@ -259,7 +277,7 @@ async def test_who_works_for_nobody_sees_nothing_and_nobody_writes_for_another(s
     eve = (await site.eve.call("GET", "/api/auth/current")).json()["id"]
     ada = (await site.ada.call("GET", "/api/auth/current")).json()["id"]
     async with site.app.state.database.connection() as connection:
-        for table in ("orders", "brokers", "users", "user_sessions", "positions", "webhooks"):
+        for table in ("orders", "brokers", "users", "user_sessions", "positions", "webhooks", "strategies", "strategy_versions"):
             assert await connection.fetchval(f"SELECT count(*) FROM {table}") == 0, table  # constants
         await connection.work_for(eve)
         assert await connection.fetchval("SELECT count(*) FROM users") == 1

@@ -71,12 +71,14 @@ async def one_of_everything(person: Person, emulator: EmulatorProcess) -> None:
     )
     hook = await person.call("POST", "/api/webhooks", json={"name": "Alerts"})
     delivery = await person.http.post(hook.json()["url"].removeprefix(HOST), content=b"ping")
-    assert [answer.status_code for answer in (broker, order, hook, delivery)] == [201, 201, 201, 202]
+    strategy = await person.call("POST", "/api/strategies", json={"name": "Hers alone"})
+    assert [answer.status_code for answer in (broker, order, hook, delivery, strategy)] == [201, 201, 201, 202, 201]
     person.ids = {
         "broker_id": broker.json()["id"],
         "order_id": order.json()["id"],
         "webhook_id": hook.json()["id"],
         "delivery_id": delivery.json()["delivery_id"],
+        "strategy_id": strategy.json()["id"],
         "secret": hook.json()["url"].rpartition("/")[2],
     }
 

@@ -10,10 +10,12 @@ from app.ui import views
 from app.ui.templating import PageView
 from tests.ui import (
     sample_accounts,
+    sample_assistant,
     sample_brokers,
     sample_history,
     sample_portfolio,
     sample_strategies,
+    sample_strategy_editor,
     sample_terminal,
     sample_ticket,
     sample_webhooks,
@@ -301,6 +303,7 @@ def pages(*, language: str = "en") -> dict[str, tuple[str, PageView]]:
         **sample_history.pages(shell(page="history", language=language)),
         **sample_terminal.pages(shell(page="trading", language=language), dashboard(language=language)),
         **sample_ticket.pages(shell, language=language),
+        **sample_strategy_editor.pages(shell(page="strategies", language=language)),
         "error": ("pages/errors/error.html", error(language=language)),
         "error-500": ("pages/errors/error.html", error(status=500, user_name=None, language=language)),
         "error-403": ("pages/errors/error.html", error(status=403, language=language)),
@@ -336,5 +339,7 @@ def fragments() -> dict[str, object]:
         **sample_history.fragments(),
         **sample_ticket.fragments(),
         **sample_portfolio.fragments(positions()),
+        **sample_assistant.fragments(),
+        **sample_strategy_editor.fragments(),
     }
     return found | sample_accounts.fragments() | sample_brokers.fragments(shell(page="brokers"))

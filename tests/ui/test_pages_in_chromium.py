@@ -17,7 +17,7 @@ from app.core.middleware import CONTENT_SECURITY_POLICY
 from app.ui.assets import Assets
 from app.ui.templating import Templating
 from tests.journeys.chromium import installed_chromium
-from tests.ui import sample_history, sample_terminal, sample_ticket, sample_views
+from tests.ui import sample_assistant, sample_history, sample_terminal, sample_ticket, sample_views
 
 CHROMIUM = installed_chromium()
 NOTE_VIOLATIONS = """
@@ -51,6 +51,12 @@ def build_app(templating: Templating, assets: Assets) -> Starlette:
             templating.fragment("fragments/terminal/_ticket_figures.html", sample_ticket.figures(), reader=sample_views.shell().reader)
         )
 
+    async def assistant(request: Request) -> Response:
+        del request
+        return HTMLResponse(
+            templating.fragment("fragments/assistant/_content.html", sample_assistant.content(), reader=sample_views.shell().reader)
+        )
+
     async def more_symbols(request: Request) -> Response:
         del request
         rows = replace(sample_terminal.markets(), next="", is_first=False)
@@ -78,6 +84,7 @@ def build_app(templating: Templating, assets: Assets) -> Starlette:
             Route("/history/orders/rows", more_orders),
             Route("/trading/ticket/preview", figures, methods=["POST"]),
             Route("/trading/symbols", more_symbols),
+            Route("/strategies/{id}/assistant", assistant),
             Route("/page/{name}", page),
         ]
     )

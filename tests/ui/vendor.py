@@ -3,6 +3,9 @@
 `python -m tests.ui.vendor update` packs each package named by `static/vendor/vendor.toml` with the npm client, copies the listed files and
 writes `vendor.lock.json`; it refuses a package whose content changed under the same version. `python -m tests.ui.vendor check` compares
 what lies under `static/vendor` and `static/fonts` with the lock, and reports mismatches, missing files and files nobody listed.
+
+CodeMirror comes as many modules and no single file: `tools/editor` bundles it. The lock records what the bundle was made from as well, so
+that an edited entry, or another version in the lock of npm, is noticed without building anything.
 """
 
 import base64
@@ -18,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 STATIC = Path(__file__).resolve().parents[2] / "static"
+TOOLS = STATIC.parent / "tools"
 GUARDED = ("vendor", "fonts")
 OWN_FILES = frozenset({"vendor/vendor.toml", "vendor/vendor.lock.json"})
 
@@ -41,7 +45,21 @@ def check(static: Path) -> list[str]:
     return problems + _manifest_differences(static, lock)
 
 
-def update(static: Path) -> None:
+def stale_bundles(static: Path, tools: Path) -> list[str]:
+    """Return one sentence for each file that a bundle was not made from as it is now."""
+    packages = json.loads((static / "vendor/vendor.lock.json").read_text())["packages"]
+    recorded = {path: digest for package in packages.values() for path, digest in package.get("inputs", {}).items()}
+    return [f"{path}: the bundle was not made from it; run update" for path in recorded if _digest(tools / path) != recorded[path]]
+
+
+def build(package: dict[str, Any], tools: Path, output: Path) -> None:
+    """Bundle a package of the manifest that names a folder under `tools` into `output`: the same bytes each time."""
+    folder = tools / package["bundle"]
+    subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], check=True, capture_output=True, cwd=folder)
+    subprocess.run(["npm", "run", "build", "--", f"--outfile={output}"], check=True, capture_output=True, cwd=folder)
+
+
+def update(static: Path, tools: Path = TOOLS) -> None:
     """Fetch every package of the manifest, copy its files and write the lock.
 
     Raises:
@@ -49,18 +67,24 @@ def update(static: Path) -> None:
     """
     lock_file = static / "vendor/vendor.lock.json"
     known: dict[str, Any] = json.loads(lock_file.read_text())["packages"] if lock_file.exists() else {}
-    packages = {package["name"]: _install(package, static, known=known.get(package["name"])) for package in _manifest(static)}
+    packages = {
+        package["name"]: _bundle(package, static, tools)
+        if "bundle" in package
+        else _install(package, static, known=known.get(package["name"]))
+        for package in manifest(static)
+    }
     lock_file.write_text(json.dumps({"packages": packages}, indent=2) + "\n")
 
 
-def _manifest(static: Path) -> list[dict[str, Any]]:
+def manifest(static: Path) -> list[dict[str, Any]]:
+    """Return the packages that are taken, as `vendor.toml` lists them."""
     packages: list[dict[str, Any]] = tomllib.loads((static / "vendor/vendor.toml").read_text())["package"]
     return packages
 
 
 def _manifest_differences(static: Path, lock: dict[str, Any]) -> list[str]:
     problems = []
-    for package in _manifest(static):
+    for package in manifest(static):
         locked = lock["packages"].get(package["name"], {})
         if locked.get("version") != package["version"] or set(locked.get("files", {})) != set(package["files"].values()):
             problems.append(f"{package['name']}: vendor.toml and vendor.lock.json differ; run update")
@@ -80,6 +104,30 @@ def _install(package: dict[str, Any], static: Path, *, known: dict[str, Any] | N
     return {"version": package["version"], "licence": package["licence"], "integrity": integrity, "files": files}
 
 
+def _bundle(package: dict[str, Any], static: Path, tools: Path) -> dict[str, Any]:
+    module, licences = (static / package["files"][name] for name in ("module", "LICENSES"))
+    build(package, tools, module)
+    licences.write_text(_licences_of(tools / package["bundle"] / "node_modules"))
+    inputs = {path: _digest(tools / path) for path in (f"{package['bundle']}/{name}" for name in ("entry.js", "package-lock.json"))}
+    files = {target: describe((static / target).read_bytes()) for target in package["files"].values()}
+    return {"version": package["version"], "licence": package["licence"], "inputs": inputs, "files": files}
+
+
+def _licences_of(modules: Path) -> str:
+    """Every licence of what is bundled, each once, headed by the packages that it is of."""
+    found: dict[str, list[str]] = {}
+    for path in sorted([*modules.glob("*/LICENSE"), *modules.glob("@*/*/LICENSE")]):
+        name = path.parent.relative_to(modules).as_posix()
+        # The bundler itself leaves nothing in what it makes.
+        if name.split("/")[0] not in ("esbuild", "@esbuild"):
+            found.setdefault(path.read_text().strip(), []).append(name)
+    return "\n\n".join(f"{', '.join(names)}\n\n{text}" for text, names in found.items()) + "\n"
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _copy(archive: tarfile.TarFile, source: str, target: Path) -> dict[str, Any]:
     content = archive.extractfile(f"package/{source}")
     if content is None:
@@ -97,7 +145,7 @@ def main(arguments: list[str]) -> int:
     elif arguments != ["check"]:
         sys.stderr.write("usage: python -m tests.ui.vendor update|check\n")
         return 2
-    problems = check(STATIC)
+    problems = check(STATIC) + stale_bundles(STATIC, TOOLS)
     sys.stderr.writelines(f"{problem}\n" for problem in problems)
     return 1 if problems else 0
 

@@ -90,7 +90,7 @@ class StrategyView:
 
     __slots__ = ("closes", "cursor")
 
-    def __init__(self, closes: list[float], cursor: Cursor) -> None:
+    def __init__(self, closes: Sequence[float], cursor: Cursor) -> None:
         self.closes = closes
         self.cursor = cursor
 
@@ -104,7 +104,11 @@ class StrategyView:
 
 
 class Strategy:
-    """Extend this class; every method has a default that does nothing, so write the ones you need."""
+    """Extend this class; every method has a default that does nothing, so write the ones you need.
+
+    Set what must be remembered from candle to candle in `__init__(self)`: `indicators` runs again at each live candle. What the position
+    tells of itself need not be remembered, and survives a restart.
+    """
 
     #: Length of the candles it decides on.
     timeframe: ClassVar[str] = "1h"

@@ -12,7 +12,7 @@ from typing import Any
 from app.sandbox.guest.columns import Table
 from app.sandbox.guest.mistakes import StrategyMistake
 from app.sandbox.guest.params import Param
-from app.sandbox.guest.strategy import Strategy
+from app.sandbox.guest.strategy import Strategy, overrides
 
 #: Candles that an object is made with: enough for an EMA of 50 to have forgotten its start, few enough to be made at every candle.
 WINDOW = 1_000
@@ -22,6 +22,12 @@ _NAMES = ("calculate_position_size", "calculate_stop_loss", "calculate_take_prof
 def is_template(written: type) -> bool:
     """Return whether a class follows the older template and can be made."""
     if inspect.isabstract(written) or not callable(getattr(written, "should_long", None)):
+        return False
+    if issubclass(written, Strategy) and any(overrides(written, name) for name in ("indicators", "signals")):
+        return False
+    try:
+        inspect.signature(written).bind(None, 0.0, None)
+    except (TypeError, ValueError):
         return False
     return any(callable(getattr(written, name, None)) for name in _NAMES)
 
@@ -119,7 +125,9 @@ class TemplateAdapter(Strategy):
         value = method()
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        value = float(value) if is_number else value
+        if not is_number or not 0 <= value < float("inf"):
             raise StrategyMistake(
                 "RETURN_TYPE", f"{name}() must return a number of 0 or more, was {value!r}", attribute=name, candle=self.row
             )

@@ -79,6 +79,16 @@ def refused(source: str, **parameters: Value) -> Failed:
     return reply
 
 
+def decisions_in_process(source: str, frames: list[tuple[Frame, Candles]]) -> Decisions:
+    """Return what a source decides over frames, in this process."""
+    results = no_decisions(len(frames[0][1]))
+    guest = Guest(frames, results)
+    described(guest, source)
+    reply = guest.handle(Run(start=0, costs=COSTS))
+    assert isinstance(reply, Ran), reply
+    return results
+
+
 def decisions_of(
     source: str, candles: Candles, *, costs: Costs = COSTS, start: int = 0, timeframe: str = "1h", **parameters: Value
 ) -> Decisions:
