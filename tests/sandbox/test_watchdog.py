@@ -68,8 +68,9 @@ async def test_the_kernel_ends_a_worker_whose_life_is_used_up(keeper: Keeper) ->
     cell = await keeper.spawn(Order(is_probe=True, life_cpu_s=1))
     asking = asyncio.get_running_loop().create_task(cell.ask(asked("while True: pass"), 1, wall_s=30, cpu_s=30))
     end = await asyncio.wait_for(cell.until_ended(), 15)
-    assert (end.cause, end.signal) in {(Cause.CPU, signal.SIGXCPU), (Cause.SIGNAL, signal.SIGKILL)}
-    assert 0.9 < end.cpu_s < 2.5
+    assert end.cause is Cause.CPU
+    assert end.signal in {signal.SIGXCPU, signal.SIGKILL}
+    assert 0.5 < end.cpu_s < 2.5
     await asyncio.wait([asking])
     assert asking.exception() is not None
 
