@@ -11,6 +11,9 @@ import pytest
 import pytest_asyncio
 
 from app.core.tenancy import working_for
+from app.domain.candles import Candle, Timeframe
+from app.marketdata.models import CandleSource
+from app.marketdata.store import CandleStore, Close
 from app.sandbox.messages import LONGEST_SOURCE
 from app.strategies import service
 from app.strategies.templates import BLANK, template
@@ -74,6 +77,18 @@ async def test_the_page_shows_the_newest_version_and_what_is_offered_while_typin
     assert {"EMA", "crossed_above"} <= {one["label"] for one in offered["ta"]}
     assert "def should_long" in {one["label"] for one in offered["methods"]}
     assert "position.entry_price" in {one["label"] for one in offered["members"]}
+
+
+async def test_the_markets_offered_are_those_whose_candles_are_stored(site: Site, strategy_id: UUID) -> None:
+    at = Timeframe.H1.floor(site.app.state.clock.now())
+    candle = Candle(open_time=at, open=1.0, high=1.0, low=1.0, close=1.0, volume=1.0)
+    store = CandleStore(site.app.state.platform_database, site.app.state.clock)
+    closes = [Close(symbol, Timeframe.H1, candle) for symbol in ("XRP/USDT", "ADA/USDT")]
+    await store.upsert("binance", closes, source=CandleSource.IMPORT)
+    html = await page(site.ada, strategy_id)
+    offered = re.findall(r'<option value="([A-Z]+/[A-Z]+)"', html)
+    followed = list(site.app.state.heartbeat.symbols)
+    assert offered == [*followed, "ADA/USDT", "XRP/USDT"]
 
 
 async def test_a_draft_is_kept_and_comes_back_with_the_page(site: Site, strategy_id: UUID) -> None:
