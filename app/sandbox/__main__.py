@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -44,6 +45,8 @@ def main() -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each worker takes two
     with contextlib.suppress(KeyboardInterrupt):
         if given.fd is not None:
             kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)

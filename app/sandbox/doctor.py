@@ -17,7 +17,9 @@ from app.sandbox.orders import Facts, Order
 
 #: What an attack may take: far more than any needs even on a busy machine, but where the clock is what stops it.
 _WALL_S: Final = 10.0
-_ENDLESS_WALL_S: Final = 0.5
+_ENDLESS_WALL_S: Final = 0.2
+#: Less than a strategy gets, so that taking it all is quickly done.
+_PROBE: Final = Order(is_probe=True, memory_bytes=64 << 20)
 _NICE_TO_HAVE: Final = frozenset({"landlock", "own_users", "no_network"})
 _ANSWERED: Final = msgspec.msgpack.Decoder(Answered)
 
@@ -47,11 +49,12 @@ class Doctor:
     async def _about_a_worker(self) -> list[Finding]:
         """Look at a locked worker from outside."""
         try:
-            cell = await self._keeper.spawn(Order(is_probe=True))
+            cell = await self._keeper.spawn(_PROBE)
         except CellEnded as ended:
             return [Finding(code="lock", is_good=False, detail=ended.end.detail[:500])]
         status = _status(cell.pid)
         cell.kill(Cause.RELEASED)
+        await cell.until_ended()
         has_none = all(int(status[name], 16) == 0 for name in ("CapPrm", "CapEff", "CapInh"))
         return [
             Finding(code="no_new_privileges", is_good=status["NoNewPrivs"] == "1"),
@@ -69,11 +72,12 @@ class Doctor:
         wall_s = _ENDLESS_WALL_S if Cause.WALL in attack.stopped_by else _WALL_S
         request = orders.encode(Asked(request_id=1, request=Load(source=attack.source)))
         try:
-            cell = await self._keeper.spawn(Order(is_probe=True))
+            cell = await self._keeper.spawn(_PROBE)
             body = await cell.ask(request, 1, wall_s=wall_s, cpu_s=wall_s)
         except CellEnded as ended:
             return signal_name(ended.end.signal) if ended.end.cause is Cause.SIGNAL else str(ended.end.cause)
         cell.kill(Cause.RELEASED)
+        await cell.until_ended()
         reply = _ANSWERED.decode(body).reply
         if isinstance(reply, Failed):
             return reply.kind

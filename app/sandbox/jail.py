@@ -4,9 +4,10 @@ import asyncio
 import itertools
 import os
 import secrets
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 from uuid import UUID
 
@@ -14,6 +15,7 @@ import structlog
 
 from app.core.backoff import backoff
 from app.core.supervisor import Beat
+from app.core.waiting import happens_within
 from app.errors import AppError, JailBusy, JailClosed, StrategyKilled
 from app.sandbox.asking import encoded, reply_in
 from app.sandbox.cell import Cause
@@ -30,13 +32,14 @@ from app.sandbox.wire import BROKEN
 
 log = structlog.get_logger(__name__)
 
+_IS_LINUX: Final = sys.platform == "linux"
 #: How long sandboxd may take beyond a deadline that it keeps itself.
 _GRACE_S: Final = 5.0
 #: For making a worker, and for sandboxd's start with the doctor's attacks.
 _SPAWN_S: Final = 15.0
 _READY_S: Final = 30.0
 #: Sandboxd is started by the first who wants a worker, or by itself so long after the server, which has better things to do at first.
-_START_AFTER_S: Final = 10.0
+_START_AFTER_S: Final = 30.0
 _BEAT_S: Final = 1.0
 #: Seconds of silence after which sandboxd counts as hung; it speaks each second.
 _SILENT_S: Final = 15.0
@@ -235,17 +238,22 @@ class Jail:
 
     async def run(self, beat: Beat) -> None:
         """Keep a sandboxd once one is wanted, and write violations down. Its end is never the server's."""
+        if not _IS_LINUX:
+            self._lose("strategies need Linux", was_open=False)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.violations.run())
             tasks.create_task(self._wait_until_wanted())
             pauses = backoff()
             while True:
                 beat()
-                await _within(_BEAT_S, self._wanted)
-                if not self._wanted.is_set():
+                await (happens_within(self._wanted, _BEAT_S) if _IS_LINUX else asyncio.sleep(_BEAT_S))
+                if not _IS_LINUX or not self._wanted.is_set():
                     continue
                 started = time.monotonic()
-                await self._keep(beat)
+                try:
+                    await self._keep(beat)
+                except Exception:  # whatever is wrong with the jail is no reason to stop the server, as a loop that fails would
+                    log.exception("jail_failed")
                 if time.monotonic() - started > _STEADY_S:
                     pauses = backoff()
                 self.restarts += 1
@@ -267,10 +275,10 @@ class Jail:
             while not connection.gone.is_set() and connection.silent_s < _SILENT_S:
                 beat()
                 if connection.report is None:
-                    await _within(_BEAT_S, connection.reported)
+                    await happens_within(connection.reported, _BEAT_S)
                 else:
                     self._open(connection.report)
-                    await _within(_BEAT_S, connection.gone)
+                    await happens_within(connection.gone, _BEAT_S)
         finally:
             self._connection = None
             why = connection.why_gone or ("it was silent" if connection.silent_s >= _SILENT_S else "the server stops")
@@ -315,11 +323,11 @@ class Jail:
             self._turns.release()
 
     async def _spawn(self, worker: Worker, stack: AsyncExitStack, frames: Sequence[tuple[Frame, Candles]], result_rows: int) -> None:
-        descriptors = await lent_candles(frames, stack)
+        results = []
         if result_rows:
-            descriptors.append(blank_results(result_rows))
-            stack.callback(os.close, descriptors[-1])
-            worker.results = (descriptors[-1], result_rows)
+            results.append(blank_results(result_rows))
+            stack.callback(os.close, results[0])
+            worker.results = (results[0], result_rows)
         share = SHARES[worker.purpose]
         message = Spawn(
             cell=worker.number,
@@ -331,10 +339,13 @@ class Jail:
             is_batch=share.is_batch,
             is_trusted=self.config.trusts_strategies,
         )
-        if self._connection is None:
-            raise JailClosed("The process that runs strategies has ended and is being started again.")
-        self._workers[worker.number] = worker
-        await self._await_answer(worker, message, _SPAWN_S, tuple(descriptors))
+        # The worker has mapped them by the end of the block: nobody may make this server run out of descriptors by many frames.
+        async with AsyncExitStack() as lent:
+            candles = await lent_candles(frames, lent)
+            if self._connection is None:
+                raise JailClosed("The process that runs strategies has ended and is being started again.")
+            self._workers[worker.number] = worker
+            await self._await_answer(worker, message, _SPAWN_S, (*candles, *results))
 
     async def _await_answer(self, worker: Worker, message: Spawn | Ask, wall_s: float, descriptors: tuple[int, ...] = ()) -> bytes:
         if worker.waiting is not None:
@@ -381,15 +392,6 @@ class Jail:
         return self.violations.accuse(worker.user_id, worker.purpose, worker.strategy, cause=cause, signal=signal, detail=detail)
 
 
-async def _within(seconds: float, event: asyncio.Event) -> None:
-    """Wait for an event, at most so long."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
-
-
 async def _rest(seconds: float, beat: Beat) -> None:
-    ends_at = time.monotonic() + seconds
-    while (left := ends_at - time.monotonic()) > 0:
-        beat()
-        await asyncio.sleep(min(left, _BEAT_S))
+    beat()  # no pause is longer than what the loop may be silent for
+    await asyncio.sleep(seconds)

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,8 @@ ENVIRONMENT: Final = {
 _START_S: Final = 30.0
 _SPAWN_S: Final = 10.0
 _LOOK_EVERY_S: Final = 0.25
+#: All workers of a zygote share its memory layout and the seed of its hashes, so after a day the next worker gets a new one.
+_ZYGOTE_AGE_S: Final = 86_400.0
 #: Libraries that the jail's code imports; their folders are all of the path that it gets beside the standard library.
 _LIBRARIES: Final = ("numpy", "talib", "msgspec", "structlog")
 
@@ -58,11 +61,14 @@ class Zygote:
         self.facts = facts
         self.cells: dict[int, Cell] = {}
         self.is_gone = False
+        self.born_at = time.monotonic()
         self._process = process
         self._control = control
         self._hatching: asyncio.Future[tuple[int, int]] | None = None
-        #: A worker may be dead before the order's answer has been worked on.
-        self._early: dict[int, orders.Died] = {}
+        self._number = 0
+        #: The worker that was told of last, and its end: it may be dead before who ordered it has been woken.
+        self._newest = 0
+        self._newest_died: orders.Died | None = None
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(control.fileno(), self._on_news)
 
@@ -117,9 +123,10 @@ class Zygote:
             raise ZygoteGone("the zygote has ended")
         ours, theirs = socket.socketpair()
         try:
+            self._number += 1
             self._hatching = self._loop.create_future()
             try:
-                socket.send_fds(self._control, [orders.encode(order)], [theirs.fileno(), *descriptors])
+                socket.send_fds(self._control, [orders.encode(replace(order, number=self._number))], [theirs.fileno(), *descriptors])
             except OSError as error:
                 raise ZygoteGone(f"the zygote takes no orders: {error}") from error
             async with asyncio.timeout(_SPAWN_S):
@@ -130,6 +137,13 @@ class Zygote:
             raise ZygoteGone(f"the zygote made no worker within {_SPAWN_S:g} s") from error
         except BaseException:
             ours.close()
+            if (
+                self._hatching is not None
+                and self._hatching.done()
+                and not self._hatching.cancelled()
+                and self._hatching.exception() is None
+            ):
+                _put_down(self._hatching.result()[1])
             raise
         finally:
             theirs.close()
@@ -141,8 +155,8 @@ class Zygote:
 
         cell = Cell(order, ours, pid, pidfd, on_end=forget)
         self.cells[pid] = cell
-        if (died := self._early.pop(pid, None)) is not None:
-            cell.bury(died.status, died.cpu_s)
+        if self._newest == pid and self._newest_died is not None:
+            cell.bury(self._newest_died.status, self._newest_died.cpu_s)
         return cell
 
     def stop(self) -> None:
@@ -168,14 +182,17 @@ class Zygote:
         if isinstance(news, orders.Died):
             if (cell := self.cells.get(news.pid)) is not None:
                 cell.bury(news.status, news.cpu_s)
-            else:
-                self._early[news.pid] = news
-        elif self._hatching is not None and not self._hatching.done():
-            self._hatching.set_result((news.pid, descriptors[0]))
+            elif news.pid == self._newest:
+                self._newest_died = news
+        elif self._hatching is not None and not self._hatching.done() and news.number == self._number:
+            self._newest, self._newest_died = news.pid, None
+            if descriptors:
+                self._hatching.set_result((news.pid, descriptors[0]))
+            else:  # the worker ends by itself when its socket is closed, which comes of this
+                self._hatching.set_exception(ZygoteGone("no descriptor is free for another worker"))
         else:
             for fd in descriptors:  # who ordered it has gone
-                signal.pidfd_send_signal(fd, signal.SIGKILL)
-                os.close(fd)
+                _put_down(fd)
 
     def _on_end(self) -> None:
         self.is_gone = True
@@ -188,19 +205,30 @@ class Zygote:
             cell.bury(-signal.SIGKILL, cell.cpu_s())
 
 
+def _put_down(pidfd: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    os.close(pidfd)
+
+
 class Keeper:
     """Makes workers, from a zygote that it starts when the first is wanted and replaces when it is gone."""
 
     def __init__(self, *, environment: Mapping[str, str] = ENVIRONMENT, inherits: Sequence[int] = ()) -> None:
         self._environment, self._inherits = environment, inherits
         self._zygote: Zygote | None = None
+        self._retired: list[Zygote] = []
         self._ordering = asyncio.Lock()
         self._slots: set[int] = set()
 
     @property
     def cells(self) -> list[Cell]:
         """The workers that live."""
-        return list(self._zygote.cells.values()) if self._zygote is not None else []
+        return [cell for zygote in self._zygotes for cell in zygote.cells.values()]
+
+    @property
+    def _zygotes(self) -> list[Zygote]:
+        return [*self._retired, *([self._zygote] if self._zygote is not None else [])]
 
     async def facts(self) -> Facts:
         """Return what the kernel offers.
@@ -241,19 +269,28 @@ class Keeper:
             await asyncio.sleep(_LOOK_EVERY_S)
             for cell in self.cells:
                 cell.look()
+            for zygote in [old for old in self._retired if not old.cells]:
+                self._retired.remove(zygote)
+                zygote.stop()
+                await zygote.until_gone()
 
     async def close(self) -> None:
         """End everything."""
-        if self._zygote is not None:
-            self._zygote.stop()
-            await self._zygote.until_gone()
-            self._zygote = None
+        for zygote in self._zygotes:
+            zygote.stop()
+            await zygote.until_gone()
+        self._retired.clear()
+        self._zygote = None
 
     async def _living(self) -> Zygote:
-        if self._zygote is None or self._zygote.is_gone:
-            self._zygote = await Zygote.started(environment=self._environment, inherits=self._inherits)
-            log.info("zygote_started", pid=self._zygote.facts.pid)
-        return self._zygote
+        old = self._zygote
+        if old is not None and not old.is_gone and time.monotonic() - old.born_at <= _ZYGOTE_AGE_S:
+            return old
+        self._zygote = zygote = await Zygote.started(environment=self._environment, inherits=self._inherits)
+        if old is not None and not old.is_gone:
+            self._retired.append(old)  # its workers live on
+        log.info("zygote_started", pid=zygote.facts.pid)
+        return zygote
 
 
 def _possible(order: Order, slot: int, facts: Facts) -> Order:

@@ -14,8 +14,10 @@ from app.errors import StrategyKilled
 from app.sandbox.frames import CANDLE_COLUMNS, DECISION_COLUMNS, EXIT, LONG, SHORT, Candles, Decisions, decision_bytes, decisions_in
 from app.sandbox.messages import Frame
 
+# Linux's numbers (fcntl.h): Python knows them on Linux alone, and this module is imported by servers elsewhere as well.
+_F_ADD_SEALS: Final = 1033
 _F_SEAL_FUTURE_WRITE: Final = 0x10
-_NO_OTHER_LENGTH: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+_NO_OTHER_LENGTH: Final = 0x1 | 0x2 | 0x4  # F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW
 _ALL_FLAGS: Final = LONG | SHORT | EXIT
 #: What each column may hold besides NaN: from, to.
 _BOUNDS: Final = {
@@ -40,7 +42,7 @@ def sealed_candles(candles: Candles) -> int:
             column = np.ascontiguousarray(getattr(candles, name), dtype=np.int64 if name == "time" else np.float64)
             _write_all(fd, memoryview(column.data).cast("B"))
         # Not F_SEAL_WRITE: kernels before 6.7 then refuse a shared mapping even for reading.
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _F_SEAL_FUTURE_WRITE | _NO_OTHER_LENGTH)
+        fcntl.fcntl(fd, _F_ADD_SEALS, _F_SEAL_FUTURE_WRITE | _NO_OTHER_LENGTH)
     except BaseException:
         os.close(fd)
         raise
@@ -66,7 +68,7 @@ def blank_results(rows: int) -> int:
     """Return a descriptor of memory for the decisions at so many candles, of a length that cannot change. The caller closes it."""
     fd = os.memfd_create("results", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(fd, decision_bytes(rows))
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _NO_OTHER_LENGTH)
+    fcntl.fcntl(fd, _F_ADD_SEALS, _NO_OTHER_LENGTH)
     return fd
 
 

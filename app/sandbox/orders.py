@@ -51,6 +51,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Make a worker. Its socket, the memory of each frame, and that of the results come along as descriptors, in this order.
 
     Attributes:
+        number: Comes back with the answer: who ordered may have gone, and the answer must not be taken for that to the next order.
         slot: Decides the worker's user: no two that live at the same time share one.
         memory_bytes: What it may use beyond what it starts with.
         life_cpu_s: Processor seconds of its whole life, after which the kernel ends it; 0 for one that lives on.
@@ -59,6 +60,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         is_probe: Runs a source of our own as it is instead of a strategy: the doctor and the tests attack their own lock that way.
     """
 
+    number: int = 0
     slot: Annotated[int, Meta(ge=0, lt=100_000)] = 0
     frames: Annotated[list[Frame], Meta(max_length=MOST_FRAMES)] = []
     result_rows: Annotated[int, Meta(ge=0)] = 0
@@ -71,8 +73,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Hatched(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="hatched"):
-    """The worker of the last order lives; a pidfd comes along."""
+    """The worker of the order with this number lives; a pidfd comes along."""
 
+    number: int
     pid: int
 
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import struct
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -62,7 +62,7 @@ class Session:
         match message:
             case Spawn():
                 descriptors = self._link.take_descriptors(len(message.frames) + bool(message.result_rows))
-                self._start(message.cell, self._spawn(message, descriptors))
+                self._start(message.cell, self._spawn(message, descriptors), descriptors)
             case Ask():
                 cell = self._cells.get(message.cell)
                 if cell is not None:
@@ -70,17 +70,25 @@ class Session:
             case Release():
                 self._release(message.cell)
 
-    def _start(self, number: int, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, number: int, work: Coroutine[Any, Any, None], descriptors: Sequence[int] = ()) -> None:
         if number in self._pending:
             work.close()
+            for fd in descriptors:
+                os.close(fd)
             raise ProtocolBroken(f"worker {number} is busy")
         task = self._tasks.create_task(self._guarded(number, work))
         self._pending[number] = task
-        task.add_done_callback(lambda _: self._forget(number, task))
 
-    def _forget(self, number: int, task: "asyncio.Task[None]") -> None:
-        if self._pending.get(number) is task:
-            del self._pending[number]
+        def clean_up(_: "asyncio.Task[None]") -> None:
+            work.close()  # it may have been cancelled before its first step
+            for fd in descriptors:
+                os.close(fd)
+            if self._pending.get(number) is task:
+                del self._pending[number]
+            if task.cancelled() and number not in self._cells:
+                self._link.send(Ended(cell=number, cause=Cause.RELEASED))
+
+        task.add_done_callback(clean_up)
 
     async def _guarded(self, number: int, work: Coroutine[Any, Any, None]) -> None:
         """Whatever goes wrong with one worker ends that worker and no other."""
@@ -115,9 +123,6 @@ class Session:
             log.warning("worker_not_made", reason=str(gone))
             self._link.send(Ended(cell=number, cause=Cause.ZYGOTE, detail=str(gone)[:500]))
             return
-        finally:
-            for fd in descriptors:
-                os.close(fd)
         if not self._link.is_open:
             cell.kill(Cause.RELEASED)
             return

@@ -68,7 +68,7 @@ def _obey(control: socket.socket, here: Machine | None, facts: orders.Facts) -> 
         control.detach()  # its descriptor becomes the worker's own socket
         worker.live(order, descriptors, here, has_own_uids=facts.has_own_uids, parent=parent)
     pidfd = os.pidfd_open(pid)
-    socket.send_fds(control, [orders.encode(orders.Hatched(pid=pid))], [pidfd])
+    socket.send_fds(control, [orders.encode(orders.Hatched(number=order.number, pid=pid))], [pidfd])
     for fd in (pidfd, *descriptors):
         os.close(fd)
     return True

@@ -109,6 +109,23 @@ _EXAMPLES: Final = (
 )  # fmt: skip
 
 
+#: Titles and summaries of the strategies that come with the application, for the catalogue; a test compares them with their own words.
+SHIPPED: Final = {
+    "ema_cross": (N_("EMA cross"), N_("Follows a trend from the crossing of two exponential moving averages.")),
+    "rsi_reversion": (N_("RSI mean reversion"), N_("Buys weakness inside an upward market and sells the recovery.")),
+    "bollinger_breakout": (N_("Bollinger breakout"), N_("Buys the break out of a quiet time.")),
+    "donchian_trend": (
+        N_("Donchian trend with ATR stop"),
+        N_("Trades breakouts of the highest high, in the manner of the turtles, with a stop in average true ranges."),
+    ),
+    "macd_trend": (N_("MACD with daily trend"), N_("Buys a MACD crossing when the larger timeframe agrees.")),
+    "dca_safety_orders": (
+        N_("DCA with safety orders"),
+        N_("Buys in parts on the way down and sells all of it a little above the mean price."),
+    ),
+}
+
+
 def templates() -> tuple[Template, ...]:
     """Return all templates: the examples, then the strategies that come with the application."""
     shipped = (Template(name=one.name, title=one.title, summary=one.summary, source=one.source) for one in builtins())

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,19 +21,22 @@ exec setpriv --reuid=65534 --regid=65534 --clear-groups -- "$@"
 """
 
 
-def ordinary(*arguments: str, has_network: bool = True, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+def ordinary(
+    *arguments: str, has_network: bool = True, timeout_s: float = 60, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run this interpreter with these arguments as an ordinary user: nobody where we are root, otherwise who we are.
 
     Args:
         arguments: Of the interpreter.
         has_network: False takes it away, as a container without one does; only root can.
         timeout_s: How long it may take.
+        environment: Variables that it has besides PATH.
     """
     command, variables = _command([sys.executable, *arguments])
     return subprocess.run(
         command if has_network else ["unshare", "--net", *command],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **variables},
+        env={"PATH": os.environ["PATH"], **(environment or {}), **variables},
         capture_output=True,
         text=True,
         timeout=timeout_s,

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.sandbox.attacks.launch import Report, attacked, has_worked, interpreter_for_all, runnable
+from tests.sandbox.attacks.launch import Report, attacked, has_worked, runnable
 from tests.sandbox.attacks.row import Attack
 from tests.sandbox.attacks.table import AS_ORDINARY_USER, AS_ROOT, shortened
+from tests.sandbox.ordinary import why_not
 
 Record = Callable[[str, object], None]
 
@@ -26,14 +27,14 @@ class Runs:
         """Return the run of this user; skips the test where there can be none."""
         if user == AS_ROOT and os.getuid():
             pytest.skip("only root can show what root's server is like")
-        if user == AS_ORDINARY_USER and not interpreter_for_all():
-            pytest.skip("no ordinary user can start a Python of this version")
+        if user == AS_ORDINARY_USER and user not in self._reports and (problem := why_not()):
+            pytest.skip(problem)
         if user not in self._reports:
             # The friendly words of the language are off in `full`: the kernel and the protocol alone. With them on, once, is enough.
             configurations = ("full",) if user == AS_ROOT else ("full", "product")
             try:
                 self._reports[user] = attacked(*configurations, is_ordinary=user == AS_ORDINARY_USER)
-            except Exception as error:  # said once for each test, not run again for each
+            except Exception as error:  # noqa: BLE001 -- said once for each test, not run again for each
                 self._reports[user] = error
         report = self._reports[user]
         if isinstance(report, Exception):

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -259,3 +260,41 @@ async def test_who_gives_up_waiting_leaves_nothing_behind(jail: Jail) -> None:
     await until(lambda: jail.workers == 0)
     async with jail.worker(user_id=user, purpose=BACKTEST):
         pass
+
+
+async def test_where_there_is_no_linux_nothing_is_run_and_the_server_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.sandbox.jail._IS_LINUX", False)
+    async with running_jail() as jail:
+        with pytest.raises(JailClosed):
+            async with jail.worker(user_id=uuid4(), purpose=LIVE):
+                pass
+        assert jail.problem == "strategies need Linux"
+        assert jail.pid is None
+
+
+async def test_a_mistake_of_the_jail_itself_is_no_end_of_its_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop that fails often enough stops the whole server."""
+    async with running_jail() as jail:
+        with monkeypatch.context() as patched:
+            patched.setattr(Jail, "_keep", lambda *_: 1 / 0)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await jail.ready()
+            assert jail.restarts > 0
+        await jail.ready()
+        assert jail.is_open
+
+
+async def test_who_gives_up_before_there_is_a_worker_leaves_nothing_behind_either(jail: Jail) -> None:
+    assert jail.pid is not None
+    sandboxd = psutil.Process(jail.pid)
+    async with jail.worker(user_id=uuid4(), purpose=LIVE):
+        pass
+    await until(lambda: jail.workers == 0 and len(sandboxd.children(recursive=True)) == 1)
+    before = sandboxd.num_fds()
+    for wait_s in (0.0005, 0.001, 0.002, 0.004, 0.006, 0.008, 0.012):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s), jail.worker(user_id=uuid4(), purpose=LIVE, frames=[(frame(ROWS), candles(ROWS))]):
+                pass
+    await until(lambda: jail.workers == 0 and len(sandboxd.children(recursive=True)) == 1)
+    assert sandboxd.num_fds() == before

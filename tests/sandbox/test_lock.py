@@ -1,8 +1,10 @@
 """What a locked worker looks like from outside and from inside."""
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -13,9 +15,9 @@ from app.sandbox.cell import Cause, Cell, CellEnded, End
 from app.sandbox.keeper import ENVIRONMENT, Keeper
 from app.sandbox.lock.sequence import FIRST_UID
 from app.sandbox.memory import sealed_candles
-from app.sandbox.messages import Failed
+from app.sandbox.messages import Described, Failed
 from app.sandbox.orders import Layers, Order
-from tests.sandbox.conftest import candles, frame, probed, reply_of
+from tests.sandbox.conftest import candles, frame, probed, reply_of, until
 
 pytestmark = pytest.mark.asyncio
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can look into what is locked, and has users to give away")
@@ -244,3 +246,37 @@ async def test_a_worker_reads_the_candles_that_were_given_to_it(keeper: Keeper) 
     reply = await reply_of(cell, HOSTILE_TO_CANDLES + "result = array[1], array.view(np.float64)[-1]")
     assert getattr(reply, "docstring", "").startswith("(np.int64(3600000), np.float64(1.0))")
     cell.kill(Cause.RELEASED)
+
+
+async def test_after_a_day_new_workers_get_a_new_zygote_and_the_old_ones_live_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper = Keeper()
+    watching = asyncio.get_running_loop().create_task(keeper.look())
+    old = await keeper.spawn(Order(is_probe=True))
+    first = psutil.Process((await keeper.facts()).pid)
+    monkeypatch.setattr("app.sandbox.keeper._ZYGOTE_AGE_S", 0.0)
+    new = await keeper.spawn(Order(is_probe=True))
+    monkeypatch.undo()
+    assert psutil.Process(new.pid).ppid() != first.pid
+    assert isinstance(await reply_of(old, "result = 1"), Described)
+    assert {cell.pid for cell in keeper.cells} == {old.pid, new.pid}
+    old.kill(Cause.RELEASED)
+    await until(lambda: not first.is_running())
+    assert isinstance(await reply_of(new, "result = 1"), Described)
+    watching.cancel()
+    await keeper.close()
+    await until(lambda: not psutil.pid_exists(new.pid))
+
+
+async def test_a_worker_whose_orderer_went_away_is_not_taken_for_the_next_one(keeper: Keeper) -> None:
+    zygote = psutil.Process((await keeper.facts()).pid)
+    before = {process.pid for process in zygote.children()}
+    for wait_s in (0.0, 0.001, 0.002, 0.004, 0.006, 0.008):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                (await keeper.spawn(Order(is_probe=True))).kill(Cause.RELEASED)
+        cell = await keeper.spawn(Order(is_probe=True))
+        seen = await reply_of(cell, "import os\nresult = os.getpid()")
+        assert getattr(seen, "docstring", "") == str(cell.pid)
+        cell.kill(Cause.RELEASED)
+        await cell.until_ended()
+    await until(lambda: {process.pid for process in zygote.children()} <= before)

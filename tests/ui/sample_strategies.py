@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+from app.core.i18n import use_language
 from app.ui import views
 from app.ui.strategies import strategy_form
 from app.ui.templating import PageView
@@ -59,7 +60,12 @@ def page(shell: views.Shell) -> views.StrategiesView:
 
 
 def pages(shell: views.Shell) -> dict[str, tuple[str, PageView]]:
-    """The page with strategies, and without any."""
+    """The page with strategies, without any, and of the archive."""
+    with use_language(shell.language):
+        return _pages(shell)
+
+
+def _pages(shell: views.Shell) -> dict[str, tuple[str, PageView]]:
     empty = views.StrategiesView(shell=shell, strategies=views.StrategyList(), form=strategy_form(), file=views.ImportForm())
     archive = views.StrategyList(is_archive=True, others=2)
     nothing = views.StrategyList(search="<i>nothing</i>", others=1)

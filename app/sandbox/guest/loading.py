@@ -1,6 +1,7 @@
 """From source to a class: compiled, executed, found and described."""
 
 import difflib
+import inspect
 import linecache
 import sys
 from collections.abc import Mapping
@@ -44,10 +45,16 @@ class Loaded:
     def make(self) -> Strategy:
         """Return a fresh instance with its parameters set."""
         instance = self.strategy.__new__(self.strategy)
-        # Before __init__, which may look at them.
+        # Set before __init__, which may look at them.
         vars(instance).update(self.values)
         if self.style == "template":
             vars(instance)["_values"] = dict(self.values)
+        try:
+            inspect.signature(self.strategy).bind()
+        except TypeError as error:
+            raise StrategyMistake(
+                "INIT_ARGUMENTS", "__init__ must be written as def __init__(self): parameters are set before it", attribute="__init__"
+            ) from error
         instance.__init__()  # type: ignore[misc]
         return instance
 
@@ -67,6 +74,8 @@ def load(source: str, given: Mapping[str, Value]) -> Loaded:
         SyntaxError: it is no Python.
         BaseException: whatever the source raises.
     """
+    # Editors of another system begin files with a mark of the byte order.
+    source = source.removeprefix("\ufeff")
     code = compile(source, FILENAME, "exec", dont_inherit=True)
     linecache.cache[FILENAME] = (len(source), None, source.splitlines(keepends=True), FILENAME)
     module = ModuleType(MODULE)

@@ -18,9 +18,10 @@ _BOUNDS = {
     "size": (0.0, 1.0),
     "stop": (1e-15, DEAREST),
     "target": (1e-15, DEAREST),
-    "trailing": (1e-15, 1.0),
+    "trailing": (1e-15, 1 - 1e-12),
     "adjust": (-1.0, MOST_ADDED),
 }
+_COLUMNS = ("size", "stop", "target", "trailing", "adjust", "stop_loss", "take_profit")
 _FLAGS = {"long": LONG, "short": SHORT, "exit": EXIT}
 
 
@@ -101,17 +102,10 @@ def _ask_at_each_candle(session: Session, decisions: Decisions, start: int) -> N
 
 def _write(decisions: Decisions, row: int, wish: Wish) -> None:
     decisions.flags[row] = wish.flags
-    for column, value in (
-        (decisions.size, wish.size),
-        (decisions.stop, wish.stop),
-        (decisions.target, wish.target),
-        (decisions.trailing, wish.trailing),
-        (decisions.adjust, wish.adjust),
-        (decisions.stop_loss, wish.stop_loss),
-        (decisions.take_profit, wish.take_profit),
-    ):
+    for name in _COLUMNS:
+        value = getattr(wish, name)
         if value is not None:
-            column[row] = value
+            getattr(decisions, name)[row] = value
 
 
 def _write_signals(session: Session, decisions: Decisions, start: int) -> None:
@@ -200,7 +194,7 @@ def decide_at_end(session: Session) -> Wish | None:
     _write_signals(session, decisions, rows - 1)
     flags = int(decisions.flags[-1])
     wish = Wish(flags & EXIT if session.account.quantity else _entry_of(flags))
-    for name in ("size", "stop", "target", "trailing", "adjust", "stop_loss", "take_profit"):
+    for name in _COLUMNS:
         value = float(getattr(decisions, name)[-1])
         if value == value:
             setattr(wish, name, value)

@@ -1,12 +1,18 @@
 """Series: what a per-candle method sees of an array. The last value is the current candle's; what comes after it is not there."""
 
-from collections.abc import Iterator
-from typing import Any, NoReturn, SupportsIndex, overload
+import copy
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NoReturn, SupportsIndex, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.domain.arrays import numbers
+from app.sandbox.guest.columns import Column, Table
+
+#: How far into lists of lists arrays are looked for.
+DEEPEST: Final = 4
 
 
 class Cursor:
@@ -21,14 +27,14 @@ class Cursor:
 class Series:
     """The part of an array that has happened: `[-1]` is the current candle, `[-2]` the one before, `[-20:]` an array of the last 20.
 
-    `values` is the same memory, read as plain numbers.
+    `values` is the same memory, read as plain numbers; of a table, as rows.
     """
 
     __slots__ = ("_array", "cursor", "values")
 
     def __init__(self, array: NDArray[Any], cursor: Cursor) -> None:
         self._array = array
-        self.values = numbers(array)
+        self.values = numbers(array) if array.ndim == 1 else array
         self.cursor = cursor
 
     @overload
@@ -58,6 +64,11 @@ class Series:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001 -- numpy's
         past = self._array[: self.cursor.end]
         return past.astype(dtype) if dtype is not None and dtype != past.dtype else past.copy() if copy else past
+
+    @property
+    def iloc(self) -> "Series":
+        """The series itself, for those who write `.iloc[-1]`."""
+        return self
 
     @property
     def array(self) -> NDArray[Any]:
@@ -112,12 +123,28 @@ class CandleSeries:
         return f"<{len(self)} candles>"
 
 
-def as_series(value: Any, cursor: Cursor, rows: int) -> Any:
-    """Return `value` with every array of `rows` values in it as a series; tuples, lists and dicts are looked into."""
+def as_series(value: Any, cursor: Cursor, rows: int, depth: int = DEEPEST) -> Any:
+    """Return `value` with every array of `rows` values in it as a series; tuples, lists, dicts and dataclasses are looked into."""
+    if isinstance(value, Column):
+        value = value.values
     if isinstance(value, np.ndarray):
-        return Series(value, cursor) if value.ndim == 1 and len(value) == rows else value
+        return Series(value, cursor) if value.ndim and len(value) == rows else value
+    return value if depth == 0 else _rebuilt(value, lambda part: as_series(part, cursor, rows, depth - 1))
+
+
+def _rebuilt(value: Any, inside: Callable[[Any], Any]) -> Any:
+    """Return a container with `inside` of each of its parts; whatever else it is as it was."""
     if type(value) is tuple or type(value) is list:
-        return type(value)(as_series(part, cursor, rows) for part in value)
+        return type(value)(inside(part) for part in value)
+    if isinstance(value, tuple) and hasattr(value, "_make"):
+        return value._make(inside(part) for part in value)
     if type(value) is dict:
-        return {key: as_series(part, cursor, rows) for key, part in value.items()}
+        return {key: inside(part) for key, part in value.items()}
+    if isinstance(value, Table):
+        return {name: inside(value[name]) for name in value.columns}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        made = copy.copy(value)
+        for field in dataclasses.fields(value):
+            object.__setattr__(made, field.name, inside(getattr(value, field.name)))
+        return made
     return value

@@ -49,7 +49,7 @@ class Session:
             if name not in own and (name not in before or before[name] is not value)
         }
         self._make_series()
-        self._asked = {name: getattr(self.instance, name) for name in _FOLLOWED if overrides(loaded.strategy, name)}
+        self._follows = [(name, column, getattr(self.instance, name)) for name, column in _FOLLOWED if overrides(loaded.strategy, name)]
         self.on_fill = self._tell if overrides(loaded.strategy, "on_fill") else None
 
     def _attach(self) -> None:
@@ -76,7 +76,7 @@ class Session:
     @property
     def follows(self) -> bool:
         """Whether it has anything to say of an open position but to leave it."""
-        return bool(self._asked)
+        return bool(self._follows)
 
     def entry(self, flag: int) -> Wish | None:
         """Return the wish to enter, or None where the size is 0."""
@@ -95,19 +95,28 @@ class Session:
             wish.stop_loss = self.fraction("stop_loss")
             wish.take_profit = self.fraction("take_profit")
             wish.trailing = self.fraction("trailing_stop")
-            self._ask_levels(wish)
+            for name, column, ask in self._follows:
+                if name != "adjust":
+                    said = self._level(name, ask())
+                    # What a method says goes before the class attribute, and None leaves that as it is.
+                    if said is not None:
+                        setattr(wish, column, said)
         finally:
             vars(instance)["_entering"] = 0
         return wish
 
     def follow(self) -> Wish | None:
         """Return what it says of the open position at this close, or None if nothing."""
-        wish = Wish()
-        self._ask_levels(wish)
-        if (ask := self._asked.get("adjust")) is not None:
-            wish.adjust = self._checked("adjust", ask(), low=-1.0, high=MOST_ADDED) or None
-        said = wish.stop is not None or wish.target is not None or wish.trailing is not None or wish.adjust is not None
-        return wish if said else None
+        wish: Wish | None = None
+        for name, column, ask in self._follows:
+            value = ask()
+            if value is not None:
+                value = self._level(name, value)
+            # Adding nothing is doing nothing.
+            if value is not None and value != 0:
+                wish = wish or Wish()
+                setattr(wish, column, value)
+        return wish
 
     def decide(self) -> Wish | None:
         """Return the decision at the current candle, for the position that the account has."""
@@ -121,15 +130,10 @@ class Session:
             return self.entry(SHORT)
         return None
 
-    def _ask_levels(self, wish: Wish) -> None:
-        asked = self._asked
-        if (ask := asked.get("stop_price")) is not None:
-            wish.stop = self._checked("stop_price", ask(), low=0.0, high=DEAREST, is_open=True)
-        if (ask := asked.get("target_price")) is not None:
-            wish.target = self._checked("target_price", ask(), low=0.0, high=DEAREST, is_open=True)
-        if (ask := asked.get("trailing")) is not None:
-            trailing = self._checked("trailing", ask(), low=0.0, high=1.0, is_open=True)
-            wish.trailing = wish.trailing if trailing is None else trailing
+    def _level(self, name: str, value: Any) -> float | None:
+        if name == "adjust":
+            return self._checked(name, value, low=-1.0, high=MOST_ADDED)
+        return self._checked(name, value, low=0.0, high=1.0 if name == "trailing" else DEAREST, is_open=True)
 
     def fraction(self, name: str) -> float | None:
         """Return one of the class attributes that are fractions.
@@ -140,7 +144,9 @@ class Session:
         value = getattr(self.instance, name)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < (10 if name == "take_profit" else 1):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        value = float(value) if is_number else value
+        if not is_number or not 0 < value < (10 if name == "take_profit" else 1):
             raise StrategyMistake(
                 "ATTRIBUTE_INVALID",
                 f"{name} must be a fraction of the price, above 0 and below 1 (0.02 is 2 %), or None; was {value!r}",
@@ -149,9 +155,11 @@ class Session:
         return float(value)
 
     def _checked(self, method: str, value: Any, *, low: float, high: float, is_open: bool = False) -> float | None:
-        if value is None:
-            return None
+        if value is None or (value.__class__ is float and low < value < high):
+            return value  # nearly every answer; NaN is not between any two numbers
         is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        # A plain number first: what is compared and sent must not be able to answer for itself.
+        value = float(value) if is_number else value
         if is_number and math.isfinite(value) and low <= value <= high and not (is_open and value in (low, high)):
             return float(value)
         bounds = "a price above 0" if high == DEAREST else f"a fraction from {low:g} to {high:g}"
@@ -169,7 +177,8 @@ class Session:
             self.instance.on_fill(told(fill, int(self.candles.time[fill.candle])))
 
 
-_FOLLOWED = ("stop_price", "target_price", "trailing", "adjust")
+#: Methods that are asked again while there is a position, with the column that they decide.
+_FOLLOWED = (("stop_price", "stop"), ("target_price", "target"), ("trailing", "trailing"), ("adjust", "adjust"))
 
 
 def told(fill: SimulatedFill, time: int) -> Fill:

@@ -104,7 +104,11 @@ class StrategyView:
 
 
 class Strategy:
-    """Extend this class; every method has a default that does nothing, so write the ones you need."""
+    """Extend this class; every method has a default that does nothing, so write the ones you need.
+
+    Set what must be remembered from candle to candle in `__init__(self)`: `indicators` runs again at each live candle. What the position
+    tells of itself need not be remembered, and survives a restart.
+    """
 
     #: Length of the candles it decides on.
     timeframe: ClassVar[str] = "1h"

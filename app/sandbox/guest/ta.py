@@ -21,6 +21,7 @@ HELPERS = (
     "bars_since", "change", "crossed", "crossed_above", "crossed_below", "falling", "highest", "lowest", "mean", "rising", "shift",
     "stddev", "zscore",
 )  # fmt: skip
+_NUMBERS = (float, int)
 FUNCTIONS: tuple[str, ...] = tuple(talib.get_functions())  # type: ignore[no-untyped-call]
 __all__ = [*HELPERS, *FUNCTIONS]
 
@@ -34,6 +35,9 @@ def crossed_above(first: Any, second: Any) -> Any:
             return False
         ours, theirs = first.values, second.values
         return ours[end - 1] > theirs[end - 1] and ours[end - 2] <= theirs[end - 2]
+    if first.__class__ is Series and second.__class__ in _NUMBERS:
+        end = first.cursor.end
+        return end >= 2 and first.values[end - 1] > second and first.values[end - 2] <= second
     return _crossed(first, second, lambda now, then: (now[0] > now[1]) & (then[0] <= then[1]))
 
 
@@ -45,6 +49,9 @@ def crossed_below(first: Any, second: Any) -> Any:
             return False
         ours, theirs = first.values, second.values
         return ours[end - 1] < theirs[end - 1] and ours[end - 2] >= theirs[end - 2]
+    if first.__class__ is Series and second.__class__ in _NUMBERS:
+        end = first.cursor.end
+        return end >= 2 and first.values[end - 1] < second and first.values[end - 2] >= second
     return _crossed(first, second, lambda now, then: (now[0] < now[1]) & (then[0] >= then[1]))
 
 

@@ -125,7 +125,9 @@ class TemplateAdapter(Strategy):
         value = method()
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        value = float(value) if is_number else value
+        if not is_number or not 0 <= value < float("inf"):
             raise StrategyMistake(
                 "RETURN_TYPE", f"{name}() must return a number of 0 or more, was {value!r}", attribute=name, candle=self.row
             )

@@ -14,6 +14,7 @@ from app.core.i18n import N_, gettext, use_language
 from app.core.sentences import said
 from app.domain.candles import to_milliseconds
 from app.errors import AppError, DraftChanged
+from app.marketdata.queries import stored_symbols
 from app.sandbox.messages import LONGEST_SOURCE
 from app.strategies import service, versions
 from app.strategies.models import LONGEST_NAME, LONGEST_NOTE, Strategy, StrategyVersion
@@ -38,6 +39,7 @@ router = APIRouter(include_in_schema=False)
 PAGE: Final = "pages/strategies/editor.html"
 STATE: Final = "fragments/strategies/_state.html"
 VERSIONS: Final = "fragments/strategies/_versions.html"
+_MOST_SYMBOLS: Final = 500
 _NOT_KEPT: Final = N_("Nothing was saved: the strategy was changed in another tab or on another device. Open this page anew to see it.")
 
 #: A browser sends a line's end as two characters.
@@ -54,10 +56,12 @@ async def _loaded(request: Request, principal: Principal, strategy_id: UUID) -> 
         return strategy, newest, await versions.list_versions(session, principal.user_id, strategy_id)
 
 
-def symbols_of(request: Request) -> tuple[str, ...]:
-    """Return the symbols whose candles are being stored."""
-    symbols: tuple[str, ...] = tuple(request.app.state.heartbeat.symbols)
-    return symbols
+async def symbols_of(request: Request) -> tuple[str, ...]:
+    """Return the symbols whose candles are stored, those that are being followed first."""
+    state = request.app.state
+    followed = tuple(state.heartbeat.symbols)
+    stored = await stored_symbols(state.database, state.heartbeat.status.exchange, limit=_MOST_SYMBOLS)
+    return (*followed, *(symbol for symbol in stored if symbol not in followed))
 
 
 async def editor_page(
@@ -78,7 +82,7 @@ async def editor_page(
             source=source if source is not None else strategy.draft if strategy.draft is not None else newest.source,
             state=editor_state(strategy, newest, error=error),
             versions=version_list(strategy, rows),
-            market=market_choice(strategy, symbols_of(request)),
+            market=market_choice(strategy, await symbols_of(request)),
             steps=step_rows(report),
             problems=problem_list(report, checked_at=newest.validated_at),
             output=output_of(report),

@@ -4,23 +4,17 @@ import json
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
 from tests.sandbox.attacks.row import Attack
 from tests.sandbox.attacks.rows import ATTACKS
 from tests.sandbox.attacks.victims import VARIABLE, new_secret
+from tests.sandbox.ordinary import ROOT, ordinary
 
-_ROOT: Final = Path(__file__).resolve().parents[3]
-#: The user `nobody` of every distribution.
-_NOBODY: Final = 65534
 _LONGEST_S: Final = 170.0
 
 
@@ -52,22 +46,6 @@ def runnable() -> Iterator[Attack]:
     return (attack for attack in ATTACKS.values() if attack.machine in ("", platform.machine()))
 
 
-@cache
-def interpreter_for_all() -> str:
-    """Return a Python of our version that an ordinary user may start; empty when there is none.
-
-    Root's own often lies in root's home. Any other of the same version takes our libraries.
-    """
-    if os.getuid():
-        return sys.executable
-    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    for candidate in (sys.executable, shutil.which(name, path="/usr/local/bin:/usr/bin:/bin")):
-        with suppress(OSError):
-            if candidate and not _run(candidate, "-c", "import tests.sandbox.attacks.run", is_ordinary=True).returncode:
-                return candidate
-    return ""
-
-
 def attacked(*configurations: str, is_ordinary: bool = False, rows: Sequence[int] = ()) -> Report:
     """Make the attacks with each of these configurations, one after another.
 
@@ -79,9 +57,14 @@ def attacked(*configurations: str, is_ordinary: bool = False, rows: Sequence[int
     Raises:
         RuntimeError: the run failed.
     """
-    interpreter = interpreter_for_all() if is_ordinary else sys.executable
-    chosen = ("--rows", *map(str, rows)) if rows else ()
-    done = _run(interpreter, "-m", "tests.sandbox.attacks.run", *configurations, *chosen, is_ordinary=is_ordinary)
+    command = ("-m", "tests.sandbox.attacks.run", *configurations, *(("--rows", *map(str, rows)) if rows else ()))
+    # A secret, and nothing else of the caller's environment: what is in there is no attacker's business.
+    environment = {"PATH": os.environ["PATH"], VARIABLE: new_secret("server")}
+    if is_ordinary:
+        done = ordinary(*command, environment=environment, timeout_s=_LONGEST_S)
+    else:
+        whole = [sys.executable, *command]
+        done = subprocess.run(whole, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=_LONGEST_S)
     if done.returncode:
         raise RuntimeError(f"the attacks ended with {done.returncode}: {done.stdout[-1500:]}\n{done.stderr[-3000:]}")
     report = Report()
@@ -92,19 +75,3 @@ def attacked(*configurations: str, is_ordinary: bool = False, rows: Sequence[int
         else:
             report.observed.setdefault(line["configuration"], {})[line["number"]] = line["observed"]
     return report
-
-
-def _run(*command: str, is_ordinary: bool) -> "subprocess.CompletedProcess[str]":
-    """Run a command with a secret in its environment, and nothing else of ours: there might be secrets that are no attacker's business."""
-    environment = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
-    libraries = os.pathsep.join(path for path in sys.path if path.endswith("site-packages"))
-    user: dict[str, Any] = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if is_ordinary and not os.getuid() else {}
-    return subprocess.run(
-        command,
-        cwd=_ROOT,
-        env=environment | {VARIABLE: new_secret("server"), "PYTHONPATH": libraries, "HOME": "/"},
-        capture_output=True,
-        text=True,
-        timeout=_LONGEST_S,
-        **user,
-    )

@@ -139,12 +139,15 @@ libc.syscall.restype = ctypes.c_long
 
 def call(name, *arguments):
     """A system call past everything that Python has to say about it."""
-    ctypes.set_errno(0)
     number = NUMBERS[name] if type(name) is str else name
     result = libc.syscall(ctypes.c_long(number), *[ctypes.c_long(it) if type(it) is int else it for it in arguments])
-    if result == -1:
-        raise OSError(ctypes.get_errno(), f"{name}")
-    return result
+    if result != -1:
+        return result
+    try:
+        why = ctypes.get_errno()
+    except PermissionError:
+        why = 1  # the language's manners keep us from knowing, not from calling
+    raise OSError(why, f"{name}")
 
 
 SECRET = re.compile(rb"(?:server|tenant)-secret-[0-9a-f]{32}")

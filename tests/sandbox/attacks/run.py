@@ -49,7 +49,7 @@ CONFIGURATIONS: Final[dict[str, Layers | None]] = {
     "landlock": Layers(**_NONE | {"landlock": True}),
     "seccomp": Layers(**_NONE | {"seccomp": True}),
     "dumpable": Layers(**_NONE | {"dumpable": True}),
-    "without close_fds": Layers(**_ALL | {"close_fds": False}),
+    "nothing": Layers(**_NONE | {"close_fds": False}),
     "without uid": Layers(**_ALL | {"uid": False}),
     "without limits": Layers(**_ALL | {"rlimits": False}),
     "without landlock": Layers(**_ALL | {"landlock": False}),

@@ -167,6 +167,23 @@ def test_warm_up_that_is_too_short_is_reported_with_what_would_do() -> None:
     assert {each.severity for each in findings.values()} == {"warning"}
 
 
+@pytest.mark.parametrize(("warm_up", "needed"), [(300, "more than 600"), (1_100, None)])
+def test_a_long_warm_up_is_checked_with_what_is_left(warm_up: int, needed: str | None) -> None:
+    head = HEAD.replace("warm_up = 50", f"warm_up = {warm_up}")
+    findings = check(
+        "warm_up", f"\n    def indicators(self, candles):\n        self.volume = ta.OBV(candles.close, candles.volume)\n{LONG}", head=head
+    )
+
+    assert codes(findings) == [("WARM_UP_SHORT", "volume")]
+    assert needed is None or findings[0].values["needed"] == needed
+
+
+def test_too_few_candles_after_the_warm_up_are_told() -> None:
+    head = HEAD.replace("warm_up = 50", "warm_up = 1190")
+
+    assert codes(check("warm_up", LONG, head=head)) == [("NOT_ENOUGH_CANDLES", "")]
+
+
 def test_values_that_say_nothing_are_reported() -> None:
     body = """
     def indicators(self, candles):

@@ -177,7 +177,8 @@ def test_fills_are_told_before_it_decides() -> None:
     guest = guest_at(
         made_candles(120),
         120,
-        f"{HEAD}    def on_fill(self, fill):\n        print(fill.side, fill.reason, fill.price)\n\n    def should_long(self):\n        return True\n",
+        f"{HEAD}    def on_fill(self, fill):\n        print(fill.side, fill.reason, fill.price)\n\n"
+        "    def should_long(self):\n        return True\n",
     )
     fill = LiveFill(side="sell", quantity=1.0, price=99.5, fee=0.1, reason="stop", time=5)
 

@@ -1,5 +1,7 @@
 """Twelve classic ways of using the future, and some that hide: each is found, with the attribute and a candle named."""
 
+import time
+
 import pytest
 
 from app.sandbox.messages import Finding
@@ -206,6 +208,41 @@ def test_a_candle_read_ahead_with_care_not_to_fall_off_the_end_is_found() -> Non
     assert ("LOOK_AHEAD_DECISION", "should_long") in {(each.code, each.attribute) for each in findings}
 
 
+@pytest.mark.parametrize(
+    ("method", "returned"),
+    [
+        ("should_exit", "bool(self.later() < now)"),
+        ("position_size", "0.5 if self.later() > now else 0.25"),
+        ("stop_price", "now * 0.95 if self.later() > now else now * 0.9"),
+        ("target_price", "now * 1.05 if self.later() > now else now * 1.1"),
+        ("trailing", "0.05 if self.later() > now else 0.1"),
+        ("adjust", "-0.1 if self.later() > now else None"),
+    ],
+)
+def test_every_method_that_decides_is_watched(method: str, returned: str) -> None:
+    leaves = "" if method == "should_exit" else "    def should_exit(self):\n        return self.position.candles_held >= 4\n"
+    findings = _findings(
+        f"""{HEAD}
+    def indicators(self, candles):
+        self.kept = [candles]
+
+    def later(self):
+        closes = self.kept[0].close
+        return closes[min(self.row + 1, len(closes) - 1)]
+
+    def should_long(self):
+        return self.row % 3 == 0
+
+    def {method}(self):
+        now = self.candles.close[-1]
+        return {returned}
+
+{leaves}"""
+    )
+
+    assert ("LOOK_AHEAD_DECISION", method) in {(each.code, each.attribute) for each in findings}
+
+
 def test_signals_that_look_ahead_are_named_themselves() -> None:
     findings = _findings(
         f"""{HEAD}
@@ -231,6 +268,58 @@ def test_parts_of_a_tuple_and_of_a_dict_are_named() -> None:
     )
 
     assert {each.attribute for each in findings} == {"pair[1]", "named[bad]"}
+
+
+KINDS = """
+from dataclasses import dataclass
+from typing import NamedTuple
+import pandas_ta as old
+
+@dataclass(frozen=True)
+class Held:
+    line: object
+
+class Pair(NamedTuple):
+    one: object
+    two: object
+"""
+
+
+@pytest.mark.parametrize(
+    ("kept", "read", "name"),
+    [
+        ("Held({})", "self.kept.line[-1]", "kept[line]"),
+        ("Pair(1.0, {})", "self.kept.two[-1]", "kept[1]"),
+        ("old.sma({}, length=2)", "self.kept.iloc[-1]", "kept"),
+        ("old.bbands({}, length=3)", "self.kept['BBM_3_2.0'][-1]", "kept[BBL_3_2.0]"),
+        ("[({},)]", "self.kept[0][0][-1]", "kept[0][0]"),
+    ],
+)
+def test_series_are_found_in_what_users_keep_them_in(kept: str, read: str, name: str) -> None:
+    def findings(values: str) -> list[Finding]:
+        indicators = f"    def indicators(self, candles):\n        self.kept = {kept.format(values)}\n"
+        return _findings(f"{KINDS}{HEAD}\n{indicators}\n    def should_long(self):\n        return {read} > self.candles.close[-1]\n")
+
+    assert findings("candles.close") == []
+    assert name in {each.attribute for each in findings("np.roll(candles.close, -1)")}
+
+
+def test_a_slow_strategy_is_checked_on_fewer_candles() -> None:
+    candles = made_candles(6_000)
+    guest = guest_with(candles)
+    described(
+        guest,
+        "from aristobot import Strategy\n\nclass Slow(Strategy):\n"
+        "    def indicators(self, candles):\n        self.next = candles.close[::-1]\n\n"
+        "    def should_long(self):\n        return sum(range(20_000)) < 0\n",
+    )
+    began = time.perf_counter()
+
+    findings = found(guest, "look_ahead")
+
+    assert [each.attribute for each in findings] == ["next"]
+    assert findings[0].candle is not None
+    assert time.perf_counter() - began < 25
 
 
 def test_what_is_random_is_called_so_instead() -> None:

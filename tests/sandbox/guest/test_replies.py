@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from app.sandbox.messages import LONGEST_TEXT, Asked, Check, Described, Failed, Finding, Load, Reply, Request, Run
+from app.sandbox.messages import LONGEST_TEXT, Asked, Check, Decide, Described, Failed, Finding, Holding, Load, Reply, Request, Run
 from tests.sandbox.guest.market import COSTS, guest_with, made_candles
 
 
@@ -13,6 +13,107 @@ def answers(source: str, *requests: Request) -> list[Reply]:
     for reply in replies:
         assert msgspec.msgpack.decode(msgspec.msgpack.encode(reply), type=Reply) == reply
     return replies
+
+
+ODD = {
+    "a table and odd kinds of arrays": """
+    def indicators(self, candles):
+        self.table = np.zeros((len(candles), 3))
+        self.things = np.array([object()] * len(candles))
+        self.words = np.array(["a"] * len(candles))
+        self.dates = candles.time.astype("datetime64[ms]")
+        self.complex = candles.close.astype(complex)
+        self.half, self.swapped = candles.close.astype("float16"), candles.close.astype(">f8")
+        self.strided = np.repeat(candles.close, 2)[::2]
+
+    def should_long(self):
+        is_text = len(self.table[-1]) == 3 and self.words[-1] == "a"
+        return bool(self.half[-1] > 0 and self.swapped[-1] > 0 and self.strided[-1] > 0 and is_text)
+""",
+    "what holds itself": """
+    def indicators(self, candles):
+        self.me, self.list, self.dict = self, [], {}
+        self.list.append(self.list)
+        self.dict["me"] = self.dict
+        for _ in range(5000):
+            self.deep = [getattr(self, "deep", None)]
+
+    def should_long(self):
+        return True
+""",
+    "no attributes": """
+    def __setattr__(self, name, value):
+        raise RuntimeError("no")
+
+    @property
+    def position(self):
+        return 5
+
+    def should_long(self):
+        return True
+""",
+    "a number that answers for itself": """
+    def should_long(self):
+        return True
+
+    def stop_price(self):
+        class Odd(float):
+            def __lt__(self, other):
+                return False
+            __le__ = __gt__ = __ge__ = lambda self, other: True
+        return Odd(-5)
+""",
+    "a generator for signals": """
+    def signals(self, candles):
+        yield 1
+""",
+    "an interrupt wherever one looks": """
+    def __getattribute__(self, name):
+        raise KeyboardInterrupt
+
+    def should_long(self):
+        return True
+""",
+    "arguments to begin with": """
+    def __init__(self, length):
+        self.length = length
+
+    def should_long(self):
+        return True
+""",
+    "a parameter that cannot be shown": """
+    class Rude:
+        def __eq__(self, other):
+            raise ValueError
+        __repr__ = __str__ = __eq__
+
+    rude = param(Rude(), choices=[Rude()])
+    def should_long(self):
+        return True
+""",
+    "a huge parameter": """
+    huge = param(10**400, low=0)
+
+    def should_long(self):
+        return True
+""",
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_strategies_are_answered_like_others(name: str) -> None:
+    holding = Holding(quantity=1.0, entry_price=1.0, equity=100.0)
+    steps = [Check(step=step, costs=COSTS) for step in ("contract", "look_ahead", "warm_up", "values", "speed")]
+
+    replies = answers(f"import numpy as np\n{HEAD}{ODD[name]}", Run(start=0, costs=COSTS), *steps, Decide(candle=None, holding=holding))
+
+    assert len(replies) == 8
+    assert not any(isinstance(reply, Failed) and reply.kind == "NOT_SENDABLE" for reply in replies)
+
+
+@pytest.mark.parametrize("source", ["", "\0", "(" * 3_000, "x=" + "-" * 5_000 + "1\n", "\ufeff", "del Strategy", "raise SystemExit"])
+def test_sources_that_are_none_are_answered(source: str) -> None:
+    assert isinstance(answers(source)[0], Failed)
 
 
 HEAD = "from aristobot import Strategy, param, ta\n\nclass Tried(Strategy):\n"

@@ -13,7 +13,7 @@ from app.domain.simulation import SimulatedFill, SimulationCosts, simulate
 from app.sandbox.guest.candles import known_at
 from app.sandbox.guest.checks.findings import Findings
 from app.sandbox.guest.failures import message_of, place_of
-from app.sandbox.guest.loading import Loaded
+from app.sandbox.guest.loading import Loaded, warm_up_of
 from app.sandbox.guest.mistakes import StrategyMistake
 from app.sandbox.guest.params import values_for
 from app.sandbox.guest.running import decide_everywhere, first_row
@@ -27,6 +27,8 @@ _LEVELS: Final = ("position_size", "stop_price", "target_price", "trailing", "ad
 _SAMPLES: Final = 25
 #: Candles of the runs with parameters at their bounds.
 _FEW: Final = 300
+#: Candles that tell whether it can be used; more would tell the same more slowly.
+_ENOUGH: Final = 5_000
 _MOST_EXTREMES: Final = 24
 
 
@@ -37,6 +39,7 @@ def check_contract(loaded: Loaded, frames: Frames, costs: SimulationCosts, findi
         _signatures(loaded, findings)
     if len(findings):
         return
+    frames = known_at(frames, 0, min(len(frames[0][1]), _ENOUGH + warm_up_of(loaded.make())))
     session = Session(loaded, frames, costs)
     for name in ("stop_loss", "take_profit", "trailing_stop"):
         try:
@@ -155,8 +158,7 @@ def _first_difference(fills: Sequence[SimulatedFill], others: Sequence[Simulated
 
 def _extremes(loaded: Loaded, frames: Frames, costs: SimulationCosts, start: int, findings: Findings) -> None:
     """Run a little with each parameter at each of its bounds: a search and a form will."""
-    total = len(frames[0][1])
-    few = known_at(frames, max(0, total - start - _FEW), total)
+    few = known_at(frames, 0, min(len(frames[0][1]), start + _FEW))
     tried = 0
     for name, each in loaded.params.items():
         for value in dict.fromkeys((each.low, each.high)):

@@ -9,46 +9,52 @@ from app.sandbox.guest.output import clean
 from app.sandbox.guest.source import Source
 from app.sandbox.messages import LONGEST_NAME, Finding
 
+
+def N_(message: str) -> str:  # noqa: N802 -- the name by which extractors know a message that is translated later
+    """Mark a sentence that the server translates. Its own marker would bring the whole of its translations into the jail."""
+    return message
+
+
 Severity = Literal["error", "warning", "note"]
 
 SENTENCES: Final[dict[str, tuple[Severity, str]]] = {
-    "NOT_ENOUGH_CANDLES": ("note", "%(step)s needs more than %(needed)s candles to say anything, there are %(rows)s"),
-    "METHOD_MISSPELLED": ("error", "%(attribute)s is never called; did you mean %(near)s?"),
-    "METHOD_ARGUMENTS": ("error", "%(attribute)s must be written as def %(signature)s"),
-    "RETURN_TYPE": ("error", "%(attribute)s must return True or False, returned %(value)s at candle %(candle)s"),
-    "RETURN_NONE": ("error", "%(attribute)s must return True or False, returned nothing at candle %(candle)s; is a return missing?"),
-    "ATTRIBUTE_INVALID": ("error", "%(attribute)s cannot be used: %(value)s"),
-    "PARAMETER_EXTREME": ("warning", "with %(attribute)s = %(value)s the strategy fails: %(error)s"),
-    "STYLES_DIFFER": ("error", "signals and the per-candle methods decide differently at candle %(candle)s"),
+    "NOT_ENOUGH_CANDLES": ("note", N_("%(step)s needs more than %(needed)s candles to say anything, there are %(rows)s")),
+    "METHOD_MISSPELLED": ("error", N_("%(attribute)s is never called; did you mean %(near)s?")),
+    "METHOD_ARGUMENTS": ("error", N_("%(attribute)s must be written as def %(signature)s")),
+    "RETURN_TYPE": ("error", N_("%(attribute)s must return True or False, returned %(value)s at candle %(candle)s")),
+    "RETURN_NONE": ("error", N_("%(attribute)s must return True or False, returned nothing at candle %(candle)s; is a return missing?")),
+    "ATTRIBUTE_INVALID": ("error", N_("%(attribute)s cannot be used: %(value)s")),
+    "PARAMETER_EXTREME": ("warning", N_("with %(attribute)s = %(value)s the strategy fails: %(error)s")),
+    "STYLES_DIFFER": ("error", N_("signals and the per-candle methods decide differently at candle %(candle)s")),
     "STATE_IN_INDICATORS": (
         "warning",
-        "%(attribute)s is set in indicators() and changed later: set it in __init__, since indicators() runs again at each live candle",
+        N_("%(attribute)s is set in indicators() and changed later: set it in __init__, since indicators() runs again at each live candle"),
     ),
-    "NO_DECISION": ("note", "the strategy entered nothing in %(rows)s candles"),
-    "NOT_REPEATABLE": ("error", "%(attribute)s is different each time it is computed; seed the random generator"),
+    "NO_DECISION": ("note", N_("the strategy entered nothing in %(rows)s candles")),
+    "NOT_REPEATABLE": ("error", N_("%(attribute)s is different each time it is computed; seed the random generator")),
     "LOOK_AHEAD_SERIES": (
         "error",
-        "%(attribute)s looks ahead: at candle %(candle)s it is %(whole)s, but %(known)s when only %(gap)s later candles are known",
+        N_("%(attribute)s looks ahead: at candle %(candle)s it is %(whole)s, but %(known)s when only %(gap)s later candles are known"),
     ),
-    "LOOK_AHEAD_NUMBER": ("error", "%(attribute)s looks ahead: it is one number out of the whole history, %(whole)s or %(known)s"),
+    "LOOK_AHEAD_NUMBER": ("error", N_("%(attribute)s looks ahead: it is one number out of the whole history, %(whole)s or %(known)s")),
     "LOOK_AHEAD_DECISION": (
         "error",
-        "%(attribute)s looks ahead: what it decides at candle %(candle)s changes when only %(gap)s later candles are known",
+        N_("%(attribute)s looks ahead: what it decides at candle %(candle)s changes when only %(gap)s later candles are known"),
     ),
-    "LOOK_AHEAD_ERROR": ("error", "%(attribute)s looks ahead: without the candles after %(candle)s it fails: %(error)s"),
-    "WARM_UP_NAN": ("warning", "%(attribute)s has no value yet after warm_up = %(warm_up)s candles; %(needed)s are enough"),
+    "LOOK_AHEAD_ERROR": ("error", N_("%(attribute)s looks ahead: without the candles after %(candle)s it fails: %(error)s")),
+    "WARM_UP_NAN": ("warning", N_("%(attribute)s has no value yet after warm_up = %(warm_up)s candles; %(needed)s are enough")),
     "WARM_UP_SHORT": (
         "warning",
-        "%(attribute)s is %(percent)s off after warm_up = %(warm_up)s candles; with %(needed)s it is within 0.1 %%",
+        N_("%(attribute)s is %(percent)s off after warm_up = %(warm_up)s candles; with %(needed)s it is within 0.1 %%"),
     ),
-    "WARM_UP_NEVER": ("warning", "%(attribute)s depends on where the history begins, however long it is: %(percent)s off"),
-    "VALUES_ALL_NAN": ("warning", "%(attribute)s never has a value"),
-    "VALUES_NAN": ("warning", "%(attribute)s has no value at %(count)s candles after the warm-up, first at candle %(candle)s"),
-    "VALUES_INFINITE": ("warning", "%(attribute)s is infinite at %(count)s candles, first at candle %(candle)s"),
-    "VALUES_CONSTANT": ("warning", "%(attribute)s is %(value)s at every candle"),
-    "VALUES_UNUSED": ("note", "%(attribute)s is computed and never used"),
-    "VALUES_LENGTH": ("note", "%(attribute)s has %(count)s values for %(rows)s candles, so it is no series"),
-    "SLOW": ("warning", "%(rate)s candles a second: a year of minutes takes %(seconds)s s"),
+    "WARM_UP_NEVER": ("warning", N_("%(attribute)s depends on where the history begins, however long it is: %(percent)s off")),
+    "VALUES_ALL_NAN": ("warning", N_("%(attribute)s never has a value")),
+    "VALUES_NAN": ("warning", N_("%(attribute)s has no value at %(count)s candles after the warm-up, first at candle %(candle)s")),
+    "VALUES_INFINITE": ("warning", N_("%(attribute)s is infinite at %(count)s candles, first at candle %(candle)s")),
+    "VALUES_CONSTANT": ("warning", N_("%(attribute)s is %(value)s at every candle")),
+    "VALUES_UNUSED": ("note", N_("%(attribute)s is computed and never used")),
+    "VALUES_LENGTH": ("note", N_("%(attribute)s has %(count)s values for %(rows)s candles, so it is no series")),
+    "SLOW": ("warning", N_("%(rate)s candles a second: a year of minutes takes %(seconds)s s")),
 }
 
 

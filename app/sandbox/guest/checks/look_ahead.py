@@ -5,6 +5,7 @@ all give other values once the later candles are not there.
 """
 
 import random
+import time
 from typing import Any, Final
 
 import numpy as np
@@ -16,17 +17,19 @@ from app.sandbox.guest.candles import known_at
 from app.sandbox.guest.checks.findings import Findings
 from app.sandbox.guest.checks.values import series_of
 from app.sandbox.guest.failures import message_of, place_of
-from app.sandbox.guest.loading import Loaded
+from app.sandbox.guest.loading import Loaded, warm_up_of
 from app.sandbox.guest.running import decide_everywhere, first_row
 from app.sandbox.guest.session import Frames, Session
 
 #: Histories that end anywhere, and such that end at a decision: one that came out of the next candle cannot be made without it.
 _ANYWHERE: Final = 10
 _AT_DECISIONS: Final = 20
-#: Of more candles only the last are looked at: the check takes this many times thirty.
+#: Of more candles only the first are looked at, and of fewer where they take so long that the check would outlast its patience.
 _MOST_ROWS: Final = 20_000
-#: One object a candle, which is given the past alone: slow to run, and little can go wrong.
-_MOST_ROWS_OF_TEMPLATE: Final = 4_000
+_LEAST_ROWS: Final = 500
+_PATIENCE_S: Final = 8.0
+#: What the check costs, in runs over all its candles: two whole ones and thirty that end half way.
+_RUNS: Final = 17
 #: Sums in another order differ by some 1e-15 of the largest value.
 _TOLERANCE: Final = 1e-9
 _METHODS: Final = ((LONG, "should_long"), (SHORT, "should_short"), (EXIT, "should_exit"))
@@ -40,9 +43,7 @@ Outcome = tuple[dict[str, Any], Decisions]
 
 def check_look_ahead(loaded: Loaded, frames: Frames, costs: SimulationCosts, seed: int, findings: Findings) -> None:
     """Compare the whole history with histories that end earlier."""
-    total, most = len(frames[0][1]), _MOST_ROWS_OF_TEMPLATE if loaded.style == "template" else _MOST_ROWS
-    if total > most:
-        frames = known_at(frames, total - most, total)
+    frames = _affordable(loaded, frames, costs)
     rows = len(frames[0][1])
     session, decisions = decide_everywhere(loaded, frames, costs, 0)
     start = first_row(session, 0)
@@ -53,7 +54,7 @@ def check_look_ahead(loaded: Loaded, frames: Frames, costs: SimulationCosts, see
     again, decisions_again = decide_everywhere(loaded, frames, costs, 0)
     if _report_unrepeatable(whole, (series_of(again), decisions_again), findings):
         return
-    for end in _ends(decisions, start, rows, seed, is_quick=loaded.style == "template"):
+    for end in _ends(decisions, start, rows, seed):
         try:
             cut, cut_decisions = decide_everywhere(loaded, known_at(frames, 0, end), costs, 0)
         except Exception as error:  # noqa: BLE001 -- it ran with the whole history, so whatever it raises now is for want of the future
@@ -63,13 +64,24 @@ def check_look_ahead(loaded: Loaded, frames: Frames, costs: SimulationCosts, see
         _compare(whole, (series_of(cut), cut_decisions), end, rows, findings, session)
 
 
-def _ends(decisions: Decisions, start: int, rows: int, seed: int, *, is_quick: bool) -> list[int]:
+def _affordable(loaded: Loaded, frames: Frames, costs: SimulationCosts) -> Frames:
+    """Return the first candles, as many as can be looked at in time."""
+    total = len(frames[0][1])
+    few = min(total, _LEAST_ROWS + warm_up_of(loaded.make()))
+    began = time.perf_counter()
+    decide_everywhere(loaded, known_at(frames, 0, few), costs, 0)
+    a_row_s = max(1e-9, time.perf_counter() - began) / few
+    most = min(_MOST_ROWS, int(_PATIENCE_S / (_RUNS * a_row_s)))
+    return frames if total <= max(few, most) else known_at(frames, 0, max(few, most))
+
+
+def _ends(decisions: Decisions, start: int, rows: int, seed: int) -> list[int]:
     chance = random.Random(seed)  # noqa: S311 -- to be repeated, not to be kept from anybody
     first = start + 1
     anywhere = chance.sample(range(first, rows), min(_ANYWHERE, rows - first))
     decided = [int(row) + 1 for row in np.flatnonzero(decisions.flags) if first <= row + 1 < rows]
     at_decisions = chance.sample(decided, min(_AT_DECISIONS, len(decided)))
-    return sorted({*anywhere[:3], *at_decisions[:5]} if is_quick else {*anywhere, *at_decisions, rows - 1})
+    return sorted({*anywhere, *at_decisions, rows - 1})
 
 
 def _report_unrepeatable(one: Outcome, other: Outcome, findings: Findings) -> bool:

@@ -1,5 +1,6 @@
 """What a strategy's series hold: nothing, one value, infinities, or something nobody reads."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,8 +10,10 @@ from numpy.typing import NDArray
 from app.domain.simulation import SimulationCosts
 from app.sandbox.guest.candles import MarketCandles
 from app.sandbox.guest.checks.findings import Findings
+from app.sandbox.guest.columns import Column, Table
 from app.sandbox.guest.loading import Loaded
 from app.sandbox.guest.running import first_row, named_signals
+from app.sandbox.guest.series import DEEPEST
 from app.sandbox.guest.session import Frames, Session
 
 
@@ -26,15 +29,21 @@ def series_of(session: Session) -> dict[str, Any]:
     return found
 
 
-def _apart(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, MarketCandles):
+def _apart(name: str, value: Any, depth: int = DEEPEST) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, MarketCandles) or depth < 0:
         return
+    if isinstance(value, Column):
+        value = value.values
+    elif isinstance(value, Table):
+        value = {column: value[column] for column in value.columns}
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, tuple | list) and len(value) <= 50:
         for place, part in enumerate(value):
-            yield from _apart(f"{name}[{place}]", part)
+            yield from _apart(f"{name}[{place}]", part, depth - 1)
     elif isinstance(value, Mapping) and len(value) <= 50:
         for key, part in value.items():
-            yield from _apart(f"{name}[{key}]", part)
+            yield from _apart(f"{name}[{key}]", part, depth - 1)
     elif (isinstance(value, np.ndarray) and value.dtype.kind in "fiub") or (
         isinstance(value, int | float | np.number) and not isinstance(value, bool)
     ):

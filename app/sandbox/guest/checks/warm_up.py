@@ -13,6 +13,10 @@ from app.sandbox.guest.loading import Loaded, warm_up_of
 from app.sandbox.guest.session import Frames, Session
 
 _POINTS: Final = 6
+#: Candles by which a history must be longer to be called so.
+_LEAST: Final = 20
+#: What has not settled after as many warm-ups never will.
+_LONG_ENOUGH: Final = 4
 #: More than this fraction off is reported.
 _TOLERANCE: Final = 0.001
 
@@ -22,16 +26,19 @@ def check_warm_up(loaded: Loaded, frames: Frames, costs: SimulationCosts, seed: 
     whole = Session(loaded, frames, costs)
     rows = len(whole.candles)
     warm_up = max(1, warm_up_of(whole.instance))
-    first = max(2 * warm_up, rows // 2)
-    if rows < 20 or first >= rows - 1:
-        findings.add("NOT_ENOUGH_CANDLES", step="warm-up", needed=max(20, 2 * warm_up + 1), rows=rows)
+    # The longer the history before a point, the more it says; a long warm-up leaves less of it.
+    first = rows // 2 if rows // 2 >= 2 * warm_up else warm_up + (rows - warm_up) // 2
+    if first - warm_up < _LEAST:
+        findings.add("NOT_ENOUGH_CANDLES", step="warm-up", needed=warm_up + 2 * _LEAST, rows=rows)
         return
     chance = random.Random(seed)  # noqa: S311 -- to be repeated, not to be kept from anybody
     points = sorted(chance.sample(range(first, rows), min(_POINTS, rows - first)))
-    long_run = {name: value for name, value in series_of(whole).items() if isinstance(value, np.ndarray) and len(value) == rows}
+    long_run = {name: value for name, value in series_of(whole).items() if isinstance(value, np.ndarray) and value.shape == (rows,)}
     lengths = [warm_up]
     while lengths[-1] * 2 <= first:
         lengths.append(lengths[-1] * 2)
+    if lengths[-1] < first:
+        lengths.append(first)
     open_names = set(long_run)
     worst: dict[str, float] = {}
     for length in lengths:
@@ -46,7 +53,10 @@ def check_warm_up(loaded: Loaded, frames: Frames, costs: SimulationCosts, seed: 
         if not open_names:
             return
     for name in sorted(open_names):
-        findings.add("WARM_UP_NEVER", name, percent=_percent(worst[name]))
+        if lengths[-1] >= _LONG_ENOUGH * warm_up:
+            findings.add("WARM_UP_NEVER", name, percent=_percent(worst[name]))
+        else:
+            _report(name, worst[name], warm_up, f"more than {lengths[-1]}", findings)
 
 
 def _off(
@@ -58,7 +68,7 @@ def _off(
         short = series_of(Session(loaded, known_at(frames, row + 1 - length, row + 1), costs))
         for name, values in long_run.items():
             known = short.get(name)
-            if not isinstance(known, np.ndarray) or len(known) != length:
+            if not isinstance(known, np.ndarray) or known.shape != (length,):
                 worst[name] = float("inf")
                 continue
             worst[name] = max(worst[name], _relative(float(values[row]), float(known[-1]), values))
@@ -80,7 +90,7 @@ def _relative(long_run: float, short: float, values: Any) -> float:
     return abs(long_run - short) / scale if scale > 0 else 1.0
 
 
-def _report(name: str, off: float, warm_up: int, needed: int, findings: Findings) -> None:
+def _report(name: str, off: float, warm_up: int, needed: int | str, findings: Findings) -> None:
     if off == float("inf"):
         findings.add("WARM_UP_NAN", name, warm_up=warm_up, needed=needed)
     else:

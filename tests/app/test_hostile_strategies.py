@@ -1,0 +1,129 @@
+"""Strategies that attack, sent to the running application as anybody may send them: nobody but their author notices."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from app.accounts.audit_log import Action, Entry, entries, first_broken
+from app.sandbox.wire import HEADER
+from tests.app.whole_site import Site
+from tests.sandbox.attacks.prelude import source
+from tests.sandbox.attacks.rows import ATTACKS
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+URL = "/api/strategies/validate"
+#: Enough for the answer to be read before the guest's own one comes.
+_STAY = "\ntime.sleep(0.3)\n"
+_DESCRIBED: dict[str, Any] = {
+    "type": "described", "class_name": "Forged", "docstring": "", "timeframe": "1h", "warm_up": 0, "style": "both", "can_short": True,
+    "parameters": [], "informative": [],
+}  # fmt: skip
+_SCRIPT = "</script><script>alert(1)</script>"
+
+
+def hostile(code: str) -> str:
+    """Return the source of a strategy that does this when it is loaded."""
+    facts: dict[str, object] = {"server_pid": 1, "tcp_port": 5432, "secret_address": 4096, "secret_length": 16}
+    return source(code, facts, header=HEADER.format)
+
+
+async def validate(site: Site, code: str, *, is_whole: bool = True) -> dict[str, Any]:
+    answer = await site.ada.call("POST", URL, json={"source": hostile(code), "is_whole": is_whole})
+    assert answer.status_code < 500, answer.text
+    return dict(answer.json())
+
+
+async def violations(site: Site) -> list[Entry]:
+    """Return what the audit log has of killed strategies, once it has been written."""
+    await asyncio.sleep(0.2)
+    return await entries(site.app.state.platform_database, action=Action.STRATEGY_KILLED.value)
+
+
+@pytest.mark.parametrize("number", [9, 37, 39, 49, 57], ids=lambda number: f"{number:03}")
+async def test_an_attack_ends_in_a_report_and_in_the_audit_log(site: Site, number: int) -> None:
+    before = len(await violations(site))
+    report = await validate(site, ATTACKS[number].code)
+    assert not report["is_valid"]
+    if number == 57:
+        return  # its second answer comes when nobody waits for one any more
+    found = [finding["code"] for step in report["steps"] for finding in step["findings"]]
+    assert "STRATEGY_KILLED" in found
+    noted = await violations(site)
+    assert len(noted) == before + 1
+    assert (noted[0].name, noted[0].result, noted[0].detail["purpose"]) == ("ada", "refused", "validation")
+
+
+async def test_the_author_sees_the_violation_in_the_own_log_and_nobody_else_does(site: Site) -> None:
+    await validate(site, ATTACKS[9].code)
+    await asyncio.sleep(0.2)
+    mine, others = [await person.call("GET", "/api/account/audit") for person in (site.ada, site.eve)]
+    assert Action.STRATEGY_KILLED.value in mine.text
+    assert Action.STRATEGY_KILLED.value not in others.text
+    assert await first_broken(site.app.state.platform_database) is None
+
+
+async def test_while_a_strategy_never_ends_another_users_pages_answer(site: Site) -> None:
+    running = asyncio.get_running_loop().create_task(validate(site, "while True:\n    pass\n"))
+    slowest, answered = 0.0, 0
+    while not running.done():
+        began = time.monotonic()
+        page = await site.eve.browse("GET", "/strategies")
+        assert page.status_code == 200
+        slowest, answered = max(slowest, time.monotonic() - began), answered + 1
+        await asyncio.sleep(0.05)
+    assert not (await running)["is_valid"]
+    assert answered > 5
+    assert slowest < 1.5
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"timeframe": "1h'; DROP TABLE candles; --"},
+        {"timeframe": ""},
+        {"warm_up": 1_000_000},
+        {"informative": [{"symbol": "../../etc/passwd", "timeframe": "1h"}]},
+        {"informative": [{"symbol": "BTC/USDT", "timeframe": "nonsense"}] * 16},
+        {"class_name": _SCRIPT[:64], "docstring": f"{_SCRIPT}{{{{7*7}}}}%(x)99999999s\u202e"},
+        {"parameters": [{"name": _SCRIPT[:64], "kind": "int", "default": "no number", "low": 5.0, "high": -5.0, "step": 0.0}]},
+        {"parameters": [{"name": "same", "kind": "choice", "default": None, "choices": []}] * 64},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+async def test_what_a_strategy_says_of_itself_may_be_a_lie(site: Site, changed: dict[str, Any]) -> None:
+    report = await validate(site, f"answer({_DESCRIBED | changed!r}){_STAY}")
+    assert report.get("is_valid", False) is False
+    page = await site.ada.browse("GET", "/strategies")
+    assert page.status_code == 200
+    assert "<script>alert(1)" not in page.text
+
+
+async def test_a_finding_is_no_template_that_could_take_the_servers_memory(site: Site) -> None:
+    finding = {"code": "x", "severity": "note", "message": "%(a)999999999s %s %d {0} {{7*7}}", "values": {"a": "b"}}
+    code = f"""
+def at_indicators(strategy, candles):
+    answer({{"type": "checked", "findings": [{finding!r}] * 100}})
+    time.sleep(0.3)
+"""
+    began = time.monotonic()
+    report = await validate(site, code)
+    assert time.monotonic() - began < 60
+    assert report["steps"]
+
+
+@pytest.mark.parametrize(
+    "reply", ['{"type": "ran", "rows": 2**53}', '{"type": "ran", "rows": 0}', '{"type": "decision", "action": "long"}']
+)
+async def test_an_answer_out_of_place_is_found_out(site: Site, reply: str) -> None:
+    report = await validate(site, f"answer({reply}){_STAY}")
+    assert not report["is_valid"]
+    assert "STRATEGY_KILLED" in [finding["code"] for step in report["steps"] for finding in step["findings"]]
+
+
+async def test_after_all_of_it_the_jail_still_validates(site: Site) -> None:
+    answer = await site.eve.call("POST", URL, json={"source": hostile(""), "is_whole": False})
+    assert answer.status_code == 200
+    steps = {step["step"]: step for step in answer.json()["steps"]}
+    assert steps["contract"]["outcome"] != "failed", steps["contract"]
