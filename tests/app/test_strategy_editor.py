@@ -138,6 +138,14 @@ async def test_saving_over_what_another_tab_kept_is_refused(site: Site, strategy
     assert (found["source"], found["number"]) == ("other = 1\n", 1)
 
 
+async def test_a_draft_from_before_a_version_that_another_tab_saved_is_refused(site: Site, strategy_id: UUID) -> None:
+    saved = await post(site.ada, f"/strategies/{strategy_id}", name="Before", source="theirs = 1\n", revision=0)
+    assert saved.status_code == 200
+    refused = await post(site.ada, f"/strategies/{strategy_id}/draft", source="mine = 1\n", revision=0)
+    assert refused.status_code == 409
+    assert (await kept(site.ada, strategy_id))["source"] == "theirs = 1\n"
+
+
 async def test_a_name_that_is_taken_saves_nothing(site: Site, strategy_id: UUID) -> None:
     await post(site.ada, f"/strategies/{strategy_id}", name="Unique", source=SOURCE, revision=0)
     forked = await post(site.ada, f"/strategies/{strategy_id}/fork", version=1)
