@@ -3,7 +3,7 @@
     uv run python benchmarks/jail.py [--quick]
 
 Everything goes the way of the product: server, sandboxd, locked worker, and back. The strategy computes two averages and an RSI of 500
-candles at each close. Beside it the same worker is asked directly, locked and without any lock, in turn: the difference is the lock's alone.
+candles at each close. Beside it the same worker is asked directly, locked and without any lock, in turn, which tells what the lock costs.
 The memory of a worker is what it shares with nobody. A quick run leaves out the thousand.
 """
 

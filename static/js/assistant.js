@@ -170,8 +170,8 @@ async function refusal(answer) {
 
 async function ask(message) {
   if (running || !message.trim()) return;
-  running = new AbortController();
-  const { signal } = running;
+  const mine = (running = new AbortController());
+  const { signal } = mine;
   const question = add("is-user", words.you, message);
   atWork(true);
   say(words.thinking);
@@ -189,13 +189,19 @@ async function ask(message) {
     if (question.isConnected && !question.nextElementSibling) question.remove();
     say(signal.aborted ? words.stopped : texts.notReached, !signal.aborted);
   } finally {
-    running = null;
+    over(mine);
     if (one("form")) {
-      atWork(false);
       // Where something is proposed, the editor asks what to do about it.
       if (panel.contains(document.activeElement) || document.activeElement === document.body) one("question").focus({ preventScroll: true });
     }
   }
+}
+
+/** Nothing is on its way any more, unless the next question is already. */
+function over(asked) {
+  if (running !== asked) return;
+  running = null;
+  if (one("form")) atWork(false);
 }
 
 async function take(body, signal) {
@@ -207,6 +213,7 @@ async function take(body, signal) {
     if (!signal.aborted) say(texts.notReached, true);
   }
   draw(answer);
+  over(running);
   answer.item.removeAttribute("aria-busy");
   await finish(answer, signal);
 }

@@ -1,5 +1,6 @@
 """Strategies are validated and tried in the real jail, step by step, on stored candles."""
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -256,6 +257,18 @@ async def test_so_many_validations_a_minute(person: Person) -> None:
     refused = answers[-1]
     assert (refused.status_code, refused.json()["code"]) == (429, "STRATEGY_TRIAL_RATE")
     assert int(refused.headers["retry-after"]) >= 1
+
+
+async def test_what_one_user_tries_at_once_waits_for_its_turn(person: Person) -> None:
+    asked = [("validate", {"is_whole": False}), ("validate", {}), ("quick", {})] * 3
+    answers = await asyncio.gather(*(person.call("POST", f"{URL}/{what}", json={"source": GOOD, **more}) for what, more in asked))
+    assert [answer.status_code for answer in answers] == [200] * len(asked), [answer.text[:200] for answer in answers]
+
+
+async def test_very_many_at_once_are_refused(person: Person) -> None:
+    answers = await asyncio.gather(*(person.call("POST", f"{URL}/validate", json={"source": GOOD, "is_whole": False}) for _ in range(20)))
+    codes = {answer.status_code: answer.json().get("code") for answer in answers}
+    assert codes == {200: None, 429: "JAIL_BUSY"}
 
 
 async def quick(person: Person, source: str = GOOD, **given: Any) -> dict[str, Any]:

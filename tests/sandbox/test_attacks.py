@@ -95,6 +95,10 @@ def test_a_worker_has_four_descriptors_and_nothing_else_open(runs: Runs) -> None
     assert runs.by(AS_ROOT).after["full"]["lock"]["descriptors"] == [0, 1, 2, 3]
 
 
+def test_a_worker_has_no_memory_that_can_be_written_and_run(runs: Runs) -> None:
+    assert runs.by(AS_ROOT).after["full"]["lock"]["writable_code"] == 0
+
+
 @_either
 def test_a_worker_has_no_capabilities_a_filter_and_can_gain_nothing(user: str, runs: Runs) -> None:
     lock = runs.by(user).after["full"]["lock"]

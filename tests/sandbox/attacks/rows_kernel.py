@@ -115,4 +115,17 @@ if opened:
         outcome=r"^(answered|killed: .*SIGSYS)",
         only="✗✗✗✗✓",
     ),
+    Attack(
+        number=154,
+        title="jump to an int 0x80 that stands in the C library by chance",
+        code="""
+place = struct.unpack("Q", ctypes.string_at(ctypes.addressof(libc.syscall), 8))[0]
+if V["int_0x80"]:
+    raise Leak(f"the kernel's other door says {ctypes.CFUNCTYPE(ctypes.c_int)(place + V['int_0x80'])()}")
+ctypes.memset(8, 0, 1)
+""",
+        outcome=r"^killed: signal .*SIG(SYS|SEGV)",
+        by="the filter kills calls of another architecture",
+        machine="x86_64",
+    ),
 )

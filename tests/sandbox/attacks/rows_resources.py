@@ -25,7 +25,7 @@ raise Leak(f"took {len(taken)} bytes")
         title="memory in small pieces",
         code="""
 taken = []
-while len(taken) < 700:
+while len(taken) < 400:
     taken.append(numpy.full(2**17, 1.0))
 raise Leak(f"took {len(taken)} MB")
 """,

@@ -46,6 +46,7 @@ class Server:
             "unix_path": path,
             "abstract_name": abstract[1:].decode(),
             "udp_port": self.datagrams.getsockname()[1],
+            "int_0x80": _int_0x80(),
         }
 
     def visitors(self) -> int:
@@ -70,6 +71,17 @@ class Server:
         kept = {path.name for path in self.folder.iterdir()} | {path.name for path in (self.folder / "open").iterdir()}
         is_secret_kept = self.memory.raw == self.secret.encode() and self.secret in (self.folder / ".env").read_text()
         return is_secret_kept and kept == {".env", "settings.txt", "open", "postgres.sock"}
+
+
+def _int_0x80() -> int:
+    """Where in the C library `int 0x80` stands by chance, counted from its function `syscall`; 0 where it does not."""
+    start = ctypes.cast(ctypes.CDLL(None).syscall, ctypes.c_void_p).value or 0
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        first, last = (int(it, 16) for it in line.split()[0].split("-"))
+        if first <= start < last:
+            found = ctypes.string_at(first, last - first).find(bytes([0xCD, 0x80]))
+            return 0 if found < 0 else first + found - start
+    return 0
 
 
 @contextmanager
