@@ -15,7 +15,7 @@ from tests.sandbox.attacks.rows import ATTACKS
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 URL = "/api/strategies/validate"
 #: Enough for the answer to be read before the guest's own one comes.
-_STAY = "\ntime.sleep(0.3)\n"
+_STAY = "\ntime.sleep(1)\n"
 _DESCRIBED: dict[str, Any] = {
     "type": "described", "class_name": "Forged", "docstring": "", "timeframe": "1h", "warm_up": 0, "style": "both", "can_short": True,
     "parameters": [], "informative": [],
@@ -111,12 +111,12 @@ async def test_what_a_strategy_says_of_itself_is_text_on_every_page_that_keeps_i
     }
     code = f"""
 answer({said!r})
-time.sleep(0.3)
+time.sleep(1)
 """
     lying = f"""
 def at_indicators(strategy, candles):
     answer({{"type": "checked", "findings": [{finding!r}], "output": {_SCRIPT + "<img src=x onerror=alert(1)>"!r}}})
-    time.sleep(0.3)
+    time.sleep(1)
 """
     for name, source_code in (("Says", code), ("Lies", lying)):
         made = await site.ada.call("POST", "/api/strategies", json={"name": name, "source": hostile(source_code)})
@@ -138,7 +138,7 @@ async def test_a_finding_is_no_template_that_could_take_the_servers_memory(site:
     code = f"""
 def at_indicators(strategy, candles):
     answer({{"type": "checked", "findings": [{finding!r}] * 100}})
-    time.sleep(0.3)
+    time.sleep(1)
 """
     began = time.monotonic()
     report = await validate(site, code)
