@@ -340,3 +340,16 @@ async def test_a_quick_backtest_that_never_ends_is_stopped(person: Person) -> No
     source = GOOD.replace("return ta.crossed_below(self.fast_ema, self.slow_ema)", "while True: pass")
     answer = await person.call("POST", f"{URL}/quick", json={"source": source})
     assert (answer.status_code, answer.json()["code"]) == (422, "STRATEGY_KILLED")
+
+
+@pytest.mark.parametrize("text", ["\\0", "\\ud800", "\\x1b[31m</script>{{7*7}}\\r\\n", "\\u202e%(name)s%s"])
+async def test_whatever_a_strategy_says_can_be_kept_and_told(person: Person, text: str) -> None:
+    for number, source in enumerate(
+        (GOOD + f'\nprint("{text}")\n', GOOD + f'\nraise ValueError("{text}")\n', GOOD.replace("Long when", text))
+    ):
+        made = (await person.call("POST", URL, json={"name": f"Says {number}", "source": source})).json()
+        answer = await person.call("POST", f"{URL}/{made['id']}/versions/1/validate", json={})
+        assert answer.status_code == 200, answer.text
+        kept = await person.call("GET", f"{URL}/{made['id']}/versions/1")
+        assert kept.json()["report"] == answer.json()
+        await person.call("DELETE", f"{URL}/{made['id']}")
