@@ -70,6 +70,8 @@ const look = EditorView.theme({
   ".cm-changedText": { background: "color-mix(in srgb, var(--success) 22%, transparent)" },
   ".cm-chunkButtons": { fontFamily: "var(--font)" },
   ".cm-chunkButtons button": { minHeight: "22px", padding: "0 8px", marginInlineStart: "4px", borderRadius: "4px", fontSize: "12px", color: "var(--fg) !important", background: "var(--raised) !important", border: "1px solid var(--line-2) !important" },
+  // On a phone they would lie over the lines; the whole can be accepted or rejected there.
+  "@media (max-width: 760px)": { ".cm-chunkButtons": { display: "none" } },
   ".cm-collapsedLines": { padding: "4px 8px", background: "var(--raised)", color: "var(--fg-2)", fontFamily: "var(--font)", fontSize: "12px" },
   ".cm-collapsedLines:before, .cm-collapsedLines:after": { content: '"⋯"', marginInline: "6px" },
   ".cm-insertedLine, .cm-deletedLine": { textDecoration: "none" },

@@ -129,6 +129,7 @@ async def test_a_mistake_is_shown_on_its_line_and_gone_once_it_is_repaired(brows
         await is_over(editor, "sed-validate")
         assert set((await steps(editor)).values()) <= {"passed", "warned"}
         assert await watched.page.locator("#sed-code .cm-lint-marker-error").count() == 0
+        await watched.see("#sed-state .pill.ok:visible")
         await editor.shot(f"strategy-valid-{size[0]}")
         await editor.type_at_end("# repaired")
         await editor.watched.see("[data-of-text=changed]:visible")

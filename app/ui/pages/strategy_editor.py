@@ -1,6 +1,5 @@
 """The page of one strategy: its text, which is kept as a draft while it is written, and its versions."""
 
-import asyncio
 import json
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -72,8 +71,6 @@ async def editor_page(
     is_draft = strategy.draft is not None
     report = None if is_draft else report_of(newest)
     last = report_of(newest)
-    # The first time it reads two hundred functions of TA-Lib.
-    offered = await asyncio.to_thread(completions)
     with use_language(reader_of(request, principal).language):
         view = StrategyEditorView(
             shell=await shell_of(request, principal, page="strategies"),
@@ -87,7 +84,7 @@ async def editor_page(
             problems=problem_list(report, checked_at=newest.validated_at),
             output=output_of(report),
             parameters=parameter_form(last.described if last else None),
-            completions=offered,
+            completions=completions(),
             longest_source=LONGEST_SOURCE,
         )
         return page(request, PAGE, view, status=status)
