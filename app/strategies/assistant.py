@@ -29,6 +29,7 @@ from app.core.supervisor import Beat
 from app.core.tenancy import working_for
 from app.errors import AiTooSlow, AppError, AssistantBusy, AssistantOff, ModelUnchosen
 from app.strategies import assistant_store as store
+from app.strategies.assistant_contract import contract
 from app.strategies.assistant_models import LONGEST_TEXT, Outcome
 from app.strategies.assistant_pieces import Ask, Finished, Piece, Place, Said, Thinking, Usage, Words
 from app.strategies.assistant_prompt import prompt, proposal_in
@@ -283,6 +284,8 @@ class Assistant:
         return Ended(ending=Ending(outcome=Outcome.DONE, finish_reason=answer.finish_reason, usage=answer.usage))
 
     async def _pieces(self, answer: Answer, access: AiAccess, providers: AiProviders) -> AsyncGenerator[Piece, None]:
+        # In a thread: it takes more than a second, and orders do not wait for it.
+        ask = await asyncio.to_thread(_client)
         question = answer.question
         told: Sequence[Said] = prompt(
             source=question.source, findings=question.findings, message=question.message, history=answer.begun.history
@@ -294,8 +297,7 @@ class Assistant:
             api_key=access.api_key,
             silence_s=self.limits.silence_s,
         )
-        # In a thread: it takes more than a second, and orders do not wait for it.
-        return (await asyncio.to_thread(_client))(place, told)
+        return ask(place, told)
 
     async def _take(self, answer: Answer, pieces: AsyncGenerator[Piece, None]) -> None:
         async for piece in pieces:
@@ -344,7 +346,8 @@ class Assistant:
 
 @cache
 def _client() -> Ask:
-    """Load what asks models, which nobody needs before the first question."""
+    """Load what asks models and read what they are told, which nobody needs before the first question."""
+    contract()
     client = importlib.import_module("app.strategies.assistant_client")
     client.prepare()
     return cast("Ask", client.ask)

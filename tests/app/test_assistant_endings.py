@@ -1,12 +1,15 @@
 """What a user may take of the assistant, every way in which an answer ends early, and what is kept of it."""
 
 import asyncio
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from app.core.ids import new_id
 from app.core.supervisor import Supervisor
@@ -28,6 +31,7 @@ from tests.app.asking import (
     words_of,
 )
 from tests.journeys.eventually import eventually_async
+from tests.postgres import connected
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 __all__ = ["provider", "quincy"]
@@ -226,6 +230,30 @@ async def test_a_program_that_hangs_up_stops_the_answer(quincy: Asker, provider:
     assert (await quincy.conversation())[-1]["outcome"] == "stopped"
 
 
+@asynccontextmanager
+async def no_database(quincy: Asker) -> AsyncIterator[None]:
+    """Cut every connection, and take no other inside the block."""
+    owner_url = quincy.site.app.state.settings.database_owner_url.get_secret_value()
+    async with connected(owner_url) as owner:
+        name = await owner.fetchval("SELECT current_database()")
+        await owner.execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT 0')
+        try:
+            await quincy.rows(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE pid <> pg_backend_pid() AND datname = current_database() AND usename = current_user"
+            )
+            yield
+        finally:
+            await owner.execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT -1')
+
+
+def is_noticed(logs: Sequence[Mapping[str, Any]]) -> Callable[[], Awaitable[bool]]:
+    async def ask() -> bool:
+        return any(line["event"] == "assistant_not_kept" for line in logs)
+
+    return ask
+
+
 async def test_an_answer_outlives_a_database_that_goes_away(quincy: Asker, provider: AiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     await openrouter(quincy.person)
     monkeypatch.setattr("app.strategies.assistant._BEAT_S", 0.05)
@@ -238,10 +266,9 @@ async def test_an_answer_outlives_a_database_that_goes_away(quincy: Asker, provi
             "what there is was kept",
             within_s=20,
         )
-        # Every connection is cut, the assistant's own and those of its loop.
-        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
-        await quincy.rows(cut)
-        await asyncio.sleep(0.2)
+        with capture_logs() as logs:
+            async with no_database(quincy):
+                await eventually_async(is_noticed(logs), "the loop has noticed", within_s=20)
         go_on.set()
     assert words_of(events_of(asked.result().text)) == "Half and half."
     await eventually_async(quincy.has_ended, "the answer has ended")

@@ -15,7 +15,7 @@ from tests.sandbox.attacks.rows import ATTACKS
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 URL = "/api/strategies/validate"
 #: Enough for the answer to be read before the guest's own one comes.
-_STAY = "\ntime.sleep(0.3)\n"
+_STAY = "\ntime.sleep(1)\n"
 _DESCRIBED: dict[str, Any] = {
     "type": "described", "class_name": "Forged", "docstring": "", "timeframe": "1h", "warm_up": 0, "style": "both", "can_short": True,
     "parameters": [], "informative": [],
@@ -100,12 +100,45 @@ async def test_what_a_strategy_says_of_itself_may_be_a_lie(site: Site, changed: 
     assert "<script>alert(1)" not in page.text
 
 
+async def test_what_a_strategy_says_of_itself_is_text_on_every_page_that_keeps_it(site: Site) -> None:
+    said = _DESCRIBED | {"class_name": _SCRIPT[:64], "docstring": f"{_SCRIPT}\x1b[2J\x00"}
+    finding = {
+        "code": _SCRIPT[:64],
+        "severity": "error",
+        "message": f"{_SCRIPT} %(x)s",
+        "values": {"x": _SCRIPT[:64]},
+        "attribute": _SCRIPT[:64],
+    }
+    code = f"""
+answer({said!r})
+time.sleep(1)
+"""
+    lying = f"""
+def at_indicators(strategy, candles):
+    answer({{"type": "checked", "findings": [{finding!r}], "output": {_SCRIPT + "<img src=x onerror=alert(1)>"!r}}})
+    time.sleep(1)
+"""
+    for name, source_code in (("Says", code), ("Lies", lying)):
+        made = await site.ada.call("POST", "/api/strategies", json={"name": name, "source": hostile(source_code)})
+        assert made.status_code == 201, made.text
+        strategy_id = made.json()["id"]
+        report = await site.ada.call("POST", f"/api/strategies/{strategy_id}/versions/1/validate", json={})
+        assert report.status_code == 200, report.text
+        assert "\x1b" not in report.text
+        assert "\\u001b" not in report.text
+        for path in ("/strategies", f"/strategies/{strategy_id}"):
+            page = await site.ada.browse("GET", path)
+            assert page.status_code == 200
+            assert "<script>alert(1)" not in page.text
+            assert "<img src=x" not in page.text
+
+
 async def test_a_finding_is_no_template_that_could_take_the_servers_memory(site: Site) -> None:
     finding = {"code": "x", "severity": "note", "message": "%(a)999999999s %s %d {0} {{7*7}}", "values": {"a": "b"}}
     code = f"""
 def at_indicators(strategy, candles):
     answer({{"type": "checked", "findings": [{finding!r}] * 100}})
-    time.sleep(0.3)
+    time.sleep(1)
 """
     began = time.monotonic()
     report = await validate(site, code)
@@ -120,6 +153,26 @@ async def test_an_answer_out_of_place_is_found_out(site: Site, reply: str) -> No
     report = await validate(site, f"answer({reply}){_STAY}")
     assert not report["is_valid"]
     assert "STRATEGY_KILLED" in [finding["code"] for step in report["steps"] for finding in step["findings"]]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"source": "x = \'\\ud800\'"}',
+        b'{"source": "x = 1\\u0000"}',
+        b'{"source": "x = 1", "parameters": {"fast": 1e400}}',
+        b'{"source": "x = 1", "parameters": {"fast": 123456789012345678901234567890}}',
+        b'{"source": "x = 1", "parameters": {"' + b"n" * 65 + b'": 1}}',
+        b'{"source": "x = 1", "parameters": {"\\u0000": "\\u001b[2J"}}',
+        b'{"source": "' + b"x" * 131_073 + b'"}',
+    ],
+    ids=["half a character", "null", "infinite", "huge", "long name", "controls", "too long"],
+)
+async def test_what_no_worker_would_take_is_refused_before_it_gets_there(site: Site, body: bytes) -> None:
+    before = len(await violations(site))
+    answer = await site.ada.call("POST", URL, content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (200, 422), answer.text
+    assert len(await violations(site)) == before, "it was taken for the strategy's fault"
 
 
 async def test_after_all_of_it_the_jail_still_validates(site: Site) -> None:

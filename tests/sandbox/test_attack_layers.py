@@ -4,6 +4,7 @@ So no layer can rot behind another one that stops the same attacks.
 """
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +13,17 @@ from tests.sandbox.attacks.row import COLUMNS, Attack
 from tests.sandbox.attacks.rows import ATTACKS
 from tests.sandbox.ordinary import why_not
 
-pytestmark = pytest.mark.skipif(
-    os.getuid() != 0, reason="an ordinary user's workers have no user of their own, and root's no bounds without it"
-)
+
+def _why_not_here() -> str:
+    """Return why single layers cannot be told apart here; empty when they can."""
+    if os.getuid():
+        return "an ordinary user's workers have no user of their own"
+    if "Seccomp:\t0" not in Path("/proc/self/status").read_text():
+        return "a filter of the container's own would be measured, too"
+    return ""
+
+
+pytestmark = pytest.mark.skipif(bool(_why_not_here()), reason=_why_not_here())
 
 _LAYERS = tuple(column for column in COLUMNS if column != "none")
 _each_attack = pytest.mark.parametrize("attack", [pytest.param(it, id=f"{it.number:03}") for it in runnable() if it.needs_layers])

@@ -13,6 +13,7 @@ KERNEL: Final = (
         code="raise Leak(f\"descriptor {call('io_uring_setup', 4, ctypes.create_string_buffer(120))}\")",
         outcome=CAUGHT,
         only="✗✗✓✗✓",
+        note="where kernel.io_uring_disabled is 0",
     ),
     Attack(
         number=42,
@@ -38,7 +39,7 @@ raise Leak(f"segment {number}")
         code="raise Leak(f\"descriptor {call('bpf', 0, (ctypes.c_uint32 * 18)(2, 4, 8, 1), 72)}\")",
         outcome=CAUGHT,
         only="✗✓✓✗✓",
-        note="with arguments that the kernel takes, unlike in the first measuring",
+        note="with arguments that the kernel takes, unlike in the first measuring; kernel.unprivileged_bpf_disabled keeps users out",
     ),
     Attack(
         number=45,
@@ -46,6 +47,7 @@ raise Leak(f"segment {number}")
         code="raise Leak(f\"descriptor {call('userfaultfd', 0)}\")",
         outcome=CAUGHT,
         only="✗✓✓✗✓",
+        note="vm.unprivileged_userfaultfd keeps users out",
     ),
     Attack(
         number=46,
@@ -56,6 +58,7 @@ raise Leak(f"descriptor {call('perf_event_open', attributes, 0, -1, -1, 0)}")
 """,
         outcome=CAUGHT,
         only="✗✓✓✗✓",
+        note="kernel.perf_event_paranoid keeps users out",
     ),
     Attack(
         number=66,

@@ -271,7 +271,7 @@ def at_candle(strategy):
 def at_candle(strategy):
     words = {"message": "\\x1b[2J\\r\\x00", "traceback": "\\x1b]0;x\\x07", "output": "\\x9b2J\\u202e"}
     answer({"type": "failed", "kind": "E\\x1b[2J", **words})
-    time.sleep(0.05)
+    time.sleep(3)
 """,
         asks=("load", "decide"),
         outcome=r"^raised: E",
