@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -81,8 +82,16 @@ def test_after_all_attacks_nothing_is_left_of_the_attackers(user: str, runs: Run
     assert after["own_descriptors_grew"] == 0
 
 
-def test_the_zygotes_memory_holds_no_secret_of_the_server_or_of_a_tenant(runs: Runs) -> None:
+def _seen_by_root(runs: Runs) -> dict[str, Any]:
+    """What root's server saw of the locked processes; skips where root may not look, as in a container."""
     after = runs.by(AS_ROOT).after["full"]
+    if after["secrets_in_zygote"] < 0:
+        pytest.skip("this root lacks CAP_SYS_PTRACE")
+    return after
+
+
+def test_the_zygotes_memory_holds_no_secret_of_the_server_or_of_a_tenant(runs: Runs) -> None:
+    after = _seen_by_root(runs)
     assert after["secrets_here"] > 0, "the search would not have found any"
     assert after["secrets_in_zygote"] == 0
 
@@ -92,11 +101,11 @@ def test_a_server_of_an_ordinary_user_cannot_even_look_into_its_own_zygote(runs:
 
 
 def test_a_worker_has_four_descriptors_and_nothing_else_open(runs: Runs) -> None:
-    assert runs.by(AS_ROOT).after["full"]["lock"]["descriptors"] == [0, 1, 2, 3]
+    assert _seen_by_root(runs)["lock"]["descriptors"] == [0, 1, 2, 3]
 
 
 def test_a_worker_has_no_memory_that_can_be_written_and_run(runs: Runs) -> None:
-    assert runs.by(AS_ROOT).after["full"]["lock"]["writable_code"] == 0
+    assert _seen_by_root(runs)["lock"]["writable_code"] == 0
 
 
 @_either

@@ -13,7 +13,7 @@ import os
 import re
 import sys
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -156,9 +156,11 @@ def _descriptors(pid: int) -> list[int]:
 
 
 def _looked_at(pid: int) -> dict[str, Any]:
-    """What the kernel says of a locked worker."""
+    """What the kernel says of a locked worker; of its memory and descriptors only to a root who may look at everybody's."""
+    maps: list[str] = []
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
-    maps = [line.split()[1] for line in Path(f"/proc/{pid}/maps").read_text().splitlines()] if not os.getuid() else []
+    with suppress(PermissionError):
+        maps = [line.split()[1] for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
     names = ("Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
     return {
         "descriptors": _descriptors(pid),
