@@ -65,7 +65,6 @@ def validity_in(report: Report) -> Validity:
 def editor_state(strategy: Strategy, newest: StrategyVersion, *, error: str = "", report: Report | None = None) -> EditorState:
     """Return what the head says: of the text that `report` is of, or else of the newest version, and nothing of a draft."""
     return EditorState(
-        id=str(strategy.id),
         number=newest.number,
         saved_at=newest.created_at,
         draft_at=strategy.draft_saved_at,

@@ -2,7 +2,7 @@
 // a browser without scripts shows and sends. Styles of a shadow root are constructed sheets, which the content policy lets pass.
 
 import {
-  basicSetup, Compartment, EditorState, EditorView, forEachDiagnostic, getChunks, HighlightStyle, indentUnit, indentWithTab, keymap, lintGutter, python,
+  basicSetup, Compartment, EditorState, EditorView, HighlightStyle, indentUnit, indentWithTab, keymap, lintGutter, python,
   pythonLanguage, setDiagnostics, syntaxHighlighting, tags, unifiedMergeView,
 } from "../vendor/codemirror.mjs";
 import { completionsFrom } from "./code-completions.js";
@@ -210,13 +210,6 @@ class CodeEditor extends HTMLElement {
     this.#view.dispatch(setDiagnostics(this.#view.state, marks));
   }
 
-  /** How many places are marked, as they moved with the text. */
-  get marked() {
-    let count = 0;
-    forEachDiagnostic(this.#view.state, () => (count += 1));
-    return count;
-  }
-
   goTo(line, column = 1) {
     const { doc } = this.#view.state;
     const place = doc.line(Math.max(1, Math.min(line, doc.lines)));
@@ -229,11 +222,6 @@ class CodeEditor extends HTMLElement {
   compare(original, { controls = false } = {}) {
     const extension = original === null ? [] : unifiedMergeView({ original, mergeControls: controls, collapseUnchanged: { margin: 3, minSize: 6 } });
     this.#set(this.#diff, extension);
-  }
-
-  /** How many places differ from the text that it is compared with. */
-  get changes() {
-    return getChunks(this.#view.state)?.chunks.length ?? 0;
   }
 
   set readOnly(isIt) {

@@ -108,6 +108,16 @@ async def fill_ticket(watched: Watched, demo: Demo) -> None:
     await asyncio.sleep(1.5)
 
 
+async def try_strategy(watched: Watched) -> None:
+    """Validate what stands in the editor, and try it on candles of which many are stored."""
+    await watched.page.select_option("#sed-timeframe", "5m")
+    for button, sign in (("#sed-validate", "#step-speed[data-state=passed]"), ("#sed-try", "#trial-chart canvas >> nth=0")):
+        await watched.page.click(button)
+        await watched.see(sign, within_s=60)
+    await watched.page.mouse.move(0, 0)
+    await asyncio.sleep(1.5)
+
+
 async def take_all(demo: Demo, folder: Path) -> None:
     """All pictures, one after the other."""
     trading = "/trading?symbol=BTC/USDT&timeframe=15m"
@@ -122,6 +132,10 @@ async def take_all(demo: Demo, folder: Path) -> None:
                 if name == "webhooks":
                     await watched.page.locator("#deliveries").scroll_into_view_if_needed()
                 await keep(watched, folder, name)
+        made = await demo.call("POST", "/api/strategies", name="Donchian trend", template="donchian_trend")
+        async with page_of(browser, demo, DESKTOP, f"/strategies/{made['id']}") as watched:
+            await try_strategy(watched)
+            await keep(watched, folder, "strategy-editor")
         await demo.call("PUT", "/api/auth/preferences", theme="light", language="fr")
         async with page_of(browser, demo, DESKTOP, trading) as watched:
             await keep(watched, folder, "terminal-light-fr")

@@ -116,7 +116,7 @@ def trial() -> views.TrialView:
 def state() -> views.EditorState:
     """A draft after version 7."""
     return views.EditorState(
-        id=_ID, number=7, saved_at=NOW - timedelta(minutes=2), draft_at=NOW - timedelta(seconds=9), revision=41, validity="invalid"
+        number=7, saved_at=NOW - timedelta(minutes=2), draft_at=NOW - timedelta(seconds=9), revision=41, validity="invalid"
     )
 
 
@@ -151,7 +151,7 @@ def pages(shell: views.Shell) -> dict[str, tuple[str, PageView]]:
     """The page with everything, and of a strategy that was made a moment ago."""
     first = views.VersionList(id=_ID, rows=(views.VersionRow(number=1, created_at=NOW),))
     young = replace(
-        editor(shell), name="New", state=views.EditorState(id=_ID, number=1, saved_at=NOW, error="That name is taken."), versions=first,
+        editor(shell), name="New", state=views.EditorState(number=1, saved_at=NOW, error="That name is taken."), versions=first,
         steps=(), problems=views.ProblemList(failure="This machine cannot run strategies safely."), output=views.OutputText(),
         parameters=views.ParameterForm(), trial=views.TrialView(), completions={},
     )  # fmt: skip

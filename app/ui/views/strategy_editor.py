@@ -21,7 +21,6 @@ class EditorState:
     `draft_at` is when a draft that is no version yet was stored; `is_unknown` when the text is one that `validity` says nothing of.
     """
 
-    id: str
     number: int = 0
     saved_at: datetime | None = None
     draft_at: datetime | None = None
