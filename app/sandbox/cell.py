@@ -168,7 +168,7 @@ class Cell:
         if self.end is not None:
             return
         number = -status if status < 0 else 0
-        cause = self._cause or self._cause_of(number)
+        cause = self._cause or self._cause_of(number, cpu_s)
         detail = self._detail or (f"killed by {signal_name(number)}" if number else f"exited with {status}")
         self.end = End(cause=cause, signal=number, detail=detail, cpu_s=cpu_s)
         self._loop.remove_reader(self._socket.fileno())
@@ -180,9 +180,10 @@ class Cell:
         self.ended.set()
         self._on_end(self)
 
-    @staticmethod
-    def _cause_of(number: int) -> Cause:
-        if number == signal.SIGXCPU:
+    def _cause_of(self, number: int, cpu_s: float) -> Cause:
+        # Past the hard limit the kernel sends what it sends for everything; the two books of its time differ by some ticks.
+        is_used_up = number == signal.SIGKILL and 0 < self.order.life_cpu_s <= cpu_s + 0.5
+        if number == signal.SIGXCPU or is_used_up:
             return Cause.CPU
         return Cause.SIGNAL if number else Cause.EXIT
 

@@ -269,6 +269,7 @@ class Jail:
             connection = await Connection.opened(self.config.socket_path, self._on_message)
         except OSError as error:
             self._lose(f"sandboxd cannot be reached: {error}", was_open=False)
+            log.warning("jail_closed", reason=self._problem)
             return
         self._connection = connection
         try:
@@ -281,8 +282,10 @@ class Jail:
                     await happens_within(connection.gone, _BEAT_S)
         finally:
             self._connection = None
-            why = connection.why_gone or ("it was silent" if connection.silent_s >= _SILENT_S else "the server stops")
-            self._lose(f"sandboxd is gone: {why}", was_open=connection.report is not None)
+            why = connection.why_gone or ("it was silent" if connection.silent_s >= _SILENT_S else "")
+            if why:
+                log.warning("jail_closed", reason=why, workers=len(self._workers))
+            self._lose(f"sandboxd is gone: {why or 'the server stops'}", was_open=connection.report is not None)
             await connection.close()
 
     def _open(self, report: Report) -> None:
@@ -299,7 +302,6 @@ class Jail:
             was_open: A sandboxd that ended is replaced within moments, so whoever comes now waits for it; one that does not even start
                 is not waited for.
         """
-        log.warning("jail_closed", reason=problem, workers=len(self._workers))
         self._problem = problem
         if was_open:
             self._known.clear()

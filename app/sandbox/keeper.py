@@ -34,6 +34,9 @@ ENVIRONMENT: Final = {
 _START_S: Final = 30.0
 _SPAWN_S: Final = 10.0
 _LOOK_EVERY_S: Final = 0.25
+#: Users for workers: so many for each sandboxd, of so many on one machine.
+_SLOTS: Final = 1_024
+_BLOCKS: Final = 97
 #: All workers of a zygote share its memory layout and the seed of its hashes, so after a day the next worker gets a new one.
 _ZYGOTE_AGE_S: Final = 86_400.0
 #: Libraries that the jail's code imports; their folders are all of the path that it gets beside the standard library.
@@ -219,6 +222,9 @@ class Keeper:
         self._zygote: Zygote | None = None
         self._retired: list[Zygote] = []
         self._ordering = asyncio.Lock()
+        # Another server on this machine has a sandboxd of its own, whose workers should be other users than ours.
+        first = os.getpid() % _BLOCKS * _SLOTS
+        self._my_slots = range(first, first + _SLOTS)
         self._slots: set[int] = set()
 
     @property
@@ -250,7 +256,7 @@ class Keeper:
             ZygoteGone: no zygote can be started, or it ended.
             CellEnded: the lock did not close.
         """
-        slot = next(free for free in range(100_000) if free not in self._slots)
+        slot = next(free for free in self._my_slots if free not in self._slots)
         self._slots.add(slot)
         release = partial(self._slots.discard, slot)
         try:

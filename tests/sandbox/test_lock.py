@@ -85,6 +85,15 @@ async def test_a_user_is_given_to_the_next_worker_only_after_the_last_one_died(k
     second.kill(Cause.RELEASED)
 
 
+async def test_two_sandboxd_on_one_machine_give_out_other_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    slots = []
+    for pid in (4_000, 4_001):
+        monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
+        slots.append(set(Keeper()._my_slots))
+    monkeypatch.undo()
+    assert not slots[0] & slots[1]
+
+
 @as_root
 async def test_it_has_its_socket_open_and_nothing_else(cell: Cell) -> None:
     opened = descriptors_of(cell.pid)

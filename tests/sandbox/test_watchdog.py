@@ -68,8 +68,9 @@ async def test_the_kernel_ends_a_worker_whose_life_is_used_up(keeper: Keeper) ->
     cell = await keeper.spawn(Order(is_probe=True, life_cpu_s=1))
     asking = asyncio.get_running_loop().create_task(cell.ask(asked("while True: pass"), 1, wall_s=30, cpu_s=30))
     end = await asyncio.wait_for(cell.until_ended(), 15)
-    assert (end.cause, end.signal) in {(Cause.CPU, signal.SIGXCPU), (Cause.SIGNAL, signal.SIGKILL)}
-    assert 0.9 < end.cpu_s < 2.5
+    assert end.cause is Cause.CPU
+    assert end.signal in {signal.SIGXCPU, signal.SIGKILL}
+    assert 0.5 < end.cpu_s < 2.5
     await asyncio.wait([asking])
     assert asking.exception() is not None
 
@@ -77,7 +78,7 @@ async def test_the_kernel_ends_a_worker_whose_life_is_used_up(keeper: Keeper) ->
 async def test_what_a_worker_used_is_told_when_it_ends(keeper: Keeper) -> None:
     end = await probed(keeper, "while True: pass", wall_s=0.5)
     assert isinstance(end, End)
-    assert 0.1 < end.cpu_s < 1
+    assert 0.01 < end.cpu_s < 1
 
 
 async def test_the_processor_time_of_a_living_worker_can_be_read(keeper: Keeper) -> None:
@@ -92,12 +93,11 @@ async def test_the_processor_time_of_a_living_worker_can_be_read(keeper: Keeper)
 
 async def test_one_hostile_worker_does_not_hold_up_another(keeper: Keeper) -> None:
     victim = await keeper.spawn(Order(is_probe=True))
-    hostile = [asyncio.get_running_loop().create_task(probed(keeper, "while True: pass", wall_s=1.5)) for _ in range(3)]
+    hostile = [asyncio.get_running_loop().create_task(probed(keeper, "while True: pass", wall_s=6)) for _ in range(3)]
     await asyncio.sleep(0.3)
-    began = time.monotonic()
     for _ in range(20):
         assert isinstance(await reply_of(victim, "result = 1"), Described)
-    assert time.monotonic() - began < 1.5
+    assert not any(task.done() for task in hostile), "it was answered while they ran, and not after them"
     for end in await asyncio.gather(*hostile):
         assert isinstance(end, End)
         assert end.cause is Cause.WALL

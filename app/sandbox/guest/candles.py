@@ -19,7 +19,10 @@ class MarketCandles:
         time: Open times in ms since 1970 UTC.
         open: Quote per base, as `high`, `low` and `close`.
         volume: Base units.
+        closed: For each candle that the strategy trades, how many of these had closed by its close; None of those that it trades.
     """
+
+    closed: NDArray[np.int64] | None = None
 
     def __init__(self, candles: Candles, *, symbol: str, timeframe: str) -> None:
         self.symbol = symbol
@@ -64,7 +67,7 @@ class OtherCandles(MarketCandles):
 
     def __init__(self, candles: Candles, *, symbol: str, timeframe: str, closed: NDArray[np.int64]) -> None:
         super().__init__(candles, symbol=symbol, timeframe=timeframe)
-        self._closed = closed
+        self.closed: NDArray[np.int64] = closed
 
     def align(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Return for each candle of the strategy the value of the last candle here that had closed by its close; NaN before the first.
@@ -75,7 +78,7 @@ class OtherCandles(MarketCandles):
         given = np.asarray(values, dtype=np.float64)
         if given.shape != (len(self),):
             raise ValueError(f"align() wants one value for each of the {len(self)} {self.timeframe} candles, was an array of {given.shape}")
-        return np.where(self._closed > 0, np.append(given, np.nan)[self._closed - 1], np.nan)
+        return np.where(self.closed > 0, np.append(given, np.nan)[self.closed - 1], np.nan)
 
 
 class TradedCandles(MarketCandles):
@@ -84,7 +87,11 @@ class TradedCandles(MarketCandles):
     def __init__(self, frames: Sequence[tuple[Frame, Candles]]) -> None:
         frame, candles = frames[0]
         super().__init__(candles, symbol=frame.symbol, timeframe=frame.timeframe)
-        self._others = frames[1:]
+        self._frames = frames[1:]
+
+    def others(self) -> list[OtherCandles]:
+        """Return all other candles that there are."""
+        return [self._laid_beside(frame, candles) for frame, candles in self._frames]
 
     def other(self, timeframe: str, symbol: str = "") -> OtherCandles:
         """Return the candles of another timeframe, or of another symbol.
@@ -93,9 +100,9 @@ class TradedCandles(MarketCandles):
             StrategyMistake: `informative` did not ask for them.
         """
         wanted = symbol or self.symbol
-        for frame, candles in self._others:
+        for frame, candles in self._frames:
             if frame.timeframe == timeframe and frame.symbol == wanted:
-                return OtherCandles(candles, symbol=wanted, timeframe=timeframe, closed=self._closed(candles, timeframe))
+                return self._laid_beside(frame, candles)
         raise StrategyMistake(
             "INFORMATIVE_MISSING",
             f"there are no {timeframe} candles of {wanted}: name them in informative, for example informative = "
@@ -103,10 +110,10 @@ class TradedCandles(MarketCandles):
             attribute="informative",
         )
 
-    def _closed(self, candles: Candles, timeframe: str) -> NDArray[np.int64]:
-        """Return for each of our candles how many of `candles` had closed at its close."""
-        own = Timeframe(self.timeframe).milliseconds
-        return np.searchsorted(candles.time + Timeframe(timeframe).milliseconds, self.time + own, side="right")
+    def _laid_beside(self, frame: Frame, candles: Candles) -> OtherCandles:
+        closes = self.time + Timeframe(self.timeframe).milliseconds
+        closed = np.searchsorted(candles.time + Timeframe(frame.timeframe).milliseconds, closes, side="right")
+        return OtherCandles(candles, symbol=frame.symbol, timeframe=frame.timeframe, closed=closed)
 
 
 def known_at(frames: Sequence[tuple[Frame, Candles]], start: int, end: int) -> list[tuple[Frame, Candles]]:

@@ -2,13 +2,14 @@
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator
-from typing import Any, Final, NoReturn, SupportsIndex, overload
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, NoReturn, Protocol, SupportsIndex, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.domain.arrays import numbers
+from app.sandbox.guest.candles import MarketCandles
 from app.sandbox.guest.columns import Column, Table
 
 #: How far into lists of lists arrays are looked for.
@@ -24,17 +25,61 @@ class Cursor:
         self.end = end
 
 
+class Moving(Protocol):
+    """Whatever says how many values of an array have happened."""
+
+    @property
+    def end(self) -> int:
+        """How many."""
+
+
+class OtherCursor:
+    """How many candles of another timeframe or symbol have closed by the close of the current candle."""
+
+    __slots__ = ("_closed", "_main")
+
+    def __init__(self, main: Cursor, closed: NDArray[np.int64]) -> None:
+        self._main = main
+        self._closed = numbers(closed)
+
+    @property
+    def end(self) -> int:
+        """How many."""
+        row = self._main.end - 1
+        return int(self._closed[row]) if row >= 0 else 0
+
+
+class Cursors:
+    """Which cursor an array goes by: it is known by its length whose candles it was computed of."""
+
+    def __init__(self, main: Cursor, rows: int, others: Iterable[MarketCandles]) -> None:
+        self.main = main
+        self._by_length: dict[int, Moving | None] = {}
+        for other in others:
+            # Of two others of one length nobody knows whose it is.
+            self._by_length[len(other)] = None if len(other) in self._by_length else self.of_candles(other)
+        self._by_length[rows] = main
+
+    def of_length(self, length: int) -> Moving | None:
+        """Return the cursor of arrays of a length, None if they belong to no candles."""
+        return self._by_length.get(length)
+
+    def of_candles(self, candles: MarketCandles) -> Moving:
+        """Return the cursor of candles."""
+        return self.main if candles.closed is None else OtherCursor(self.main, candles.closed)
+
+
 class Series:
     """The part of an array that has happened: `[-1]` is the current candle, `[-2]` the one before, `[-20:]` an array of the last 20.
 
-    `values` is the same memory, read as plain numbers; of a table, as rows.
+    `_plain` is the same memory, read as plain numbers; of a table, as rows.
     """
 
-    __slots__ = ("_array", "cursor", "values")
+    __slots__ = ("_array", "_plain", "cursor")
 
-    def __init__(self, array: NDArray[Any], cursor: Cursor) -> None:
+    def __init__(self, array: NDArray[Any], cursor: Moving) -> None:
         self._array = array
-        self.values = numbers(array) if array.ndim == 1 else array
+        self._plain = numbers(array) if array.ndim == 1 else array
         self.cursor = cursor
 
     @overload
@@ -44,7 +89,7 @@ class Series:
     def __getitem__(self, index: SupportsIndex | slice) -> Any:
         end = self.cursor.end
         if index.__class__ is int and -end <= index < 0:
-            return self.values[end + index]
+            return self._plain[end + index]
         if isinstance(index, slice):
             return self._array[:end][index].copy()
         return self._at(index)
@@ -53,7 +98,7 @@ class Series:
         place, end = index.__index__(), self.cursor.end
         if not -end <= place < end:
             raise IndexError(f"candle {place} of a series that has {end} so far: [-1] is the current candle, [-2] the one before")
-        return self.values[place if place >= 0 else end + place]
+        return self._plain[place if place >= 0 else end + place]
 
     def __len__(self) -> int:
         return self.cursor.end
@@ -71,9 +116,13 @@ class Series:
         return self
 
     @property
-    def array(self) -> NDArray[Any]:
+    def values(self) -> NDArray[Any]:
         """All that has happened, as an array."""
         return self._array[: self.cursor.end]
+
+    def to_numpy(self) -> NDArray[Any]:
+        """Return all that has happened, as an array."""
+        return self.values
 
     def __float__(self) -> float:
         return float(self[-1])
@@ -95,7 +144,7 @@ class CandleSeries:
 
     __slots__ = ("_candles", "_cursor", "_made")
 
-    def __init__(self, candles: Any, cursor: Cursor) -> None:
+    def __init__(self, candles: Any, cursor: Moving) -> None:
         self._candles = candles
         self._cursor = cursor
         self._made: dict[str, Series] = {}
@@ -123,13 +172,16 @@ class CandleSeries:
         return f"<{len(self)} candles>"
 
 
-def as_series(value: Any, cursor: Cursor, rows: int, depth: int = DEEPEST) -> Any:
-    """Return `value` with every array of `rows` values in it as a series; tuples, lists, dicts and dataclasses are looked into."""
+def as_series(value: Any, cursors: Cursors, depth: int = DEEPEST) -> Any:
+    """Return `value` with every array in it that has a value a candle as a series; lists, dicts, dataclasses and tuples are looked into."""
+    if isinstance(value, MarketCandles):
+        return CandleSeries(value, cursors.of_candles(value))
     if isinstance(value, Column):
         value = value.values
     if isinstance(value, np.ndarray):
-        return Series(value, cursor) if value.ndim and len(value) == rows else value
-    return value if depth == 0 else _rebuilt(value, lambda part: as_series(part, cursor, rows, depth - 1))
+        cursor = cursors.of_length(len(value)) if value.ndim else None
+        return value if cursor is None else Series(value, cursor)
+    return value if depth == 0 else _rebuilt(value, lambda part: as_series(part, cursors, depth - 1))
 
 
 def _rebuilt(value: Any, inside: Callable[[Any], Any]) -> Any:

@@ -8,10 +8,10 @@ import numpy as np
 
 from app.domain.arrays import EXIT, LONG, SHORT, Candles, numbers
 from app.domain.simulation import Account, Reason, SimulatedFill, SimulationCosts, Wish
-from app.sandbox.guest.candles import MarketCandles, TradedCandles
+from app.sandbox.guest.candles import TradedCandles
 from app.sandbox.guest.loading import Loaded
 from app.sandbox.guest.mistakes import StrategyMistake
-from app.sandbox.guest.series import CandleSeries, Cursor, as_series
+from app.sandbox.guest.series import Cursor, Cursors, as_series
 from app.sandbox.guest.strategy import DEAREST, MOST_ADDED, Fill, Position, Strategy, StrategyView, overrides
 from app.sandbox.guest.template import TemplateAdapter
 from app.sandbox.messages import Frame
@@ -64,10 +64,10 @@ class Session:
 
     def _make_series(self) -> None:
         state = vars(self.instance)
-        per_candle = CandleSeries(self.traded, self.cursor)
+        cursors = Cursors(self.cursor, len(self.candles), self.traded.others())
         for name, value in self.arrays.items():
-            state[name] = per_candle if isinstance(value, MarketCandles) else as_series(value, self.cursor, len(self.candles))
-        state["candles"] = per_candle
+            state[name] = as_series(value, cursors)
+        state["candles"] = as_series(self.traded, cursors)
 
     def question(self, name: str) -> Callable[[], Any] | None:
         """Return a method of the user's, or None if it is the default that says nothing."""

@@ -29,29 +29,29 @@ __all__ = [*HELPERS, *FUNCTIONS]
 def crossed_above(first: Any, second: Any) -> Any:
     """Whether `first` is above `second` at this candle and was not at the one before; either may be a number."""
     # The commonest question a strategy asks: this way it costs 0.1 µs.
-    if first.__class__ is Series and second.__class__ is Series:
+    if first.__class__ is Series and second.__class__ is Series and first.cursor is second.cursor:
         end = first.cursor.end
         if end < 2:
             return False
-        ours, theirs = first.values, second.values
+        ours, theirs = first._plain, second._plain
         return ours[end - 1] > theirs[end - 1] and ours[end - 2] <= theirs[end - 2]
     if first.__class__ is Series and second.__class__ in _NUMBERS:
         end = first.cursor.end
-        return end >= 2 and first.values[end - 1] > second and first.values[end - 2] <= second
+        return end >= 2 and first._plain[end - 1] > second and first._plain[end - 2] <= second
     return _crossed(first, second, lambda now, then: (now[0] > now[1]) & (then[0] <= then[1]))
 
 
 def crossed_below(first: Any, second: Any) -> Any:
     """Whether `first` is below `second` at this candle and was not at the one before; either may be a number."""
-    if first.__class__ is Series and second.__class__ is Series:
+    if first.__class__ is Series and second.__class__ is Series and first.cursor is second.cursor:
         end = first.cursor.end
         if end < 2:
             return False
-        ours, theirs = first.values, second.values
+        ours, theirs = first._plain, second._plain
         return ours[end - 1] < theirs[end - 1] and ours[end - 2] >= theirs[end - 2]
     if first.__class__ is Series and second.__class__ in _NUMBERS:
         end = first.cursor.end
-        return end >= 2 and first.values[end - 1] < second and first.values[end - 2] >= second
+        return end >= 2 and first._plain[end - 1] < second and first._plain[end - 2] >= second
     return _crossed(first, second, lambda now, then: (now[0] < now[1]) & (then[0] >= then[1]))
 
 
@@ -152,8 +152,7 @@ def bars_since(condition: Any) -> Any:
 
 def _crossed(first: Any, second: Any, question: Callable[[Any, Any], Any]) -> Any:
     if Series in (first.__class__, second.__class__):
-        series = first if first.__class__ is Series else second
-        if len(series) < 2:
+        if any(len(each) < 2 for each in (first, second) if each.__class__ is Series):
             return False
         now = tuple(each[-1] if each.__class__ is Series else each for each in (first, second))
         then = tuple(each[-2] if each.__class__ is Series else each for each in (first, second))
@@ -185,7 +184,7 @@ def _last(series: Series, length: int) -> list[Any]:
     if length < 1:
         raise StrategyMistake("LENGTH_INVALID", f"the length must be 1 or more, was {length}")
     end = series.cursor.end
-    return list(series.values[end - length : end]) if length <= end else []
+    return list(series._plain[end - length : end]) if length <= end else []
 
 
 def _floats(values: Any) -> NDArray[np.float64]:

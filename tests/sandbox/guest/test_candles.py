@@ -4,7 +4,7 @@ import pytest
 from app.sandbox.guest.candles import TradedCandles, known_at
 from app.sandbox.guest.mistakes import StrategyMistake
 from app.sandbox.messages import Frame
-from tests.sandbox.guest.market import decisions_of, described, guest_with, made_candles, resampled
+from tests.sandbox.guest.market import decisions_in_process, decisions_of, described, guest_with, made_candles, resampled
 
 HOURS = made_candles(200)
 FOURS = resampled(HOURS, "1h", "4h")
@@ -109,3 +109,44 @@ class Tried(Strategy):
     guest = guest_with(HOURS, others={"4h": FOURS})
 
     assert [each.timeframe for each in described(guest, source).informative] == ["4h"]
+
+
+BESIDE = """
+import numpy as np
+from aristobot import Strategy, ta
+
+class Tried(Strategy):
+    informative = ["4h"]
+    warm_up = 40
+
+    def indicators(self, candles):
+        self.own = candles
+        self.four = candles.other("4h")
+        self.both = {"own": candles, "four": self.four}
+        self.unaligned = ta.SMA(self.four.close, 3)
+        self.aligned = self.four.align(self.unaligned)
+
+    def should_long(self):
+        closed = [at for at in self.four.time if at + 4 * 3_600_000 <= self.candles.time[-1] + 3_600_000]
+        assert len(closed) == len(self.four) == len(self.four.close) == len(self.unaligned)
+        assert self.four.time[-1] == closed[-1] and self.four.time[-2] == closed[-2]
+        assert self.four.time[-1] + 4 * 3_600_000 <= self.candles.time[-1] + 3_600_000 < self.four.time[-1] + 8 * 3_600_000
+        assert self.unaligned[-1] == self.aligned[-1] and abs(self.aligned[-1] - np.mean(self.four.close[-3:])) < 1e-9
+        assert self.own.close[-1] == self.candles.close[-1] == self.both["own"].close[-1]
+        assert self.both["four"].close[-1] == self.four.close[-1]
+        assert self.four.close.values[-1] == self.four.close[-1]
+        above = self.unaligned[-1] > self.candles.close[-1] and self.unaligned[-2] <= self.candles.close[-2]
+        assert ta.crossed_above(self.unaligned, self.candles.close) == above
+        return False
+"""
+
+
+def test_other_candles_and_what_is_computed_of_them_end_with_the_last_that_closed() -> None:
+    decisions_in_process(BESIDE, FRAMES)
+
+
+def test_arrays_that_could_belong_to_two_others_belong_to_none() -> None:
+    twin = (Frame(symbol="ETH/USDT", timeframe="4h", rows=len(FOURS)), FOURS)
+
+    with pytest.raises(AssertionError, match="Failed"):
+        decisions_in_process(BESIDE, [*FRAMES, twin])

@@ -11,6 +11,9 @@ HEAD = """
 import numpy as np
 from aristobot import Strategy, param, ta
 
+class Kept:
+    pass
+
 class Peeks(Strategy):
     timeframe = "1h"
     warm_up = 60
@@ -177,27 +180,29 @@ def test_a_candle_read_from_an_array_kept_aside_is_found_at_the_method_that_read
     findings = _findings(
         f"""{HEAD}
     def indicators(self, candles):
-        self.kept = [candles]
+        self.kept = Kept()
+        self.kept.candles = candles
 
     def should_long(self):
-        return self.kept[0].close[self.row + 1] > self.candles.close[-1]
+        return self.kept.candles.close[self.row + 1] > self.candles.close[-1]
 """
     )
 
     assert {each.code for each in findings} == {"LOOK_AHEAD_ERROR"}
     assert findings[0].attribute == "should_long"
     assert "IndexError" in sentence(findings[0]) or "out of bounds" in sentence(findings[0])
-    assert findings[0].line == 14
+    assert findings[0].line == 18
 
 
 def test_a_candle_read_ahead_with_care_not_to_fall_off_the_end_is_found() -> None:
     findings = _findings(
         f"""{HEAD}
     def indicators(self, candles):
-        self.kept = [candles]
+        self.kept = Kept()
+        self.kept.candles = candles
 
     def should_long(self):
-        closes = self.kept[0].close
+        closes = self.kept.candles.close
         return closes[min(self.row + 1, len(closes) - 1)] > self.candles.close[-1] * 1.005
 
     def should_exit(self):
@@ -224,10 +229,11 @@ def test_every_method_that_decides_is_watched(method: str, returned: str) -> Non
     findings = _findings(
         f"""{HEAD}
     def indicators(self, candles):
-        self.kept = [candles]
+        self.kept = Kept()
+        self.kept.candles = candles
 
     def later(self):
-        closes = self.kept[0].close
+        closes = self.kept.candles.close
         return closes[min(self.row + 1, len(closes) - 1)]
 
     def should_long(self):

@@ -6,7 +6,7 @@ import pytest
 
 from app.sandbox.guest import ta
 from app.sandbox.guest.mistakes import StrategyMistake
-from app.sandbox.guest.series import Cursor, Series, as_series
+from app.sandbox.guest.series import Cursor, Cursors, Series, as_series
 
 VALUES = np.array([3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0, 6.0])
 OTHERS = np.array([2.0, 2.0, 2.0, 2.0, 6.0, 6.0, 6.0, 6.0])
@@ -19,7 +19,7 @@ def test_a_series_ends_at_the_current_candle() -> None:
     assert (series[-1], series[-2], series[0], len(series)) == (4, 1, 3, 3)
     assert series[-2:].tolist() == [1, 4]
     assert list(series) == [3, 1, 4]
-    assert series.array.tolist() == [3, 1, 4]
+    assert series.values.tolist() == series.to_numpy().tolist() == [3, 1, 4]
     assert np.asarray(series).tolist() == [3, 1, 4]
     assert np.mean(series) == pytest.approx(8 / 3)
     cursor.end = 4
@@ -49,7 +49,7 @@ def test_a_series_is_not_taken_for_a_number(use: object) -> None:
 def test_arrays_inside_tuples_lists_and_dicts_become_series_and_others_stay() -> None:
     given = (VALUES, [VALUES], {"a": VALUES}, VALUES[:3], 5)
 
-    one, (two,), named, short, number = as_series(given, Cursor(2), 8)
+    one, (two,), named, short, number = as_series(given, Cursors(Cursor(2), 8, []))
 
     assert all(isinstance(each, Series) for each in (one, two, named["a"]))
     assert (short.tolist(), number) == ([3, 1, 4], 5)

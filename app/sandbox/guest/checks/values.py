@@ -55,12 +55,13 @@ def check_values(loaded: Loaded, frames: Frames, costs: SimulationCosts, finding
     session = Session(loaded, frames, costs)
     rows = len(session.candles)
     start = first_row(session, 0)
+    lengths = {len(candles) for _, candles in frames}
     for name, value in series_of(session).items():
         if not isinstance(value, np.ndarray) or value.ndim != 1:
             continue
         if len(value) != rows:
             # Of another timeframe's own length, or a few weights: a reason to say so only if per-candle code could take it for a series.
-            if len(value) > 100:
+            if len(value) > 100 and len(value) not in lengths:
                 findings.add("VALUES_LENGTH", name, count=len(value), rows=rows)
             continue
         if rows > start:
