@@ -10,7 +10,7 @@ from tests.postgres import PostgresForTests, connected
 
 def test_what_is_looked_for_is_found() -> None:
     signed = b"GET /api/v3/order?symbol=BTCUSDT&timestamp=1&signature=" + b"5f2a" * 16
-    for text in (signed, b'"api_secret": "secret-of-trader-7"', b"X-MBX-APIKEY: abc"):
+    for text in (signed, b'"api_secret": "secret-of-trader-7"', b"X-MBX-APIKEY: abc", b"key sk-or-v1-a-key-of-a-test-9f3c"):
         assert leaks.SECRETS.search(text), text
     assert not leaks.SECRETS.search(b"signature=*** key ****")
 

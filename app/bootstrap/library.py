@@ -10,6 +10,7 @@ from app.strategies.service import Market
 from app.strategies.sharing import Delivery
 from app.strategies.trials import Library
 from app.strategies.validation import Validator
+from app.strategies.workers import TrialWorkers
 
 
 def make_library(app: FastAPI, ground: Ground) -> None:
@@ -17,9 +18,10 @@ def make_library(app: FastAPI, ground: Ground) -> None:
     settings, state = ground.settings, app.state
     default = Market(exchange=settings.heartbeat_exchange, symbol=next(iter(settings.heartbeat_symbols), None))
     candles = TrialCandles(ground.database, state.instruments, default=default, clock=ground.clock)
+    workers = TrialWorkers(state.jail)
     state.strategies = Library(
-        validator=Validator(state.jail, candles),
-        quick=QuickBacktest(state.jail, candles),
+        validator=Validator(workers, candles),
+        quick=QuickBacktest(workers, candles),
         delivery=Delivery(ground.database, ground.clock),
         paces=Paces(ground.clock),
         clock=ground.clock,

@@ -87,20 +87,7 @@ def make_trading(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
         clock=ground.clock,
         closed=partial(_why_closed, ground.keyring),
     )
-    heartbeat = Heartbeat(
-        HeartbeatConfig(
-            exchange=settings.heartbeat_exchange,
-            symbols=settings.heartbeat_symbols,
-            history=timedelta(minutes=settings.heartbeat_history_minutes),
-            stream_urls=(settings.binance_stream_url,) if settings.binance_stream_url else DEFAULT_STREAM_URLS,
-            is_timed=not settings.is_simulated,
-        ),
-        database=ground.database,
-        registry=registry,
-        quotes=quotes,
-        bus=ground.bus,
-        clock=ground.clock,
-    )
+    heartbeat = _make_heartbeat(ground, quotes, registry)
     state.feed = FeedReader(settings.heartbeat_exchange, live=heartbeat, database=ground.database, clock=ground.clock)
     state.lookout = Lookout(heartbeat, database=ground.database, registry=registry, bus=ground.bus, clock=ground.clock)
     state.vault, state.registry, state.connections = vault, registry, connections
@@ -141,6 +128,24 @@ def _make_paper(ground: Ground, quotes: Quotes, registry: Registry, book: Instru
     exchange = ground.settings.heartbeat_exchange
     venue = Venue(feed=quotes, public=partial(registry.public, exchange), instruments=partial(book.all, exchange))
     return PaperExchange(ground.database, venue, clock=ground.clock)
+
+
+def _make_heartbeat(ground: Ground, quotes: Quotes, registry: Registry) -> Heartbeat:
+    settings = ground.settings
+    return Heartbeat(
+        HeartbeatConfig(
+            exchange=settings.heartbeat_exchange,
+            symbols=settings.heartbeat_symbols,
+            history=timedelta(minutes=settings.heartbeat_history_minutes),
+            stream_urls=(settings.binance_stream_url,) if settings.binance_stream_url else DEFAULT_STREAM_URLS,
+            is_timed=not settings.is_simulated,
+        ),
+        database=ground.database,
+        registry=registry,
+        quotes=quotes,
+        bus=ground.bus,
+        clock=ground.clock,
+    )
 
 
 async def start_engine(app: FastAPI, ground: Ground, supervisor: Supervisor) -> None:

@@ -27,6 +27,7 @@ _SECRET_TEXT = (
     re.compile(r"()\beyJ[\w-]+\.[\w-]+\.[\w-]+"),
     re.compile(r"()gAAAA[\w=-]{20,}"),
     re.compile(r"()\barb_[0-9a-f]{32}_[\w-]+"),
+    re.compile(r"()\bsk-[\w-]{16,}"),
 )
 # They print request URLs, keys, signatures or prompts at DEBUG, or a line per request with the webhook's secret in its path.
 _SILENT = (

@@ -101,5 +101,9 @@ def filled(template: str, values: Mapping[str, str]) -> str:
 
 
 def said_with(template: str, values: Mapping[str, str]) -> str:
-    """Return a sentence with its values in the language spoken here; in English where the catalogue does not have it."""
-    return filled(gettext(template), values) if template else ""
+    """Return a sentence with its values in the language spoken here.
+
+    One whose values stand in it already is looked for as `said` does; in English where the catalogue has nothing that fits.
+    """
+    translated = gettext(template) if template else ""
+    return filled(translated, values) if translated != template else said(filled(template, values))

@@ -4,11 +4,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from app.core.db import Database
 from app.domain.candles import Candle, Timeframe
 from app.marketdata.aggregate import aggregate, to_array, to_candles
 from app.marketdata.store import CandleStore
 
 MOST_CANDLES: Final = 1500
+#: Steps from one symbol to the next in the index: asking for the distinct ones would read every candle.
+_SYMBOLS_SQL: Final = """
+WITH RECURSIVE found(symbol) AS (
+    (SELECT symbol FROM candles WHERE exchange = $1 ORDER BY symbol LIMIT 1)
+  UNION ALL
+    SELECT (SELECT symbol FROM candles WHERE exchange = $1 AND symbol > found.symbol ORDER BY symbol LIMIT 1)
+      FROM found WHERE found.symbol IS NOT NULL
+) SELECT symbol FROM found WHERE symbol IS NOT NULL LIMIT $2
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +27,12 @@ class Chart:
 
     candles: list[Candle]
     is_last_open: bool
+
+
+async def stored_symbols(database: Database, exchange: str, *, limit: int) -> list[str]:
+    """Return the symbols of an exchange of which candles are stored, the first `limit` by name."""
+    async with database.connection() as connection:
+        return [row["symbol"] for row in await connection.fetch(_SYMBOLS_SQL, exchange, limit)]
 
 
 async def read_chart(

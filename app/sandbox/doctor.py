@@ -18,6 +18,9 @@ from app.sandbox.orders import Facts, Order
 #: What an attack may take: far more than any needs even on a busy machine, but where the clock is what stops it.
 _WALL_S: Final = 10.0
 _ENDLESS_WALL_S: Final = 0.2
+_TRIES: Final = 3
+#: What an attack that got what it wanted says.
+_BREACH: Final = "breach"
 #: Less than a strategy gets, so that taking it all is quickly done.
 _PROBE: Final = Order(is_probe=True, memory_bytes=64 << 20)
 _NICE_TO_HAVE: Final = frozenset({"landlock", "own_users", "no_network"})
@@ -63,8 +66,12 @@ class Doctor:
         ]
 
     async def _attacked(self, attack: Attack) -> Finding:
-        outcome = await self._outcome(attack)
-        is_stopped = outcome in attack.stopped_by
+        """Try an attack; one that ended otherwise than foreseen, but took nothing, is tried again: on a busy machine a clock may end it."""
+        for _ in range(_TRIES):
+            outcome = await self._outcome(attack)
+            is_stopped = outcome in attack.stopped_by
+            if is_stopped or outcome == _BREACH:
+                break
         return Finding(code=f"attack_{attack.code}", is_good=is_stopped, detail=f"{'stopped' if is_stopped else 'not stopped'}: {outcome}")
 
     async def _outcome(self, attack: Attack) -> str:

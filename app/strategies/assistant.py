@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Final, cast
 from uuid import UUID
 
@@ -22,11 +23,13 @@ from app.accounts.schemas import AiIn
 from app.core.clock import Clock
 from app.core.crypto import Vault
 from app.core.db import Database
+from app.core.i18n import N_
 from app.core.outage import is_database_gone
 from app.core.supervisor import Beat
 from app.core.tenancy import working_for
-from app.errors import AiTooSlow, AppError, AssistantOff, AssistantTooSoon, ModelUnchosen
+from app.errors import AiTooSlow, AppError, AssistantBusy, AssistantOff, ModelUnchosen
 from app.strategies import assistant_store as store
+from app.strategies.assistant_contract import contract
 from app.strategies.assistant_models import LONGEST_TEXT, Outcome
 from app.strategies.assistant_pieces import Ask, Finished, Piece, Place, Said, Thinking, Usage, Words
 from app.strategies.assistant_prompt import prompt, proposal_in
@@ -41,6 +44,7 @@ _FORGOTTEN_S: Final = 20.0
 #: Answers on their way at one time, of all users: each holds a connection to its provider.
 _MOST_AT_ONCE: Final = 64
 _LARGEST_BYTES: Final = 16_000_000
+_NO_PLACE: Final = N_("This server answers as many questions at a time as it can. Try again in a moment.")
 _CUT: Final = "length"
 
 
@@ -215,14 +219,16 @@ class Assistant:
         """Store a question and have it answered.
 
         Raises:
-            AssistantOff, ModelUnchosen: nobody is there to answer.
             StrategyNotFound: no such strategy of this user.
-            AssistantBusy: another answer is on its way to this user.
-            AssistantTooSoon: this user asks more often than one may, or all users together more than this server answers.
+            AssistantOff, ModelUnchosen: nobody is there to answer.
+            AssistantBusy: another answer is on its way to this user, or as many as this server can give at a time.
+            AssistantTooSoon: this user asks more often than one may.
         """
+        async with self._tenants.transaction() as session:
+            await store.check_strategy(session, user_id, question.strategy_id)
         access = await self.access(user_id)
         if self._group is None or len(self._at_work) >= _MOST_AT_ONCE:
-            raise AssistantTooSoon(retry_after_s=_BEAT_S)
+            raise AssistantBusy(_NO_PLACE)
         async with self._tenants.transaction() as session:
             begun = await store.begin(
                 session,
@@ -278,6 +284,8 @@ class Assistant:
         return Ended(ending=Ending(outcome=Outcome.DONE, finish_reason=answer.finish_reason, usage=answer.usage))
 
     async def _pieces(self, answer: Answer, access: AiAccess, providers: AiProviders) -> AsyncGenerator[Piece, None]:
+        # In a thread: it takes more than a second, and orders do not wait for it.
+        ask = await asyncio.to_thread(_client)
         question = answer.question
         told: Sequence[Said] = prompt(
             source=question.source, findings=question.findings, message=question.message, history=answer.begun.history
@@ -289,9 +297,7 @@ class Assistant:
             api_key=access.api_key,
             silence_s=self.limits.silence_s,
         )
-        # In a thread: it takes most of a second, and orders do not wait for it.
-        client = await asyncio.to_thread(importlib.import_module, "app.strategies.assistant_client")
-        return cast("Ask", client.ask)(place, told)
+        return ask(place, told)
 
     async def _take(self, answer: Answer, pieces: AsyncGenerator[Piece, None]) -> None:
         async for piece in pieces:
@@ -336,6 +342,15 @@ class Assistant:
             model=answer.model,
             characters=len(answer.words),
         )
+
+
+@cache
+def _client() -> Ask:
+    """Load what asks models and read what they are told, which nobody needs before the first question."""
+    contract()
+    client = importlib.import_module("app.strategies.assistant_client")
+    client.prepare()
+    return cast("Ask", client.ask)
 
 
 def _failed(answer: Answer, error: AppError) -> Ended:

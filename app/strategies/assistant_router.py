@@ -12,7 +12,7 @@ from app.core.streams import check_room, streaming
 from app.strategies import assistant_store as store
 from app.strategies.assistant import Assistant, Question
 from app.strategies.assistant_models import Decision
-from app.strategies.assistant_schemas import AssistIn, AssistMessageOut, ConversationOut, DecisionIn, UsageList, UsageOut
+from app.strategies.assistant_schemas import AssistIn, AssistMessageOut, ConversationOut, UsageList, UsageOut
 from app.strategies.assistant_stream import AnswerStream
 
 router = APIRouter(prefix="/api/strategies", tags=["strategies"])
@@ -54,11 +54,19 @@ async def usage(request: Request, principal: CurrentUser, session: SessionDep) -
 
 
 @router.post(
-    "/assist/messages/{message_id}/decision", status_code=204, summary="Say what became of proposed code", responses=problems(401, 404, 409)
+    "/assist/messages/{message_id}/accept", status_code=204, summary="Say that you took proposed code", responses=problems(401, 404, 409)
 )
-async def decide(principal: CurrentUser, session: SessionDep, message_id: UUID, body: DecisionIn) -> None:
-    """Store whether you took the code that an answer proposed. It changes no strategy: you did that, or did not."""
-    await store.decide(session, principal.user_id, message_id, Decision.ACCEPTED if body.accepted else Decision.REJECTED)
+async def accept(principal: CurrentUser, session: SessionDep, message_id: UUID) -> None:
+    """Store that you took the code which an answer proposed. It changes no strategy: you did that."""
+    await store.decide(session, principal.user_id, message_id, Decision.ACCEPTED)
+
+
+@router.post(
+    "/assist/messages/{message_id}/reject", status_code=204, summary="Say that you left proposed code", responses=problems(401, 404, 409)
+)
+async def reject(principal: CurrentUser, session: SessionDep, message_id: UUID) -> None:
+    """Store that you did not take the code which an answer proposed; it is not proposed again in its conversation."""
+    await store.decide(session, principal.user_id, message_id, Decision.REJECTED)
 
 
 @router.get("/{strategy_id}/assist", summary="The conversation about a strategy", responses=problems(401, 404))

@@ -30,14 +30,6 @@ class AssistIn(BaseModel):
     findings: list[Finding] = Field([], max_length=MOST_FINDINGS, description="what the last validation found, a sentence each")
 
 
-class DecisionIn(BaseModel):
-    """What was done with proposed code."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    accepted: bool
-
-
 class AssistMessageOut(BaseModel):
     """One message of a conversation."""
 

@@ -21,6 +21,8 @@ from app.strategies.models import Strategy
 
 #: Messages of one conversation that a page shows.
 MOST_SHOWN: Final = 100
+#: And that are kept when another question comes.
+MOST_KEPT: Final = 200
 #: A running call that was not written for so long belongs to a process that is gone.
 SILENT: Final = timedelta(seconds=30)
 _MINUTE: Final = timedelta(minutes=1)
@@ -102,6 +104,7 @@ async def begin(
     await _interrupt_silent(session, now=now, user_id=user_id)
     await _check_turn(session, user_id, now=now, per_minute=per_minute)
     history = await _history(session, user_id, strategy_id)
+    await _forget_oldest(session, user_id, strategy_id)
     call = AssistantCall(
         id=new_id(),
         user_id=user_id,
@@ -143,6 +146,12 @@ async def _history(session: AsyncSession, user_id: UUID, strategy_id: UUID) -> t
         )
         for message in reversed(found)
     )
+
+
+async def _forget_oldest(session: AsyncSession, user_id: UUID, strategy_id: UUID) -> None:
+    mine = (AssistantMessage.user_id == user_id, AssistantMessage.strategy_id == strategy_id)
+    kept = select(AssistantMessage.id).where(*mine).order_by(AssistantMessage.id.desc()).offset(MOST_KEPT - 1).limit(1).scalar_subquery()
+    await session.execute(delete(AssistantMessage).where(*mine, AssistantMessage.id < kept))
 
 
 async def keep(session: AsyncSession, begun: Begun, user_id: UUID, *, words: str, now: datetime) -> None:

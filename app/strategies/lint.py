@@ -1,14 +1,14 @@
 """Asks ruff what is wrong with a source, on which line. It runs as a process of its own, which knows nothing and may do next to nothing.
 
 The source comes from a stranger, and ruff's parser is written in a safe language and looks at text only. Still it gets no environment, no
-file but what it must load, and bounds of memory, time and output; what it answers is read like any other foreign message.
+file but what it must load (`lint_cell`), and bounds of memory, time and output; what it answers is read like any other foreign message.
 """
 
 import asyncio
-import resource
 import sys
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -23,13 +23,9 @@ log = structlog.get_logger(__name__)
 
 #: Of a source of 128 KiB ruff needs a tenth of a second and 60 MB.
 _LONGEST_S: Final = 5.0
-_MEMORY: Final = 1 << 30
 _LONGEST_ANSWER: Final = 4 << 20
 _MOST_FINDINGS: Final = 100
 _AT_ONCE: Final = 2
-_LIMITS: Final = (
-    ("RLIMIT_CPU", 4), ("RLIMIT_AS", _MEMORY), ("RLIMIT_FSIZE", 0), ("RLIMIT_CORE", 0), ("RLIMIT_NOFILE", 32),
-)  # fmt: skip
 
 
 class _Place(msgspec.Struct, frozen=True):
@@ -50,8 +46,11 @@ _ANSWER: Final = msgspec.json.Decoder(list[_Told])
 
 @cache
 def _command() -> tuple[str, ...]:
+    # By its path: what is locked in begins with nothing of ours in its memory.
+    cell = (sys.executable, "-I", "-S", "-B", str(Path(__file__).resolve().with_name("lint_cell.py")))
     return (
-        ruff.find_ruff_bin(), "check", "--isolated", "--no-cache", "--ignore-noqa", "--exit-zero", "--quiet", "--output-format", "json",
+        *cell, str(Path(ruff.find_ruff_bin()).resolve()), "check",
+        "--isolated", "--no-cache", "--ignore-noqa", "--exit-zero", "--quiet", "--output-format", "json",
         "--target-version", f"py{sys.version_info.major}{sys.version_info.minor}", "--select", ",".join(RULES),
         "--config", 'builtins = ["Strategy"]',  # the older template is written without importing it
         "--stdin-filename", "strategy.py", "-",
@@ -67,7 +66,12 @@ class Linter:
     async def look(self, source: str) -> list[Found]:
         """Return what is wrong with a source, in the order of its lines; lines and columns count from 1."""
         async with self._places:
-            answer = await _run(source.encode(errors="replace"))
+            try:
+                answer = await _run(source.encode(errors="replace"))
+            except OSError as error:
+                # Advice is missing then, and nothing else: what a strategy does is judged in the jail.
+                log.warning("lint_not_run", error=str(error)[:200])
+                answer = None
         if answer is None:
             return [_too_hard()]
         try:
@@ -101,10 +105,9 @@ async def _run(source: bytes) -> bytes | None:
     """Return what ruff answers; None when it came to no end within its bounds."""
     process = await asyncio.create_subprocess_exec(
         *_command(), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-        env={"RAYON_NUM_THREADS": "1", "NO_COLOR": "1"}, cwd="/",
+        env={}, cwd="/",
     )  # fmt: skip
     try:
-        _bind(process.pid)
         async with asyncio.timeout(_LONGEST_S):
             answer = await _told(process, source)
             code = None if answer is None else await process.wait()
@@ -123,15 +126,6 @@ async def _end(process: Any) -> None:
     while await process.stdout.read(65_536):
         pass
     await process.wait()
-
-
-def _bind(pid: int) -> None:
-    # From here, and before it has read anything: code of ours between fork and exec could hang on a lock of another thread.
-    if not hasattr(resource, "prlimit"):
-        return
-    for name, value in _LIMITS:
-        with suppress(ProcessLookupError):
-            resource.prlimit(pid, getattr(resource, name), (value, value))
 
 
 async def _told(process: Any, source: bytes) -> bytes | None:

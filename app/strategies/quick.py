@@ -12,13 +12,12 @@ from app.domain.arrays import Candles, Floats
 from app.domain.simulation import SimulatedTrade, Simulation, SimulationCosts, simulate
 from app.errors import StrategyFailed
 from app.sandbox.frames import CANDLE_COLUMNS
-from app.sandbox.jail import Jail
 from app.sandbox.messages import Described, Failed, Load, Ran, Reply, Run, Value
-from app.sandbox.quotas import Purpose
 from app.strategies.candles import Gathered, TrialCandles, with_costs
 from app.strategies.report import Found, TriedOn
 from app.strategies.service import Market, check_source
 from app.strategies.validation import simulation_costs
+from app.strategies.workers import TrialWorkers
 
 ROWS: Final = 1_000
 MOST_POINTS: Final = 500
@@ -111,17 +110,17 @@ class QuickBacktest:
     """Runs quick backtests of all users.
 
     Args:
-        jail: Where their code runs.
+        workers: Where their code runs.
         candles: What it is run on.
     """
 
-    def __init__(self, jail: Jail, candles: TrialCandles) -> None:
-        self._jail = jail
+    def __init__(self, workers: TrialWorkers, candles: TrialCandles) -> None:
+        self._workers = workers
         self._candles = candles
 
     async def describe(self, user_id: UUID, source: str) -> Described:
         """Return what a strategy says of itself. Raises as `run`."""
-        async with self._jail.worker(user_id=user_id, purpose=Purpose.VALIDATION) as worker:
+        async with self._workers.worker(user_id) as worker:
             described = await worker.ask(Load(source=check_source(source)))
         if not isinstance(described, Described):
             raise failure(described)
@@ -146,7 +145,7 @@ class QuickBacktest:
             SymbolNotFound: the exchange does not list the symbol.
         """
         load = Load(source=check_source(source), parameters=dict(parameters or {}))
-        async with self._jail.worker(user_id=user_id, purpose=Purpose.VALIDATION) as worker:
+        async with self._workers.worker(user_id) as worker:
             described = await worker.ask(load)
         if not isinstance(described, Described):
             raise failure(described)
@@ -155,7 +154,7 @@ class QuickBacktest:
         costs = with_costs(gathered.costs, capital=chosen.capital, fee=chosen.fee, slippage=chosen.slippage)
         rows = len(gathered.candles)
         start = max(described.warm_up, rows - ROWS)
-        async with self._jail.worker(user_id=user_id, purpose=Purpose.VALIDATION, frames=gathered.frames, result_rows=rows) as worker:
+        async with self._workers.worker(user_id, frames=gathered.frames, result_rows=rows) as worker:
             loaded = await worker.ask(load)
             if not isinstance(loaded, Described):
                 raise failure(loaded)

@@ -26,7 +26,7 @@ from app.errors import (
 )
 from app.sandbox.messages import LONGEST_SOURCE
 from app.strategies.models import LONGEST_NAME, Origin, Strategy, StrategyVersion
-from app.strategies.report import from_stored, why_not_valid
+from app.strategies.report import TriedOn, from_stored, why_not_valid
 from app.strategies.sources import digest
 
 #: Strategies that a user may have, archived ones among them.
@@ -50,6 +50,10 @@ class Market:
     exchange: str | None = None
     symbol: str | None = None
     timeframe: str | None = None
+
+    def found(self, tried_on: TriedOn) -> "Market":
+        """Return what was asked for as it was found: a symbol may be written in many ways, and what nobody chose is not remembered."""
+        return Market(exchange=self.exchange, symbol=tried_on.symbol if self.symbol else None, timeframe=self.timeframe)
 
 
 def check_source(source: str) -> str:

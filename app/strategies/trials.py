@@ -54,7 +54,19 @@ class Library:
             async for one in progress:
                 if isinstance(one, Report):
                     async with database.transaction() as session:
-                        if market is not None:
-                            await remember_market(session, user_id, strategy_id, market)
+                        if market is not None and one.tried_on is not None:
+                            await remember_market(session, user_id, strategy_id, market.found(one.tried_on))
                         await keep_report(session, user_id, version.id, one, now=self.clock.now())
                 yield one
+
+
+async def remembering(
+    database: Database, user_id: UUID, strategy_id: UUID | None, market: Market, steps: AsyncGenerator[Progress, None]
+) -> AsyncGenerator[Progress, None]:
+    """Yield the steps of a validation, and let the strategy remember the market that was found."""
+    async with aclosing(steps) as progress:
+        async for one in progress:
+            if strategy_id is not None and isinstance(one, Report) and one.tried_on is not None:
+                async with database.transaction() as session:
+                    await remember_market(session, user_id, strategy_id, market.found(one.tried_on))
+            yield one

@@ -16,8 +16,8 @@ from app.core.streams import check_room, streaming
 from app.errors import AppError
 from app.strategies.report import Report, StepReport
 from app.strategies.service import get_strategy, remember_market
-from app.strategies.trial_schemas import MarketIn, QuickIn, QuickOut, ReportOut, StepOut, TryVersionIn, ValidateIn
-from app.strategies.trials import Library
+from app.strategies.trial_schemas import QuickIn, QuickOut, ReportOut, StepOut, TryVersionIn, ValidateIn
+from app.strategies.trials import Library, remembering
 from app.strategies.validation import Begun, Progress
 from app.strategies.versions_router import Number
 
@@ -44,20 +44,20 @@ async def validate(request: Request, principal: CurrentUser, body: ValidateIn) -
     """
     library = library_of(request)
     (library.paces.validations if body.is_whole else library.paces.checks).take(principal.user_id)
-    await _remember(database_of(request), principal.user_id, body)
+    database = database_of(request)
+    await _check_owner(database, principal.user_id, body.strategy_id)
     steps = library.validator.validate(
         principal.user_id, body.source, market=body.market(), parameters=dict(body.parameters), is_whole=body.is_whole
     )
-    return await _answer(request, principal.user_id, steps)
+    remembered = remembering(database, principal.user_id, body.strategy_id, body.market(), steps)
+    return await _answer(request, principal.user_id, remembered)
 
 
-async def _remember(database: Database, user_id: UUID, body: MarketIn) -> None:
-    """Note which market a strategy was tried on; raises StrategyNotFound before anything is run for another's."""
-    if body.strategy_id is None:
-        return
-    async with database.transaction() as session:
-        await get_strategy(session, user_id, body.strategy_id)
-        await remember_market(session, user_id, body.strategy_id, body.market())
+async def _check_owner(database: Database, user_id: UUID, strategy_id: UUID | None) -> None:
+    """Pass for a strategy of this user's, and for none. Raises StrategyNotFound, before anything is run."""
+    if strategy_id is not None:
+        async with database.transaction() as session:
+            await get_strategy(session, user_id, strategy_id)
 
 
 @router.post(
@@ -81,10 +81,14 @@ async def quick_backtest(request: Request, principal: CurrentUser, body: QuickIn
     """Return what a source would have done in the last thousand stored candles, beside buying and holding."""
     library = library_of(request)
     library.paces.quick_backtests.take(principal.user_id)
-    await _remember(database_of(request), principal.user_id, body)
+    database, market = database_of(request), body.market()
+    await _check_owner(database, principal.user_id, body.strategy_id)
     result = await library.quick.run(
-        principal.user_id, body.source, market=body.market(), parameters=dict(body.parameters), account=body.account()
+        principal.user_id, body.source, market=market, parameters=dict(body.parameters), account=body.account()
     )
+    if body.strategy_id is not None:
+        async with database.transaction() as session:
+            await remember_market(session, principal.user_id, body.strategy_id, market.found(result.tried_on))
     return QuickOut.of(result)
 
 

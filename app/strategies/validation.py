@@ -19,14 +19,14 @@ from app.core.i18n import N_
 from app.domain.candles import from_milliseconds
 from app.domain.simulation import SimulationCosts, simulate
 from app.errors import AppError, InvalidInput, StrategyKilled
-from app.sandbox.jail import Jail, Worker
+from app.sandbox.jail import Worker
 from app.sandbox.messages import Check, Checked, Costs, Described, Failed, Finding, Load, Ran, Reply, Run, Value
-from app.sandbox.quotas import Purpose
 from app.strategies.candles import Gathered, TrialCandles
 from app.strategies.lint import Linter
 from app.strategies.report import CHECKS, Found, Outcome, Report, Step, StepReport, outcome_of
 from app.strategies.service import Market, check_source
 from app.strategies.sources import digest
+from app.strategies.workers import TrialWorkers
 
 #: Candles after the warm-up that a strategy is tried on.
 _ROWS: Final = 1_000
@@ -102,12 +102,12 @@ class Validator:
     """Validates strategies of all users.
 
     Args:
-        jail: Where their code runs.
+        workers: Where their code runs.
         candles: What it is tried on.
     """
 
-    def __init__(self, jail: Jail, candles: TrialCandles) -> None:
-        self._jail = jail
+    def __init__(self, workers: TrialWorkers, candles: TrialCandles) -> None:
+        self._workers = workers
         self._candles = candles
         self._linter = Linter()
 
@@ -132,7 +132,7 @@ class Validator:
         Raises:
             SourceTooLong: the source has too many characters.
             JailClosed: strategies may not be run here.
-            JailBusy: the user has as many under way as one may have.
+            JailBusy: the user has very many under way.
             SymbolNotFound: the exchange does not list the symbol that is asked for.
         """
         trial = _Trial(user_id, check_source(source), market or Market(), dict(parameters or {}), is_whole)
@@ -162,7 +162,7 @@ class Validator:
 
     async def _steps(self, trial: _Trial) -> AsyncGenerator[Progress, None]:
         yield Begun(Step.SYNTAX)
-        await self._jail.ready()  # its first start takes seconds that are not the strategy's
+        await self._workers.ready()  # its first start takes seconds that are not the strategy's
         clock = _Clock(Step.SYNTAX)
         problem = await self._load(trial)
         is_python = problem is None or problem.code not in _OF_SYNTAX
@@ -195,7 +195,7 @@ class Validator:
     async def _load(self, trial: _Trial) -> Found | None:
         """Let the jail compile and describe the source; return what is wrong with it."""
         try:
-            async with self._jail.worker(user_id=trial.user_id, purpose=Purpose.VALIDATION) as worker:
+            async with self._workers.worker(trial.user_id) as worker:
                 reply = await worker.ask(Load(source=trial.source, parameters=trial.parameters))
         except StrategyKilled as error:
             return _killed(error)
@@ -207,9 +207,7 @@ class Validator:
     async def _on_candles(self, trial: _Trial, gathered: Gathered, clock: _Clock) -> AsyncGenerator[Progress, None]:
         """The steps that need candles, all in one worker; with the first that ends it the rest is over."""
         try:
-            async with self._jail.worker(
-                user_id=trial.user_id, purpose=Purpose.VALIDATION, frames=gathered.frames, result_rows=len(gathered.candles)
-            ) as worker:
+            async with self._workers.worker(trial.user_id, frames=gathered.frames, result_rows=len(gathered.candles)) as worker:
                 loaded = await worker.ask(Load(source=trial.source, parameters=trial.parameters))
                 if not isinstance(loaded, Described):
                     yield clock.done([_unexpected(loaded)])

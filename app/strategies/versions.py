@@ -120,8 +120,8 @@ async def save_version(
     strategy = await get_strategy(session, user_id, strategy_id, is_locked=True)
     check_revision(strategy, draft_revision)
     newest = await get_version(session, user_id, strategy_id)
-    has_draft = strategy.draft is not None
-    if has_draft:
+    if strategy.draft is not None or newest.source != source:
+        # Whoever has the text of before this save open elsewhere goes on from another one than there is.
         strategy.draft = strategy.draft_saved_at = None
         strategy.draft_revision += 1
     if newest.source == source:

@@ -11,11 +11,12 @@ from uuid import UUID
 from fastapi import FastAPI
 
 from app import errors
+from app.accounts.models import User
+from app.accounts.service import get_user
 from app.core.i18n import N_, current_language, gettext
 from app.core.sentences import said
-from app.errors import AppError, AssistantOff, ModelUnchosen
+from app.errors import AppError
 from app.strategies import assistant_store as store
-from app.strategies.assistant import Assistant
 from app.strategies.assistant_models import Decision, Role
 from app.strategies.assistant_schemas import LONGEST_QUESTION
 from app.strategies.assistant_store import Line, Month
@@ -43,7 +44,7 @@ async def assistant_content(app: FastAPI, user_id: UUID, strategy_id: UUID) -> A
     async with state.database.transaction() as session:
         lines = await store.conversation(session, user_id, strategy_id)
         months = await store.usage_by_month(session, user_id, now=now)
-    condition, provider, model = await _who_answers(state.assistant, user_id)
+        condition, provider, model = _who_answers(await get_user(session, user_id))
     return AssistantContent(
         strategy_id=str(strategy_id),
         state=condition,
@@ -55,14 +56,12 @@ async def assistant_content(app: FastAPI, user_id: UUID, strategy_id: UUID) -> A
     )
 
 
-async def _who_answers(assistant: Assistant, user_id: UUID) -> tuple[AssistantState, str, str]:
-    try:
-        access = await assistant.access(user_id)
-    except AssistantOff:
+def _who_answers(user: User) -> tuple[AssistantState, str, str]:
+    if not user.ai_enabled:
         return "off", "", ""
-    except ModelUnchosen:
+    if not user.ai_model:
         return "unchosen", "", ""
-    return "ready", _PROVIDERS[access.provider.value], access.model or ""
+    return "ready", _PROVIDERS[user.ai_provider], user.ai_model
 
 
 def assistant_line(line: Line, now: datetime) -> AssistantLine:

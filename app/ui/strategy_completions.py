@@ -27,7 +27,7 @@ def completions() -> dict[str, list[Completion]]:
         "methods": [*(_method(name) for name in METHODS if inspect.isfunction(getattr(Strategy, name, None))), *_attributes()],
         "names": [
             _function("param", param),
-            {"label": "Strategy", "type": "class", "info": _first(Strategy.__doc__)},
+            {"label": Strategy.__name__, "type": "class", "info": _first(Strategy.__doc__)},
             {"label": "ta", "type": "namespace", "info": _first(ta.__doc__)},
         ],
     }

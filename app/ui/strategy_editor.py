@@ -63,16 +63,15 @@ def validity_in(report: Report) -> Validity:
 
 
 def editor_state(strategy: Strategy, newest: StrategyVersion, *, error: str = "", report: Report | None = None) -> EditorState:
-    """Return what the head says: of the newest version, or where there is a draft, of that if `report` is of it."""
-    is_of_draft = report is not None and report.sha256 != newest.sha256
+    """Return what the head says: of the text that `report` is of, or else of the newest version, and nothing of a draft."""
     return EditorState(
         id=str(strategy.id),
         number=newest.number,
         saved_at=newest.created_at,
         draft_at=strategy.draft_saved_at,
         revision=strategy.draft_revision,
-        validity=validity_in(report) if is_of_draft and report is not None else validity_of(newest),
-        is_unknown=strategy.draft is not None and not is_of_draft,
+        validity=validity_of(newest) if report is None else validity_in(report),
+        is_unknown=report is None and strategy.draft is not None,
         error=error,
     )
 

@@ -141,7 +141,7 @@ const token = () => JSON.parse(document.body.getAttribute("hx-headers:inherited"
 
 function post(path, body, signal) {
   const headers = { "Content-Type": "application/json", "X-CSRF-Token": token() };
-  return fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal });
+  return fetch(path, { method: "POST", headers, body: body && JSON.stringify(body), signal });
 }
 
 /** Yield [name, data] of server-sent events. */
@@ -170,8 +170,8 @@ async function refusal(answer) {
 
 async function ask(message) {
   if (running || !message.trim()) return;
-  running = new AbortController();
-  const { signal } = running;
+  const mine = (running = new AbortController());
+  const { signal } = mine;
   const question = add("is-user", words.you, message);
   atWork(true);
   say(words.thinking);
@@ -189,13 +189,19 @@ async function ask(message) {
     if (question.isConnected && !question.nextElementSibling) question.remove();
     say(signal.aborted ? words.stopped : texts.notReached, !signal.aborted);
   } finally {
-    running = null;
+    over(mine);
     if (one("form")) {
-      atWork(false);
       // Where something is proposed, the editor asks what to do about it.
       if (panel.contains(document.activeElement) || document.activeElement === document.body) one("question").focus({ preventScroll: true });
     }
   }
+}
+
+/** Nothing is on its way any more, unless the next question is already. */
+function over(asked) {
+  if (running !== asked) return;
+  running = null;
+  if (one("form")) atWork(false);
 }
 
 async function take(body, signal) {
@@ -207,6 +213,7 @@ async function take(body, signal) {
     if (!signal.aborted) say(texts.notReached, true);
   }
   draw(answer);
+  over(running);
   answer.item.removeAttribute("aria-busy");
   await finish(answer, signal);
 }
@@ -251,7 +258,7 @@ function propose({ source: code, message_id }) {
 
 document.addEventListener("aristobot:proposal-decided", async ({ detail }) => {
   const item = panel.querySelector(`[data-id="${CSS.escape(detail.message_id)}"]`);
-  const answer = await post(`/api/strategies/assist/messages/${detail.message_id}/decision`, { accepted: detail.accepted }).catch(() => null);
+  const answer = await post(`/api/strategies/assist/messages/${detail.message_id}/${detail.accepted ? "accept" : "reject"}`).catch(() => null);
   say("");
   if (answer?.ok && item?.isConnected) await renew(item, detail.message_id);
 });

@@ -70,10 +70,50 @@ const look = EditorView.theme({
   ".cm-changedText": { background: "color-mix(in srgb, var(--success) 22%, transparent)" },
   ".cm-chunkButtons": { fontFamily: "var(--font)" },
   ".cm-chunkButtons button": { minHeight: "22px", padding: "0 8px", marginInlineStart: "4px", borderRadius: "4px", fontSize: "12px", color: "var(--fg) !important", background: "var(--raised) !important", border: "1px solid var(--line-2) !important" },
+  // On a phone they would lie over the lines; the whole can be accepted or rejected there.
+  "@media (max-width: 760px)": { ".cm-chunkButtons": { display: "none" } },
   ".cm-collapsedLines": { padding: "4px 8px", background: "var(--raised)", color: "var(--fg-2)", fontFamily: "var(--font)", fontSize: "12px" },
   ".cm-collapsedLines:before, .cm-collapsedLines:after": { content: '"⋯"', marginInline: "6px" },
   ".cm-insertedLine, .cm-deletedLine": { textDecoration: "none" },
 });
+
+// What the editor says in English, by the names under which the page has it in its reader's language.
+const PHRASES = {
+  find: "Find",
+  replaceWith: "Replace",
+  next: "next",
+  previous: "previous",
+  all: "all",
+  matchCase: "match case",
+  byWord: "by word",
+  regexp: "regexp",
+  replace: "replace",
+  replaceAll: "replace all",
+  close: "close",
+  currentMatch: "current match",
+  onLine: "on line",
+  replacedMatches: "replaced $ matches",
+  replacedMatchOnLine: "replaced match on line $",
+  goToLine: "Go to line",
+  go: "go",
+  diagnostics: "Diagnostics",
+  noDiagnostics: "No diagnostics",
+  foldLine: "Fold line",
+  unfoldLine: "Unfold line",
+  foldedLines: "Folded lines",
+  unfoldedLines: "Unfolded lines",
+  to: "to",
+  foldedCode: "folded code",
+  unfold: "unfold",
+  completions: "Completions",
+  controlCharacter: "Control character",
+  selectionDeleted: "Selection deleted",
+  accept: "Accept",
+  reject: "Reject",
+  unchangedLines: "$ unchanged lines",
+  revertThisChunk: "Revert this chunk",
+};
+const phrases = Object.fromEntries(Object.entries(PHRASES).map(([name, english]) => [english, texts.phrases?.[name] ?? english]));
 
 const SEVERITIES = { error: "error", warning: "warning", note: "info" };
 
@@ -106,7 +146,7 @@ class CodeEditor extends HTMLElement {
       pythonLanguage.data.of({ autocomplete: completionsFrom(JSON.parse(document.getElementById(this.dataset.completions)?.textContent ?? "{}")) }),
       indentUnit.of("    "),
       EditorState.tabSize.of(4),
-      EditorState.phrases.of(texts.phrases ?? {}),
+      EditorState.phrases.of(phrases),
       // Escape and then Tab goes on to what follows the editor.
       keymap.of([indentWithTab]),
       lintGutter(),
@@ -115,7 +155,7 @@ class CodeEditor extends HTMLElement {
       this.#dark.of(isDark()),
       this.#reading.of([]),
       this.#diff.of([]),
-      EditorView.contentAttributes.of({ "aria-label": this.getAttribute("label") ?? "", spellcheck: "false", autocapitalize: "off" }),
+      EditorView.contentAttributes.of({ tabindex: "0", "aria-label": this.getAttribute("label") ?? "", spellcheck: "false", autocapitalize: "off" }),
       EditorView.domEventHandlers({ beforeinput: typeOver }),
       EditorView.updateListener.of((update) => this.#heard(update)),
     ];

@@ -156,6 +156,21 @@ function take() {
   editor.value = source;
   say(at ? `${texts.draftKept} ${time(at)}` : texts.asSaved);
   back();
+  refresh();
+}
+
+/** What the head and the list of versions say, from a fresh page. */
+async function refresh() {
+  const answer = await fetch(location.pathname).catch(() => null);
+  if (!answer?.ok) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  asked = kept;
+  for (const name of ["sed-state", "sed-versions"]) {
+    const region = document.adoptNode(fresh.getElementById(name));
+    document.getElementById(name).replaceWith(region);
+    window.htmx.process(region);
+  }
+  follow();
 }
 
 conflict.addEventListener("click", (event) => {

@@ -1,5 +1,6 @@
 // What was found: tabs, the marks of problems at their lines, and which part of the page is shown where there is room for one.
 
+import { texts } from "./format.js";
 import { editor } from "./strategy-editor.js";
 
 const page = document.getElementById("strategy-editor");
@@ -57,7 +58,7 @@ let marked = null;
 
 function mark() {
   const problems = document.getElementById("sed-problems");
-  if (problems === marked) return;
+  if (problems === marked) return false;
   marked = problems;
   const rows = [...problems.querySelectorAll("[data-mark]")];
   editor.mark(
@@ -69,6 +70,13 @@ function mark() {
   count.textContent = problems.dataset.count;
   count.hidden = problems.dataset.count === "0";
   count.classList.toggle("is-bad", problems.dataset.errors !== "0");
+  return true;
+}
+
+// Whoever cannot see the list is told its length, once it is known.
+function announce() {
+  const { count } = marked.dataset;
+  document.getElementById("sed-announced").textContent = count === "0" ? texts.noProblems : texts.problems.replace("{count}", count);
 }
 
 page.addEventListener("click", (event) => {
@@ -79,8 +87,7 @@ page.addEventListener("click", (event) => {
   editor.goTo(Number(button.dataset.line), Number(button.dataset.column));
 });
 
-document.addEventListener("htmx:after:swap", mark);
-document.addEventListener("htmx:sse:after:message", mark);
+for (const name of ["htmx:after:swap", "htmx:sse:after:message"]) document.addEventListener(name, () => mark() && announce());
 mark();
 
 // ---- what is written is looked at while it is written; a validation under way says more

@@ -1,5 +1,8 @@
 """A person with a strategy and an AI provider, and what the assistant streams to them."""
 
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -7,13 +10,19 @@ from uuid import UUID
 
 import httpx
 import orjson
+import pytest_asyncio
+import uvicorn
+from fastapi import FastAPI
 
+from app.accounts.ai import AiProviders
+from app.core.addresses import parse_allowed
 from app.core.ids import new_id
+from app.core.outgoing import Outgoing
 from app.core.tenancy import working_for
 from app.strategies.models import Strategy
-from tests.app.ai_server import KEY, AiServer
+from tests.app.ai_server import KEY, AiServer, ai_server
 from tests.app.conftest import PASSWORD
-from tests.app.whole_site import Person, Site, log_in
+from tests.app.whole_site import Person, Site, log_in, state_of
 
 SOURCE = '''from aristobot import Strategy, ta
 
@@ -31,6 +40,7 @@ class Cross(Strategy):
 '''
 PROPOSED = SOURCE.replace('timeframe = "1h"', 'timeframe = "1h"\n    stop_loss = 0.02')
 ASSIST = "/api/strategies/assist"
+FENCED = f"Here it is.\n\n```python\n{PROPOSED}```\n\nIt may be hit by noise."
 _numbers = count(1)
 
 
@@ -59,6 +69,10 @@ class Asker:
         assert answer.status_code == 200, answer.text
         return list(answer.json()["items"])
 
+    async def has_ended(self) -> bool:
+        """Whether the newest answer has."""
+        return bool((await self.conversation())[-1]["outcome"] != "running")
+
     async def rows(self, sql: str, *values: object) -> list[Any]:
         async with self.site.app.state.platform_database.connection() as connection:
             return list(await connection.fetch(sql, *values))
@@ -76,6 +90,22 @@ def events_of(text: str) -> list[tuple[str, Any]]:
 
 def words_of(events: list[tuple[str, Any]]) -> str:
     return "".join(data["text"] for name, data in events if name == "words")
+
+
+@asynccontextmanager
+async def listening(app: FastAPI) -> AsyncIterator[str]:
+    """The application on a port of its own; yields its address. What starts and stops it is somebody else's."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1))
+        server.config.load()
+        server.lifespan = server.config.lifespan_class(server.config)
+        await server.startup([listener])
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await server.shutdown([listener])
 
 
 async def choose(person: Person, **preferences: Any) -> None:
@@ -111,3 +141,17 @@ async def asker(site: Site) -> Asker:
         name=name,
         strategy_id=await make_strategy(site, user.id),
     )
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def provider(site: Site) -> AsyncIterator[AiServer]:
+    """A provider that the administrator allows as an Ollama, and that stands in for OpenRouter."""
+    async with ai_server() as running:
+        outgoing = Outgoing(allowed=parse_allowed((f"127.0.0.1:{running.port}",)))
+        with state_of(site, ai_providers=AiProviders(outgoing, openrouter_url=f"{running.url}/v1")):
+            yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def quincy(site: Site) -> Asker:
+    return await asker(site)

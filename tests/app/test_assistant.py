@@ -1,44 +1,18 @@
 """The assistant through the API: both providers, what is sent, what is stored, what a user may take, and every way an answer can end."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import aclosing
-from dataclasses import replace
-from datetime import timedelta
-
 import orjson
 import pytest
-import pytest_asyncio
 from structlog.testing import capture_logs
 
 from app.accounts.ai import AiProviders
 from app.core.addresses import parse_allowed
 from app.core.outgoing import Outgoing
-from app.core.tenancy import working_for
-from app.strategies.assistant import Question
-from app.strategies.assistant_stream import AnswerStream
-from tests.app.ai_server import DONE, KEY, AiServer, Talk, ai_server, chunk, failure, usage
-from tests.app.asking import ASSIST, PROPOSED, SOURCE, Asker, asker, choose, events_of, ollama, openrouter, words_of
+from tests.app.ai_server import DONE, KEY, AiServer, Talk, chunk, failure, usage
+from tests.app.asking import ASSIST, FENCED, PROPOSED, SOURCE, Asker, asker, choose, ollama, openrouter, provider, quincy, words_of
 from tests.app.whole_site import Site, state_of
-from tests.journeys.eventually import eventually_async
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-FENCED = f"Here it is.\n\n```python\n{PROPOSED}```\n\nIt may be hit by noise."
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def provider(site: Site) -> AsyncIterator[AiServer]:
-    """A provider that the administrator allows as an Ollama, and that stands in for OpenRouter."""
-    async with ai_server() as running:
-        outgoing = Outgoing(allowed=parse_allowed((f"127.0.0.1:{running.port}",)))
-        with state_of(site, ai_providers=AiProviders(outgoing, openrouter_url=f"{running.url}/v1")):
-            yield running
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def quincy(site: Site) -> Asker:
-    return await asker(site)
+__all__ = ["provider", "quincy"]
 
 
 async def test_openrouter_streams_an_answer_with_a_proposal_tokens_and_cost(quincy: Asker, provider: AiServer) -> None:
@@ -113,7 +87,7 @@ async def test_the_conversation_so_far_is_told_without_the_code_that_was_propose
     provider.says(FENCED)
     events = await quincy.told("Add a stop.")
     message_id = events[0][1]["message_id"]
-    assert (await quincy.person.call("POST", f"{ASSIST}/messages/{message_id}/decision", json={"accepted": False})).status_code == 204
+    assert (await quincy.person.call("POST", f"{ASSIST}/messages/{message_id}/reject")).status_code == 204
     provider.says("Wider, then.")
     await quincy.told("Too tight.", source=SOURCE)
     _, asked, answered, question = orjson.loads(provider.asked[-1])["messages"]
@@ -267,154 +241,22 @@ async def test_an_answer_that_is_cut_proposes_nothing(quincy: Asker, provider: A
     assert events[-1][1]["finish_reason"] == "length"
 
 
-async def test_one_answer_at_a_time_and_the_second_question_is_refused(quincy: Asker, provider: AiServer) -> None:
+async def test_the_panel_shows_what_was_said_and_what_it_took(quincy: Asker, provider: AiServer) -> None:
+    place = f"/strategies/{quincy.strategy_id}/assistant"
+    assert "The assistant is off" in (await quincy.person.browse("GET", place)).text
+    await choose(quincy.person, ai_provider="ollama", ai_endpoint_url=provider.url)
+    assert "which of its models answers" in (await quincy.person.browse("GET", place)).text
     await openrouter(quincy.person)
-    go_on = asyncio.Event()
-    provider.talks.append(Talk(events=[chunk("One"), go_on, chunk(" moment."), DONE]))
-    async with asyncio.TaskGroup() as both:
-        first = both.create_task(quincy.ask())
-        await eventually_async(
-            lambda: quincy.rows("SELECT 1 FROM assistant_calls WHERE user_id = $1", quincy.user_id), "the first is asked"
-        )
-        refused = await quincy.ask("Another?")
-        go_on.set()
-    assert (refused.status_code, refused.json()["code"]) == (429, "AI_BUSY")
-    assert words_of(events_of(first.result().text)) == "One moment."
-    provider.says("Now.")
-    assert words_of(await quincy.told("Another?")) == "Now."
-
-
-async def test_questions_are_counted_by_the_minute(quincy: Asker, provider: AiServer) -> None:
-    await openrouter(quincy.person)
-    assistant = quincy.site.app.state.assistant
-    before, assistant.limits = assistant.limits, replace(assistant.limits, per_minute=2)
-    try:
-        for _ in range(2):
-            provider.says("Yes.")
-            await quincy.told()
-        assert (await quincy.person.call("DELETE", f"/api/strategies/{quincy.strategy_id}/assist")).status_code == 204
-        refused = await quincy.ask()
-        assert (refused.status_code, refused.json()["code"]) == (429, "AI_TOO_SOON")
-        assert 1 <= int(refused.headers["retry-after"]) <= 60
-    finally:
-        assistant.limits = before
-
-
-async def test_a_provider_that_says_nothing_is_given_up(quincy: Asker, provider: AiServer) -> None:
-    await openrouter(quincy.person)
-    assistant = quincy.site.app.state.assistant
-    before = assistant.limits
-    try:
-        assistant.limits = replace(before, silence_s=0.2)
-        provider.talks.append(Talk(events=[chunk("Er"), 30.0]))
-        ended = (await quincy.told())[-1][1]
-        assert ended["code"] == "AI_TOO_SLOW"
-        assistant.limits = replace(before, reply_s=0.5)
-        provider.talks.append(Talk(events=[chunk("On "), 0.1, chunk("and on"), 30.0]))
-        events = await quincy.told()
-        assert (events[-1][1]["outcome"], events[-1][1]["finish_reason"], words_of(events)) == ("done", "length", "On and on")
-    finally:
-        assistant.limits = before
-
-
-async def test_an_answer_ends_at_its_longest(quincy: Asker, provider: AiServer) -> None:
-    await openrouter(quincy.person)
-    provider.talks.append(Talk(events=[chunk("y" * 50_000)] * 10))
-    events = await quincy.told()
-    assert (len(words_of(events)), events[-1][1]["finish_reason"]) == (160_000, "length")
-
-
-async def test_when_the_browser_goes_the_provider_is_left_and_the_answer_is_marked_as_stopped(quincy: Asker, provider: AiServer) -> None:
-    await openrouter(quincy.person)
-    provider.talks.append(Talk(events=[chunk("Once upon"), 60.0]))
-    state = quincy.site.app.state
-    with working_for(quincy.user_id):
-        question = Question(strategy_id=quincy.strategy_id, message="A tale.", source=SOURCE)
-        answer = await state.assistant.ask(quincy.user_id, question, state.ai_providers)
-        async with asyncio.timeout(20), aclosing(AnswerStream(answer, state.stopping, language="en").messages()) as messages:
-            async for message in messages:
-                if b"Once upon" in message:
-                    break
-    async with asyncio.timeout(20):
-        await provider.has_left.wait()
-
-    async def has_ended() -> bool:
-        return bool((await quincy.conversation())[-1]["outcome"] != "running")
-
-    await eventually_async(has_ended, "the answer has ended")
-    answered = (await quincy.conversation())[-1]
-    assert (answered["outcome"], answered["text"], provider.left) == ("stopped", "Once upon", 1)
-
-
-async def test_an_answer_that_nobody_begins_to_read_is_stopped(quincy: Asker, provider: AiServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    await openrouter(quincy.person)
-    monkeypatch.setattr("app.strategies.assistant._FORGOTTEN_S", 0.0)
-    provider.talks.append(Talk(events=[chunk("Hello?"), 60.0]))
-    state = quincy.site.app.state
-    with working_for(quincy.user_id):
-        await state.assistant.ask(quincy.user_id, Question(strategy_id=quincy.strategy_id, message="Hm.", source=""), state.ai_providers)
-    async with asyncio.timeout(20):
-        await provider.has_left.wait()
-
-
-async def test_what_a_process_that_is_gone_was_writing_is_interrupted_and_keeps_nobody_from_asking(
-    quincy: Asker, provider: AiServer
-) -> None:
-    await openrouter(quincy.person)
-    provider.says("Yes.")
+    provider.says("<b>Bold</b> words.", took=usage(1000, 234, 0.5))
+    message_id = (await quincy.told("<i>Why?</i>"))[0][1]["message_id"]
+    whole = (await quincy.person.browse("GET", place)).text
+    for words in ("&lt;b&gt;Bold&lt;/b&gt; words.", "&lt;i&gt;Why?&lt;/i&gt;", "1,234 tokens", "0.5000", "OpenRouter · vendor/clever"):
+        assert words in whole, words
+    one = (await quincy.person.browse("GET", f"{place}/{message_id}")).text
+    assert "&lt;b&gt;Bold&lt;/b&gt; words." in one
+    await choose(quincy.person, language="fr")
+    provider.talks.append(Talk(status="401 Unauthorized", document={}))
     await quincy.told()
-    await quincy.rows(
-        "UPDATE assistant_calls SET outcome = 'running', ended_at = NULL, seen_at = $2 WHERE user_id = $1",
-        quincy.user_id, quincy.site.app.state.clock.now() - timedelta(seconds=40),
-    )  # fmt: skip
-    assert (await quincy.conversation())[-1]["outcome"] == "interrupted"
-    provider.says("Again.")
-    assert words_of(await quincy.told()) == "Again."
-    outcomes = await quincy.rows("SELECT outcome FROM assistant_calls WHERE user_id = $1 ORDER BY started_at", quincy.user_id)
-    assert [row["outcome"] for row in outcomes] == ["interrupted", "done"]
-
-
-async def test_a_decision_is_stored_once(quincy: Asker, provider: AiServer) -> None:
-    await openrouter(quincy.person)
-    provider.says(FENCED)
-    message_id = (await quincy.told())[0][1]["message_id"]
-    place = f"{ASSIST}/messages/{message_id}/decision"
-    for _ in range(2):
-        assert (await quincy.person.call("POST", place, json={"accepted": True})).status_code == 204
-    other = await quincy.person.call("POST", place, json={"accepted": False})
-    assert (other.status_code, other.json()["code"]) == (409, "AI_DECIDED")
-    assert (await quincy.conversation())[-1]["decision"] == "accepted"
-    question_id = (await quincy.conversation())[0]["id"]
-    nothing = await quincy.person.call("POST", f"{ASSIST}/messages/{question_id}/decision", json={"accepted": True})
-    assert nothing.json()["code"] == "AI_DECIDED"
-
-
-async def test_a_conversation_is_forgotten_and_what_it_took_is_not(quincy: Asker, provider: AiServer) -> None:
-    await openrouter(quincy.person)
-    provider.says("One.", took=usage(100, 10, 0.01))
-    provider.says("Two.", took=usage(200, 20, 0.02))
-    await quincy.told()
-    await quincy.told()
-    await ollama(quincy.person, provider)
-    provider.says("Three.", took=usage(300, 30))
-    await quincy.told()
-    assert (await quincy.person.call("DELETE", f"/api/strategies/{quincy.strategy_id}/assist")).status_code == 204
-    assert await quincy.conversation() == []
-    items = (await quincy.person.call("GET", f"{ASSIST}/usage")).json()["items"]
-    month = f"{quincy.site.app.state.clock.now():%Y-%m}"
-    tokens = {"prompt_tokens": 300, "completion_tokens": 30}
-    assert items == [
-        {"month": month, "provider": "openrouter", "model": "vendor/clever", "answers": 2, **tokens, "cost": "0.03"},
-        {"month": month, "provider": "ollama", "model": "qwen3:32b", "answers": 1, **tokens, "cost": None},
-    ]
-    assert (await quincy.site.eve.call("GET", f"{ASSIST}/usage")).json()["items"] == []
-
-
-@pytest.mark.parametrize(
-    "body",
-    [{"message": "  "}, {"message": "x" * 8001}, {"source": "x" * 131_073}, {"findings": ["x"] * 51}, {"findings": [""]}, {"key": "x"}],
-    ids=str,
-)
-async def test_what_is_too_long_or_unknown_is_refused(quincy: Asker, body: dict[str, object]) -> None:
-    whole = {"strategy_id": str(quincy.strategy_id), "message": "x", "source": "", **body}
-    assert (await quincy.person.call("POST", ASSIST, json=whole)).status_code == 422
+    assert "Le fournisseur refuse votre clé" in (await quincy.person.browse("GET", place)).text
+    cleared = await quincy.person.browse("POST", f"{place}/clear", headers={"X-CSRF-Token": quincy.person.csrf})
+    assert (cleared.status_code, "assistant-message" in cleared.text) == (200, False)

@@ -34,6 +34,7 @@ SECRETS = [
     ("Cookie: sid=abcdefgh; lang=fr", "abcdefgh"),
     ("__Host-sid=abcdefgh", "abcdefgh"),
     ("X-CSRF-Token: 0a1b2c", "0a1b2c"),
+    ("No auth for sk-or-v1-0a1b2c3d4e5f6a7b8c9d at the provider", "0a1b2c3d4e5f"),
     ("stored gAAAAABmZm9vYmFyYmF6cXV4cXV1eA== in a row", "ZmZm9vYmFy"),
 ]
 
@@ -136,7 +137,7 @@ def test_nobody_can_write_log_lines_of_their_own(log_file: Path) -> None:
 
 
 def test_loggers_that_print_keys_are_kept_quiet(log_file: Path) -> None:
-    for name in ("ccxt.base.exchange", "aiohttp.access", "uvicorn.access", "websockets", "httpx"):
+    for name in ("ccxt.base.exchange", "aiohttp.access", "uvicorn.access", "websockets", "httpx", "openai", "openai._base_client"):
         logging.getLogger(name).debug("signed request")
         logging.getLogger(name).info("GET /hooks/abc")
     assert log_file.read_text() == ""

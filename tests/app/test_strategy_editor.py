@@ -11,6 +11,9 @@ import pytest
 import pytest_asyncio
 
 from app.core.tenancy import working_for
+from app.domain.candles import Candle, Timeframe
+from app.marketdata.models import CandleSource
+from app.marketdata.store import CandleStore, Close
 from app.sandbox.messages import LONGEST_SOURCE
 from app.strategies import service
 from app.strategies.templates import BLANK, template
@@ -76,6 +79,18 @@ async def test_the_page_shows_the_newest_version_and_what_is_offered_while_typin
     assert "position.entry_price" in {one["label"] for one in offered["members"]}
 
 
+async def test_the_markets_offered_are_those_whose_candles_are_stored(site: Site, strategy_id: UUID) -> None:
+    at = Timeframe.H1.floor(site.app.state.clock.now())
+    candle = Candle(open_time=at, open=1.0, high=1.0, low=1.0, close=1.0, volume=1.0)
+    store = CandleStore(site.app.state.platform_database, site.app.state.clock)
+    closes = [Close(symbol, Timeframe.H1, candle) for symbol in ("XRP/USDT", "ADA/USDT")]
+    await store.upsert("binance", closes, source=CandleSource.IMPORT)
+    html = await page(site.ada, strategy_id)
+    offered = re.findall(r'<option value="([A-Z]+/[A-Z]+)"', html)
+    followed = list(site.app.state.heartbeat.symbols)
+    assert offered == [*followed, "ADA/USDT", "XRP/USDT"]
+
+
 async def test_a_draft_is_kept_and_comes_back_with_the_page(site: Site, strategy_id: UUID) -> None:
     draft = SOURCE + "\n# é and a change\n"
     answer = await post(site.ada, f"/strategies/{strategy_id}/draft", source=draft, revision=0)
@@ -121,6 +136,14 @@ async def test_saving_over_what_another_tab_kept_is_refused(site: Site, strategy
     assert "strategy-conflict" in json.loads(answer.headers["HX-Trigger"])
     found = await kept(site.ada, strategy_id)
     assert (found["source"], found["number"]) == ("other = 1\n", 1)
+
+
+async def test_a_draft_from_before_a_version_that_another_tab_saved_is_refused(site: Site, strategy_id: UUID) -> None:
+    saved = await post(site.ada, f"/strategies/{strategy_id}", name="Before", source="theirs = 1\n", revision=0)
+    assert saved.status_code == 200
+    refused = await post(site.ada, f"/strategies/{strategy_id}/draft", source="mine = 1\n", revision=0)
+    assert refused.status_code == 409
+    assert (await kept(site.ada, strategy_id))["source"] == "theirs = 1\n"
 
 
 async def test_a_name_that_is_taken_saves_nothing(site: Site, strategy_id: UUID) -> None:

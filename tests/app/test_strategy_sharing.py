@@ -9,7 +9,7 @@ import pytest_asyncio
 from app.core.clock import ManualClock
 from app.strategies import service
 from app.strategies.models import Origin
-from app.strategies.service import Provenance
+from app.strategies.service import MOST_STRATEGIES, Provenance
 from app.strategies.sharing import MOST_UNTOUCHED, SHARES_PER_HOUR
 from tests.app.library import URL, delivered, made, names, refusal, saved, somebody
 from tests.app.whole_site import Person, Site, state_of
@@ -104,3 +104,28 @@ async def test_copies_are_given_away_so_many_times_an_hour(site: Site, person: P
         clock.advance(timedelta(minutes=61))
         later = await person.call("POST", f"{URL}/{strategy['id']}/share", json={"username": "nobody-at-all"})
     assert (answers, later.status_code) == ([202] * SHARES_PER_HOUR + [429], 202)
+
+
+async def test_a_full_library_takes_no_copy_and_nobody_is_told(site: Site, person: Person) -> None:
+    other = await somebody(site)
+    strategy = await made(person)
+    async with site.app.state.platform_database.connection() as connection:
+        await connection.execute(
+            """INSERT INTO strategies (id, user_id, name, created_at, changed_at, archived_at)
+               SELECT gen_random_uuid(), $1, 'Old ' || n, now(), now(), now() FROM generate_series(1, $2) n""",
+            UUID(other.ids["user_id"]), MOST_STRATEGIES,
+        )  # fmt: skip
+    answer = await person.call("POST", f"{URL}/{strategy['id']}/share", json={"username": other.ids["name"]})
+    await delivered(site)
+    assert answer.status_code == 202
+    assert await names(other) == []
+
+
+async def test_a_user_who_was_disabled_receives_nothing(site: Site, person: Person) -> None:
+    other = await somebody(site)
+    strategy = await made(person)
+    async with site.app.state.platform_database.connection() as connection:
+        await connection.execute("UPDATE users SET is_active = false WHERE id = $1", UUID(other.ids["user_id"]))
+        await person.call("POST", f"{URL}/{strategy['id']}/share", json={"username": other.ids["name"]})
+        await delivered(site)
+        assert await connection.fetchval("SELECT count(*) FROM strategies WHERE user_id = $1", UUID(other.ids["user_id"])) == 0

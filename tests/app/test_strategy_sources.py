@@ -3,7 +3,10 @@
 import ast
 import asyncio
 import re
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from app.core.sentences import filled
 from app.domain.candles import Timeframe
 from app.errors import StrategyFileUnreadable
 from app.marketdata.store import check_series
+from app.strategies import lint_cell
 from app.strategies.builtins import builtins
 from app.strategies.candles import generated
 from app.strategies.files import file_name, read_file, written_file
@@ -158,6 +162,29 @@ def test_lint_of_a_hostile_source_comes_to_an_end(source: str) -> None:
     began = time.perf_counter()
     look(source)
     assert time.perf_counter() - began < 15
+
+
+def in_the_cell(*command: str) -> subprocess.CompletedProcess[str]:
+    cell = [sys.executable, "-I", "-S", "-B", lint_cell.__file__]
+    return subprocess.run([*cell, *command], capture_output=True, text=True, check=False, env={"SECRET": "leaked"})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="landlock is Linux's")
+def test_what_runs_lint_finds_no_file_no_environment_and_no_room_to_write(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("leaked")
+    for path in (tmp_path / "secret", Path("/etc/passwd"), Path("/proc/self/environ")):
+        read = in_the_cell("/usr/bin/cat", str(path))
+        assert (read.returncode, read.stdout) == (1, ""), path
+        assert "Permission denied" in read.stderr
+    assert in_the_cell("/usr/bin/touch", str(tmp_path / "new")).returncode == 1
+    assert not (tmp_path / "new").exists()
+    assert "leaked" not in in_the_cell("/usr/bin/env").stdout
+
+
+@pytest.mark.skipif(not Path("/usr/bin/python3").exists(), reason="a program that can connect, whose libraries the cell lets it read")
+def test_what_runs_lint_reaches_no_server() -> None:
+    connect = "import socket; socket.create_connection(('127.0.0.1', 9))"
+    assert "PermissionError" in in_the_cell("/usr/bin/python3", "-I", "-S", "-c", connect).stderr
 
 
 def test_lint_reads_no_configuration_and_no_environment(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

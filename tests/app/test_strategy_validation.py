@@ -1,5 +1,6 @@
 """Strategies are validated and tried in the real jail, step by step, on stored candles."""
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -152,7 +153,7 @@ async def test_the_report_of_a_version_is_kept_and_its_market_remembered(person:
     made = (await person.call("POST", URL, json={"name": "Kept", "source": GOOD})).json()
     await person.call("POST", f"{URL}/{made['id']}/versions/1/validate", json={"symbol": "BTCUSDT", "timeframe": "1h"})
     strategy = (await person.call("GET", f"{URL}/{made['id']}")).json()
-    assert (strategy["is_valid"], strategy["valid_number"], strategy["symbol"], strategy["timeframe"]) == (True, 1, "BTCUSDT", "1h")
+    assert (strategy["is_valid"], strategy["valid_number"], strategy["symbol"], strategy["timeframe"]) == (True, 1, "BTC/USDT", "1h")
     version = (await person.call("GET", f"{URL}/{made['id']}/versions/1")).json()
     assert (version["described"]["class_name"], version["why_not"]) == ("Cross", None)
 
@@ -209,9 +210,28 @@ async def test_an_informative_timeframe_comes_along(person: Person) -> None:
 
 
 async def test_a_symbol_or_a_timeframe_that_is_not_there_is_refused(person: Person) -> None:
-    for given, refused in (({"symbol": "NOPE/USDT"}, (404, "SYMBOL_NOT_FOUND")), ({"timeframe": "7m"}, (422, "INVALID_INPUT"))):
-        answer = await person.call("POST", f"{URL}/validate", json={"source": GOOD, **given})
-        assert (answer.status_code, answer.json()["code"]) == refused
+    made = (await person.call("POST", URL, json={"name": "Unmoved", "source": GOOD})).json()
+    for given, refused in (
+        ({"symbol": "NOPE/USDT"}, (404, "SYMBOL_NOT_FOUND")),
+        ({"timeframe": "7m"}, (422, "INVALID_INPUT")),
+        ({"exchange": "nowhere", "symbol": "BTC/USDT"}, (422, "UNSUPPORTED")),
+    ):
+        answer = await person.call("POST", f"{URL}/validate", json={"source": GOOD, "strategy_id": made["id"], **given})
+        assert (answer.status_code, answer.json()["code"]) == refused, answer.text
+    assert (await person.call("GET", f"{URL}/{made['id']}")).json()["symbol"] is None
+
+
+async def test_the_market_of_a_trial_is_remembered_as_it_was_found(person: Person) -> None:
+    made = (await person.call("POST", URL, json={"name": "Moved", "source": GOOD})).json()
+    for what, given, known in (
+        ("validate", {"symbol": "btcusdt"}, ("BTC/USDT", None)),
+        ("quick", {"timeframe": "1h"}, ("BTC/USDT", "1h")),
+        ("quick", {}, ("BTC/USDT", "1h")),
+    ):
+        answer = await person.call("POST", f"{URL}/{what}", json={"source": GOOD, "strategy_id": made["id"], **given})
+        assert answer.status_code == 200, answer.text
+        strategy = (await person.call("GET", f"{URL}/{made['id']}")).json()
+        assert (strategy["symbol"], strategy["timeframe"]) == known
 
 
 async def test_a_warm_up_that_is_longer_than_any_trial_fails_the_contract(person: Person) -> None:
@@ -256,6 +276,18 @@ async def test_so_many_validations_a_minute(person: Person) -> None:
     refused = answers[-1]
     assert (refused.status_code, refused.json()["code"]) == (429, "STRATEGY_TRIAL_RATE")
     assert int(refused.headers["retry-after"]) >= 1
+
+
+async def test_what_one_user_tries_at_once_waits_for_its_turn(person: Person) -> None:
+    asked = [("validate", {"is_whole": False}), ("validate", {}), ("quick", {})] * 3
+    answers = await asyncio.gather(*(person.call("POST", f"{URL}/{what}", json={"source": GOOD, **more}) for what, more in asked))
+    assert [answer.status_code for answer in answers] == [200] * len(asked), [answer.text[:200] for answer in answers]
+
+
+async def test_very_many_at_once_are_refused(person: Person) -> None:
+    answers = await asyncio.gather(*(person.call("POST", f"{URL}/validate", json={"source": GOOD, "is_whole": False}) for _ in range(20)))
+    codes = {answer.status_code: answer.json().get("code") for answer in answers}
+    assert codes == {200: None, 429: "JAIL_BUSY"}
 
 
 async def quick(person: Person, source: str = GOOD, **given: Any) -> dict[str, Any]:
@@ -308,3 +340,16 @@ async def test_a_quick_backtest_that_never_ends_is_stopped(person: Person) -> No
     source = GOOD.replace("return ta.crossed_below(self.fast_ema, self.slow_ema)", "while True: pass")
     answer = await person.call("POST", f"{URL}/quick", json={"source": source})
     assert (answer.status_code, answer.json()["code"]) == (422, "STRATEGY_KILLED")
+
+
+@pytest.mark.parametrize("text", ["\\0", "\\ud800", "\\x1b[31m</script>{{7*7}}\\r\\n", "\\u202e%(name)s%s"])
+async def test_whatever_a_strategy_says_can_be_kept_and_told(person: Person, text: str) -> None:
+    for number, source in enumerate(
+        (GOOD + f'\nprint("{text}")\n', GOOD + f'\nraise ValueError("{text}")\n', GOOD.replace("Long when", text))
+    ):
+        made = (await person.call("POST", URL, json={"name": f"Says {number}", "source": source})).json()
+        answer = await person.call("POST", f"{URL}/{made['id']}/versions/1/validate", json={})
+        assert answer.status_code == 200, answer.text
+        kept = await person.call("GET", f"{URL}/{made['id']}/versions/1")
+        assert kept.json()["report"] == answer.json()
+        await person.call("DELETE", f"{URL}/{made['id']}")

@@ -39,6 +39,7 @@ _BODIES: dict[str, dict[str, object]] = {
     "WebhookPatch": {},
     "BrokerTryIn": {},
     "PreferencesIn": {},
+    "AssistIn": {"message": "Explain.", "source": ""},
     "ValidateIn": {"source": "a = 1"},
     "QuickIn": {"source": "a = 1"},
 }
@@ -106,6 +107,7 @@ async def hers(site: Site) -> dict[str, str]:
     user = (await site.ada.call("GET", "/api/auth/current")).json()
     mine = {"position_id": position["id"], "command_id": halt.json()["id"], "token_id": key.json()["id"], "user_id": user["id"]}
     mine |= {"default_broker_id": site.ada.ids["broker_id"], "trade_id": trade_id, "flow_id": await _flow(site, user["id"])}
+    mine |= await _conversation(site, user["id"])
     return {**site.ada.ids, **mine, "session_id": sessions[0]["id"], "invitation_id": str(new_id())}
 
 
@@ -120,6 +122,29 @@ async def _closed_position(site: Site) -> str:
             trade_id,
         )
     return str(trade_id)
+
+
+async def _conversation(site: Site, user_id: str) -> dict[str, str]:
+    """A strategy of hers and what the assistant proposed about it."""
+    made = await site.ada.call("POST", "/api/strategies", json={"name": "Hers", "source": "from aristobot import Strategy\n"})
+    assert made.status_code == 201, made.text
+    message_id, call_id = new_id(), new_id()
+    async with site.app.state.platform_database.connection() as connection:
+        await connection.execute(
+            """INSERT INTO assistant_calls (id, user_id, provider, model, outcome, started_at, seen_at, ended_at, cost)
+               VALUES ($1, $2, 'ollama', 'hers', 'done', now(), now(), now(), 1)""",
+            call_id,
+            UUID(user_id),
+        )
+        await connection.execute(
+            """INSERT INTO assistant_messages (id, user_id, strategy_id, role, text, proposal, call_id, said_at)
+               VALUES ($1, $2, $3, 'assistant', 'Hers alone.', 'x = 1', $4, now())""",
+            message_id,
+            UUID(user_id),
+            UUID(made.json()["id"]),
+            call_id,
+        )
+    return {"strategy_id": made.json()["id"], "message_id": str(message_id)}
 
 
 async def _flow(site: Site, user_id: str) -> str:

@@ -12,6 +12,7 @@ from tests.journeys.conftest import MakeTrader
 from tests.journeys.strategy_page import SOURCE, StrategyPage, make_strategy
 from tests.journeys.trader import Trader
 from tests.server_process import ServerProcess
+from tests.ui.test_axe import AXE, STANDING, violations
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -137,6 +138,20 @@ async def test_a_tab_without_changes_follows_the_other_one(browser: Browser, tra
         await second.watched.see("#sed-conflict:visible", count=0)
 
 
+async def test_a_version_that_another_tab_saved_is_in_the_list_here_too(browser: Browser, trader: Trader) -> None:
+    async with open_editor(browser, trader) as first:
+        second = await first.another_tab()
+        await first.type_at_end(MORE)
+        await first.page.keyboard.press("Control+s")
+        await first.watched.see("#sed-state[data-number='2']")
+        await second.watched.see("#sed-state[data-number='2']")
+        await second.watched.see("#sed-versions [data-version='2']")
+        assert await second.text() == SOURCE + MORE
+        # It goes on from there without a conflict.
+        await second.type_at_end("!")
+        await second.is_kept()
+
+
 async def test_saving_by_key_makes_a_version_and_validity_is_told_of_the_text_in_the_editor(browser: Browser, trader: Trader) -> None:
     async with open_editor(browser, trader) as editor:
         await editor.type_at_end(MORE)
@@ -212,6 +227,8 @@ async def test_a_proposal_changes_the_text_only_when_it_is_accepted(browser: Bro
         ]
         await editor.is_kept()
         await editor.watched.see("[data-of-text=changed]:visible")
+        # Nobody made this proposal, so the server does not know it.
+        editor.watched.forget(lambda text: "/assist/messages/m1" in text)
 
 
 async def test_the_api_is_offered_while_it_is_typed_and_tab_leaves_after_escape(browser: Browser, trader: Trader) -> None:
@@ -226,6 +243,39 @@ async def test_the_api_is_offered_while_it_is_typed_and_tab_leaves_after_escape(
         await editor.page.keyboard.press("Tab")
         assert await editor.page.evaluate("() => document.activeElement.id") != "sed-code"
         await editor.is_kept()
+
+
+@pytest.mark.parametrize(("theme", "size"), [("dark", DESKTOP), ("light", PHONE)])
+async def test_every_state_of_the_page_is_clean_for_axe(browser: Browser, trader: Trader, theme: str, size: tuple[int, int]) -> None:
+    url = f"{trader.server.url}/strategies/{make_strategy(trader, SOURCE.replace('self.slow_line)', 'slow_line)', 1))}"
+    async with watched_page(browser, size, bypass_csp=True) as watched:
+        await watched.log_in(trader.server.url, trader.username, trader.password)
+        editor = await StrategyPage(watched, url).open()
+        await editor.page.evaluate("(theme) => { document.documentElement.dataset.theme = theme; }", theme)
+        await editor.page.add_style_tag(content=STANDING)
+        await editor.page.evaluate(AXE)
+        found = await violations(editor.page, "at first")
+        await editor.page.click("#sed-validate")
+        await editor.until("() => document.querySelector('.sed-problem')", "problems are shown")
+        found += await violations(editor.page, "with problems")
+        for tab in ("output", "parameters", "trial"):
+            await editor.show("results")
+            await editor.page.click(f"#sed-tab-{tab}")
+            found += await violations(editor.page, tab)
+        await editor.replace_all(SOURCE)
+        await editor.page.click("#sed-try")
+        await editor.watched.see("#sed-trial .sed-numbers")
+        found += await violations(editor.page, "tried")
+        await editor.show("versions")
+        found += await violations(editor.page, "versions")
+        await editor.page.click("#sed-versions [data-diff='1']")
+        await editor.watched.see("#sed-diff .cm-changedLine")
+        found += await violations(editor.page, "compared")
+        await editor.page.click("#sed-compare-close")
+        await editor.page.locator("#sed-code .cm-content").click()
+        await editor.page.keyboard.press("Control+f")
+        found += await violations(editor.page, "searched")
+        assert found == []
 
 
 async def test_without_scripts_the_source_is_shown_and_saved(browser: Browser, trader: Trader) -> None:

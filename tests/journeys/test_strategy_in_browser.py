@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator
 
+import orjson
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Locator
 
+from tests.app.ai_server import KEY, AiServer, ai_server
 from tests.emulator_process import EmulatorProcess
 from tests.journeys.chromium import BOTH_WIDTHS, watched_page
 from tests.journeys.conftest import MakeTrader, settings_for
@@ -25,12 +27,20 @@ PEEKS = SOURCE.replace("self.slow_line = ta.EMA(candles.close, self.slow)", "sel
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def provider() -> AsyncIterator[AiServer]:
+    """An AI provider on this machine."""
+    async with ai_server() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def server(
-    market: EmulatorProcess, postgres: PostgresForTests, tmp_path_factory: pytest.TempPathFactory
+    provider: AiServer, market: EmulatorProcess, postgres: PostgresForTests, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[ServerProcess]:
     """A server that has stored ten hours of minutes, in which a strategy is tried."""
     urls = await postgres.create_database()
-    settings = settings_for(market, urls, registration="open", heartbeat_history_minutes=590)
+    ours = {"registration": "open", "heartbeat_history_minutes": 590, "openrouter_url": f"{provider.url}/v1"}
+    settings = settings_for(market, urls, **ours)
     with ServerProcess(tmp_path_factory.mktemp("strategies"), **settings) as process:
         yield process
     await postgres.drop_database(urls)
@@ -59,6 +69,44 @@ def drawn(editor: StrategyPage) -> Locator:
 
 
 @pytest.mark.parametrize("size", BOTH_WIDTHS)
+async def test_from_a_mistake_through_the_assistant_to_a_saved_version_and_its_backtest(
+    browser: Browser, trader: Trader, provider: AiServer, size: tuple[int, int]
+) -> None:
+    trader.call("PUT", "/api/auth/preferences", json={"ai_provider": "openrouter", "ai_api_key": KEY, "ai_model": "vendor/clever"})
+    provider.says(f"The name lacks its `self.`:\n\n```python\n{SOURCE}```\n")
+    async with watched_page(browser, size) as watched:
+        await watched.log_in(trader.server.url, trader.username, trader.password)
+        editor = await StrategyPage(watched, f"{trader.server.url}/strategies/{make_strategy(trader)}").open()
+        await editor.replace_all(WRONG)
+        await editor.page.click("#sed-validate")
+        await is_over(editor, "sed-validate")
+        await watched.see(f".sed-problem[data-mark='{WRONG_LINE}'] >> nth=0")
+        await editor.show("assistant")
+        await editor.page.fill("#assistant-question", "What is wrong here?")
+        await editor.page.click("#assistant-ask")
+        await watched.see("#sed-accept:visible")
+        assert await editor.text() == WRONG, "nothing is changed before it is accepted"
+        assert "slow_line" in await watched.text("#sed-diff .cm-deletedChunk")
+        await editor.shot(f"strategy-accept-{size[0]}")
+        await editor.page.click("#sed-accept")
+        assert await editor.text() == SOURCE
+        await editor.page.click("#sed-validate")
+        await is_over(editor, "sed-validate")
+        await watched.see("#sed-state .pill.ok")
+        await editor.type_at_end("# by the assistant")
+        await editor.page.click("#sed-validate")
+        await is_over(editor, "sed-validate")
+        await editor.page.keyboard.press("Control+s")
+        await watched.see("#sed-state[data-number='2'] .pill.ok")
+        await editor.page.click("#sed-try")
+        await is_over(editor, "sed-try")
+        await watched.see("#sed-trial .sed-numbers")
+        assert await drawn(editor).count() > 0
+    asked = orjson.loads(provider.asked[-1])["messages"][-1]["content"]
+    assert f"line {WRONG_LINE}" in asked, "the assistant is told what was found"
+
+
+@pytest.mark.parametrize("size", BOTH_WIDTHS)
 async def test_a_mistake_is_shown_on_its_line_and_gone_once_it_is_repaired(browser: Browser, trader: Trader, size: tuple[int, int]) -> None:
     async with watched_page(browser, size) as watched:
         await watched.log_in(trader.server.url, trader.username, trader.password)
@@ -81,6 +129,7 @@ async def test_a_mistake_is_shown_on_its_line_and_gone_once_it_is_repaired(brows
         await is_over(editor, "sed-validate")
         assert set((await steps(editor)).values()) <= {"passed", "warned"}
         assert await watched.page.locator("#sed-code .cm-lint-marker-error").count() == 0
+        await watched.see("#sed-state .pill.ok:visible")
         await editor.shot(f"strategy-valid-{size[0]}")
         await editor.type_at_end("# repaired")
         await editor.watched.see("[data-of-text=changed]:visible")

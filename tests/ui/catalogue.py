@@ -33,6 +33,7 @@ _ALL_SENTENCES = frozenset(
         "domain/symbols",
         "exchanges/binance_user_messages",
         "exchanges/errors",
+        "sandbox/guest/checks/findings",
         "trading/apply",
         "trading/audit",
         "trading/gates",
@@ -93,7 +94,7 @@ def sentences() -> Iterator[tuple[str, str]]:
 def _said_by(node: ast.AST, kinds: Container[str]) -> Iterator[ast.expr]:
     """Yield the words of an error, of a denial in two parts, of a note to an order, and of a sentence that was given a name first."""
     if isinstance(node, ast.Call):
-        if _name_of(node.func) in kinds or _name_of(node.func) == "N_":
+        if _name_of(node.func) in kinds or _name_of(node.func) in ("N_", "StrategyMistake"):
             yield from node.args
         yield from (keyword.value for keyword in node.keywords if keyword.arg in ("detail", "reason"))
     elif isinstance(node, ast.Tuple) and len(node.elts) == 2 and isinstance(node.elts[0], ast.Attribute):

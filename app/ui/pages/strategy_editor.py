@@ -1,6 +1,5 @@
 """The page of one strategy: its text, which is kept as a draft while it is written, and its versions."""
 
-import asyncio
 import json
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -14,6 +13,7 @@ from app.core.i18n import N_, gettext, use_language
 from app.core.sentences import said
 from app.domain.candles import to_milliseconds
 from app.errors import AppError, DraftChanged
+from app.marketdata.queries import stored_symbols
 from app.sandbox.messages import LONGEST_SOURCE
 from app.strategies import service, versions
 from app.strategies.models import LONGEST_NAME, LONGEST_NOTE, Strategy, StrategyVersion
@@ -38,11 +38,13 @@ router = APIRouter(include_in_schema=False)
 PAGE: Final = "pages/strategies/editor.html"
 STATE: Final = "fragments/strategies/_state.html"
 VERSIONS: Final = "fragments/strategies/_versions.html"
+_MOST_SYMBOLS: Final = 500
 _NOT_KEPT: Final = N_("Nothing was saved: the strategy was changed in another tab or on another device. Open this page anew to see it.")
 
 #: A browser sends a line's end as two characters.
 Source = Annotated[str, Form(max_length=2 * LONGEST_SOURCE)]
-Revision = Annotated[int, Form(ge=0, le=2**31 - 1)]
+#: Of the draft that a text was made from; whoever names none is told what is kept.
+Revision = Annotated[int, Form(ge=-1, le=2**31 - 1)]
 Number = Annotated[int | None, Query(ge=1, le=2**31 - 1)]
 
 
@@ -53,10 +55,12 @@ async def _loaded(request: Request, principal: Principal, strategy_id: UUID) -> 
         return strategy, newest, await versions.list_versions(session, principal.user_id, strategy_id)
 
 
-def symbols_of(request: Request) -> tuple[str, ...]:
-    """Return the symbols whose candles are being stored."""
-    symbols: tuple[str, ...] = tuple(request.app.state.heartbeat.symbols)
-    return symbols
+async def symbols_of(request: Request) -> tuple[str, ...]:
+    """Return the symbols whose candles are stored, those that are being followed first."""
+    state = request.app.state
+    followed = tuple(state.heartbeat.symbols)
+    stored = await stored_symbols(state.database, state.heartbeat.status.exchange, limit=_MOST_SYMBOLS)
+    return (*followed, *(symbol for symbol in stored if symbol not in followed))
 
 
 async def editor_page(
@@ -67,8 +71,6 @@ async def editor_page(
     is_draft = strategy.draft is not None
     report = None if is_draft else report_of(newest)
     last = report_of(newest)
-    # The first time it reads two hundred functions of TA-Lib.
-    offered = await asyncio.to_thread(completions)
     with use_language(reader_of(request, principal).language):
         view = StrategyEditorView(
             shell=await shell_of(request, principal, page="strategies"),
@@ -77,12 +79,12 @@ async def editor_page(
             source=source if source is not None else strategy.draft if strategy.draft is not None else newest.source,
             state=editor_state(strategy, newest, error=error),
             versions=version_list(strategy, rows),
-            market=market_choice(strategy, symbols_of(request)),
+            market=market_choice(strategy, await symbols_of(request)),
             steps=step_rows(report),
             problems=problem_list(report, checked_at=newest.validated_at),
             output=output_of(report),
             parameters=parameter_form(last.described if last else None),
-            completions=offered,
+            completions=completions(),
             longest_source=LONGEST_SOURCE,
         )
         return page(request, PAGE, view, status=status)
@@ -137,7 +139,7 @@ def _json(content: dict[str, Any], status: int = 200) -> JSONResponse:
 
 @router.post("/strategies/{strategy_id}/draft")
 async def keep_draft(
-    request: Request, principal: CurrentUser, strategy_id: UUID, revision: Annotated[int, Form()], source: Source = ""
+    request: Request, principal: CurrentUser, strategy_id: UUID, revision: Revision = -1, source: Source = ""
 ) -> JSONResponse:
     """Keep what stands in the editor; 409 where another tab kept something meanwhile."""
     state = request.app.state
@@ -157,8 +159,8 @@ async def save(
     principal: CurrentUser,
     strategy_id: UUID,
     *,
-    revision: Revision,
-    name: Annotated[str, Form(max_length=LONGEST_NAME)],
+    revision: Revision = -1,
+    name: Annotated[str, Form(max_length=LONGEST_NAME)] = "",
     source: Source = "",
     note: Annotated[str, Form(max_length=LONGEST_NOTE)] = "",
 ) -> Response:
