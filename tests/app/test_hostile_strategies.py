@@ -147,6 +147,53 @@ def at_indicators(strategy, candles):
 
 
 @pytest.mark.parametrize(
+    ("flags", "price"), [("1 << 40", "1.0"), ("-1", "1.0"), ("1", "float('inf')"), ("1", "-1.0"), ("7", "1e-300"), ("3", "1e15")]
+)
+async def test_decisions_forged_past_the_guest_are_refused_or_traded_like_any_others(site: Site, flags: str, price: str) -> None:
+    code = f"""
+def at_indicators(strategy, candles):
+    for it in gc.get_objects():
+        if type(it).__name__ == "Decisions" and it.flags.flags.writeable:
+            it.flags[:] = {flags}
+            it.stop[:] = it.target[:] = {price}
+    answer({{"type": "ran", "rows": len(candles.close)}})
+    time.sleep(3)
+"""
+    answer = await site.ada.call("POST", "/api/strategies/quick", json={"source": hostile(code)})
+    assert answer.status_code in (200, 422), answer.text
+    if flags in ("1 << 40", "-1") or price in ("float('inf')", "-1.0"):
+        assert (answer.status_code, answer.json()["code"]) == (422, "STRATEGY_KILLED")
+
+
+@pytest.mark.parametrize("second", [{}, {"warm_up": 1_000_000}, {"warm_up": 1_200}, {"timeframe": "1d"}, {"style": "template"}], ids=str)
+@pytest.mark.parametrize("path", [URL, "/api/strategies/quick"])
+async def test_who_answers_in_place_of_the_guest_deceives_its_owner_at_most(site: Site, path: str, second: dict[str, Any]) -> None:
+    """It reads the requests itself, and says another thing of itself when it is asked again."""
+    code = f"""
+pack, unpack = need("msgspec").msgpack.encode, need("msgspec").msgpack.decode
+has_candles = any(type(it).__name__ == "Guest" and it._frames for it in gc.get_objects())
+described = {_DESCRIBED!r} | ({second!r} if has_candles else {{}})
+answer(described)
+
+def exactly(count):
+    taken = b""
+    while len(taken) < count:
+        taken += os.read(3, count - len(taken))
+    return taken
+
+while True:
+    asked = unpack(exactly(struct.unpack(HEADER, exactly(4))[0]))
+    replies = {{"load": described, "run": {{"type": "ran", "rows": 2**53}}, "check": {{"type": "checked", "findings": []}}}}
+    answer(replies[asked["request"]["type"]], asked["request_id"])
+"""
+    answer = await site.ada.call("POST", path, json={"source": hostile(code)})
+    assert answer.status_code in (200, 422), answer.text
+    assert "NaN" not in answer.text
+    if path == URL and not second:
+        assert answer.json()["is_valid"], "the server believes it, as it would believe any strategy that lies about itself"
+
+
+@pytest.mark.parametrize(
     "reply", ['{"type": "ran", "rows": 2**53}', '{"type": "ran", "rows": 0}', '{"type": "decision", "action": "long"}']
 )
 async def test_an_answer_out_of_place_is_found_out(site: Site, reply: str) -> None:
