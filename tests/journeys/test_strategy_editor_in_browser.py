@@ -1,5 +1,6 @@
 """A person writes a strategy in a real Chromium: what is typed is kept, two tabs never overwrite each other, versions come back."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -195,6 +196,33 @@ async def test_versions_are_compared_and_restored(browser: Browser, trader: Trad
         assert await editor.text() == SOURCE
         await editor.page.keyboard.press("Control+s")
         await editor.watched.see("#sed-versions [data-version='3']")
+
+
+async def test_a_name_that_is_taken_is_said_and_what_was_typed_stays(browser: Browser, trader: Trader) -> None:
+    taken = await asyncio.to_thread(trader.call, "POST", "/api/strategies", json={"name": "Taken", "source": SOURCE})
+    assert taken["name"] == "Taken"
+    async with open_editor(browser, trader) as editor:
+        await editor.type_at_end(MORE)
+        await editor.page.fill("#sed-name", "taken")
+        await editor.page.click("#sed-save")
+        await editor.watched.see("#sed-state .error")
+        assert "already have a strategy named taken" in await editor.watched.text("#sed-state")
+        assert await editor.text() == SOURCE + MORE
+        await editor.page.fill("#sed-name", "Free")
+        await editor.page.click("#sed-save")
+        await editor.watched.see("#sed-state[data-number='2']")
+        await editor.watched.see("#sed-state .error", count=0)
+        assert (await editor.page.title()).startswith("Free ·")
+        editor.watched.forget(lambda text: "422" in text)
+
+
+async def test_a_template_takes_the_place_of_the_text_and_undo_brings_it_back(browser: Browser, trader: Trader) -> None:
+    async with open_editor(browser, trader) as editor:
+        await editor.page.click("[data-template=donchian_trend]")
+        await editor.until("() => document.getElementById('sed-code').value.includes('DonchianTrend')", "the template is there")
+        await editor.page.keyboard.press("Control+z")
+        assert await editor.text() == SOURCE
+        assert await editor.page.evaluate("() => location.search") == ""
 
 
 async def test_a_fork_is_a_strategy_of_its_own(browser: Browser, trader: Trader) -> None:
