@@ -2,13 +2,16 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from app.accounts.audit_log import Action, Entry, entries, first_broken
 from app.sandbox.wire import HEADER
-from tests.app.whole_site import Site
+from app.strategies.pace import Paces
+from tests.app.whole_site import Site, state_of
 from tests.sandbox.attacks.prelude import source
 from tests.sandbox.attacks.rows import ATTACKS
 
@@ -23,6 +26,14 @@ _DESCRIBED: dict[str, Any] = {
 _SCRIPT = "</script><script>alert(1)</script>"
 
 
+@pytest.fixture(autouse=True)
+def unhurried(site: Site) -> Iterator[None]:
+    """Let nobody be told to wait, here where a user tries dozens within a minute."""
+    library = site.app.state.strategies
+    with state_of(site, strategies=replace(library, paces=Paces(library.clock))):
+        yield
+
+
 def hostile(code: str) -> str:
     """Return the source of a strategy that does this when it is loaded."""
     facts: dict[str, object] = {"server_pid": 1, "tcp_port": 5432, "secret_address": 4096, "secret_length": 16}
@@ -31,7 +42,7 @@ def hostile(code: str) -> str:
 
 async def validate(site: Site, code: str, *, is_whole: bool = True) -> dict[str, Any]:
     answer = await site.ada.call("POST", URL, json={"source": hostile(code), "is_whole": is_whole})
-    assert answer.status_code < 500, answer.text
+    assert answer.status_code in (200, 404, 422), answer.text
     return dict(answer.json())
 
 
