@@ -113,7 +113,8 @@ class Account:
     def _enter(self, candle: int, open_: float, side: int, wish: Wish) -> None:
         price = self._market(side, open_)
         budget = self.cash * (1.0 if wish.size is None else min(wish.size, 1.0))
-        quantity = self._floored(budget / (price * (1 + self._costs.fee)))
+        # What is worth less than a tick is sold for nothing.
+        quantity = self._floored(budget / (price * (1 + self._costs.fee))) if price > 0 else 0.0
         if quantity <= 0 or quantity * price < self._costs.least_notional:
             self.denied += 1
             return

@@ -180,6 +180,11 @@ def test_an_entry_below_the_least_notional_is_denied_and_counted_but_leaving_nev
     assert simulation.fills[1].quantity * simulation.fills[1].price < 50
 
 
+def test_what_is_worth_less_than_a_tick_cannot_be_sold_short() -> None:
+    simulation = outcome(candles_of(*[(0.4, 0.4, 0.4, 0.4)] * 3), SimulationCosts(tick=1.0, fee=0.0, slippage=0.0), flags={0: SHORT})
+    assert (simulation.denied, simulation.trades) == (1, ())
+
+
 def test_a_short_is_closed_where_its_losses_have_eaten_the_equity() -> None:
     simulation = outcome(candles_of(FLAT, FLAT, (150, 250, 149, 240), (240, 250, 230, 240)), flags={0: SHORT, 2: LONG})
 

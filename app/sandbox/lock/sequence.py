@@ -14,8 +14,8 @@ from app.sandbox.lock import kernel
 from app.sandbox.lock.tables import Machine
 from app.sandbox.orders import Order
 
-#: Workers get this user and the following ones, where sandboxd may choose. No distribution hands them out to people or services.
-FIRST_UID: Final = 200_000
+#: Workers get this user and the following ones, where sandboxd may choose: beyond what people, services and the users of containers get.
+FIRST_UID: Final = 2_200_000_000
 _STACK_BYTES: Final = 8 << 20
 _NOTHING: Final = (
     resource.RLIMIT_CORE,
