@@ -167,6 +167,7 @@ class Cell:
         """
         if self.end is not None:
             return
+        self._hear_first_words()
         number = -status if status < 0 else 0
         cause = self._cause or self._cause_of(number, cpu_s)
         detail = self._detail or (f"killed by {signal_name(number)}" if number else f"exited with {status}")
@@ -179,6 +180,15 @@ class Cell:
             self._waiting.set_exception(CellEnded(self.end))
         self.ended.set()
         self._on_end(self)
+
+    def _hear_first_words(self) -> None:
+        """Take what it said of its lock before it ended: the zygote may have told of the end first. A dead one's answers are of no use."""
+        if self._request_id or self._cause is not None:
+            return
+        with contextlib.suppress(OSError, ProtocolBroken):
+            for body in self._reader.take(self._socket.recv(_PART)):
+                if body != READY:
+                    self._cause, self._detail = Cause.NOT_LOCKED, body[:300].decode(errors="replace")
 
     def _cause_of(self, number: int, cpu_s: float) -> Cause:
         # Past the hard limit the kernel sends what it sends for everything; the two books of its time differ by some ticks.
