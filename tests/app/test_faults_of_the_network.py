@@ -30,6 +30,9 @@ from app.exchanges.gate import LimitGauge, VenueGate
 from app.exchanges.registry import Registry, RegistryConfig
 from app.exchanges.user_stream_pace import UserStreamConfig
 from app.main import health
+from app.sandbox.jail import Jail
+from app.sandbox.terms import JailConfig
+from app.sandbox.violations import Violation
 from app.trading.guardian import guard
 from app.trading.reconcile import Reconciler
 from tests.app.conftest import SYMBOL, Pieces, make_broker, open_account
@@ -85,6 +88,10 @@ def forget_last_try(pieces: Pieces) -> None:
     gate(pieces).clock._tried_at = float("-inf")
 
 
+async def no_strategy_runs(violation: Violation) -> None:
+    pytest.fail(f"nobody runs a strategy here: {violation}")
+
+
 async def readiness(pieces: Pieces) -> Any:
     """What `/readyz` says of the exchanges."""
     app = FastAPI()
@@ -92,6 +99,7 @@ async def readiness(pieces: Pieces) -> Any:
     state = app.state
     state.database, state.desk, state.registry, state.loop_lag = pieces.database, pieces.desk, pieces.registry, LoopLag()
     state.keyring = SimpleNamespace(is_whole=True)
+    state.jail = Jail(JailConfig(), on_violation=no_strategy_runs)
     transport = httpx.ASGITransport(app)
     async with (
         Supervisor(on_fatal=lambda: None) as state.supervisor,
