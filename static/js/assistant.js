@@ -244,10 +244,11 @@ async function finish(answer, signal) {
   const outcome = answer.ended?.outcome ?? (signal.aborted ? "stopped" : "failed");
   const said = { done: answer.proposal ? words.proposal : words.done, stopped: words.stopped };
   say(said[outcome] ?? words.failed, outcome === "failed");
-  if (answer.proposal) propose(answer.proposal);
   if (answer.id) await renew(answer.item, answer.id, answer.ended?.message);
   else answer.item.remove();
   toEnd();
+  // Last, so that what is decided about it is not followed by an older answer's state.
+  if (answer.proposal) propose(answer.proposal);
 }
 
 // ---- proposals: the editor shows them, and says what became of them
@@ -257,10 +258,10 @@ function propose({ source: code, message_id }) {
 }
 
 document.addEventListener("aristobot:proposal-decided", async ({ detail }) => {
-  const item = panel.querySelector(`[data-id="${CSS.escape(detail.message_id)}"]`);
   const answer = await post(`/api/strategies/assist/messages/${detail.message_id}/${detail.accepted ? "accept" : "reject"}`).catch(() => null);
   say("");
-  if (answer?.ok && item?.isConnected) await renew(item, detail.message_id);
+  const item = panel.querySelector(`[data-id="${CSS.escape(detail.message_id)}"]`);
+  if (answer?.ok && item) await renew(item, detail.message_id);
 });
 
 // ---- what people do
