@@ -13,6 +13,7 @@ from app.sandbox.messages import Described, Informative
 from app.strategies import candles
 from app.strategies.candles import TrialCandles, generated
 from app.strategies.service import Market
+from app.strategies.templates import templates
 from tests.app.whole_site import Site
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -55,3 +56,10 @@ async def test_candles_are_made_up_beside_the_loop_that_sends_orders(site: Site,
     assert found.tried_on.is_generated
     assert threads, "they were made up"
     assert threading.get_ident() not in threads
+
+
+async def test_an_exchange_that_somebody_made_up_is_not_asked_for_every_hour(site: Site) -> None:
+    body = {"source": templates()[0].source, "exchange": "../nowhere", "symbol": "BTC/USDT"}
+    answer = await site.ada.call("POST", "/api/strategies/validate", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "UNSUPPORTED")
+    assert site.app.state.instruments._used == {"binance"}
