@@ -76,8 +76,10 @@ class InstrumentBook:
         Raises:
             ExchangeError: nothing is stored yet and the exchange cannot be asked.
         """
+        found = (await self._book(exchange)).instruments
+        # Not before: a name that somebody made up would be asked for every hour.
         self._used.add(self.source(exchange))
-        return (await self._book(exchange)).instruments
+        return found
 
     async def search(self, exchange: str) -> SymbolSearch:
         """Return the search over what trades at `exchange`. Raises as `all`."""

@@ -96,7 +96,7 @@ class Cell:
         Raises:
             CellEnded: the lock did not close, or not in time.
         """
-        first = await self._answer(wall_s)
+        first = await self._answer(wall_s, Cause.NOT_LOCKED)  # nobody's code runs yet: that it takes long is the machine's fault
         if first != READY:
             self.kill(Cause.NOT_LOCKED, first[:300].decode(errors="replace"))
             raise CellEnded(await self.until_ended())
@@ -197,11 +197,11 @@ class Cell:
             return Cause.CPU
         return Cause.SIGNAL if number else Cause.EXIT
 
-    async def _answer(self, wall_s: float) -> bytes:
+    async def _answer(self, wall_s: float, too_slow: Cause = Cause.WALL) -> bytes:
         waiting = self._waiting
         if waiting is None:
             raise RuntimeError("nothing is asked")
-        deadline = self._loop.call_later(wall_s, self.kill, Cause.WALL, f"no answer within {wall_s:g} s")
+        deadline = self._loop.call_later(wall_s, self.kill, too_slow, f"no answer within {wall_s:g} s")
         try:
             return await waiting
         except asyncio.CancelledError:

@@ -16,16 +16,16 @@ import structlog
 from app.core.backoff import backoff
 from app.core.supervisor import Beat
 from app.core.waiting import happens_within
-from app.errors import AppError, JailBusy, JailClosed, StrategyKilled
+from app.errors import AppError, JailClosed, StrategyKilled
 from app.sandbox.asking import encoded, reply_in
 from app.sandbox.cell import Cause
 from app.sandbox.connection import Connection
 from app.sandbox.frames import Candles, Decisions
-from app.sandbox.link import Answer, Ask, Ended, Level, Release, Report, Spawn, Spawned, ToSandboxd
+from app.sandbox.link import Answer, Ask, Ended, Level, Release, Report, Spawn, Spawned, ToSandboxd, check
 from app.sandbox.memory import blank_results, copied_results, lent_candles
 from app.sandbox.messages import Frame, Reply, Request
 from app.sandbox.quotas import Purpose as Purpose
-from app.sandbox.quotas import Quotas
+from app.sandbox.quotas import Quotas, Turns
 from app.sandbox.terms import INNOCENT, SHARES, JailConfig
 from app.sandbox.violations import OnViolation, Violations
 from app.sandbox.wire import BROKEN
@@ -41,8 +41,9 @@ _READY_S: Final = 30.0
 #: Sandboxd is started by the first who wants a worker, or by itself so long after the server, which has better things to do at first.
 _START_AFTER_S: Final = 30.0
 _BEAT_S: Final = 1.0
-#: Seconds of silence after which sandboxd counts as hung; it speaks each second.
+#: Seconds of silence after which sandboxd counts as hung; it speaks each second, once it has examined the machine.
 _SILENT_S: Final = 15.0
+_EXAMINED_S: Final = 60.0
 #: A connection that lasted so long has not failed: the next attempt comes at once.
 _STEADY_S: Final = 60.0
 #: How long a backtest waits for a processor before it is told that all are taken.
@@ -124,7 +125,8 @@ class Jail:
         self._known = asyncio.Event()
         self._workers: dict[int, Worker] = {}
         self._numbers = itertools.count(1)
-        self._turns = asyncio.Semaphore(max((os.cpu_count() or 2) - 1, 1))
+        # One processor is left for live strategies and the server.
+        self._turns = Turns(max((os.cpu_count() or 2) - 1, 1), patience_s=_TURN_S)
 
     @property
     def report(self) -> Report | None:
@@ -216,7 +218,7 @@ class Jail:
         async with AsyncExitStack() as stack:
             stack.enter_context(self.quotas.running(user_id, purpose, strategy))
             if purpose is Purpose.BACKTEST:
-                await stack.enter_async_context(self._turn())
+                await stack.enter_async_context(self._turns.taken())
             worker = Worker(self, next(self._numbers), user_id=user_id, purpose=purpose, strategy=strategy)
             stack.callback(self._release, worker)
             await self._spawn(worker, stack, frames, result_rows)
@@ -273,7 +275,7 @@ class Jail:
             return
         self._connection = connection
         try:
-            while not connection.gone.is_set() and connection.silent_s < _SILENT_S:
+            while not connection.gone.is_set() and not _is_hung(connection):
                 beat()
                 if connection.report is None:
                     await happens_within(connection.reported, _BEAT_S)
@@ -282,7 +284,7 @@ class Jail:
                     await happens_within(connection.gone, _BEAT_S)
         finally:
             self._connection = None
-            why = connection.why_gone or ("it was silent" if connection.silent_s >= _SILENT_S else "")
+            why = connection.why_gone or ("it was silent" if _is_hung(connection) else "")
             if why:
                 log.warning("jail_closed", reason=why, workers=len(self._workers))
             self._lose(f"sandboxd is gone: {why or 'the server stops'}", was_open=connection.report is not None)
@@ -311,19 +313,6 @@ class Jail:
             worker.settle(JailClosed("The process that runs strategies has ended; nothing is wrong with the strategy."))
         self._workers.clear()
 
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        """Wait for a processor: one is left for live strategies and the server."""
-        try:
-            async with asyncio.timeout(_TURN_S):
-                await self._turns.acquire()
-        except TimeoutError as error:
-            raise JailBusy("All processors are busy with backtests. Try again in a minute.") from error
-        try:
-            yield
-        finally:
-            self._turns.release()
-
     async def _spawn(self, worker: Worker, stack: AsyncExitStack, frames: Sequence[tuple[Frame, Candles]], result_rows: int) -> None:
         results = []
         if result_rows:
@@ -341,6 +330,7 @@ class Jail:
             is_batch=share.is_batch,
             is_trusted=self.config.trusts_strategies,
         )
+        check(message)
         # The worker has mapped them by the end of the block: nobody may make this server run out of descriptors by many frames.
         async with AsyncExitStack() as lent:
             candles = await lent_candles(frames, lent)
@@ -357,7 +347,13 @@ class Jail:
         try:
             async with asyncio.timeout(wall_s + _GRACE_S):
                 return await worker.waiting
+        except asyncio.CancelledError:
+            self._release(worker)  # an answer that comes now would be taken for the next one's
+            raise
         except TimeoutError as error:
+            if isinstance(message, Spawn):
+                self._release(worker)
+                raise JailClosed("No worker could be made in time; nothing is wrong with the strategy.") from error
             raise self.condemn(worker, Cause.WALL, f"no answer within {wall_s:g} s, and sandboxd did not end it") from error
         finally:
             worker.waiting = None
@@ -392,6 +388,10 @@ class Jail:
 
     def _accuse(self, worker: Worker, cause: Cause, signal: int, detail: str) -> StrategyKilled:
         return self.violations.accuse(worker.user_id, worker.purpose, worker.strategy, cause=cause, signal=signal, detail=detail)
+
+
+def _is_hung(connection: Connection) -> bool:
+    return connection.silent_s >= (_SILENT_S if connection.report is not None else _EXAMINED_S)
 
 
 async def _rest(seconds: float, beat: Beat) -> None:

@@ -183,19 +183,24 @@ class Zygote:
             return
         news = orders.NEWS.decode(message)
         if isinstance(news, orders.Died):
-            if (cell := self.cells.get(news.pid)) is not None:
-                cell.bury(news.status, news.cpu_s)
-            elif news.pid == self._newest:
-                self._newest_died = news
-        elif self._hatching is not None and not self._hatching.done() and news.number == self._number:
+            self._on_death(news)
+        elif self._hatching is None or self._hatching.done() or news.number != self._number:
+            for fd in descriptors:  # who ordered it has gone
+                _put_down(fd)
+        elif isinstance(news, orders.Refused):
+            self._hatching.set_exception(ZygoteGone(news.detail))
+        else:
             self._newest, self._newest_died = news.pid, None
             if descriptors:
                 self._hatching.set_result((news.pid, descriptors[0]))
             else:  # the worker ends by itself when its socket is closed, which comes of this
                 self._hatching.set_exception(ZygoteGone("no descriptor is free for another worker"))
-        else:
-            for fd in descriptors:  # who ordered it has gone
-                _put_down(fd)
+
+    def _on_death(self, news: orders.Died) -> None:
+        if (cell := self.cells.get(news.pid)) is not None:
+            cell.bury(news.status, news.cpu_s)
+        elif news.pid == self._newest:
+            self._newest_died = news
 
     def _on_end(self) -> None:
         self.is_gone = True

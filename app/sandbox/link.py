@@ -126,6 +126,15 @@ TO_SERVER: Final = msgspec.msgpack.Decoder(ToServer)
 _encode = msgspec.msgpack.Encoder().encode
 
 
+def check(message: ToSandboxd) -> None:
+    """Pass for what sandboxd will take: one message that it refuses would end the link, and the workers of all users with it.
+
+    Raises:
+        ValueError: something in it is out of bounds, which is the caller's mistake.
+    """
+    TO_SANDBOXD.decode(_encode(message))  # the bounds of a message are looked at when it is decoded, not when it is made
+
+
 class Link:
     """One end of the socket between server and sandboxd. Messages and descriptors keep their order."""
 

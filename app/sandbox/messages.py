@@ -167,7 +167,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     style: Literal["per_candle", "signals", "both", "template"]
     can_short: bool
     parameters: Annotated[list[Parameter], Meta(max_length=MOST_PARAMETERS)]
-    informative: Annotated[list[Informative], Meta(max_length=MOST_FRAMES)]
+    informative: Annotated[list[Informative], Meta(max_length=MOST_FRAMES - 1)]  # besides the frame that it trades
 
 
 class Ran(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="ran"):

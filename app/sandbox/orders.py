@@ -79,6 +79,13 @@ class Hatched(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     pid: int
 
 
+class Refused(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="refused"):
+    """The worker of the order with this number could not be made; the zygote and the other workers live on."""
+
+    number: int
+    detail: Annotated[str, Meta(max_length=300)]
+
+
 class Died(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="died"):
     """A worker has ended. `status` is an exit code, or a signal's number made negative."""
 
@@ -91,5 +98,5 @@ class Died(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 READY = b"ready"
 ORDER = msgspec.msgpack.Decoder(Order)
 FACTS = msgspec.msgpack.Decoder(Facts)
-NEWS = msgspec.msgpack.Decoder(Hatched | Died)
+NEWS = msgspec.msgpack.Decoder(Hatched | Refused | Died)
 encode = msgspec.msgpack.Encoder().encode

@@ -1,9 +1,10 @@
 """What one user's strategies may use at a time, in a day, and how often they may be killed before they must rest."""
 
+import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -133,6 +134,36 @@ class Quotas:
     def _forget_old(self, kills: deque[float]) -> None:
         while kills and kills[0] <= self._now() - KILLS_WITHIN_S:
             kills.popleft()
+
+
+class Turns:
+    """Processors for backtests of all users, who wait for one in the order in which they came.
+
+    Args:
+        processors: How many are given out at a time.
+        patience_s: Seconds that one waits before it is told that all are taken.
+    """
+
+    def __init__(self, processors: int, *, patience_s: float) -> None:
+        self._free = asyncio.Semaphore(processors)
+        self._patience_s = patience_s
+
+    @asynccontextmanager
+    async def taken(self) -> AsyncIterator[None]:
+        """Have a processor for as long as the block runs.
+
+        Raises:
+            JailBusy: none became free.
+        """
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await self._free.acquire()
+        except TimeoutError as error:
+            raise JailBusy("All processors are busy with backtests. Try again in a minute.") from error
+        try:
+            yield
+        finally:
+            self._free.release()
 
 
 def _most(purpose: Purpose) -> int:

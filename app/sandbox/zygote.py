@@ -63,7 +63,13 @@ def _obey(control: socket.socket, here: Machine | None, facts: orders.Facts) -> 
         return False
     order = orders.ORDER.decode(message)
     parent = os.getpid()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError as error:  # no process or no memory is left for another one: the workers that live are not to end for that
+        for fd in descriptors:
+            os.close(fd)
+        control.send(orders.encode(orders.Refused(number=order.number, detail=f"no process is left for another worker: {error}"[:300])))
+        return True
     if not pid:
         control.detach()  # its descriptor becomes the worker's own socket
         worker.live(order, descriptors, here, has_own_uids=facts.has_own_uids, parent=parent)

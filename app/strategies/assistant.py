@@ -189,9 +189,15 @@ class Assistant:
             if answer.is_forgotten:
                 answer.stop()
                 continue
-            with working_for(answer.user_id):
-                async with self._tenants.transaction() as session:
-                    await store.keep(session, answer.begun, answer.user_id, words=answer.words, now=self._clock.now())
+            try:
+                with working_for(answer.user_id):
+                    async with self._tenants.transaction() as session:
+                        await store.keep(session, answer.begun, answer.user_id, words=answer.words, now=self._clock.now())
+            except Exception as error:
+                if is_database_gone(error):
+                    raise
+                # Whatever is wrong with one answer is no reason to end those of others, as a loop that fails would.
+                log.exception("assistant_not_kept", call=str(answer.begun.call_id))
 
     async def _sweep(self) -> None:
         async with self._platform.transaction() as session:
@@ -303,7 +309,7 @@ class Assistant:
         async for piece in pieces:
             match piece:
                 case Words():
-                    text = piece.text.replace("\x00", "")[: LONGEST_TEXT - len(answer.words)]
+                    text = piece.text[: LONGEST_TEXT - len(answer.words)]
                     answer.words += text
                     answer.events.put_nowait(Words(text))
                 case Thinking() if not answer.is_thinking:

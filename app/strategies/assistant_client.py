@@ -4,6 +4,7 @@ No error of the library leaves this module: each holds the request, and the requ
 """
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from decimal import Decimal, InvalidOperation
@@ -33,6 +34,10 @@ _CONNECT_S: Final = 10.0
 _LONGEST_REASON: Final = 40
 _MOST_TOKENS_COUNTED: Final = 1_000_000_000
 _DEAREST: Final = Decimal(1_000_000)
+#: The last digit that is kept of a cost.
+_LEAST: Final = Decimal("1e-18")
+#: JSON can name what no text may hold: neither the database nor the browser can be given it.
+_NO_SIGNS: Final = re.compile("[\x00\ud800-\udfff]")
 _LONGEST_WAIT_S: Final = 3_600.0
 #: The client wants one; without a key of ours the transport sends none.
 _NO_KEY: Final = "none"
@@ -77,8 +82,8 @@ async def ask(place: Place, messages: Sequence[Said]) -> AsyncGenerator[Piece, N
             _tell(error)
         except (httpx.HTTPError, httpx.StreamError):
             raise AiUnreachable from None
-        except (ValueError, AttributeError, TypeError):
-            # Not JSON, or not of the shape that the protocol has.
+        except (ValueError, AttributeError, TypeError, RecursionError):
+            # Not JSON, or not of the shape that the protocol has, or nested without end.
             raise AiUnreadable from None
 
 
@@ -108,11 +113,11 @@ def _pieces(chunk: ChatCompletionChunk) -> list[Piece]:
     for choice in (chunk.choices or [])[:1]:
         extra = choice.delta.model_extra or {}
         if choice.delta.content:
-            found.append(Words(str(choice.delta.content)))
+            found.append(Words(_text(choice.delta.content)))
         elif any(extra.get(name) for name in _REASONING):
             found.append(Thinking())
         if choice.finish_reason:
-            found.append(Finished(str(choice.finish_reason)[:_LONGEST_REASON]))
+            found.append(Finished(_text(choice.finish_reason)[:_LONGEST_REASON]))
     if chunk.usage is not None:
         cost = (chunk.usage.model_extra or {}).get("cost")
         found.append(
@@ -121,6 +126,10 @@ def _pieces(chunk: ChatCompletionChunk) -> list[Piece]:
             )
         )
     return found
+
+
+def _text(value: object) -> str:
+    return _NO_SIGNS.sub("\ufffd", str(value))
 
 
 def _count(value: object) -> int | None:
@@ -134,7 +143,8 @@ def _cost(value: object) -> Decimal | None:
         cost = Decimal(str(value))
     except InvalidOperation:
         return None
-    return cost if cost.is_finite() and 0 <= cost < _DEAREST else None
+    # Of an exponent that somebody chose a text of a million digits would be made.
+    return cost.quantize(_LEAST) if cost.is_finite() and 0 <= cost < _DEAREST else None
 
 
 def _as_ours(error: UpstreamFailed) -> UpstreamFailed:

@@ -85,7 +85,8 @@ def _remembered(history: Sequence[Earlier]) -> list[Said]:
     return found
 
 
-_FENCE: Final = re.compile(r" {0,3}(?P<marks>`{3,})[ \t]*(?P<kind>[\w+-]*)[^`]*")
+#: Nothing that was taken is given back (`*+`): a long line that is no fence would be tried at each of its signs.
+_FENCE: Final = re.compile(r" {0,3}(?P<marks>`{3,}+)[ \t]*+(?P<kind>[\w+-]*+)[^`]*+")
 _CLASS: Final = re.compile(r"^class\s+\w+", re.MULTILINE)
 _KINDS: Final = frozenset({"", "py", "python", "python3"})
 _WORDS: Final = {

@@ -1,5 +1,6 @@
 """The candles that strategies are tried on: stored ones of the market that is asked for, or generated ones where too few are stored."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -31,6 +32,8 @@ _LEAST: Final = 100
 _MOST_MINUTES: Final = 300_000
 #: Of other timeframes, before the first candle of the strategy's own: so that their indicators have values by then.
 _BEFORE: Final = 300
+#: Of other markets and timeframes, all together: years of minutes beside days would take gigabytes.
+_MOST_OTHERS: Final = 300_000
 _WALKED: Final = 200_000
 _SEED: Final = 8
 _FIRST_PRICE: Final = 60_000.0
@@ -106,7 +109,8 @@ class TrialCandles:
         found, missing = await self._stored(exchange, wanted, count, least=described.warm_up + _LEAST)
         notes: tuple[Found, ...] = ()
         if missing is not None:
-            found, notes = self._generated(wanted, count), (_nothing_stored(exchange, missing),)
+            # In a thread: of many markets it takes a second, and orders do not wait for it.
+            found, notes = await asyncio.to_thread(self._generated, wanted, count), (_nothing_stored(exchange, missing),)
         series = [(one, as_columns(found[one])) for one in wanted]
         frames = [(Frame(symbol=one.symbol, timeframe=one.timeframe.value, rows=len(candles)), candles) for one, candles in series]
         first = series[0][1]
@@ -140,9 +144,10 @@ class TrialCandles:
             return {}, main
         found = {main: candles}
         end = int(candles["open_time"][-1]) + main.timeframe.milliseconds
+        most = max(_MOST_OTHERS // max(len(wanted) - 1, 1), MOST_CANDLES)
         for other in wanted[1:]:
             start = int(candles["open_time"][0]) - _BEFORE * other.timeframe.milliseconds
-            part = await self._between(exchange, other, start, end)
+            part = await self._between(exchange, other, max(start, end - most * other.timeframe.milliseconds), end)
             if not len(part) and other.symbol == main.symbol and other.timeframe.duration > main.timeframe.duration:
                 part = aggregate(candles, other.timeframe)[0]
             if not len(part):
@@ -178,7 +183,7 @@ class TrialCandles:
         first = from_milliseconds(-(-start // one.timeframe.milliseconds) * one.timeframe.milliseconds)
         last = one.timeframe.floor(from_milliseconds(end))
         minutes = await self._store.array(exchange, one.symbol, Timeframe.M1, start=first, end=last)
-        return aggregate(minutes, one.timeframe)[0]
+        return (await asyncio.to_thread(aggregate, minutes, one.timeframe))[0]
 
     def _generated(self, wanted: Sequence[_Wanted], count: int) -> dict[_Wanted, Stored]:
         shortest = min((one.timeframe for one in wanted), key=lambda one: one.duration)

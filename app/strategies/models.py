@@ -111,7 +111,8 @@ class StrategyShare(Identified, Owned, Base):
     )
 
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
-    version_id: Mapped[UUID] = mapped_column(ForeignKey("strategy_versions.id", ondelete="CASCADE"), index=True)
+    #: None once its strategy was deleted; the row still counts, and nothing is delivered.
+    version_id: Mapped[UUID | None] = mapped_column(ForeignKey("strategy_versions.id", ondelete="SET NULL"), index=True)
     #: As it was typed; whose name it is nobody is told.
     to_name: Mapped[str]
     created_at: Mapped[datetime]

@@ -32,6 +32,9 @@ from app.strategies.sources import digest
 #: Strategies that a user may have, archived ones among them.
 MOST_STRATEGIES: Final = 200
 _MOST_NUMBERED: Final = 1_000
+_IS_TAKEN: Final = text(
+    "SELECT EXISTS (SELECT 1 FROM strategies WHERE user_id = :user_id AND archived_at IS NULL AND lower(name) = lower(CAST(:name AS text)))"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,16 +136,11 @@ async def _check_number(session: AsyncSession, user_id: UUID) -> None:
 
 async def free_name(session: AsyncSession, user_id: UUID, wish: str) -> str:
     """Return `wish`, or with a number after it when the user already has a strategy of that name."""
-    found = await session.execute(
-        text("SELECT lower(name) FROM strategies WHERE user_id = :user_id AND archived_at IS NULL"), {"user_id": user_id}
-    )
-    taken = set(found.scalars())
-    if wish.lower() not in taken:
-        return wish
-    for number in range(2, _MOST_NUMBERED):
-        tail = f" {number}"
-        name = wish[: LONGEST_NAME - len(tail)].rstrip() + tail
-        if name.lower() not in taken:
+    for number in range(1, _MOST_NUMBERED):
+        tail = f" {number}" if number > 1 else ""
+        name = wish[: LONGEST_NAME - len(tail)].rstrip() + tail if tail else wish
+        # The database compares, as its index does: of some letters it knows another small one than Python.
+        if not await session.scalar(_IS_TAKEN, {"user_id": user_id, "name": name}):
             return name
     raise NameTaken(f"you already have a strategy named {wish}", field="name")
 

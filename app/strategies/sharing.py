@@ -46,7 +46,7 @@ SELECT count(*) FROM strategies
  WHERE user_id = :user_id AND origin = 'shared' AND archived_at IS NULL AND changed_at = created_at
 """)
 _SETTLE: Final = text("UPDATE strategy_shares SET settled_at = :now WHERE id = :id")
-_FORGET: Final = text("DELETE FROM strategy_shares WHERE settled_at < :before")
+_FORGET: Final = text("DELETE FROM strategy_shares WHERE created_at < :before")
 
 
 async def share_strategy(

@@ -27,14 +27,13 @@ Parameters = Annotated[
 
 
 class _Market(BaseModel):
-    """A market and values of parameters."""
+    """A market."""
 
     model_config = ConfigDict(extra="forbid")
 
     exchange: Exchange = None
     symbol: Symbol = None
     timeframe: TimeframeName = None
-    parameters: Parameters = {}
 
     def market(self) -> Market:
         """Return the market that is asked for."""
@@ -42,13 +41,14 @@ class _Market(BaseModel):
 
 
 class MarketIn(_Market):
-    """What a source is tried on, and the strategy that remembers it."""
+    """What a source is tried on, with which parameters, and the strategy that remembers it."""
 
+    parameters: Parameters = {}
     strategy_id: UUID | None = None
 
 
 class TryVersionIn(_Market):
-    """What a version is tried on."""
+    """What a version is tried on: with the parameters that stand in it, for with others it might be valid where it is not."""
 
 
 class ValidateIn(MarketIn):

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from app.core.clock import Clock
 from app.core.db import Database
-from app.sandbox.messages import Value
 from app.strategies.pace import Paces
 from app.strategies.quick import QuickBacktest
 from app.strategies.report import Report
@@ -35,9 +34,10 @@ class Library:
         number: int | None = None,
         *,
         market: Market | None = None,
-        parameters: dict[str, Value] | None = None,
     ) -> AsyncGenerator[Progress, None]:
         """Validate a saved version, the newest one without a number, and keep the report with it; yields as `Validator.validate`.
+
+        It is tried with the parameters that stand in its source: a report of others would call a version valid that is not.
 
         The report is kept before it is told: whoever sees that a version is valid can use it.
 
@@ -49,7 +49,7 @@ class Library:
         self.paces.validations.take(user_id)
         async with database.transaction() as session:
             version = await get_version(session, user_id, strategy_id, number)
-        steps = self.validator.validate(user_id, version.source, market=market, parameters=parameters)
+        steps = self.validator.validate(user_id, version.source, market=market)
         async with aclosing(steps) as progress:
             async for one in progress:
                 if isinstance(one, Report):

@@ -70,9 +70,7 @@ async def validate_version(
     request: Request, principal: CurrentUser, strategy_id: UUID, number: Number, body: TryVersionIn
 ) -> Response | ReportOut:
     """Validate a version and keep the report with it: only a version whose report is clean can be activated. Streams as `validate`."""
-    steps = library_of(request).validate_version(
-        database_of(request), principal.user_id, strategy_id, number, market=body.market(), parameters=dict(body.parameters)
-    )
+    steps = library_of(request).validate_version(database_of(request), principal.user_id, strategy_id, number, market=body.market())
     return await _answer(request, principal.user_id, steps)
 
 

@@ -14,7 +14,7 @@ from app.accounts.audit_log import Action
 from app.core.i18n import N_
 from app.core.ids import new_id
 from app.core.tenancy import owned
-from app.errors import StrategyLimit, StrategyNotValid, VersionInUse, VersionNotFound
+from app.errors import StrategyLimit, StrategyNotFound, StrategyNotValid, VersionInUse, VersionNotFound
 from app.sandbox.messages import Described
 from app.strategies.models import Origin, Strategy, StrategyVersion
 from app.strategies.report import Report, as_stored
@@ -223,6 +223,12 @@ async def mark_used(session: AsyncSession, user_id: UUID, version_id: UUID, *, n
         VersionNotFound: no such version of this user.
         StrategyNotValid: it may not trade.
     """
+    version = await version_by_id(session, user_id, version_id)
+    try:
+        # Whoever deletes the strategy looks for used versions and then waits for this one's row: it must wait before it looks.
+        await get_strategy(session, user_id, version.strategy_id, is_locked=True)
+    except StrategyNotFound as error:
+        raise VersionNotFound from error
     version = activatable(await version_by_id(session, user_id, version_id, is_locked=True))
     if version.first_used_at is None:
         version.first_used_at = now

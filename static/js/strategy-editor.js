@@ -184,7 +184,8 @@ conflict.addEventListener("click", (event) => {
 });
 
 others.addEventListener("message", (event) => {
-  if (event.data !== revision() && !theirs) keeping = keeping.then(meet);
+  // Where the server is not reached now, the next draft meets the other one; a promise that failed would let none follow.
+  if (event.data !== revision() && !theirs) keeping = keeping.then(meet).catch(() => later(RETRY_MS));
 });
 document.addEventListener("strategy-conflict", () => meet());
 

@@ -22,6 +22,7 @@ from tests.app.asking import (
     FENCED,
     SOURCE,
     Asker,
+    asker,
     events_of,
     listening,
     ollama,
@@ -275,6 +276,59 @@ async def test_an_answer_outlives_a_database_that_goes_away(quincy: Asker, provi
     assert (await quincy.conversation())[-1]["text"] == "Half and half."
     provider.says("Still there.")
     assert words_of(await quincy.told()) == "Still there."
+
+
+async def test_an_answer_with_signs_that_no_text_has_ends_neither_itself_nor_the_answers_of_others(
+    quincy: Asker, provider: AiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile = await asker(quincy.site)
+    await ollama(hostile.person, provider)
+    monkeypatch.setattr("app.strategies.assistant._BEAT_S", 0.05)
+    broken = chunk("Half @").replace(b"@", rb"\ud83d\u0000")
+    go_on = asyncio.Event()
+    provider.talks.append(Talk(events=[broken, go_on, chunk("", finish="@").replace(b"@", rb"\udc00\u0000"), DONE]))
+    with capture_logs() as logs:
+        async with asyncio.TaskGroup() as both:
+            asked = both.create_task(hostile.ask())
+            await eventually_async(
+                lambda: hostile.rows("SELECT 1 FROM assistant_messages WHERE user_id = $1 AND text LIKE 'Half %'", hostile.user_id),
+                "what there is was kept",
+                within_s=20,
+            )
+            go_on.set()
+    assert words_of(events_of(asked.result().text)) == "Half \ufffd\ufffd"
+    answered = (await hostile.conversation())[-1]
+    assert (answered["outcome"], answered["text"], answered["finish_reason"]) == ("done", "Half \ufffd\ufffd", "\ufffd\ufffd")
+    assert [line for line in logs if line["event"] in ("loop_failed", "assistant_not_kept", "assistant_not_stored")] == []
+
+
+async def test_an_answer_that_cannot_be_kept_ends_no_other_one(quincy: Asker, provider: AiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    hostile = await asker(quincy.site)
+    await ollama(hostile.person, provider)
+    await openrouter(quincy.person)
+    monkeypatch.setattr("app.strategies.assistant._BEAT_S", 0.05)
+    go_on = asyncio.Event()
+    provider.talks += [Talk(events=[chunk("One "), go_on, DONE]), Talk(events=[chunk("Two "), go_on, chunk("words."), DONE])]
+    state = quincy.site.app.state
+    with capture_logs() as logs:
+        with working_for(hostile.user_id):
+            question = Question(strategy_id=hostile.strategy_id, message="Hm.", source="")
+            bad = await state.assistant.ask(hostile.user_id, question, state.ai_providers)
+        while not bad.words:
+            await bad.next(wait_s=5)
+        bad.words = "\ud83d"  # as if something had come through that no text has
+        await eventually_async(is_noticed(logs), "it could not be kept", within_s=20)
+        async with asyncio.TaskGroup() as both:
+            good = both.create_task(quincy.ask())
+            await eventually_async(
+                lambda: quincy.rows("SELECT 1 FROM assistant_messages WHERE user_id = $1 AND text = 'Two '", quincy.user_id),
+                "the other one is kept",
+                within_s=20,
+            )
+            go_on.set()
+    bad.stop()
+    assert words_of(events_of(good.result().text)) == "Two words."
+    assert [line for line in logs if line["event"] == "loop_failed"] == []
 
 
 async def test_a_server_that_stops_interrupts_its_answers_and_stores_that(quincy: Asker, provider: AiServer) -> None:

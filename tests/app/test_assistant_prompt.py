@@ -3,6 +3,7 @@
 import ast
 import inspect
 import json
+import time
 
 import pytest
 
@@ -82,9 +83,21 @@ def test_anything_else_is_none(answer: str) -> None:
     assert proposal_in(answer, source=CODE) is None
 
 
-def test_an_answer_made_to_be_slow_to_read_is_read_at_once() -> None:
-    hostile = "\n".join("`" * (3 + number % 400) + "x" for number in range(30_000))
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "\n".join("`" * (3 + number % 400) + "x" for number in range(30_000)),
+        "```" + " " * 150_000 + "`",
+        "```" + "x" * 150_000 + "`",
+        "`" * 80_000 + " " * 70_000 + "`",
+        "class" + "\n" * 150_000,
+    ],
+    ids=["many fences", "spaces", "letters", "back quotes", "empty lines"],
+)
+def test_an_answer_made_to_be_slow_to_read_is_read_at_once(hostile: str) -> None:
+    begun = time.process_time()
     assert proposal_in(hostile, source="") is None
+    assert time.process_time() - begun < 5, "what takes the square of its length takes half a minute"
 
 
 def test_only_as_much_of_the_conversation_is_told_as_fits_and_it_begins_with_the_user() -> None:

@@ -194,3 +194,12 @@ async def test_a_strategy_of_another_user_cannot_be_told_from_none(site: Site, s
 async def test_nothing_is_kept_without_the_token_of_the_page(site: Site, strategy_id: UUID) -> None:
     answer = await site.ada.browse("POST", f"/strategies/{strategy_id}/draft", data={"source": "x", "revision": 0})
     assert answer.status_code == 403
+
+
+async def test_a_name_and_a_note_have_no_sign_that_is_not_seen(site: Site, strategy_id: UUID) -> None:
+    text = SOURCE + "# another\n"
+    saved = await post(site.ada, f"/strategies/{strategy_id}", source=text, revision=0, name="Safe \u202eyrev\n one", note=" a\u2066b\n c ")
+    assert saved.status_code == 200, saved.text
+    strategy = (await site.ada.call("GET", f"/api/strategies/{strategy_id}")).json()
+    version = (await site.ada.call("GET", f"/api/strategies/{strategy_id}/versions/2")).json()
+    assert (strategy["name"], version["note"]) == ("Safe yrev one", "a b c")

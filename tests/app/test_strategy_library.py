@@ -185,3 +185,12 @@ async def test_an_api_token_that_may_only_read_changes_nothing(site: Site, perso
     headers = {"Authorization": f"Bearer {token}"}
     assert (await site.http.get(f"{URL}/{strategy['id']}", headers=headers)).status_code == 200
     assert (await site.http.post(URL, headers=headers, json={"name": "Other"})).status_code == 403
+
+
+@pytest.mark.parametrize("name", ["İstanbul", "ΣΑΣ", "ÉMA", "Ema", "Ǆ" * 60])
+async def test_a_copy_gets_a_number_whatever_letters_its_name_has(person: Person, name: str) -> None:
+    strategy = await made(person, name)
+    for number in (2, 3):
+        forked = await person.call("POST", f"{URL}/{strategy['id']}/fork", json={})
+        assert forked.status_code == 201, forked.text
+        assert forked.json()["name"] == f"{name[:58]} {number}"

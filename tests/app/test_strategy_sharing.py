@@ -129,3 +129,15 @@ async def test_a_user_who_was_disabled_receives_nothing(site: Site, person: Pers
         await person.call("POST", f"{URL}/{strategy['id']}/share", json={"username": other.ids["name"]})
         await delivered(site)
         assert await connection.fetchval("SELECT count(*) FROM strategies WHERE user_id = $1", UUID(other.ids["user_id"])) == 0
+
+
+async def test_copies_of_a_strategy_that_was_deleted_since_still_count(site: Site, person: Person) -> None:
+    for number in range(2):
+        strategy = await made(person)
+        for place in range(SHARES_PER_HOUR // 2):
+            answer = await person.call("POST", f"{URL}/{strategy['id']}/share", json={"username": f"nobody-{number}-{place}"})
+            assert answer.status_code == 202, answer.text
+        await delivered(site)
+        assert (await person.call("DELETE", f"{URL}/{strategy['id']}")).status_code == 204
+    strategy = await made(person)
+    assert refusal(await person.call("POST", f"{URL}/{strategy['id']}/share", json={"username": "nobody"})) == (429, "STRATEGY_SHARE_RATE")

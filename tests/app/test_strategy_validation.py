@@ -149,6 +149,21 @@ async def test_a_strategy_that_uses_the_future_is_found_out_and_cannot_be_activa
     assert version["report"]["steps"] == report["steps"]
 
 
+async def test_a_version_that_uses_the_future_is_not_made_valid_by_other_parameters(person: Person) -> None:
+    source = GOOD.replace("fast = param(12", "peeks = param(True)\n    fast = param(12").replace(
+        "ta.EMA(candles.close, self.fast)", "ta.EMA(candles.close, self.fast) - self.peeks * candles.close.mean()"
+    )
+    assert (await validate(person, source, parameters={"peeks": False}))["is_valid"]
+    made = (await person.call("POST", URL, json={"name": "Peeks at will", "source": source})).json()
+    path = f"{URL}/{made['id']}/versions/1"
+    refused = await person.call("POST", f"{path}/validate", json={"parameters": {"peeks": False}})
+    assert (refused.status_code, refused.json()["code"]) == (422, "INVALID_INPUT")
+    assert not (await person.call("GET", path)).json()["is_valid"]
+    await person.call("POST", f"{path}/validate", json={})
+    version = (await person.call("GET", path)).json()
+    assert (version["is_valid"], version["has_look_ahead"]) == (False, True)
+
+
 async def test_the_report_of_a_version_is_kept_and_its_market_remembered(person: Person) -> None:
     made = (await person.call("POST", URL, json={"name": "Kept", "source": GOOD})).json()
     await person.call("POST", f"{URL}/{made['id']}/versions/1/validate", json={"symbol": "BTCUSDT", "timeframe": "1h"})

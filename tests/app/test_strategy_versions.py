@@ -1,5 +1,6 @@
 """What was used never changes, and what may not trade is never used: in the services and in the database."""
 
+import asyncio
 from uuid import UUID
 
 import asyncpg
@@ -7,8 +8,8 @@ import pytest
 import pytest_asyncio
 
 from app.core.ids import new_id
-from app.errors import StrategyNotValid, VersionInUse
-from app.strategies import versions
+from app.errors import StrategyInUse, StrategyNotValid, VersionInUse
+from app.strategies import service, versions
 from tests.app.library import URL, keep, made, refusal, report_of, somebody, use, used
 from tests.app.whole_site import Person, Site
 
@@ -118,3 +119,24 @@ async def test_a_note_of_a_used_version_is_refused_by_the_service_too(site: Site
         with pytest.raises(VersionInUse):
             await versions.change_note(session, UUID(person.ids["user_id"]), UUID(version["strategy_id"]), 1, note="x")
         await session.rollback()
+
+
+async def test_a_version_that_is_used_while_its_strategy_is_deleted_stays(site: Site) -> None:
+    person = await somebody(site)
+    strategy = await made(person)
+    path = f"{URL}/{strategy['id']}/versions/1"
+    version = (await person.call("GET", path)).json()
+    await keep(site, person, version, report_of(version["source"]))
+    user_id, database = UUID(person.ids["user_id"]), site.app.state.platform_database
+
+    async def delete() -> None:
+        async with database.transaction() as session:
+            with pytest.raises(StrategyInUse):
+                await service.delete_strategy(session, user_id, UUID(strategy["id"]))
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as both, database.transaction() as session:
+        await versions.mark_used(session, user_id, UUID(version["id"]), now=site.app.state.clock.now())
+        deleting = both.create_task(delete())
+        await asyncio.sleep(0.3)
+        assert not deleting.done()
+    assert (await person.call("GET", path)).status_code == 200

@@ -139,6 +139,20 @@ async def test_a_tab_without_changes_follows_the_other_one(browser: Browser, tra
         await second.watched.see("#sed-conflict:visible", count=0)
 
 
+async def test_a_tab_that_could_not_read_the_other_ones_text_keeps_its_own_later(browser: Browser, trader: Trader) -> None:
+    async with open_editor(browser, trader) as first:
+        second = await first.another_tab()
+        await second.page.route("**/text?*", refuse)
+        async with second.page.expect_event("requestfailed", lambda request: "/text" in request.url):
+            await first.type_at_end(MORE)
+            await first.is_kept()
+        await second.page.unroute("**/text?*")
+        await second.type_at_end("# mine")
+        await second.watched.see("#sed-conflict:visible")
+        assert await second.text() == SOURCE + "# mine"
+        first.watched.forget(lambda text: "409" in text or "ERR_FAILED" in text)
+
+
 async def test_a_version_that_another_tab_saved_is_in_the_list_here_too(browser: Browser, trader: Trader) -> None:
     async with open_editor(browser, trader) as first:
         second = await first.another_tab()

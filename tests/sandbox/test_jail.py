@@ -16,7 +16,7 @@ from app.sandbox.cell import Cause
 from app.sandbox.jail import Jail
 from app.sandbox.link import Level
 from app.sandbox.messages import Costs, Decide, Decision, Described, Failed, Holding, Load, Ran, Run
-from app.sandbox.quotas import Limits, Purpose, Quotas
+from app.sandbox.quotas import Limits, Purpose, Quotas, Turns
 from app.sandbox.terms import JailConfig
 from tests.sandbox.conftest import Notes, candles, frame, running_jail, strategy, until
 
@@ -240,8 +240,7 @@ async def test_a_user_has_no_more_workers_than_the_limits_say() -> None:
 
 
 async def test_backtests_leave_a_processor_free_and_live_strategies_never_wait(jail: Jail, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jail, "_turns", asyncio.Semaphore(1))
-    monkeypatch.setattr("app.sandbox.jail._TURN_S", 0.2)
+    monkeypatch.setattr(jail, "_turns", Turns(1, patience_s=0.2))
     async with jail.worker(user_id=uuid4(), purpose=BACKTEST):
         with pytest.raises(JailBusy, match="processors"):
             async with jail.worker(user_id=uuid4(), purpose=BACKTEST):

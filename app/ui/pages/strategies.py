@@ -85,8 +85,18 @@ async def add_strategy(request: Request, principal: CurrentUser, name: Typed = "
     return see_other(request, f"/strategies/{made.id}")
 
 
+def on_one_line(text: str) -> str:
+    """Return what was typed without line ends and other signs that are not seen, or that turn the direction of writing round."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+
+
 def _checked_name(name: str) -> str:
-    clean = " ".join("".join(sign if sign.isprintable() else " " for sign in name).split())
+    """Return a name as it is kept.
+
+    Raises:
+        InvalidInput: nothing is left of it, or too much.
+    """
+    clean = on_one_line(name)
     if not 1 <= len(clean) <= LONGEST_NAME:
         raise InvalidInput(N_(f"a name needs 1 to {LONGEST_NAME} signs"), field="name")
     return clean

@@ -18,6 +18,7 @@ from app.sandbox.messages import LONGEST_SOURCE
 from app.strategies import service, versions
 from app.strategies.models import LONGEST_NAME, LONGEST_NOTE, Strategy, StrategyVersion
 from app.strategies.templates import template
+from app.ui.pages.strategies import on_one_line
 from app.ui.strategy_completions import completions
 from app.ui.strategy_editor import (
     editor_state,
@@ -169,7 +170,9 @@ async def save(
     source = source.replace("\r\n", "\n")
     with use_language(reader_of(request, principal).language):
         try:
-            saved = await _save(request, principal, strategy_id, revision=revision, name=name.strip(), source=source, note=note.strip())
+            saved = await _save(
+                request, principal, strategy_id, revision=revision, name=on_one_line(name), source=source, note=on_one_line(note)
+            )
         except DraftChanged:
             if is_scripted:
                 return Response(status_code=409, headers={"HX-Trigger": _trigger("strategy-conflict", {})})
