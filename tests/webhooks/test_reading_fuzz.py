@@ -42,7 +42,12 @@ def check_ground(alert: Alert, text: str) -> None:
         return
     plain = plainly(text)
     assert (
-        any(word in plain for word in ORDER_WORDS) or "messagetype" in plain or "marketposition" in plain or '"b"' in plain or "b=" in plain
+        any(word in plain for word in ORDER_WORDS)
+        or "messagetype" in plain
+        or "marketposition" in plain
+        or '"b"' in plain
+        or "b=" in plain
+        or {"b", "s"} & set(text.lower().split())  # the short words count where they stand alone: "s SOLUSDT"
     )
     if alert.symbol is None:
         assert text.lstrip("\ufeff \t\r\n")[:1] in "{[" or "=" in text or "ENTER-" in text.upper()
