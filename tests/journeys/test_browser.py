@@ -187,8 +187,8 @@ async def test_a_webhook_made_in_the_page_trades_at_the_address_it_shows(browser
         assert (await asyncio.to_thread(trader.decided, delivery_id))["decision"] == "executed"
         await watched.see(f"#delivery-{delivery_id}[data-decision=executed]")
         await page.click("#hook-created a.primary")
-        await watched.see("#hooks li.hook")
-        assert "From TradingView" in await watched.text("#hooks li.hook")
+        await watched.see("#hooks li.entry")
+        assert "From TradingView" in await watched.text("#hooks li.entry")
         assert address not in await page.content()
 
 

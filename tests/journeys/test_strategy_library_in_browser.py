@@ -15,7 +15,7 @@ from tests.server_process import ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio]
 
-ITEM = "li.library-item"
+ITEM = "li.entry"
 
 
 @pytest.fixture
