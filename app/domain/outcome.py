@@ -4,13 +4,13 @@
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.domain.arrays import Floats
-from app.domain.simulated import Reason
+from app.domain.simulated import Reason, Simulation
 
 Rows = NDArray[np.int64]
 Codes = NDArray[np.int8]
@@ -99,3 +99,53 @@ class Outcome:
     slippage: float
     funding: float
     candles_held: int
+
+
+def outcome_of(simulation: Simulation) -> Outcome:
+    """Return a simulation as columns."""
+    trades, fills = simulation.trades, simulation.fills
+    return Outcome(
+        trades=TradeColumns(
+            side=_codes([trade.side for trade in trades]),
+            entry_candle=_rows([trade.entry_candle for trade in trades]),
+            exit_candle=_rows([trade.exit_candle for trade in trades]),
+            quantity=_floats([trade.quantity for trade in trades]),
+            entry_price=_floats([trade.entry_price for trade in trades]),
+            exit_price=_floats([trade.exit_price for trade in trades]),
+            fees=_floats([trade.fees for trade in trades]),
+            slippage=_floats([trade.slippage for trade in trades]),
+            funding=_floats([trade.funding for trade in trades]),
+            profit=_floats([trade.profit for trade in trades]),
+            worst=_floats([trade.worst for trade in trades]),
+            best=_floats([trade.best for trade in trades]),
+            reason=_codes([NO_REASON if trade.reason is None else REASONS.index(trade.reason) for trade in trades]),
+        ),
+        fills=FillColumns(
+            candle=_rows([fill.candle for fill in fills]),
+            side=_codes([fill.side for fill in fills]),
+            quantity=_floats([fill.quantity for fill in fills]),
+            price=_floats([fill.price for fill in fills]),
+            fee=_floats([fill.fee for fill in fills]),
+            slippage=_floats([fill.slippage for fill in fills]),
+            reason=_codes([REASONS.index(fill.reason) for fill in fills]),
+        ),
+        equity=simulation.equity,
+        denied=simulation.denied,
+        capped=simulation.capped,
+        fees=simulation.fees,
+        slippage=simulation.slippage,
+        funding=simulation.funding,
+        candles_held=simulation.candles_held,
+    )
+
+
+def _codes(values: list[Any]) -> Codes:
+    return np.array(values, dtype=np.int8)
+
+
+def _rows(values: list[int]) -> Rows:
+    return np.array(values, dtype=np.int64)
+
+
+def _floats(values: list[float]) -> Floats:
+    return np.array(values, dtype=np.float64)

@@ -31,6 +31,8 @@ class SimulationCosts:
         step: Base units that quantities are whole multiples of.
         tick: Quote units that prices are whole multiples of.
         least_notional: Quote units below which an order is denied.
+        volume_share: Fraction of a candle's volume that one order may take; 0: as much as it wants.
+        funding_rate: Of a perpetual, of the notional at each funding (00, 08 and 16 UTC): positive is paid by longs to shorts. 0: none.
     """
 
     capital: float = 10_000.0
@@ -40,6 +42,8 @@ class SimulationCosts:
     step: float = 0.0
     tick: float = 0.0
     least_notional: float = 0.0
+    volume_share: float = 0.0
+    funding_rate: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,10 @@ class SimulatedTrade:
         exit_price: Mean price of what left; of an open trade, the mean of that and the last close for the rest.
         fees: Quote units.
         slippage: Quote units.
-        profit: Quote units after fees.
+        funding: Quote units paid, negative when received.
+        profit: Quote units after fees and funding.
+        worst: Worst price while it was held, as a fraction beside the mean entry: 0 or less.
+        best: Best price likewise: 0 or more.
         reason: Why the last of it left; None while it is open.
     """
 
@@ -80,7 +87,10 @@ class SimulatedTrade:
     exit_price: float = 0.0
     fees: float = 0.0
     slippage: float = 0.0
+    funding: float = 0.0
     profit: float = 0.0
+    worst: float = 0.0
+    best: float = 0.0
     reason: Reason | None = None
     entered: float = 0.0
     left: float = 0.0
@@ -90,13 +100,15 @@ class SimulatedTrade:
         """Whether some of it was still held at the end."""
         return self.reason is None
 
-    def settle(self, candle: int, reason: Reason | None) -> None:
-        """Write down how it ended."""
+    def settle(self, candle: int, reason: Reason | None, *, worst: float, best: float) -> None:
+        """Write down how it ended; `worst` and `best` are the prices that it saw."""
         self.exit_candle = candle
         self.reason = reason
         self.entry_price = self.entered / self.quantity
         self.exit_price = self.left / self.quantity
-        self.profit = self.side * (self.left - self.entered) - self.fees
+        self.profit = self.side * (self.left - self.entered) - self.fees - self.funding
+        self.worst = min(self.side * (worst / self.entry_price - 1), 0.0)
+        self.best = max(self.side * (best / self.entry_price - 1), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +123,8 @@ class Simulation:
         fees: Quote units paid.
         slippage: Quote units lost.
         candles_held: Candles at whose close there was a position.
+        capped: Orders that got less than they wanted, as the candle's volume had no more.
+        funding: Quote units paid, negative when received.
     """
 
     trades: tuple[SimulatedTrade, ...]
@@ -120,6 +134,8 @@ class Simulation:
     fees: float
     slippage: float
     candles_held: int
+    capped: int = 0
+    funding: float = 0.0
 
 
 @dataclass(slots=True)

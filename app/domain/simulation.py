@@ -38,7 +38,7 @@ class Account:
 
     __slots__ = (
         "_costs", "_pending", "_trade", "_trailing", "best_price", "cash", "denied", "entry_candle", "entry_price", "fees", "fills",
-        "is_busy", "quantity", "slippage", "stop", "target", "trades",
+        "is_busy", "quantity", "slippage", "stop", "target", "trades", "worst_price",
     )  # fmt: skip
 
     def __init__(self, costs: SimulationCosts) -> None:
@@ -59,6 +59,7 @@ class Account:
         self.stop: float | None = None
         self.target: float | None = None
         self.trades: list[SimulatedTrade] = []
+        self.worst_price = 0.0
 
     def equity(self, price: float) -> float:
         """Return cash and position at a price, in quote units."""
@@ -90,7 +91,7 @@ class Account:
         """Mark a position that is still open at the last close."""
         if self._trade is not None:
             self._trade.left += abs(self.quantity) * close
-            self._trade.settle(candle, None)
+            self._trade.settle(candle, None, worst=self.worst_price, best=self.best_price)
             self.trades.append(self._trade)
             self._trade = None
 
@@ -121,7 +122,7 @@ class Account:
         self._trade = SimulatedTrade(side=side, entry_candle=candle)
         self.entry_candle = candle
         self._fill(candle, side, quantity, price, open_, Reason.ENTRY)
-        self.best_price = price
+        self.best_price = self.worst_price = price
         self._trailing = wish.trailing
         self.stop = _tighter(side, wish.stop, None if wish.stop_loss is None else price * (1 - side * wish.stop_loss))
         self.target = wish.target
@@ -166,8 +167,9 @@ class Account:
             self._close(candle, stop, reason)
         elif target is not None and high > target:
             self._close(candle, target, Reason.TARGET)
-        elif high > self.best_price:
-            self.best_price = high
+        else:
+            self.best_price = max(self.best_price, high)
+            self.worst_price = min(self.worst_price, low)
 
     def _inside_short(self, candle: int, open_: float, high: float, low: float) -> None:
         # Where the losses have eaten the equity; a stop nearer than that goes first.
@@ -187,8 +189,9 @@ class Account:
             self._close(candle, stop, reason)
         elif target is not None and low < target:
             self._close(candle, target, Reason.TARGET)
-        elif low < self.best_price:
-            self.best_price = low
+        else:
+            self.best_price = min(self.best_price, low)
+            self.worst_price = max(self.worst_price, high)
 
     def _move_levels(self, wish: Wish) -> None:
         side = 1 if self.quantity > 0 else -1
@@ -232,7 +235,12 @@ class Account:
         else:
             trade.left += quantity * price
         if left == 0:
-            trade.settle(candle, reason)
+            trade.settle(
+                candle,
+                reason,
+                worst=_farther(trade.side, self.worst_price, reference),
+                best=_farther(-trade.side, self.best_price, reference),
+            )
             self.trades.append(trade)
             self._trade = None
             self.stop = self.target = self._trailing = None
@@ -319,3 +327,8 @@ def _tighter(side: int, one: float | None, other: float | None) -> float | None:
     if one is None or other is None:
         return other if one is None else one
     return max(one, other) if side > 0 else min(one, other)
+
+
+def _farther(side: int, one: float, other: float) -> float:
+    """Return the worse of two prices for a side."""
+    return min(one, other) if side > 0 else max(one, other)
