@@ -19,7 +19,11 @@ from app.sandbox.messages import (
     Ran,
     Reply,
     Request,
+    Rewrite,
+    Rewritten,
     Run,
+    Sweep,
+    Swept,
 )
 from app.sandbox.texts import cleaned
 from app.sandbox.wire import ProtocolBroken
@@ -28,7 +32,14 @@ _encode = msgspec.msgpack.Encoder().encode
 _ASKED: Final = msgspec.msgpack.Decoder(Asked)
 _ANSWERED: Final = msgspec.msgpack.Decoder(Answered)
 #: What answers each request, besides `Failed`.
-_REPLIES: Final[dict[type[Request], type[Reply]]] = {Load: Described, Run: Ran, Check: Checked, Decide: Decision}
+_REPLIES: Final[dict[type[Request], type[Reply]]] = {
+    Load: Described,
+    Run: Ran,
+    Sweep: Swept,
+    Rewrite: Rewritten,
+    Check: Checked,
+    Decide: Decision,
+}
 
 
 def encoded(request: Request, request_id: int) -> bytes:

@@ -20,7 +20,7 @@ _F_SEAL_FUTURE_WRITE: Final = 0x10
 _NO_OTHER_LENGTH: Final = 0x1 | 0x2 | 0x4  # F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW
 _ALL_FLAGS: Final = LONG | SHORT | EXIT
 #: What each column may hold besides NaN: from, to.
-_BOUNDS: Final = {
+BOUNDS: Final = {
     "size": (0.0, 1.0),
     "stop": (0.0, 1e15),
     "target": (0.0, 1e15),
@@ -86,13 +86,25 @@ def copied_results(fd: int, rows: int) -> Decisions:
     if np.any((found.flags & ~_ALL_FLAGS) != 0):
         raise StrategyKilled(f"a decision at candle {_first((found.flags & ~_ALL_FLAGS) != 0)} has unknown flags", reason="results")
     for name in DECISION_COLUMNS[1:]:
-        low, high = _BOUNDS[name]
+        low, high = BOUNDS[name]
         column = getattr(found, name)
         wrong = ~(np.isnan(column) | ((column >= low) & (column <= high)))
         if np.any(wrong):
             place = _first(wrong)
             raise StrategyKilled(f"{name} at candle {place} must be between {low:g} and {high:g}, was {column[place]:g}", reason="results")
     return found
+
+
+def pread_exactly(fd: int, length: int, at: int) -> bytes:
+    """Copy so many bytes out of shared memory.
+
+    Raises:
+        StrategyKilled: they are not there.
+    """
+    copy = os.pread(fd, length, at)
+    if len(copy) != length:
+        raise StrategyKilled("the results are shorter than the worker says", reason="results")
+    return copy
 
 
 def _first(wrong: NDArray[np.bool_]) -> int:

@@ -18,6 +18,8 @@ LONGEST_DOCSTRING = 4_000
 MOST_PARAMETERS = 64
 MOST_FRAMES = 16
 MOST_FINDINGS = 100
+#: Sets of parameters that one request tries.
+MOST_SETS = 500
 
 Name = Annotated[str, Meta(max_length=LONGEST_NAME)]
 Text = Annotated[str, Meta(max_length=LONGEST_TEXT)]
@@ -59,6 +61,28 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
 
     start: Count
     costs: "Costs"
+
+
+class Sweep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="sweep"):
+    """Decide at every candle once for each set of parameters, as `Load` and `Run` would one after the other; see `sandbox.packed`.
+
+    Attributes:
+        sets: Of parameters, in the order in which they are tried.
+        start: The first candle at which the strategy may decide.
+        costs: Of the simulated account that per-candle methods see.
+        seconds: No further set is begun after so long; at least one is tried.
+    """
+
+    sets: Annotated[list[dict[Name, Value]], Meta(min_length=1, max_length=MOST_SETS)]
+    start: Count
+    costs: "Costs"
+    seconds: Annotated[float, Meta(gt=0, le=3_600)] = 3_600.0
+
+
+class Rewrite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="rewrite"):
+    """Say where other defaults go in the source that was loaded last. Nothing of it is run for that."""
+
+    defaults: dict[Name, Value]
 
 
 class Costs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -126,7 +150,7 @@ class Decide(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     fills: Annotated[list[LiveFill], Meta(max_length=100)] = []
 
 
-Request = Load | Run | Check | Decide
+Request = Load | Run | Sweep | Rewrite | Check | Decide
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -175,6 +199,38 @@ class Ran(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
 
     rows: Count
     output: Text = ""
+
+
+class Packed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, array_like=True):
+    """What came of one set of parameters: how many rows of the results' memory its decisions take, or why it has none.
+
+    `columns` has a bit for each column of decisions after the flags that holds anything.
+    """
+
+    rows: Count
+    columns: Annotated[int, Meta(ge=0, le=127)] = 0
+    problem: Annotated[str, Meta(max_length=300)] = ""
+    line: Line = 0
+
+
+class Swept(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="swept"):
+    """The answer to `Sweep`: the first of the sets, as many as there was room and time for."""
+
+    sets: Annotated[list[Packed], Meta(max_length=MOST_SETS)]
+
+
+class Edit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, array_like=True):
+    """Characters of the source from `start` up to `end` become `text`."""
+
+    start: Annotated[int, Meta(ge=0, le=LONGEST_SOURCE)]
+    end: Annotated[int, Meta(ge=0, le=LONGEST_SOURCE)]
+    text: Annotated[str, Meta(max_length=80)]
+
+
+class Rewritten(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="rewritten"):
+    """The answer to `Rewrite`: what changes in the source, in order and none over another."""
+
+    edits: Annotated[list[Edit], Meta(max_length=MOST_PARAMETERS)]
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -230,7 +286,7 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     output: Text = ""
 
 
-Reply = Described | Ran | Checked | Decision | Failed
+Reply = Described | Ran | Swept | Rewritten | Checked | Decision | Failed
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

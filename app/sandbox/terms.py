@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from app.sandbox.cell import Cause
-from app.sandbox.messages import Decide, Load, Request, Run
+from app.sandbox.messages import Decide, Load, Request, Run, Sweep
 from app.sandbox.quotas import Limits, Purpose
 
 _MIB: Final = 1 << 20
@@ -63,7 +63,7 @@ class JailConfig:
                 return self.load_s
             case Decide():
                 return self.call_s
-            case Run():
+            case Run() | Sweep():
                 return self.run_s
             case _:
                 return self.check_s

@@ -11,7 +11,7 @@ from app.domain.arrays import Candles, Decisions
 from app.domain.simulation import SimulationCosts, simulate
 from app.errors import StrategyKilled
 from app.sandbox.jail import Jail, Worker
-from app.sandbox.memory import _BOUNDS
+from app.sandbox.memory import BOUNDS
 from app.sandbox.messages import Costs, Described, Load, Run
 from app.sandbox.quotas import Purpose
 from app.sandbox.wire import HEADER
@@ -97,7 +97,7 @@ async def test_absurd_decisions_cost_money_and_nothing_else(seed: int) -> None:
     for _ in range(40):
         close = np.abs(100 + np.cumsum(random.normal(size=ROWS))) + 1
         market = Candles(np.arange(ROWS, dtype=np.int64) * 3_600_000, close, close * 1.01, close * 0.99, close, np.ones(ROWS))
-        columns = {name: _column(random, low, high) for name, (low, high) in _BOUNDS.items()}
+        columns = {name: _column(random, low, high) for name, (low, high) in BOUNDS.items()}
         decisions = Decisions(flags=random.integers(0, 8, ROWS), **columns)
         costs = SimulationCosts(capital=10_000, step=float(random.choice([0.0, 1e-5])), tick=float(random.choice([0.0, 0.01])))
         assert np.isfinite(np.asarray(simulate(market, decisions, costs, 0).equity)).all()

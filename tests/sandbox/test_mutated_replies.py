@@ -14,14 +14,20 @@ from app.sandbox.messages import (
     Decide,
     Decision,
     Described,
+    Edit,
     Failed,
     Finding,
     Holding,
     Load,
+    Packed,
     Parameter,
     Ran,
     Reply,
+    Rewrite,
+    Rewritten,
     Run,
+    Sweep,
+    Swept,
 )
 from app.sandbox.messages import Request as Asking
 from app.sandbox.wire import BROKEN, LONGEST_UP, FrameReader, ProtocolBroken, framed
@@ -33,6 +39,8 @@ _PAIRS: tuple[tuple[Asking, Reply], ...] = (
     (_DECIDE, Failed(kind="ValueError", message="é…\n", traceback="x" * 100)),
     (Run(start=0, costs=Costs()), Ran(rows=3)),
     (Run(start=0, costs=Costs()), Checked(findings=[Finding(code="c", severity="note", message="m", values={"a": "b"})] * 3)),
+    (Sweep(sets=[{"a": 1}], start=0, costs=Costs()), Swept(sets=[Packed(rows=3, columns=5), Packed(rows=0, problem="p", line=4)] * 3)),
+    (Rewrite(defaults={"a": 1}), Rewritten(edits=[Edit(start=3, end=9, text="0.5")] * 3)),
     (
         Load(source="x"),
         Described(

@@ -12,9 +12,27 @@ from app.sandbox.guest.live import LiveSession
 from app.sandbox.guest.loading import Loaded, describe, load
 from app.sandbox.guest.mistakes import StrategyMistake
 from app.sandbox.guest.output import captured
+from app.sandbox.guest.rewriting import rewritten
 from app.sandbox.guest.running import run_into
 from app.sandbox.guest.session import Session
-from app.sandbox.messages import Check, Checked, Costs, Decide, Decision, Described, Failed, Frame, Load, Ran, Reply, Request, Run
+from app.sandbox.guest.sweeping import Sweeper
+from app.sandbox.messages import (
+    Check,
+    Checked,
+    Costs,
+    Decide,
+    Decision,
+    Described,
+    Failed,
+    Frame,
+    Load,
+    Ran,
+    Reply,
+    Request,
+    Rewrite,
+    Run,
+    Sweep,
+)
 
 _REPLIES: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
 
@@ -27,6 +45,7 @@ class Guest:
         self._results = results
         self._loaded: Loaded | None = None
         self._live: LiveSession | None = None
+        self._sweeper: Sweeper | None = None
 
     def handle(self, request: Request) -> Reply:
         """Answer one request; whatever the user's code raises becomes a `Failed`."""
@@ -47,13 +66,17 @@ class Guest:
                 return self._load(request)
             case Run():
                 return self._run(request)
+            case Sweep():
+                return self._sweep(request)
+            case Rewrite():
+                return rewritten(self._needed(), request.defaults)
             case Decide():
                 return self._decide(request)
             case Check():
                 return run_check(self._needed(), self._some_frames(), simulation_costs(request.costs), request)
 
     def _load(self, request: Load) -> Described:
-        self._loaded = self._live = None
+        self._loaded = self._live = self._sweeper = None
         loaded = load(request.source, request.parameters)
         described = describe(loaded)
         self._loaded = loaded
@@ -71,6 +94,14 @@ class Guest:
         for name in ("flags", "size", "stop", "target", "trailing", "adjust", "stop_loss", "take_profit"):
             getattr(self._results, name)[:rows] = getattr(decisions, name)
         return Ran(rows=rows)
+
+    def _sweep(self, request: Sweep) -> Reply:
+        loaded = self._needed()
+        if self._results is None:
+            return Failed(kind="NO_ROOM", message="there is no room for the decisions")
+        if self._sweeper is None:
+            self._sweeper = Sweeper(loaded.source, self._some_frames(), self._results)
+        return self._sweeper.sweep(request, simulation_costs(request.costs))
 
     def _decide(self, request: Decide) -> Reply:
         loaded = self._needed()

@@ -6,8 +6,9 @@ import linecache
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from inspect import cleandoc
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, Literal
 
 from app.domain.candles import Timeframe
@@ -76,7 +77,7 @@ def load(source: str, given: Mapping[str, Value]) -> Loaded:
     """
     # Editors of another system begin files with a mark of the byte order.
     source = source.removeprefix("\ufeff")
-    code = compile(source, FILENAME, "exec", dont_inherit=True)
+    code = _compiled(source)
     linecache.cache[FILENAME] = (len(source), None, source.splitlines(keepends=True), FILENAME)
     module = ModuleType(MODULE)
     # The older template is written without an import.
@@ -96,6 +97,12 @@ def load(source: str, given: Mapping[str, Value]) -> Loaded:
         if problem := each.problem():
             raise StrategyMistake("PARAMETER_DECLARATION", f"parameter {name}: {problem}", attribute=name)
     return Loaded(strategy, written, params, values_for(params, given), style, source)
+
+
+@lru_cache(maxsize=1)
+def _compiled(source: str) -> CodeType:
+    # A sweep loads one source with many sets of parameters; what a module keeps in variables of its own must not go from one to the next.
+    return compile(source, FILENAME, "exec", dont_inherit=True)
 
 
 def describe(loaded: Loaded) -> Described:

@@ -4,7 +4,8 @@ In `indicators` a helper is given arrays and returns one; in a per-candle method
 looks ahead.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from itertools import pairwise
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import talib
 from numpy.typing import NDArray
 
+from app.sandbox.guest.memo import Memo
 from app.sandbox.guest.mistakes import StrategyMistake
 from app.sandbox.guest.series import Series
 
@@ -24,6 +26,17 @@ HELPERS = (
 _NUMBERS = (float, int)
 FUNCTIONS: tuple[str, ...] = tuple(talib.get_functions())  # type: ignore[no-untyped-call]
 __all__ = [*HELPERS, *FUNCTIONS]
+_memos: list[Memo] = []
+
+
+@contextmanager
+def remembering(memo: Memo) -> Iterator[None]:
+    """Look indicators up in a memo while the block runs."""
+    _memos.append(memo)
+    try:
+        yield
+    finally:
+        _memos.pop()
 
 
 def crossed_above(first: Any, second: Any) -> Any:
@@ -195,7 +208,7 @@ def _array_function(function: Callable[..., Any], *given: Any, **named: Any) -> 
     # TA-Lib takes float64 only, and raises where every value is NaN, which here means that there is no history yet.
     arrays = [_floats(each) if isinstance(each, np.ndarray | Series | list) or hasattr(each, "__array__") else each for each in given]
     named = {name: _floats(each) if isinstance(each, np.ndarray | Series | list) else each for name, each in named.items()}
-    return function(*arrays, **named)
+    return _memos[-1].call(function, arrays, named) if _memos else function(*arrays, **named)
 
 
 def _wrapped(function: Callable[..., Any]) -> Callable[..., Any]:

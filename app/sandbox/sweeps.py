@@ -1,0 +1,21 @@
+"""The server's side of a sweep: what a worker decided for many sets of parameters."""
+
+from app.errors import StrategyKilled
+from app.sandbox.cell import Cause
+from app.sandbox.jail import Jail, Worker
+from app.sandbox.messages import Packed
+from app.sandbox.packed import PackedDecisions, unpacked
+
+
+def packed_decisions(jail: Jail, worker: Worker, sets: list[Packed], candles: int) -> list[PackedDecisions | None]:
+    """Return a copy of what a worker decided for each set that `Sweep` tried, checked; see `packed.unpacked`.
+
+    Raises:
+        StrategyKilled: the memory holds what no decision can be.
+    """
+    if worker.results is None:
+        raise ValueError("the worker was made without results")
+    try:
+        return unpacked(*worker.results, sets, candles)
+    except StrategyKilled as error:
+        raise jail.condemn(worker, Cause.PROTOCOL, error.message) from error
