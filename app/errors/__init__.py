@@ -18,6 +18,7 @@ AppError 500 (never raised bare)
 ├─ StrategyFailed 422  StrategyKilled   the user's code; JailClosed 503 · JailBusy, TrialRate, ShareRate 429 (RateLimited)
 │                        StrategyInUse, VersionInUse, StrategyNotValid, StrategyLimit, DraftChanged 409
 │                        SourceTooLong, StrategyFileUnreadable 422 (InvalidInput)
+├─ BacktestNotFound 404  BacktestLimit, ResultMissing, WorkerLost 409 · TooManyCandles, NoCandles 422 (InvalidInput)
 ├─ Fenced 503            this process no longer owns the role; it must stop writing
 ├─ KeyMissing 503        the encryption key is not here · KeyUnreadable 409: no key here opens one stored secret
 └─ ConfigError           refuses to start
@@ -42,6 +43,12 @@ from app.errors.assistant import AssistantOff as AssistantOff
 from app.errors.assistant import AssistantTooSoon as AssistantTooSoon
 from app.errors.assistant import MessageNotFound as MessageNotFound
 from app.errors.assistant import ModelUnchosen as ModelUnchosen
+from app.errors.backtests import BacktestLimit as BacktestLimit
+from app.errors.backtests import BacktestNotFound as BacktestNotFound
+from app.errors.backtests import NoCandles as NoCandles
+from app.errors.backtests import ResultMissing as ResultMissing
+from app.errors.backtests import TooManyCandles as TooManyCandles
+from app.errors.backtests import WorkerLost as WorkerLost
 from app.errors.exchange import BadCredentials as BadCredentials
 from app.errors.exchange import ExchangeError as ExchangeError
 from app.errors.exchange import ExchangeRateLimited as ExchangeRateLimited

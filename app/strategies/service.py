@@ -158,7 +158,8 @@ async def flush(session: AsyncSession, *, name: str = "") -> None:
         told = str(error.orig)
         if "uq_strategies_user_id_name" in told:
             raise NameTaken(N_(f"you already have a strategy named {name}"), field="name") from error
-        if "strategies_used" in told:
+        # The second: something stored, a backtest, names it or one of its versions.
+        if "strategies_used" in told or "update or delete on table" in told:
             raise StrategyInUse from error
         raise
 
