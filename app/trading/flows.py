@@ -27,6 +27,11 @@ log = structlog.get_logger(__name__)
 
 #: What changed so lately is looked at with every reading; all that is kept, every so often.
 _TAIL: Final = timedelta(minutes=30)
+#: With more trades than that in it, the tail begins with these, and readings are looked at that far apart: an account that trades
+#: without a pause is read without a pause.
+_CROWD: Final = 500
+_SHORTEST_TAIL: Final = timedelta(seconds=30)
+_APART: Final = timedelta(seconds=5)
 _SWEEP_EVERY: Final = timedelta(hours=1)
 #: A change is believed when the account was compared with its exchange since, and without that after so long.
 _SOON: Final = timedelta(seconds=20)
@@ -50,6 +55,13 @@ _READINGS: Final = """
 SELECT * FROM balance_readings WHERE broker_id = $1 AND at >= coalesce(
   (SELECT at FROM balance_readings WHERE broker_id = $1 AND at < $2 ORDER BY at DESC OFFSET 1 LIMIT 1),
   (SELECT min(at) FROM balance_readings WHERE broker_id = $1)) ORDER BY at
+"""
+_CROWDED_SINCE: Final = """
+SELECT executed_at FROM (
+  (SELECT executed_at FROM fills WHERE user_id = $2 AND broker_id = $1 AND executed_at > $3 ORDER BY executed_at DESC LIMIT $4 + 1)
+  UNION ALL
+  (SELECT executed_at FROM external_trades WHERE broker_id = $1 AND executed_at > $3 ORDER BY executed_at DESC LIMIT $4 + 1)) trades
+ ORDER BY executed_at DESC OFFSET $4 LIMIT 1
 """
 _KEEP_READING: Final = """
 INSERT INTO balance_readings (broker_id, at, user_id, answered_at, totals, prices) VALUES ($1, $2, $3, $4, $5, $6)
@@ -118,14 +130,18 @@ class BalancesRead:
 async def observe(desk: Desk, read: BalancesRead) -> None:
     """Take in one reading of an account's balances, and write down what came and went without a trade.
 
-    A reading that is older than one that was taken in already changes nothing. Two processes take turns at an account's row.
+    A reading that is older than one that was taken in already changes nothing. Neither does one right after another of an account that
+    trades very much: the next has what it would have told. Two processes take turns at an account's row.
     """
     async with desk.database.raw_transaction() as connection:
         watch = await connection.fetchrow(_WATCH, read.broker_id, read.user_id)
         if watch["read_at"] is not None and watch["read_at"] >= read.asked_at:
             return
+        crowded_since = await connection.fetchval(_CROWDED_SINCE, read.broker_id, read.user_id, read.asked_at - _TAIL, _CROWD)
+        if crowded_since is not None and watch["read_at"] is not None and watch["read_at"] > read.asked_at - _APART:
+            return
         is_sweep = watch["swept_at"] is None or read.asked_at - watch["swept_at"] >= _SWEEP_EVERY
-        waiting = await _Look(connection, read, is_sweep=is_sweep).take_in(watch["waiting"])
+        waiting = await _Look(connection, read, _tail(read, crowded_since), is_sweep=is_sweep).take_in(watch["waiting"])
         await connection.execute(_LOOKED, read.broker_id, read.asked_at, waiting, read.asked_at if is_sweep else None)
     before = {(item["asset"], item["at"]) for item in watch["waiting"]}
     if any((item["asset"], item["at"]) not in before for item in waiting):
@@ -152,18 +168,18 @@ class _Flow:
 class _Look:
     """One look at an account's readings, inside one transaction."""
 
-    def __init__(self, connection: Any, read: BalancesRead, *, is_sweep: bool) -> None:
+    def __init__(self, connection: Any, read: BalancesRead, tail: datetime, *, is_sweep: bool) -> None:
         self._connection = connection
         self._read = read
         self._is_sweep = is_sweep
-        self._tail = read.asked_at
+        self._tail = tail
         self._prices: dict[datetime, Mapping[str, Any]] = {}
 
     async def take_in(self, waited: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return what is left without an explanation and not yet written down; `waited` is what was so the last time."""
         read = self._read
         # What waited may be older than the tail: the account was paused, or this server was off.
-        self._tail = min([read.asked_at - _TAIL, *(datetime.fromisoformat(item["at"]) for item in waited)])
+        self._tail = min([self._tail, *(datetime.fromisoformat(item["at"]) for item in waited)])
         stored = await self._connection.fetch(_READINGS, read.broker_id, read.asked_at - _KEEP if self._is_sweep else self._tail)
         readings = [_reading(row) for row in stored]
         self._prices = {row["at"]: row["prices"] for row in stored}
@@ -275,6 +291,11 @@ class _Look:
         ]
         forgotten = [reading.asked_at for reading, later in pairwise(readings) if later.asked_at < oldest]
         await self._connection.execute(_DROP, self._read.broker_id, [*useless, *forgotten])
+
+
+def _tail(read: BalancesRead, crowded_since: datetime | None) -> datetime:
+    since = read.asked_at - _TAIL
+    return since if crowded_since is None else max(since, min(crowded_since, read.asked_at - _SHORTEST_TAIL))
 
 
 def _reading(row: Any) -> Reading:

@@ -28,6 +28,8 @@ from app.trading.thinning import Thinning
 log = structlog.get_logger(__name__)
 
 _AFTER_FILL_S: Final = 0.3
+#: An account that trades without a pause would spend what its exchange allows it to ask on its balances alone.
+_BETWEEN_S: Final = 1.0
 #: So many accounts are read at once, each for so long at most; those that were slow last time share fewer places.
 _AT_ONCE: Final = 8
 _SLOW_AT_ONCE: Final = 2
@@ -136,16 +138,17 @@ class PortfolioLoop:
     async def _account(self, broker: Any) -> None:
         """Accounts that were slow wait in a line of their own, and not in the way of the others."""
         broker_id = broker["id"]
-        async with self._slow_gate if broker_id in self._slow else self._gate:
-            while True:
+        while True:
+            async with self._slow_gate if broker_id in self._slow else self._gate:
                 self._again.discard(broker_id)
                 started = time.monotonic()
                 with self._border.around("balance_unreadable", broker_id, broker_id=str(broker_id)):
                     await self._in_time(broker)
                 is_slow = self._border.is_troubled(broker_id) or time.monotonic() - started > _SLOW_S
                 (self._slow.add if is_slow else self._slow.discard)(broker_id)
-                if broker_id not in self._again:
-                    return
+            if broker_id not in self._again:
+                return
+            await asyncio.sleep(_BETWEEN_S)
 
     async def _in_time(self, broker: Any) -> None:
         try:

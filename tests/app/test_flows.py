@@ -272,6 +272,31 @@ async def test_reading_that_arrives_behind_a_later_one_changes_nothing(account: 
     assert await account.flows() == []
 
 
+async def test_account_that_trades_without_a_pause_is_looked_at_less_often_and_loses_nothing(account: Account) -> None:
+    await account.read(0)
+    await account.pieces.rows(
+        """INSERT INTO external_trades (broker_id, user_id, symbol, trade_id, venue_order_id, side, price, quantity, fee, fee_asset,
+                                        liquidity, executed_at)
+           SELECT $1, $2, 'BTC/USDT', n, n, 'buy', 60000, 0.001, 0, 'BNB', 'taker', $3::timestamptz + n * interval '100 milliseconds'
+             FROM generate_series(1, 600) n""",
+        account.broker_id,
+        account.pieces.user_id,
+        moment(0.0),
+    )
+    account.held["BTC"] += Decimal("0.6")
+    account.held["USDT"] += Decimal(-36000) + 500
+    await account.read(61)
+    assert await account.waiting() == [("USDT", "500")]
+    account.held["USDT"] += 70
+    await account.read(62)
+    assert await account.waiting() == [("USDT", "500")]
+    await account.read(66.5)
+    assert await account.waiting() == [("USDT", "500"), ("USDT", "70")]
+    await account.compared(90)
+    await account.read(100)
+    assert [flow[:2] for flow in await account.flows()] == [("USDT", Decimal(500)), ("USDT", Decimal(70))]
+
+
 async def test_flows_can_be_labelled_and_otherwise_neither_changed_nor_removed(account: Account) -> None:
     await account.read(0)
     account.held["USDT"] += 500

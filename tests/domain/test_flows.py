@@ -138,6 +138,39 @@ def test_nothing_is_lost_or_made_up_however_the_clocks_differ(events: list[Event
     assert {asset: told[asset] for asset in ASSETS} == {asset: true[asset] for asset in ASSETS}
 
 
+def least(readings: list[Reading], moves: list[Move]) -> int:
+    """The fewest remainders there can be, found by trying every side of every reading for every move of one asset."""
+    moved = sorted(moves, key=lambda move: move.at)
+    reached: dict[int, int] = {}
+    for number, reading in enumerate(readings):
+        choices = [
+            cut
+            for cut in range(len(moved) + 1)
+            if (cut == 0 or moved[cut - 1].at <= reading.answered_at + SLACK)
+            and (cut == len(moved) or moved[cut].at > reading.asked_at - SLACK)
+        ]
+        if number == 0:
+            reached = dict.fromkeys(choices, 0)
+            continue
+        change = reading.totals["BTC"] - readings[number - 1].totals["BTC"]
+        reached = {
+            cut: min(left + (sum(move.amount for move in moved[before:cut]) != change) for before, left in reached.items() if before <= cut)
+            for cut in choices
+        }
+    return min(reached.values())
+
+
+@given(st.lists(st.tuples(st.floats(0, 20), st.integers(-3, 3)), max_size=12), st.lists(st.integers(-4, 4), min_size=2, max_size=8))
+@settings(max_examples=300, deadline=None)
+def test_no_way_to_place_the_trades_explains_more(traded: list[tuple[float, int]], changes: list[int]) -> None:
+    moves = [move(at, "BTC", str(amount)) for at, amount in traded if amount]
+    held, readings = 100, []
+    for number, change in enumerate(changes):
+        held += change
+        readings.append(reading(number * 3, BTC=str(held)))
+    assert len(remainders(readings, moves, tolerances={})) == least(readings, moves)
+
+
 def test_money_put_in_is_no_return_and_money_taken_out_no_loss() -> None:
     points = [(Decimal(1000), Decimal(0)), (Decimal(1600), Decimal(500)), (Decimal(880), Decimal(-720)), (Decimal(968), Decimal(0))]
     assert time_weighted(points) == [Decimal(0), Decimal("0.1"), Decimal("0.1"), Decimal("0.21")]
