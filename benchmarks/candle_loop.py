@@ -12,11 +12,12 @@ from collections.abc import Callable
 import numpy as np
 import talib
 
-from app.domain.arrays import Candles, no_decisions
+from app.domain.arrays import Candles
 from app.domain.simulation import SimulationCosts, simulate
 from app.sandbox.guest import preload
 from app.sandbox.guest.guest import Guest
 from app.sandbox.messages import Costs, Failed, Frame, Load, Run
+from app.sandbox.sheet import Sheet
 from app.strategies.builtins import builtins
 
 PER_CANDLE = """
@@ -137,17 +138,17 @@ def main() -> None:
         part = candles.until(length)
         days = Candles(*(getattr(part, column)[::24] for column in ("time", "open", "high", "low", "close", "volume")))
         frames = [(Frame(symbol="X", timeframe=timeframe, rows=len(them)), them) for timeframe, them in (("1h", part), ("1d", days))]
-        guest = Guest(frames, no_decisions(length))
+        guest = Guest(frames, Sheet(length))
         for reply in (guest.handle(Load(source=source)), guest.handle(Run(start=0, costs=Costs()))):
             if isinstance(reply, Failed):
                 sys.exit(f"{name}: {reply.message}")
         show(name, length, best(lambda guest=guest: guest.handle(Run(start=0, costs=Costs()))), bare_s * length / rows)  # type: ignore[misc]
-    decisions = no_decisions(rows)
+    decisions = Sheet(rows)
     frame = Frame(symbol="X", timeframe="1h", rows=rows)
     guest = Guest([(frame, candles)], decisions)
     guest.handle(Load(source=PER_CANDLE))
     guest.handle(Run(start=0, costs=Costs()))
-    show("replay of the decisions", rows, best(lambda: simulate(candles, decisions, SimulationCosts())), bare_s)
+    show("replay of the decisions", rows, best(lambda: simulate(candles, decisions.decisions(), SimulationCosts())), bare_s)
 
 
 if __name__ == "__main__":

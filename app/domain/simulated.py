@@ -150,3 +150,11 @@ class Wish:
     adjust: float | None = None
     stop_loss: float | None = None
     take_profit: float | None = None
+    limit: float | None = None
+    target_2: float | None = None
+    target_3: float | None = None
+    take_profit_2: float | None = None
+    take_profit_3: float | None = None
+    part: float | None = None
+    part_2: float | None = None
+    part_3: float | None = None

@@ -20,7 +20,7 @@ from typing import Final
 
 import numpy as np
 
-from app.domain.arrays import EXIT, LONG, SHORT, Candles, Decisions, numbers
+from app.domain.arrays import DECIDED, EXIT, LONG, SHORT, Candles, Decisions, deciding_rows, numbers
 from app.domain.simulated import Reason, SimulatedFill, SimulatedTrade, Simulation, SimulationCosts, Wish
 
 __all__ = ["Account", "Reason", "SimulatedFill", "SimulatedTrade", "Simulation", "SimulationCosts", "Wish", "simulate"]
@@ -304,22 +304,10 @@ def simulate(candles: Candles, decisions: Decisions, costs: SimulationCosts, sta
 
 def _wishes(decisions: Decisions, start: int) -> dict[int, Wish]:
     """Return the rows that decide anything."""
-    columns = [
-        decisions.size,
-        decisions.stop,
-        decisions.target,
-        decisions.trailing,
-        decisions.adjust,
-        decisions.stop_loss,
-        decisions.take_profit,
-    ]
-    says_something = decisions.flags != 0
-    for column in columns:
-        says_something = says_something | ~np.isnan(column)
-    rows = np.flatnonzero(says_something)
+    rows = deciding_rows(decisions)
     rows = rows[rows >= start]
     flags = decisions.flags[rows].tolist()
-    values = [[None if value != value else value for value in column[rows].tolist()] for column in columns]
+    values = [[None if value != value else value for value in getattr(decisions, name)[rows].tolist()] for name in DECIDED]
     return {row: Wish(flag, *rest) for row, flag, *rest in zip(rows.tolist(), flags, *values, strict=True)}
 
 

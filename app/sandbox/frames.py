@@ -3,29 +3,39 @@
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from app.domain.arrays import EXIT, LONG, SHORT, Candles, Decisions, Floats, Times
+from app.domain.arrays import DECIDED, EXIT, LONG, SHORT, Candles, Decisions, Floats, Times
 
 __all__ = [
     "CANDLE_COLUMNS",
+    "DECIDED",
     "DECISION_COLUMNS",
     "EXIT",
     "LONG",
+    "NOTES",
+    "PAGE",
     "SHORT",
     "Candles",
     "Decisions",
     "Floats",
+    "Notes",
     "Times",
     "candle_bytes",
     "candles_in",
     "decision_bytes",
-    "decisions_in",
+    "decision_place",
+    "notes_in",
 ]
 
 #: Columns of a frame of candles, one after the other, `rows` times 8 bytes each: the open time in ms, then the prices and the volume.
 CANDLE_COLUMNS: Final = ("time", "open", "high", "low", "close", "volume")
-#: Columns of the decisions, in the same layout. `flags` holds whole numbers; the others hold NaN where nothing was decided.
-DECISION_COLUMNS: Final = ("flags", "size", "stop", "target", "trailing", "adjust", "stop_loss", "take_profit")
+DECISION_COLUMNS: Final = ("flags", *DECIDED)
+#: What is never written of shared memory takes no room, a page at a time: so each column of the decisions begins at one.
+PAGE: Final = 4096
+#: The first page of the decisions' memory.
+NOTES: Final = np.dtype([("decided", np.int64), ("written", np.int64), ("repeated", np.int64), ("values", np.float64, (len(DECIDED),))])
+Notes = NDArray[np.void]
 
 
 def candle_bytes(rows: int) -> int:
@@ -33,9 +43,21 @@ def candle_bytes(rows: int) -> int:
     return rows * 8 * len(CANDLE_COLUMNS)
 
 
+def decision_place(column: int, rows: int) -> int:
+    """Return where a column of the decisions at `rows` candles begins; −1 is the flags, the others count by `DECIDED`."""
+    return PAGE + (column + 1) * _whole_pages(8 * rows)
+
+
 def decision_bytes(rows: int) -> int:
-    """Return how long the memory of the decisions at `rows` candles is."""
-    return rows * 8 * len(DECISION_COLUMNS)
+    """Return how long the memory of the decisions at `rows` candles is: notes, flags, then columns of floats.
+
+    The flags have as much room as the others, and use a byte each: what is not used is not there.
+    """
+    return decision_place(len(DECIDED), rows)
+
+
+def _whole_pages(length: int) -> int:
+    return -(-length // PAGE) * PAGE
 
 
 def candles_in(memory: memoryview, rows: int) -> Candles:
@@ -44,10 +66,13 @@ def candles_in(memory: memoryview, rows: int) -> Candles:
     return Candles(times, *(_floats(memory, rows, place) for place in range(1, len(CANDLE_COLUMNS))))
 
 
-def decisions_in(memory: memoryview, rows: int) -> Decisions:
-    """Return a view of the decisions that lie in memory; writable where the memory is."""
-    flags = np.frombuffer(memory, dtype=np.int64, count=rows)
-    return Decisions(flags, *(_floats(memory, rows, place) for place in range(1, len(DECISION_COLUMNS))))
+def notes_in(memory: memoryview) -> Notes:
+    """Return a view of the notes at the beginning of the decisions' memory, one record.
+
+    Its fields: `decided` rows so far; `written` and `repeated`, bits by the place in `DECIDED` of the columns that hold something and of
+    those that are one value everywhere, which stands in `values`.
+    """
+    return np.frombuffer(memory, dtype=NOTES, count=1)
 
 
 def _floats(memory: memoryview, rows: int, place: int) -> Floats:

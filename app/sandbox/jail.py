@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import os
-import secrets
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -17,18 +16,17 @@ from app.core.backoff import backoff
 from app.core.supervisor import Beat
 from app.core.waiting import happens_within
 from app.errors import AppError, JailClosed, StrategyKilled
-from app.sandbox.asking import encoded, reply_in
+from app.sandbox.asking import Worker as Worker
 from app.sandbox.cell import Cause
 from app.sandbox.connection import Connection
-from app.sandbox.frames import Candles, Decisions
+from app.sandbox.frames import Candles
 from app.sandbox.link import Answer, Ask, Ended, Level, Release, Report, Spawn, Spawned, ToSandboxd, check
-from app.sandbox.memory import blank_results, copied_results, lent_candles
-from app.sandbox.messages import Frame, Reply, Request
+from app.sandbox.memory import blank_results, lent_candles
+from app.sandbox.messages import Frame
 from app.sandbox.quotas import Purpose as Purpose
 from app.sandbox.quotas import Quotas, Turns
 from app.sandbox.terms import INNOCENT, SHARES, JailConfig
 from app.sandbox.violations import OnViolation, Violations
-from app.sandbox.wire import BROKEN
 
 log = structlog.get_logger(__name__)
 
@@ -48,59 +46,6 @@ _EXAMINED_S: Final = 60.0
 _STEADY_S: Final = 60.0
 #: How long a backtest waits for a processor before it is told that all are taken.
 _TURN_S: Final = 60.0
-
-
-class Worker:
-    """One strategy of one user in a locked process. Ask one thing at a time."""
-
-    def __init__(self, jail: "Jail", number: int, *, user_id: UUID, purpose: Purpose, strategy: str) -> None:
-        self.number, self.user_id, self.purpose, self.strategy = number, user_id, purpose, strategy
-        self.results: tuple[int, int] | None = None
-        self.waiting: asyncio.Future[bytes] | None = None
-        #: Why nothing can be asked any more: a strategy's fault, or that sandboxd is gone.
-        self.over: AppError | None = None
-        self._jail = jail
-
-    async def ask(self, request: Request, *, wall_s: float | None = None) -> Reply:
-        """Return the reply; what the user's code raised comes back as `Failed`.
-
-        Args:
-            request: What to do.
-            wall_s: Seconds after which the worker is killed; what its purpose allows when left out.
-
-        Raises:
-            SourceTooLong: the source is longer than a strategy may be.
-            ValueError: something else in the request is out of bounds, which is the caller's mistake.
-            StrategyKilled: it was killed, now or before; `context["reason"]` says why.
-            JailClosed: sandboxd ended meanwhile. That is no fault of the strategy: ask a new worker.
-        """
-        seconds = wall_s if wall_s is not None else self._jail.config.wall_s(request)
-        request_id = secrets.randbits(62) + 1
-        answer = await self._jail.exchange(self, encoded(request, request_id), request_id, seconds)
-        try:
-            return reply_in(answer, request, request_id)
-        except BROKEN as error:
-            # Most of it sandboxd has looked at already; not on the day on which a strategy has taken sandboxd over.
-            raise self._jail.condemn(self, Cause.PROTOCOL, str(error)[:300]) from error
-
-    def decisions(self) -> Decisions:
-        """Return a copy of what the strategy decided, checked value by value.
-
-        Raises:
-            StrategyKilled: the memory holds what no decision can be.
-        """
-        if self.results is None:
-            raise ValueError("the worker was made without results")
-        try:
-            return copied_results(*self.results)
-        except StrategyKilled as error:
-            raise self._jail.condemn(self, Cause.PROTOCOL, error.message) from error
-
-    def settle(self, over: AppError) -> None:
-        """Note that nothing can be asked any more; the first reason stays."""
-        self.over = self.over or over
-        if self.waiting is not None and not self.waiting.done():
-            self.waiting.set_exception(self.over)
 
 
 class Jail:

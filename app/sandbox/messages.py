@@ -208,7 +208,7 @@ class Packed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
 
     rows: Count
-    columns: Annotated[int, Meta(ge=0, le=127)] = 0
+    columns: Annotated[int, Meta(ge=0, le=32_767)] = 0
     problem: Annotated[str, Meta(max_length=300)] = ""
     line: Line = 0
 

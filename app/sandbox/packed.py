@@ -1,7 +1,7 @@
 """Decisions of many sets of parameters in the results' memory of one worker: only the rows that decide anything, set after set.
 
-The columns are those of `sandbox.frames`, but a row is not a candle: its first column holds the candle's row times eight plus the flags.
-Of the other columns only those that a set says to use are written and read.
+The columns lie where `sandbox.frames` has them, but a row is not a candle: its first column holds the candle's row times eight plus the
+flags, eight bytes each. Of the other columns only those that a set says to use are written and read.
 """
 
 from dataclasses import dataclass
@@ -10,11 +10,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from app.domain.arrays import EXIT, LONG, SHORT, Decisions, Floats
+from app.domain.arrays import DECIDED, EXIT, LONG, SHORT, Decisions, Flags, Floats, deciding_rows
 from app.errors import StrategyKilled
-from app.sandbox.frames import DECISION_COLUMNS, decision_bytes
+from app.sandbox.frames import decision_place
 from app.sandbox.memory import BOUNDS, pread_exactly
 from app.sandbox.messages import Packed
+from app.sandbox.sheet import Sheet
 
 #: Bits of the first column that are flags.
 FLAG_BITS: Final = 3
@@ -26,7 +27,7 @@ class PackedDecisions:
     """Decisions of one set of parameters at the rows that decide anything, ascending; only the columns that are used."""
 
     rows: NDArray[np.int64]
-    flags: NDArray[np.int64]
+    flags: Flags
     columns: dict[str, Floats]
 
     def lay_into(self, decisions: Decisions) -> None:
@@ -47,29 +48,25 @@ class PackedDecisions:
         return self.rows.nbytes + self.flags.nbytes + sum(column.nbytes for column in self.columns.values())
 
 
-def pack_into(results: Decisions, at: int, decisions: Decisions) -> Packed | None:
+def pack_into(results: Sheet, at: int, decisions: Decisions) -> Packed | None:
     """Write what decides anything into the results' memory from row `at` on; None when there is no room."""
-    says = decisions.flags != 0
-    columns = 0
-    for place, name in enumerate(DECISION_COLUMNS[1:]):
-        column = getattr(decisions, name)
-        says_here = column == column
-        if says_here.any():
-            columns |= 1 << place
-            says |= says_here
-    rows = np.flatnonzero(says)
+    rows = deciding_rows(decisions)
     if at + len(rows) > len(results):
         return None
     room = slice(at, at + len(rows))
-    results.flags[room] = (rows << FLAG_BITS) | decisions.flags[rows]
-    for name in used(columns):
-        getattr(results, name)[room] = getattr(decisions, name)[rows]
+    results.whole_flags()[room] = (rows << FLAG_BITS) | decisions.flags[rows]
+    columns = 0
+    for place, name in enumerate(DECIDED):
+        values = getattr(decisions, name)[rows]
+        if not np.isnan(values).all():
+            columns |= 1 << place
+            results.room(name)[room] = values
     return Packed(rows=len(rows), columns=columns)
 
 
 def used(columns: int) -> list[str]:
     """Return the names of the columns that a mask stands for."""
-    return [name for place, name in enumerate(DECISION_COLUMNS[1:]) if columns >> place & 1]
+    return [name for place, name in enumerate(DECIDED) if columns >> place & 1]
 
 
 def unpacked(fd: int, room: int, sets: list[Packed], candles: int) -> list[PackedDecisions | None]:
@@ -90,8 +87,8 @@ def unpacked(fd: int, room: int, sets: list[Packed], candles: int) -> list[Packe
     total = sum(one.rows for one in sets)
     if total > room:
         raise StrategyKilled(f"{total} decisions in room for {room}", reason="results")
-    first = np.frombuffer(pread_exactly(fd, 8 * total, 0), dtype=np.int64)
-    rows, flags = first >> FLAG_BITS, first & _ALL_FLAGS
+    first = np.frombuffer(pread_exactly(fd, 8 * total, decision_place(-1, room)), dtype=np.int64)
+    rows, flags = first >> FLAG_BITS, (first & _ALL_FLAGS).astype(np.uint8)
     if total and (int(rows.min()) < 0 or int(rows.max()) >= candles):
         raise StrategyKilled("a decision is at a candle that is not there", reason="results")
     found: list[PackedDecisions | None] = []
@@ -107,7 +104,7 @@ def unpacked(fd: int, room: int, sets: list[Packed], candles: int) -> list[Packe
 
 
 def _column(fd: int, room: int, name: str, part: slice) -> Floats:
-    begins = decision_bytes(room) // len(DECISION_COLUMNS) * DECISION_COLUMNS.index(name)
+    begins = decision_place(DECIDED.index(name), room)
     column = np.frombuffer(pread_exactly(fd, 8 * (part.stop - part.start), begins + 8 * part.start), dtype=np.float64)
     low, high = BOUNDS[name]
     if not bool((np.isnan(column) | ((column >= low) & (column <= high))).all()):

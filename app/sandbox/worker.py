@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn, cast
 import msgspec
 
 from app.sandbox import orders
-from app.sandbox.frames import Candles, Decisions, candle_bytes, candles_in, decision_bytes, decisions_in
+from app.sandbox.frames import Candles, candle_bytes, candles_in, decision_bytes
 from app.sandbox.guest.guest import Guest
 from app.sandbox.lock import kernel
 from app.sandbox.lock.sequence import lock
@@ -32,6 +32,7 @@ from app.sandbox.messages import (
     Request,
 )
 from app.sandbox.orders import Order
+from app.sandbox.sheet import Sheet
 from app.sandbox.wire import HEADER, LONGEST_DOWN, LONGEST_UP, framed
 
 _SOCKET: Final = 3
@@ -97,7 +98,7 @@ def live(order: Order, descriptors: Sequence[int], here: Machine | None, *, has_
     _serve(handle)
 
 
-def _memory(order: Order, descriptors: Sequence[int]) -> tuple[list[tuple[Frame, Candles]], Decisions | None]:
+def _memory(order: Order, descriptors: Sequence[int]) -> tuple[list[tuple[Frame, Candles]], Sheet | None]:
     """Map before the descriptors are closed: mmap keeps a duplicate of each, which must go with the others."""
     frames = [
         (frame, candles_in(_mapped(fd, candle_bytes(frame.rows), mmap.PROT_READ), frame.rows))
@@ -108,7 +109,7 @@ def _memory(order: Order, descriptors: Sequence[int]) -> tuple[list[tuple[Frame,
     if not order.result_rows:
         return frames, None
     writable = _mapped(descriptors[len(frames)], decision_bytes(order.result_rows), mmap.PROT_READ | mmap.PROT_WRITE)
-    return frames, decisions_in(writable, order.result_rows)
+    return frames, Sheet(order.result_rows, writable)
 
 
 def _mapped(fd: int, length: int, protection: int) -> memoryview:

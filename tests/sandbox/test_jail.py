@@ -13,6 +13,7 @@ import pytest
 
 from app.errors import JailBusy, JailClosed, StrategyKilled, StrategyPaused
 from app.sandbox.cell import Cause
+from app.sandbox.frames import decision_place
 from app.sandbox.jail import Jail
 from app.sandbox.link import Level
 from app.sandbox.messages import Costs, Decide, Decision, Described, Failed, Holding, Load, Ran, Run
@@ -54,6 +55,25 @@ async def test_a_live_strategy_decides_at_each_candle_that_closes(jail: Jail) ->
     assert isinstance(up, Decision)
     assert isinstance(down, Decision)
     assert (up.action, down.action) == ("long", "none")
+
+
+async def test_how_far_a_run_has_come_and_what_it_decided_so_far_can_be_seen_meanwhile(jail: Jail) -> None:
+    rows = 50_000
+    slow = strategy("for _ in range(200): pass")
+    async with jail.worker(user_id=uuid4(), purpose=BACKTEST, frames=[(frame(rows), candles(rows))], result_rows=rows) as worker:
+        await worker.ask(Load(source=slow))
+        assert worker.progress() == 0
+        async with asyncio.TaskGroup() as tasks:
+            asked = tasks.create_task(worker.ask(Run(start=0, costs=Costs())))
+            await until(lambda: worker.progress() > 0)
+            seen = worker.progress()
+            so_far = worker.decisions(seen)
+            assert not asked.done()
+        assert worker.progress() == rows
+        whole = await worker.decided()
+    assert 0 < seen < rows
+    assert np.array_equal(so_far.flags, whole.flags[:seen])
+    assert so_far.flags.any()
 
 
 async def test_what_the_users_code_raises_is_an_answer(jail: Jail) -> None:
@@ -121,7 +141,7 @@ async def test_results_that_no_strategy_can_write_are_a_violation(jail: Jail, no
     user = uuid4()
     async with jail.worker(user_id=user, purpose=BACKTEST, frames=[(frame(ROWS), candles(ROWS))], result_rows=ROWS) as worker:
         assert worker.results is not None
-        os.pwrite(worker.results[0], np.int64(64).tobytes(), 8 * 5)
+        os.pwrite(worker.results[0], b"\x40", decision_place(-1, ROWS) + 5)
         with pytest.raises(StrategyKilled):
             worker.decisions()
         with pytest.raises(StrategyKilled):

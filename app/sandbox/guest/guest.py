@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from app.domain.arrays import Candles, Decisions, no_decisions
+from app.domain.arrays import Candles
 from app.domain.simulation import SimulationCosts
 from app.sandbox.guest.checks.run import run_check
 from app.sandbox.guest.failures import failed
@@ -33,6 +33,7 @@ from app.sandbox.messages import (
     Run,
     Sweep,
 )
+from app.sandbox.sheet import Sheet
 
 _REPLIES: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
 
@@ -40,7 +41,7 @@ _REPLIES: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
 class Guest:
     """A worker's whole life: one source, the candles that were mapped for it, and room for its decisions."""
 
-    def __init__(self, frames: Sequence[tuple[Frame, Candles]], results: Decisions | None) -> None:
+    def __init__(self, frames: Sequence[tuple[Frame, Candles]], results: Sheet | None) -> None:
         self._frames = list(frames)
         self._results = results
         self._loaded: Loaded | None = None
@@ -88,11 +89,12 @@ class Guest:
         rows = len(frames[0][1])
         if self._results is None or len(self._results) < rows:
             return Failed(kind="NO_ROOM", message="there is no room for the decisions")
-        # Decided in memory of its own, then copied: half a run that failed leaves nothing behind.
-        decisions = no_decisions(rows)
-        run_into(Session(loaded, frames, simulation_costs(request.costs)), decisions, request.start)
-        for name in ("flags", "size", "stop", "target", "trailing", "adjust", "stop_loss", "take_profit"):
-            getattr(self._results, name)[:rows] = getattr(decisions, name)
+        self._results.clear()
+        try:
+            run_into(Session(loaded, frames, simulation_costs(request.costs)), self._results, request.start)
+        except BaseException:
+            self._results.clear()  # half a run that failed leaves nothing behind
+            raise
         return Ran(rows=rows)
 
     def _sweep(self, request: Sweep) -> Reply:

@@ -14,12 +14,13 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from app.domain.arrays import Candles, no_decisions
+from app.domain.arrays import Candles
 from app.domain.simulation import SimulationCosts
 from app.sandbox.guest import imports, module, older_ta
 from app.sandbox.guest.failures import failed
 from app.sandbox.guest.guest import Guest
 from app.sandbox.messages import Costs, Failed, Frame, Load, Run
+from app.sandbox.sheet import Sheet
 
 #: Used, so that no linter takes them for forgotten: codecs and tables that Python looks up by name when it first needs them.
 _BY_NAME = (encodings.ascii, encodings.idna, encodings.latin_1, encodings.utf_8, linecache, unicodedata, logging)
@@ -97,7 +98,7 @@ def _exercise_guest() -> None:
     rows = 64
     close = 100 + np.sin(np.arange(rows) / 3)
     candles = Candles(np.arange(rows) * 3_600_000, close, close + 1, close - 1, close, close)
-    guest = Guest([(Frame(symbol="BTC/USDT", timeframe="1h", rows=rows), candles)], no_decisions(rows))
+    guest = Guest([(Frame(symbol="BTC/USDT", timeframe="1h", rows=rows), candles)], Sheet(rows))
     for request in (Load(source=_EXAMPLE), Run(start=0, costs=Costs())):
         reply = guest.handle(request)
         if isinstance(reply, Failed):

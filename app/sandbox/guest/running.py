@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from app.domain.arrays import EXIT, LONG, SHORT, Decisions, no_decisions, numbers
+from app.domain.arrays import DECIDED, EXIT, LONG, MOVING, SHORT, Decisions, numbers
 from app.domain.simulation import SimulationCosts, Wish
 from app.sandbox.guest.failures import message_of, place_of
 from app.sandbox.guest.loading import Loaded, warm_up_of
 from app.sandbox.guest.mistakes import StrategyMistake
 from app.sandbox.guest.session import Frames, Session
 from app.sandbox.guest.strategy import DEAREST, MOST_ADDED, SIGNAL_COLUMNS
+from app.sandbox.sheet import Sheet
 
 #: What a column may hold besides NaN. A price of zero is none.
 _BOUNDS = {
@@ -21,7 +22,8 @@ _BOUNDS = {
     "trailing": (1e-15, 1 - 1e-12),
     "adjust": (-1.0, MOST_ADDED),
 }
-_COLUMNS = ("size", "stop", "target", "trailing", "adjust", "stop_loss", "take_profit")
+#: Candles between two notes of how far a run has come.
+_STRETCH = 4_096
 _FLAGS = {"long": LONG, "short": SHORT, "exit": EXIT}
 
 
@@ -43,22 +45,26 @@ def decide_everywhere(
         per_candle: Use the per-candle methods although there is `signals`.
     """
     session = Session(loaded, frames, costs)
-    decisions = no_decisions(len(session.candles))
-    run_into(session, decisions, start, per_candle=per_candle)
-    return session, decisions
+    sheet = Sheet(len(session.candles))
+    run_into(session, sheet, start, per_candle=per_candle)
+    return session, sheet.decisions()
 
 
-def run_into(session: Session, decisions: Decisions, start: int, *, per_candle: bool = False) -> None:
-    """Write the decisions of a session into memory that holds none yet."""
+def run_into(session: Session, sheet: Sheet, start: int, *, per_candle: bool = False) -> None:
+    """Write the decisions of a session onto a sheet that holds none yet."""
     if session.loaded.style in ("signals", "both") and not per_candle:
-        _write_signals(session, decisions, first_row(session, start))
+        _write_signals(session, sheet, first_row(session, start))
     else:
-        _walk(session, decisions, first_row(session, start))
+        _walk(session, sheet, first_row(session, start))
+    sheet.come_to(len(session.candles))
 
 
-def _walk(session: Session, decisions: Decisions, start: int) -> None:
+def _walk(session: Session, sheet: Sheet, start: int) -> None:
     try:
-        _ask_at_each_candle(session, decisions, start)
+        rows = len(session.candles)
+        for begin in range(start, rows, _STRETCH):
+            _ask_at_each_candle(session, sheet, begin, min(begin + _STRETCH, rows))
+            sheet.come_to(min(begin + _STRETCH, rows))
     except (TypeError, ValueError) as error:
         if place_of(error) != (0, 0):
             raise
@@ -69,14 +75,14 @@ def _walk(session: Session, decisions: Decisions, start: int) -> None:
         raise StrategyMistake("RETURN_TYPE", message, attribute=method, candle=session.cursor.end - 1) from error
 
 
-def _ask_at_each_candle(session: Session, decisions: Decisions, start: int) -> None:
+def _ask_at_each_candle(session: Session, sheet: Sheet, start: int, end: int) -> None:
     """Ask at each candle what can be asked there. The loop is written for speed: nearly all of a run's time is spent in it."""
     account, cursor, on_fill, follows = session.account, session.cursor, session.on_fill, session.follows
     candles = session.candles
     opens, highs, lows = numbers(candles.open), numbers(candles.high), numbers(candles.low)
     should_long, should_short, should_exit = (session.question(name) for name in ("should_long", "should_short", "should_exit"))
     step = account.step
-    for row in range(start, len(opens)):
+    for row in range(start, end):
         cursor.end = row + 1
         if account.is_busy:
             step(row, opens[row], highs[row], lows[row])
@@ -97,18 +103,10 @@ def _ask_at_each_candle(session: Session, decisions: Decisions, start: int) -> N
             continue
         if wish is not None:
             account.decide(wish)
-            _write(decisions, row, wish)
+            sheet.write(row, wish)
 
 
-def _write(decisions: Decisions, row: int, wish: Wish) -> None:
-    decisions.flags[row] = wish.flags
-    for name in _COLUMNS:
-        value = getattr(wish, name)
-        if value is not None:
-            getattr(decisions, name)[row] = value
-
-
-def _write_signals(session: Session, decisions: Decisions, start: int) -> None:
+def _write_signals(session: Session, sheet: Sheet, start: int) -> None:
     rows = len(session.candles)
     given = named_signals(session.signals)
     for name, value in given.items():
@@ -126,23 +124,19 @@ def _write_signals(session: Session, decisions: Decisions, start: int) -> None:
                     f"signals: {name} must be a boolean array, was {array.dtype}; compare, as in fast > slow",
                     attribute="signals",
                 )
-            decisions.flags[array] |= _FLAGS[name]
+            sheet.flags |= array.view(np.uint8) * np.uint8(_FLAGS[name])
         else:
-            getattr(decisions, name)[:] = _numbers(name, array)
-    # Nothing is entered with nothing, as in per-candle methods.
-    decisions.flags[decisions.size == 0] &= ~(LONG | SHORT)
-    decisions.flags[:start] = 0
-    for name in ("size", "stop", "target", "trailing", "adjust"):
-        getattr(decisions, name)[:start] = np.nan
-    enters = (decisions.flags & (LONG | SHORT)) != 0
-    for column, value in (
-        (decisions.stop_loss, session.fraction("stop_loss")),
-        (decisions.take_profit, session.fraction("take_profit")),
-    ):
-        if value is not None:
-            column[enters] = value
+            column = sheet.column(name)
+            column[start:] = _numbers(name, array)[start:]
+    if "size" in given:
+        # Nothing is entered with nothing, as in per-candle methods.
+        sheet.flags[sheet.column("size") == 0] &= np.uint8(EXIT)
+    sheet.flags[:start] = 0
+    for name in ("stop_loss", "take_profit"):
+        if (value := session.fraction(name)) is not None:
+            sheet.repeat(name, value)
     if (trailing := session.fraction("trailing_stop")) is not None and "trailing" not in given:
-        decisions.trailing[enters] = trailing
+        sheet.column("trailing")[(sheet.flags & (LONG | SHORT)) != 0] = trailing
 
 
 def named_signals(signals: Any) -> Mapping[str, Any]:
@@ -190,11 +184,12 @@ def decide_at_end(session: Session) -> Wish | None:
         return None
     if session.loaded.style not in ("signals", "both"):
         return session.decide()
-    decisions = no_decisions(rows)
-    _write_signals(session, decisions, rows - 1)
+    sheet = Sheet(rows)
+    _write_signals(session, sheet, rows - 1)
+    decisions = sheet.decisions()
     flags = int(decisions.flags[-1])
     wish = Wish(flags & EXIT if session.account.quantity else _entry_of(flags))
-    for name in _COLUMNS:
+    for name in DECIDED if wish.flags & (LONG | SHORT) else MOVING:
         value = float(getattr(decisions, name)[-1])
         if value == value:
             setattr(wish, name, value)

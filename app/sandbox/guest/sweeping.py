@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 
-from app.domain.arrays import Candles, Decisions, no_decisions
+from app.domain.arrays import Candles
 from app.domain.simulation import SimulationCosts
 from app.sandbox.guest.failures import message_of, place_of
 from app.sandbox.guest.loading import load
@@ -13,6 +13,7 @@ from app.sandbox.guest.session import Session
 from app.sandbox.guest.ta import remembering
 from app.sandbox.messages import Frame, Packed, Sweep, Swept, Value
 from app.sandbox.packed import pack_into
+from app.sandbox.sheet import Sheet
 
 _COLUMNS = ("time", "open", "high", "low", "close", "volume")
 
@@ -26,12 +27,12 @@ class Sweeper:
         results: Where packed decisions go.
     """
 
-    def __init__(self, source: str, frames: Sequence[tuple[Frame, Candles]], results: Decisions) -> None:
+    def __init__(self, source: str, frames: Sequence[tuple[Frame, Candles]], results: Sheet) -> None:
         self.source = source
         self._frames = frames
         self._results = results
         self._memo = Memo(getattr(candles, name) for _, candles in frames for name in _COLUMNS)
-        self._decisions = no_decisions(len(frames[0][1]))
+        self._sheet = Sheet(len(frames[0][1]))
 
     def sweep(self, request: Sweep, costs: SimulationCosts) -> Swept:
         """Try as many sets as there is room and time for, at least one."""
@@ -53,12 +54,12 @@ class Sweeper:
         try:
             # From the source anew, as a run of its own would be: nothing goes from one set to the next.
             session = Session(load(self.source, given), self._frames, costs)
-            run_into(session, self._decisions, start)
-            packed = pack_into(self._results, at, self._decisions)
+            run_into(session, self._sheet, start)
+            packed = pack_into(self._results, at, self._sheet.decisions())
         except Exception as error:  # noqa: BLE001 -- the user's code; another set may well run
             line, _ = place_of(error)
             packed = Packed(rows=0, problem=message_of(error)[:300] or type(error).__name__, line=max(0, min(line, 1_000_000)))
-        self._decisions.clear()
+        self._sheet.clear()
         if packed is None and not at:
             return Packed(rows=0, problem="there is no room for the decisions")
         return packed

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from app.domain.arrays import Candles, Decisions, no_decisions
+from app.domain.arrays import Candles, Decisions
 from app.domain.candles import Timeframe
 from app.sandbox.guest import preload
 from app.sandbox.guest.guest import Guest
 from app.sandbox.messages import Check, Checked, Costs, Described, Failed, Finding, Frame, Load, Ran, Run, Value
+from app.sandbox.sheet import Sheet
 from tests.shared_data import shared_data
 
 preload.warm_up()
@@ -62,7 +63,7 @@ def guest_with(candles: Candles, *, timeframe: str = "1h", others: dict[str, Can
     """Return a guest that has candles, and those of other timeframes of the same symbol."""
     frames = [(Frame(symbol=symbol, timeframe=timeframe, rows=len(candles)), candles)]
     frames += [(Frame(symbol=symbol, timeframe=each, rows=len(them)), them) for each, them in (others or {}).items()]
-    return Guest(frames, no_decisions(len(candles)))
+    return Guest(frames, Sheet(len(candles)))
 
 
 def described(guest: Guest, source: str, **parameters: Value) -> Described:
@@ -81,24 +82,24 @@ def refused(source: str, **parameters: Value) -> Failed:
 
 def decisions_in_process(source: str, frames: list[tuple[Frame, Candles]]) -> Decisions:
     """Return what a source decides over frames, in this process."""
-    results = no_decisions(len(frames[0][1]))
+    results = Sheet(len(frames[0][1]))
     guest = Guest(frames, results)
     described(guest, source)
     reply = guest.handle(Run(start=0, costs=COSTS))
     assert isinstance(reply, Ran), reply
-    return results
+    return results.decisions()
 
 
 def decisions_of(
     source: str, candles: Candles, *, costs: Costs = COSTS, start: int = 0, timeframe: str = "1h", **parameters: Value
 ) -> Decisions:
     """Return what a source decides over candles."""
-    results = no_decisions(len(candles))
+    results = Sheet(len(candles))
     guest = Guest([(Frame(symbol="BTC/USDT", timeframe=timeframe, rows=len(candles)), candles)], results)
     described(guest, source, **parameters)
     reply = guest.handle(Run(start=start, costs=costs))
     assert isinstance(reply, Ran), reply
-    return results
+    return results.decisions()
 
 
 def found(guest: Guest, step: str, *, seed: int = 7) -> list[Finding]:

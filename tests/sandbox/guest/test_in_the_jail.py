@@ -5,6 +5,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
+from app.domain.arrays import DECIDED
 from app.sandbox.jail import Jail
 from app.sandbox.messages import Check, Checked, Decide, Decision, Described, Frame, Holding, Load, Ran, Run
 from app.sandbox.quotas import Purpose
@@ -36,5 +37,5 @@ async def test_a_strategy_decides_in_the_jail_as_it_does_here(jail: Jail, name: 
         flat = Holding(quantity=0.0, entry_price=0.0, equity=1_000.0)
         assert isinstance(await worker.ask(Decide(candle=None, holding=flat)), Decision)
 
-    for column in ("flags", "size", "stop", "target", "trailing", "adjust", "stop_loss", "take_profit"):
+    for column in ("flags", *DECIDED):
         assert np.array_equal(getattr(decided, column), getattr(expected, column), equal_nan=column != "flags"), column

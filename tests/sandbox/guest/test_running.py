@@ -3,12 +3,13 @@ import time
 import numpy as np
 import pytest
 
-from app.domain.arrays import EXIT, LONG, SHORT, Decisions, no_decisions
+from app.domain.arrays import DECIDED, EXIT, LONG, SHORT, Decisions
 from app.domain.simulation import simulate
 from app.sandbox.guest.guest import Guest, simulation_costs
 from app.sandbox.guest.loading import load
 from app.sandbox.guest.running import decide_everywhere
 from app.sandbox.messages import Costs, Failed, Frame, Load, Ran, Run
+from app.sandbox.sheet import Sheet
 from app.strategies.builtins import builtins
 from tests.sandbox.guest.market import COSTS, decisions_of, described, guest_with, made_candles, resampled
 from tests.sandbox.guest.three_styles import PER_CANDLE
@@ -82,7 +83,7 @@ CHOOSY = Costs(capital=5_000.0, fee=0.001, maker_fee=0.0005, slippage=0.0005, st
 @pytest.mark.parametrize("costs", [COSTS, CHOOSY], ids=["usual", "with steps"])
 def test_replaying_the_decisions_outside_gives_the_fills_that_the_strategy_saw(source: str, costs: Costs) -> None:
     candles = made_candles(4_000, seed=5)
-    results = no_decisions(len(candles))
+    results = Sheet(len(candles))
     day = resampled(candles, "1h", "1d")
     frames = [(Frame(symbol="X", timeframe="1h", rows=4_000), candles), (Frame(symbol="X", timeframe="1d", rows=len(day)), day)]
     guest = Guest(frames, results)
@@ -91,13 +92,13 @@ def test_replaying_the_decisions_outside_gives_the_fills_that_the_strategy_saw(s
     # Another session of the same strategy keeps the account that its methods saw.
     session, decisions = decide_everywhere(load(source, {}), frames, simulation_costs(costs), 0)
     assert isinstance(guest.handle(Run(start=0, costs=costs)), Ran)
-    replayed = simulate(candles, results, simulation_costs(costs), 0)
+    replayed = simulate(candles, results.decisions(), simulation_costs(costs), 0)
 
     assert len(replayed.fills) > 10
     assert list(replayed.fills) == session.account.fills
     assert replayed.denied == session.account.denied
-    for name in ("flags", "size", "stop", "target", "trailing", "adjust", "stop_loss", "take_profit"):
-        assert np.array_equal(getattr(results, name), getattr(decisions, name), equal_nan=name != "flags")
+    for name in ("flags", *DECIDED):
+        assert np.array_equal(getattr(results.decisions(), name), getattr(decisions, name), equal_nan=name != "flags")
 
 
 def test_a_run_tells_what_was_printed_up_to_a_limit() -> None:
@@ -193,7 +194,7 @@ def test_endless_recursion_becomes_a_reply() -> None:
 
 
 def test_a_run_that_fails_half_way_leaves_no_decisions_behind() -> None:
-    results = no_decisions(300)
+    results = Sheet(300)
     guest = Guest([(Frame(symbol="X", timeframe="1h", rows=300), made_candles(300))], results)
     described(
         guest,

@@ -6,9 +6,9 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from app.domain.arrays import no_decisions
+from app.domain.arrays import deciding_rows, no_decisions
 from app.errors import StrategyKilled
-from app.sandbox.frames import DECISION_COLUMNS
+from app.sandbox.frames import DECISION_COLUMNS, decision_place
 from app.sandbox.guest.guest import Guest
 from app.sandbox.jail import Jail
 from app.sandbox.memory import blank_results
@@ -16,6 +16,7 @@ from app.sandbox.messages import Described, Edit, Failed, Frame, Load, Packed, R
 from app.sandbox.packed import PackedDecisions, used
 from app.sandbox.packed import unpacked as unpacked_from
 from app.sandbox.quotas import Purpose
+from app.sandbox.sheet import Sheet
 from app.sandbox.sweeps import packed_decisions
 from tests.sandbox.guest.market import COSTS, decisions_of, described, made_candles
 from tests.sandbox.guest.three_styles import PER_CANDLE
@@ -97,12 +98,14 @@ async def test_each_set_decides_what_a_run_of_its_own_would(jail: Jail, source: 
             continue
         alone = decisions_of(source, CANDLES, **given)  # type: ignore[arg-type]
         together = unpacked(results)
+        rows = deciding_rows(alone)
+        assert np.array_equal(rows, np.flatnonzero(together["flags"] | np.isfinite(together["stop"])))
         for name in DECISION_COLUMNS:
-            assert np.array_equal(getattr(alone, name), together[name], equal_nan=name != "flags"), (given, name)
+            assert np.array_equal(getattr(alone, name)[rows], together[name][rows], equal_nan=name != "flags"), (given, name)
 
 
 def test_a_strategy_that_changes_an_indicator_changes_no_later_one() -> None:
-    results = no_decisions(8 * len(CANDLES))
+    results = Sheet(8 * len(CANDLES))
     guest = Guest(FRAMES, results)
     described(guest, SIGNALS)
     first, *_, last = swept(guest, [{"fast": 7, "slow": 25}] * 4)
@@ -110,21 +113,21 @@ def test_a_strategy_that_changes_an_indicator_changes_no_later_one() -> None:
     assert guest._sweeper is not None
     assert guest._sweeper._memo.found >= 9
     assert first == last
-    assert np.array_equal(results.flags[: first.rows], results.flags[3 * first.rows : 4 * first.rows])
+    assert np.array_equal(results.whole_flags()[: first.rows], results.whole_flags()[3 * first.rows : 4 * first.rows])
 
 
 def test_a_sweep_stops_when_its_time_is_over_and_tries_one_at_least() -> None:
-    guest = Guest(FRAMES, no_decisions(8 * len(CANDLES)))
+    guest = Guest(FRAMES, Sheet(8 * len(CANDLES)))
     described(guest, SIGNALS)
     assert len(swept(guest, SETS, seconds=1e-9)) == 1
 
 
 def test_warm_up_and_start_hold_for_every_set() -> None:
-    results = no_decisions(8 * len(CANDLES))
+    results = Sheet(8 * len(CANDLES))
     guest = Guest(FRAMES, results)
     described(guest, SIGNALS)
     (one,) = swept(guest, [{}], start=700)
-    assert results.flags[0] >> 3 >= 700
+    assert results.whole_flags()[0] >> 3 >= 700
     assert set(used(one.columns)) == {"stop", "stop_loss"}
 
 
@@ -142,8 +145,8 @@ def test_warm_up_and_start_hold_for_every_set() -> None:
 def test_what_no_decision_can_be_is_found(flags: list[int], sizes: list[float], said: Packed, told: str) -> None:
     fd = blank_results(len(CANDLES))
     try:
-        os.pwrite(fd, np.array(flags, dtype=np.int64).tobytes(), 0)
-        os.pwrite(fd, np.array(sizes).tobytes(), 8 * len(CANDLES))
+        os.pwrite(fd, np.array(flags, dtype=np.int64).tobytes(), decision_place(-1, len(CANDLES)))
+        os.pwrite(fd, np.array(sizes).tobytes(), decision_place(0, len(CANDLES)))
         with pytest.raises(StrategyKilled, match=told):
             unpacked_from(fd, len(CANDLES), [said], len(CANDLES))
     finally:
@@ -156,7 +159,7 @@ async def test_a_worker_that_wrote_what_no_decision_can_be_is_ended(jail: Jail) 
     async with jail.worker(user_id=uuid4(), purpose=Purpose.BACKTEST, frames=FRAMES, result_rows=len(CANDLES)) as worker:
         assert isinstance(await worker.ask(Load(source=SIGNALS)), Described)
         assert worker.results is not None
-        os.pwrite(worker.results[0], np.int64(-8).tobytes(), 0)
+        os.pwrite(worker.results[0], np.int64(-8).tobytes(), decision_place(-1, len(CANDLES)))
         with pytest.raises(StrategyKilled):
             packed_decisions(jail, worker, [Packed(rows=1)], len(CANDLES))
         with pytest.raises(StrategyKilled):
