@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from app import errors
 from app.accounts.models import User
 from app.accounts.service import get_user
+from app.core import formatters
 from app.core.i18n import N_, current_language, gettext
 from app.core.sentences import said
 from app.errors import AppError
@@ -20,7 +21,6 @@ from app.strategies import assistant_store as store
 from app.strategies.assistant_models import Decision, Role
 from app.strategies.assistant_schemas import LONGEST_QUESTION
 from app.strategies.assistant_store import Line, Month
-from app.ui import formatters
 from app.ui.views.assistant import AssistantContent, AssistantLine, AssistantState, AssistantUsage, UsageRow
 
 #: What the preferences mend.

@@ -2,10 +2,10 @@
 
 from typing import Final
 
+from app.core.formatters import dt
 from app.core.i18n import N_, gettext, use_language
 from app.exchanges.catalogue import venue_of
 from app.marketdata.events import FeedAlert
-from app.ui.formatters import dt
 from app.ui.views import Reader
 
 #: By whether it is one symbol, and whether it is over.

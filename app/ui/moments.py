@@ -2,7 +2,7 @@
 
 from datetime import UTC, date, datetime, time, timedelta
 
-from app.ui.formatters import timezone
+from app.core.formatters import timezone
 from app.ui.views import Reader
 
 #: A day's name, as a field of a browser sends it.

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from fastapi import FastAPI
 
+from app.core.formatters import price, quantity, share
 from app.core.i18n import N_, gettext
 from app.core.sentences import said
 from app.domain.enums import OrderState, Source
@@ -17,7 +18,6 @@ from app.domain.protection import load_plan
 from app.trading import history
 from app.trading.orphans import ADOPTED
 from app.trading.sweep import MISSING
-from app.ui.formatters import price, quantity, share
 from app.ui.history import Rules
 from app.ui.history_rows import fill_row, history_order, lasting, trade_row
 from app.ui.views import HistoryFill, NoteForm, OrderEvent, OrderInFull, Reader, Said, TradeInFull

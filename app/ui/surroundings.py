@@ -10,11 +10,11 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from app.accounts.principal import Principal
 from app.brokers.models import Broker
 from app.brokers.service import list_brokers
+from app.core.formatters import timezone
 from app.core.i18n import gettext, resolve_language, use_language
 from app.core.security import csrf_token
 from app.core.sentences import said
 from app.ui.compressing import html_page
-from app.ui.formatters import timezone
 from app.ui.regions import Regions
 from app.ui.templating import PageView, Templating, ToastLevel, triggers
 from app.ui.views import Choice, Environment, Reader, Shell, StatusItems

@@ -15,10 +15,10 @@ from typing import Literal, Protocol
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from app.core import i18n, sentences
+from app.core import formatters, i18n, sentences
 from app.domain.candles import to_milliseconds
 from app.domain.instruments import plain
-from app.ui import formatters, labels
+from app.ui import labels
 from app.ui.assets import Assets
 from app.ui.icons import build_sprite
 from app.ui.views import ChartLine, EquityPoint, FillMark, MarketFacts, Reader, Shell

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from app.accounts.favourites import favourites_of
 from app.brokers.models import Broker
 from app.brokers.service import list_brokers
+from app.core import formatters
 from app.core.i18n import current_language, gettext, pgettext
 from app.domain.enums import Liquidity, Role, Side
 from app.domain.instruments import Instrument
@@ -18,7 +19,6 @@ from app.domain.symbols import resolve_symbol
 from app.marketdata.lookout import lookout_of
 from app.trading import external, oversight_queries
 from app.trading import queries as trading
-from app.ui import formatters
 from app.ui.labels import label
 from app.ui.order_rows import order_row
 from app.ui.regions import Regions

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from app.accounts.principal import Principal
 from app.brokers.models import Broker
 from app.brokers.service import list_brokers
+from app.core.formatters import places
 from app.core.i18n import gettext
 from app.core.ids import new_id
 from app.core.sentences import said
@@ -24,7 +25,6 @@ from app.trading.desk import Desk
 from app.trading.preview import Preview
 from app.trading.submit import find_instrument
 from app.trading.wish import Wish
-from app.ui.formatters import places
 from app.ui.regions import Regions
 from app.ui.ticket_form import Reading, read_fields, shown_field
 from app.ui.ticket_words import bracket_words, order_facts, typed, venue_name

@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import Any, Final
 
+from app.core import formatters
 from app.core.i18n import current_language, gettext
 from app.core.sentences import said
 from app.domain.enums import OrderState, OrderType, Side
@@ -12,7 +13,6 @@ from app.errors import AppError
 from app.exchanges.catalogue import venue_of
 from app.trading.bracket import Bracket, Step
 from app.trading.preview import Preview
-from app.ui import formatters
 from app.ui.labels import label
 from app.ui.views.ticket import ReviewFact, TicketResult, Tone
 

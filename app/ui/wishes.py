@@ -3,11 +3,11 @@
 from decimal import Decimal
 from typing import Final
 
+from app.core import formatters
 from app.core.i18n import N_, current_language, gettext
 from app.domain.enums import OrderType
 from app.domain.instruments import plain
 from app.errors import BadPayload
-from app.ui import formatters
 from app.ui.labels import label
 from app.ui.views import Said, Wish
 from app.webhooks.alert import Action, Alert, Level, Reading, Size, SizeKind

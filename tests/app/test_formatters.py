@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ui import formatters
+from app.core import formatters
 
 NARROW = "\u202f"
 HARD = "\u00a0"
