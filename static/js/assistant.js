@@ -11,7 +11,8 @@ let running = null;
 
 // ---- text
 
-const FENCE = /^ {0,3}(`{3,})[ \t]*([\w+-]*)[^`]*$/;
+// The word must end where it ends: without the look ahead a long line is gone through once for each of its characters.
+const FENCE = /^ {0,3}(`{3,})[ \t]*([\w+-]*)(?![\w+-])[^`]*$/;
 const PYTHON = new Set(["", "py", "python", "python3"]);
 
 function inline(paragraph, line) {

@@ -171,6 +171,9 @@ def _find(module: ModuleType) -> type:
     usable = [each for each in classes if issubclass(each, Strategy) or template.is_template(each)]
     # A class that another one extends is there for that.
     leaves = [each for each in usable if not any(each in other.__mro__[1:] for other in usable)]
+    if len(set(leaves)) > 1:
+        names = " and ".join(dict.fromkeys(each.__name__ for each in leaves))
+        raise StrategyMistake("CLASSES_SEVERAL", f"there are several strategies in one source, {names}: keep the one that is to trade")
     if leaves:
         return leaves[-1]
     if classes:

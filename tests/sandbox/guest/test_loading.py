@@ -112,6 +112,12 @@ def test_a_parameter_that_is_written_wrongly_is_refused_with_its_line(declared: 
 @pytest.mark.parametrize(
     ("source", "code", "message"),
     [
+        (
+            "from aristobot import Strategy\nclass A(Strategy):\n    def should_long(self): return True\nclass B(A):\n    pass\n"
+            "class C(Strategy):\n    def should_long(self): return False",
+            "CLASSES_SEVERAL",
+            "there are several strategies in one source, B and C: keep the one that is to trade",
+        ),
         ("x = 1", "CLASS_MISSING", "there is no class that extends Strategy"),
         ("class A:\n    def go(self): pass", "CLASS_NOT_A_STRATEGY", "class A does not extend Strategy: write class A(Strategy):"),
         ("class A(Strategy):\n    pass", "NOTHING_DECIDES", "class A never decides anything"),

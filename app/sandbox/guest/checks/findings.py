@@ -34,12 +34,12 @@ SENTENCES: Final[dict[str, tuple[Severity, str]]] = {
     "NOT_REPEATABLE": ("error", N_("%(attribute)s is different each time it is computed; seed the random generator")),
     "LOOK_AHEAD_SERIES": (
         "error",
-        N_("%(attribute)s looks ahead: at candle %(candle)s it is %(whole)s, but %(known)s when only %(gap)s later candles are known"),
+        N_("%(attribute)s looks ahead: at candle %(candle)s it is %(whole)s, but %(known)s when the history ends %(gap)s candles later"),
     ),
     "LOOK_AHEAD_NUMBER": ("error", N_("%(attribute)s looks ahead: it is one number out of the whole history, %(whole)s or %(known)s")),
     "LOOK_AHEAD_DECISION": (
         "error",
-        N_("%(attribute)s looks ahead: what it decides at candle %(candle)s changes when only %(gap)s later candles are known"),
+        N_("%(attribute)s looks ahead: what it decides at candle %(candle)s changes when the history ends %(gap)s candles later"),
     ),
     "LOOK_AHEAD_ERROR": ("error", N_("%(attribute)s looks ahead: without the candles after %(candle)s it fails: %(error)s")),
     "WARM_UP_NAN": ("warning", N_("%(attribute)s has no value yet after warm_up = %(warm_up)s candles; %(needed)s are enough")),
