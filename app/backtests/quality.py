@@ -137,7 +137,7 @@ def _holding(ran: Ran) -> Check | None:
         return None
     own, held = ran.figures.total_return, ran.held.total_return
     numbers = {"own": own, "held": held}
-    return _check("HOLDING", "pass" if own > held else "warn", numbers=numbers, own=_percent(own), held=_percent(held))
+    return _check("HOLDING", "pass" if own > held else "warn", numbers=numbers, own=_percent(own, 1), held=_percent(held, 1))
 
 
 def _time_in_market(ran: Ran) -> Check | None:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel.core import Locale
 from babel.dates import format_datetime, format_timedelta
+from babel.units import format_unit
 
 from app.core.i18n import pgettext, use_language
 
@@ -158,3 +159,8 @@ def took(duration_s: float | None, *, language: str) -> str:
     if duration_s is not None and duration_s < 1:
         return f"{max(1, round(duration_s * 1000))}{NO_BREAK_SPACE}ms"
     return seconds(duration_s, language=language)
+
+
+def days(count: int, *, language: str) -> str:
+    """Return a number of days: 12 days, 12 j."""
+    return format_unit(count, "duration-day", length="short", locale=language)
