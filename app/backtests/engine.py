@@ -25,9 +25,9 @@ def run(
         decisions: As many rows as there are candles.
         costs: Of the account.
         start: Row of the first decision that counts.
-        detail: Candles of one minute of the same market: where they cover a candle, they tell what came first inside it.
+        detail: Shorter candles of the same market, usually of one minute, from which is read what came first inside a candle.
 
     Raises:
         ValueError: decisions and candles differ in length.
     """
-    return outcome_of(simulate(candles, decisions, costs, start))
+    return outcome_of(simulate(candles, decisions, costs, start, detail=detail))

@@ -88,6 +88,7 @@ class Outcome:
         slippage: Quote units lost.
         funding: Quote units paid, negative when received.
         candles_held: Candles at whose close there was a position.
+        missed: Entries with a limit that the price did not come to.
     """
 
     trades: TradeColumns
@@ -99,6 +100,7 @@ class Outcome:
     slippage: float
     funding: float
     candles_held: int
+    missed: int = 0
 
 
 def outcome_of(simulation: Simulation) -> Outcome:
@@ -132,6 +134,7 @@ def outcome_of(simulation: Simulation) -> Outcome:
         equity=simulation.equity,
         denied=simulation.denied,
         capped=simulation.capped,
+        missed=simulation.missed,
         fees=simulation.fees,
         slippage=simulation.slippage,
         funding=simulation.funding,

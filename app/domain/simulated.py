@@ -124,6 +124,7 @@ class Simulation:
         slippage: Quote units lost.
         candles_held: Candles at whose close there was a position.
         capped: Orders that got less than they wanted, as the candle's volume had no more.
+        missed: Entries with a limit that the price did not come to.
         funding: Quote units paid, negative when received.
     """
 
@@ -135,6 +136,7 @@ class Simulation:
     slippage: float
     candles_held: int
     capped: int = 0
+    missed: int = 0
     funding: float = 0.0
 
 

@@ -1,4 +1,5 @@
-from typing import Any
+from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from app.domain.enums import OrderType, Side
 from app.domain.matching import MatchingEngine
 from app.domain.simulation import Reason, Simulation, SimulationCosts, simulate
 from tests.domain.candle_reference import Reference, exact
+from tests.domain.markets_at_random import random_case
 
 FREE = SimulationCosts(capital=1_000.0, fee=0.0, maker_fee=0.0, slippage=0.0)
 
@@ -214,55 +216,176 @@ def test_decisions_must_be_as_many_as_candles() -> None:
         simulate(candles_of(FLAT, FLAT, FLAT), no_decisions(2), FREE)
 
 
-def _random_market(seed: int, rows: int) -> tuple[Candles, Decisions, SimulationCosts]:
-    chance = np.random.default_rng(seed)
-    close = 100 * np.exp(np.cumsum(chance.normal(0, 0.02, rows)))
-    open_ = np.concatenate([[100.0], close[:-1]]) * np.where(chance.random(rows) < 0.2, 1 + chance.normal(0, 0.02, rows), 1.0)
-    high = np.maximum(open_, close) * (1 + np.abs(chance.normal(0, 0.01, rows)))
-    low = np.minimum(open_, close) * (1 - np.abs(chance.normal(0, 0.01, rows)))
-    prices = [np.round(column, 2) for column in (open_, high, low, close)]
-    candles = Candles(np.arange(rows) * 60_000, prices[0], prices[1], prices[2], prices[3], np.ones(rows))
-    decisions = no_decisions(rows)
-    decisions.flags[:] = chance.choice([0, LONG, SHORT, EXIT, EXIT | LONG, EXIT | SHORT], rows, p=[0.6, 0.12, 0.12, 0.1, 0.03, 0.03])
+def test_a_limit_rests_for_the_next_candle_and_fills_where_the_price_trades_through_it() -> None:
+    costs = SimulationCosts(capital=1_000.0, fee=0.002, maker_fee=0.001, slippage=0.01)
+    touched = outcome(candles_of(FLAT, (100, 101, 98, 100), (98, 99, 90, 95)), costs, flags={0: LONG}, limit={0: 98})
+    through = outcome(candles_of(FLAT, (100, 101, 97.9, 100)), costs, flags={0: LONG}, limit={0: 98})
 
-    def said(values: Any, share: float) -> Any:
-        return np.where(chance.random(rows) < share, values, np.nan)
+    assert (touched.fills, touched.missed, touched.denied) == ((), 1, 0)
+    (fill,) = through.fills
+    assert (fill.candle, fill.price, fill.slippage) == (1, 98, 0)
+    assert fill.fee == pytest.approx(fill.quantity * 98 * 0.001)
+    assert fill.quantity * 98 * 1.001 == pytest.approx(1_000)
 
-    decisions.size[:] = said(np.round(chance.uniform(0.01, 1, rows), 2), 0.5)
-    decisions.stop[:] = said(np.round(prices[3] * chance.uniform(0.9, 1.1, rows), 2), 0.15)
-    decisions.target[:] = said(np.round(prices[3] * chance.uniform(0.9, 1.1, rows), 2), 0.15)
-    decisions.trailing[:] = said(np.round(chance.uniform(0.01, 0.1, rows), 3), 0.1)
-    decisions.adjust[:] = said(np.round(chance.uniform(-1.2, 1, rows), 2), 0.1)
-    decisions.stop_loss[:] = said(np.round(chance.uniform(0.01, 0.1, rows), 3), 0.3)
-    decisions.take_profit[:] = said(np.round(chance.uniform(0.01, 0.1, rows), 3), 0.3)
-    costs = SimulationCosts(
-        capital=10_000.0,
-        fee=0.001,
-        maker_fee=0.0008,
-        slippage=float(chance.choice([0.0, 0.0005])),
-        step=float(chance.choice([0.0, 0.001, 0.5])),
-        tick=float(chance.choice([0.0, 0.01, 0.25])),
-        least_notional=float(chance.choice([0.0, 10.0, 300.0])),
+
+def test_a_limit_that_meets_an_offer_at_the_open_takes_it_and_pays_no_more_than_its_price() -> None:
+    costs = SimulationCosts(capital=1_000.0, fee=0.002, maker_fee=0.001, slippage=0.01)
+    candles = candles_of(FLAT, (100, 101, 99, 100))
+    better = outcome(candles, costs, flags={0: LONG}, limit={0: 105}).fills[0]
+    bounded = outcome(candles, costs, flags={0: LONG}, limit={0: 100.5}).fills[0]
+    sold = outcome(candles, costs, flags={0: SHORT}, limit={0: 95}).fills[0]
+
+    assert [fill.price for fill in (better, bounded, sold)] == [101, 100.5, 99]
+    assert better.fee == pytest.approx(better.quantity * 101 * 0.002)
+
+
+def test_after_a_limits_fill_only_what_must_have_come_later_counts() -> None:
+    stopped = outcome(candles_of(FLAT, (100, 130, 89, 120)), flags={0: LONG}, limit={0: 98}, stop={0: 90}, target={0: 110})
+    reached = outcome(candles_of(FLAT, (100, 130, 95, 120)), flags={0: LONG}, limit={0: 98}, stop={0: 90}, target={0: 110})
+    unknown = outcome(candles_of(FLAT, (100, 130, 95, 105)), flags={0: LONG}, limit={0: 98}, stop={0: 90}, target={0: 110})
+    above = outcome(candles_of(FLAT, (100, 130, 95, 105)), flags={0: LONG}, limit={0: 98}, stop={0: 99})
+
+    assert [(fill.reason, fill.price) for fill in stopped.fills[1:]] == [(Reason.STOP, 90)]
+    assert [(fill.reason, fill.price) for fill in reached.fills[1:]] == [(Reason.TARGET, 110)]
+    assert [fill.reason for fill in unknown.fills] == [Reason.ENTRY]
+    assert [(fill.reason, fill.price) for fill in above.fills[1:]] == [(Reason.STOP, 98)]
+
+
+def test_targets_take_their_parts_of_what_was_entered_and_the_last_one_the_rest() -> None:
+    candles = candles_of(FLAT, (100, 101, 99, 100), (100, 111, 99, 110), (110, 111, 99, 100), (100, 121, 99, 120), (120, 131, 119, 130))
+    simulation = outcome(
+        candles, flags={0: LONG}, target={0: 110, 2: 105}, target_2={0: 120}, target_3={0: 130}, part={0: 0.5}, part_2={0: 0.3}
     )
-    return candles, decisions, costs
+
+    assert [(fill.candle, fill.price, round(fill.quantity, 9)) for fill in simulation.fills[1:]] == [(2, 110, 5), (4, 120, 3), (5, 130, 2)]
+    (trade,) = simulation.trades
+    assert (trade.reason, trade.exit_candle) == (Reason.TARGET, 5)
+    assert trade.profit == pytest.approx(5 * 10 + 3 * 20 + 2 * 30)
+
+
+def test_a_candle_that_opens_beyond_several_targets_fills_them_at_its_open_and_the_stop_goes_before_the_rest() -> None:
+    candles = candles_of(FLAT, FLAT, (115, 130, 85, 100))
+    simulation = outcome(
+        candles, flags={0: LONG}, stop={0: 90}, target={0: 105}, target_2={0: 110}, target_3={0: 120}, part={0: 0.5}, part_2={0: 0.2}
+    )
+
+    assert [(fill.reason, fill.price, round(fill.quantity, 9)) for fill in simulation.fills[1:]] == [
+        (Reason.TARGET, 115, 5),
+        (Reason.TARGET, 115, 2),
+        (Reason.STOP, 90, 3),
+    ]
+
+
+def test_an_order_takes_at_most_a_share_of_the_volume_and_an_exit_goes_on_at_the_next_opens() -> None:
+    costs = SimulationCosts(capital=1_000.0, fee=0.0, maker_fee=0.0, slippage=0.0, volume_share=0.1)
+    prices = [FLAT, FLAT, FLAT, FLAT, FLAT, (90.0, 91.0, 89.0, 90.0)]
+    candles = replace(candles_of(*prices), volume=np.array([1.0, 60.0, 0.0, 20.0, 25.0, 50.0]))
+    simulation = outcome(candles, costs, flags={0: LONG, 1: EXIT, 2: LONG, 3: EXIT | LONG})
+
+    assert [(fill.candle, fill.reason, round(fill.quantity, 9)) for fill in simulation.fills] == [
+        (1, Reason.ENTRY, 6),
+        (3, Reason.EXIT, 2),
+        (4, Reason.EXIT, 2.5),
+        (5, Reason.EXIT, 1.5),
+    ]
+    assert simulation.capped == 4
+    assert len(simulation.trades) == 1
+
+
+def test_an_entry_that_the_volume_leaves_nothing_of_is_denied_and_a_target_rests_with_what_it_did_not_get() -> None:
+    costs = SimulationCosts(capital=1_000.0, fee=0.0, maker_fee=0.0, slippage=0.0, volume_share=0.1)
+    up = (100.0, 111.0, 99.0, 109.0)
+    candles = replace(candles_of(FLAT, FLAT, FLAT, up, up, (109.0, 112.0, 85.0, 90.0)), volume=np.array([0.0, 0, 100, 40, 30, 100]))
+    simulation = outcome(candles, costs, flags={0: LONG, 1: LONG}, target={1: 110}, stop={1: 90})
+
+    assert [(fill.candle, fill.reason, round(fill.quantity, 9)) for fill in simulation.fills] == [
+        (2, Reason.ENTRY, 10),
+        (3, Reason.TARGET, 4),
+        (4, Reason.TARGET, 3),
+        (5, Reason.STOP, 3),
+    ]
+    assert (simulation.denied, simulation.capped) == (1, 2)
+
+
+def test_longs_pay_funding_three_times_a_day_and_shorts_receive_it() -> None:
+    costs = SimulationCosts(capital=1_000.0, fee=0.0, maker_fee=0.0, slippage=0.0, funding_rate=0.001)
+    hours = replace(candles_of(*[FLAT] * 12), time=np.arange(12) * 3_600_000 + 22 * 3_600_000)
+    days = replace(candles_of(*[FLAT] * 4), time=np.arange(4) * 86_400_000)
+
+    # Held from 23:00 on: midnight and eight in the morning, of ten units at 100.
+    long = outcome(hours, costs, flags={0: LONG})
+    short = outcome(hours, costs, flags={0: SHORT})
+    # Entered on the stroke of a funding, which is the former holder's; left on the stroke of another, which is paid.
+    stroke = outcome(hours, costs, flags={1: LONG, 9: EXIT})
+    daily = outcome(days, costs, flags={0: LONG, 2: EXIT})
+
+    assert [simulation.funding for simulation in (long, short, stroke, daily)] == pytest.approx([2, -2, 1, 6])
+    assert long.equity[-1] == pytest.approx(998)
+    assert (long.trades[0].funding, long.trades[0].profit) == pytest.approx((2, -2))
+
+
+def test_shorter_candles_tell_whether_stop_or_target_came_first() -> None:
+    candles = replace(candles_of(FLAT, FLAT, (100, 120, 80, 100)), time=np.arange(3) * 300_000)
+    up_first = replace(candles_of((100, 120, 99, 118), (118, 118, 80, 100)), time=np.array([600_000, 660_000]))
+    incomplete = up_first.until(1)
+
+    def left(detail: Candles) -> list[tuple[Reason, float]]:
+        decisions = decided(3, flags={0: LONG}, stop={0: 90}, target={0: 110})
+        return [(fill.reason, fill.price) for fill in simulate(candles, decisions, FREE, detail=detail).fills[1:]]
+
+    assert left(up_first) == [(Reason.TARGET, 110)]
+    assert left(incomplete) == [(Reason.STOP, 90)]
+
+
+def test_a_trailing_stop_follows_the_shorter_candles_too() -> None:
+    candles = replace(candles_of(FLAT, (100, 130, 100, 110)), time=np.arange(2) * 300_000)
+    minutes = replace(candles_of((100, 130, 100, 128), (128, 129, 110, 110)), time=np.array([300_000, 360_000]))
+    decisions = decided(2, flags={0: LONG}, trailing={0: 0.1})
+
+    assert [fill.reason for fill in simulate(candles, decisions, FREE).fills] == [Reason.ENTRY]
+    fill = simulate(candles, decisions, FREE, detail=minutes).fills[1]
+    assert (fill.candle, fill.reason, fill.price) == (1, Reason.TRAILING, 117.0)
+
+
+def test_a_trade_tells_the_worst_and_the_best_that_it_saw() -> None:
+    candles = candles_of(FLAT, (100, 105, 92, 100), (100, 112, 95, 110), (108, 150, 50, 100))
+    trades = [outcome(candles, flags={0: flag, 2: EXIT}).trades[0] for flag in (LONG, SHORT)]
+
+    # Of the candle in which it is left nothing counts but the price that it left at.
+    assert [(trade.worst, trade.best) for trade in trades] == [pytest.approx((-0.08, 0.12)), pytest.approx((-0.12, 0.08))]
 
 
 @pytest.mark.parametrize("seed", range(150))
 def test_random_candles_and_decisions_come_out_as_in_the_reference(seed: int) -> None:
-    candles, decisions, costs = _random_market(seed, 400)
+    case = random_case(seed)
 
-    simulation = simulate(candles, decisions, costs)
-    reference = Reference(candles, decisions, costs).run()
+    simulation = simulate(case.candles, case.decisions, case.costs, detail=case.detail)
+    reference = Reference(case.candles, case.decisions, case.costs, case.detail).run()
 
     ours = [(fill.candle, fill.side, str(fill.reason)) for fill in simulation.fills]
     assert ours == [(fill.candle, fill.side, fill.reason) for fill in reference.fills]
-    assert len(ours) > 20
     for fill, theirs in zip(simulation.fills, reference.fills, strict=True):
         assert fill.price == pytest.approx(float(theirs.price), rel=1e-9)
         assert fill.quantity == pytest.approx(float(theirs.quantity), rel=1e-6)
-    assert simulation.denied == reference.denied
-    assert simulation.equity.tolist() == pytest.approx([float(value) for value in reference.equity], rel=1e-6)
-    assert sum(trade.profit for trade in simulation.trades) == pytest.approx(float(reference.equity[-1]) - costs.capital, abs=1e-4)
+    counted = (simulation.denied, simulation.capped, simulation.missed)
+    assert counted == (reference.denied, reference.capped, reference.missed)
+    assert simulation.funding == pytest.approx(float(reference.funding), rel=1e-6, abs=1e-9)
+    assert simulation.equity.tolist() == pytest.approx([float(value) for value in reference.equity], rel=1e-6, abs=1e-6)
+    profit = sum(trade.profit for trade in simulation.trades)
+    assert profit == pytest.approx(float(reference.equity[-1]) - case.costs.capital, rel=1e-6, abs=1e-4)
+
+
+def test_random_cases_have_everything_in_them() -> None:
+    fills, counts = Counter[str](), Counter[str]()
+    for seed in range(40):
+        case = random_case(seed, is_plain=False)
+        simulation = simulate(case.candles, case.decisions, case.costs, detail=case.detail)
+        fills.update(str(fill.reason) for fill in simulation.fills)
+        counts += Counter(denied=simulation.denied, capped=simulation.capped, missed=simulation.missed, funded=int(simulation.funding != 0))
+        parts = Counter((fill.candle, fill.reason) for fill in simulation.fills if fill.reason is Reason.TARGET)
+        counts["two targets in a candle"] += sum(count > 1 for count in parts.values())
+    assert set(fills) == set(Reason)
+    assert min([*fills.values(), *counts.values()]) > 3, (fills, counts)
 
 
 @pytest.mark.parametrize("seed", range(60))

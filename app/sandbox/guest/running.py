@@ -79,13 +79,13 @@ def _ask_at_each_candle(session: Session, sheet: Sheet, start: int, end: int) ->
     """Ask at each candle what can be asked there. The loop is written for speed: nearly all of a run's time is spent in it."""
     account, cursor, on_fill, follows = session.account, session.cursor, session.on_fill, session.follows
     candles = session.candles
-    opens, highs, lows = numbers(candles.open), numbers(candles.high), numbers(candles.low)
+    opens, highs, lows, closes = numbers(candles.open), numbers(candles.high), numbers(candles.low), session.closes
     should_long, should_short, should_exit = (session.question(name) for name in ("should_long", "should_short", "should_exit"))
     step = account.step
     for row in range(start, end):
         cursor.end = row + 1
         if account.is_busy:
-            step(row, opens[row], highs[row], lows[row])
+            step(row, opens[row], highs[row], lows[row], closes[row])
             if on_fill is not None:
                 on_fill()
         if account.quantity:

@@ -33,9 +33,9 @@ class Session:
     def __init__(self, loaded: Loaded, frames: Frames, costs: SimulationCosts, *, instance: Strategy | None = None) -> None:
         self.loaded = loaded
         self.instance = loaded.make() if instance is None else instance
-        self.account = Account(costs)
-        self.cursor = Cursor()
         self.candles = frames[0][1]
+        self.account = Account(costs, self.candles)
+        self.cursor = Cursor()
         self.closes: Sequence[float] = numbers(self.candles.close)
         self.traded = TradedCandles(frames)
         self.signals: Any = None
