@@ -117,7 +117,7 @@ def _settings(options: DemoOptions, port: int, emulator_url: str, symbols: list[
         binance_stream_url=emulator_url.replace("http://", "ws://", 1),
         binance_ws_api_url=emulator_url.replace("http://", "ws://", 1) + "/ws-api/v3",
         equity_interval_s=15.0,
-        roles=("web", "heartbeat", "engine"),
+        roles=("web", "heartbeat", "engine", "backtests"),
     )
 
 

@@ -21,6 +21,7 @@ from app.accounts.metrics_router import router as metrics_router
 from app.accounts.router import router as accounts_router
 from app.accounts.security_router import router as security_router
 from app.accounts.tokens_router import router as tokens_router
+from app.backtests.router import router as backtests_router
 from app.bootstrap import running
 from app.bootstrap.ground import Announce
 from app.brokers.router import router as brokers_router
@@ -60,7 +61,7 @@ else:
 
 health = APIRouter(tags=["health"])
 
-_STRATEGIES = (assistant_router, trials_router, versions_router, strategies_router)  # fixed paths come before ids
+_STRATEGIES = (assistant_router, trials_router, versions_router, strategies_router, backtests_router)  # fixed paths come before ids
 #: Shows "Authorize" in /docs; who is asking is decided by accounts.dependencies.
 _BEARER = Depends(HTTPBearer(auto_error=False, description="From POST /api/auth/login, or an API token from POST /api/auth/tokens"))
 

@@ -53,14 +53,21 @@ class Bounds:
         Raises:
             TooManyCandles: it is more than may be; the sentence says how long a range fits.
         """
-        a_candle = BYTES_A_CANDLE + others * BYTES_AN_OTHER
+        rows, beside = (end - start) // timeframe.duration, others
         if is_detailed and timeframe is not Timeframe.M1:
-            a_candle += timeframe.milliseconds // Timeframe.M1.milliseconds * BYTES_AN_OTHER
-        rows = (end - start) // timeframe.duration
-        expected = LEAST_BYTES + (rows + warm_up) * a_candle
+            beside += timeframe.milliseconds // Timeframe.M1.milliseconds
+        return self.check(rows + warm_up, beside * rows, timeframe)
+
+    def check(self, rows: int, others: int, timeframe: Timeframe) -> int:
+        """Return the bytes that so many candles of the traded market, and of others, are expected to take.
+
+        Raises:
+            TooManyCandles: it is more than may be; the sentence says how long a range fits.
+        """
+        expected = LEAST_BYTES + rows * BYTES_A_CANDLE + others * BYTES_AN_OTHER
         if expected > self.memory_bytes:
-            fit = (self.memory_bytes - LEAST_BYTES) // a_candle - warm_up
-            days = max(fit * timeframe.duration, timedelta(0)).days
+            a_candle = (expected - LEAST_BYTES) / max(rows, 1)
+            days = int((self.memory_bytes - LEAST_BYTES) / a_candle) * timeframe.duration // timedelta(days=1)
             raise TooManyCandles(
                 N_(f"{rows} candles of {timeframe.value} need more memory than a backtest may have here: at most {days} days of them fit"),
                 field="end_at",

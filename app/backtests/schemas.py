@@ -2,12 +2,13 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from app.backtests.models import LONGEST_NOTE, Backtest, BacktestState
+from app.backtests.results import BacktestTrade, amount
 from app.backtests.service import Listed
 from app.backtests.wish import USUAL_CAPITAL, USUAL_SLIPPAGE, BacktestWish, Options
 from app.strategies.trial_schemas import Parameters, TimeframeName
@@ -16,6 +17,7 @@ from app.trading.schemas import Amount, MoneyOut
 Fraction = Annotated[Decimal, Field(ge=0, le=Decimal("0.1"), description="A fraction: 0.001 is 0.1 %")]
 #: Venues pay makers, too.
 MakerFraction = Annotated[Decimal, Field(ge=Decimal("-0.01"), le=Decimal("0.1"), description="A fraction; below 0 it is received")]
+_AMOUNTS: Final = ("quantity", "entry_price", "exit_price", "fees", "slippage", "funding", "profit")
 Note = Annotated[str, Field(max_length=LONGEST_NOTE)]
 
 
@@ -60,7 +62,7 @@ class BacktestIn(BaseModel):
         return BacktestWish(**given, options=self.options.options())
 
 
-class NoteIn(BaseModel):
+class BacktestNoteIn(BaseModel):
     """Another note."""
 
     model_config = ConfigDict(extra="forbid")
@@ -150,6 +152,12 @@ class BacktestTradeOut(BaseModel):
     worst: float
     best: float
     reason: str | None
+
+    @classmethod
+    def of(cls, trade: BacktestTrade) -> "BacktestTradeOut":
+        """Return a round trip."""
+        values = {name: getattr(trade, name) for name in cls.model_fields}
+        return cls(**values | {name: amount(values[name]) for name in _AMOUNTS})
 
 
 class BacktestTradePage(BaseModel):

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from app.bootstrap.accounts import make_accounts
 from app.bootstrap.assistant import make_assistant
+from app.bootstrap.backtests import make_backtests, start_backtests
 from app.bootstrap.ground import Announce, Ground, open_database, open_secrets, opened
 from app.bootstrap.library import make_library
 from app.bootstrap.strategies import make_jail
@@ -60,6 +61,7 @@ async def running(app: FastAPI, settings: Settings, announce: Announce) -> Async
         make_assistant(app, ground)
         make_jail(app, ground, stack)
         make_library(app, ground)
+        make_backtests(app, ground, stack)
         # Entered last, so that the loops have ended before the clients and the database are closed under them.
         supervisor = await stack.enter_async_context(Supervisor(is_outage=is_database_gone))
         app.state.supervisor = supervisor
@@ -95,6 +97,7 @@ async def _start_loops(app: FastAPI, ground: Ground, supervisor: Supervisor) -> 
     state.lookout.start(supervisor)
     supervisor.start("jail", state.jail.run, limit_s=60)
     supervisor.start("strategies.shares", state.strategies.delivery.run, limit_s=60)
+    start_backtests(app, ground, supervisor)
     if "engine" in settings.roles:
         if ground.keyring.is_whole:
             await start_engine(app, ground, supervisor)

@@ -41,6 +41,7 @@ def jail_config(settings: Settings) -> JailConfig:
         ),
         call_s=settings.strategy_call_ms / 1000,
         run_s=settings.strategy_run_s,
+        backtests_at_once=settings.backtests_at_once,
     )
 
 

@@ -34,6 +34,6 @@ class NoCandles(InvalidInput):
 
 
 class WorkerLost(Conflict):
-    """The process that computed the backtest ended, more than once. Try a shorter range."""
+    """The process that computed the backtest ended before it was done. It may have had too little memory: try a shorter range."""
 
     default_code = "BACKTEST_WORKER_LOST"

@@ -71,7 +71,7 @@ class Jail:
         self._workers: dict[int, Worker] = {}
         self._numbers = itertools.count(1)
         # One processor is left for live strategies and the server.
-        self._turns = Turns(max((os.cpu_count() or 2) - 1, 1), patience_s=_TURN_S)
+        self._turns = Turns(config.backtests_at_once or max((os.cpu_count() or 2) - 1, 1), patience_s=_TURN_S)
 
     @property
     def report(self) -> Report | None:

@@ -41,6 +41,7 @@ class JailConfig:
         call_s: Seconds for one live decision.
         run_s: Seconds for one backtest.
         check_s: Seconds for one step of validation.
+        backtests_at_once: Of all users; 0 is one fewer than there are processors.
     """
 
     socket_path: Path | None = None
@@ -50,6 +51,7 @@ class JailConfig:
     call_s: float = 0.25
     run_s: float = 120.0
     check_s: float = 30.0
+    backtests_at_once: int = 0
 
     def life_cpu_s(self, purpose: Purpose) -> int:
         """Return the processor seconds of a worker's life: a backtest is one run, a validation a dozen steps; 0 for one without end."""

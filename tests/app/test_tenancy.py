@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import numpy as np
 import pytest
 import pytest_asyncio
 from fastapi import APIRouter, params
@@ -15,6 +16,7 @@ from pydantic import BaseModel
 from sqlalchemy import select, text
 
 from app.accounts.dependencies import CurrentUser
+from app.backtests.packed import packed
 from app.brokers.models import Broker
 from app.core.http import SessionDep
 from app.core.ids import new_id
@@ -42,6 +44,12 @@ _BODIES: dict[str, dict[str, object]] = {
     "AssistIn": {"message": "Explain.", "source": ""},
     "ValidateIn": {"source": "a = 1"},
     "QuickIn": {"source": "a = 1"},
+    "BacktestIn": {
+        "strategy_id": "0190a000-0000-7000-8000-000000000001",
+        "symbol": "BTCUSDT",
+        "start_at": "2026-01-01T00:00:00Z",
+        "end_at": "2026-02-01T00:00:00Z",
+    },
 }
 #: For every body that cannot be empty, of what an id in the path names.
 _NEEDED: dict[str, dict[str, object]] = {
@@ -49,6 +57,7 @@ _NEEDED: dict[str, dict[str, object]] = {
     "VersionIn": {"source": "a = 1"},
     "VersionPatch": {"note": "hers"},
     "ShareIn": {"username": "somebody"},
+    "BacktestNoteIn": {"note": "hers"},
 }
 #: For every query that needs more than the id.
 _QUERIES: dict[str, dict[str, str]] = {"/api/orderbook": {"symbol": "BTCUSDT"}, "/api/ticker": {"symbol": "BTCUSDT"}}
@@ -108,6 +117,7 @@ async def hers(site: Site) -> dict[str, str]:
     mine = {"position_id": position["id"], "command_id": halt.json()["id"], "token_id": key.json()["id"], "user_id": user["id"]}
     mine |= {"default_broker_id": site.ada.ids["broker_id"], "trade_id": trade_id, "flow_id": await _flow(site, user["id"])}
     mine |= await _conversation(site, user["id"])
+    mine |= {"backtest_id": await _backtest(site, mine["strategy_id"])}
     return {**site.ada.ids, **mine, "session_id": sessions[0]["id"], "invitation_id": str(new_id())}
 
 
@@ -145,6 +155,22 @@ async def _conversation(site: Site, user_id: str) -> dict[str, str]:
             call_id,
         )
     return {"strategy_id": made.json()["id"], "message_id": str(message_id)}
+
+
+async def _backtest(site: Site, strategy_id: str) -> str:
+    """A backtest of hers that came to something."""
+    asked = {"strategy_id": strategy_id, "symbol": "BTCUSDT", "timeframe": "1h", "note": "Hers."}
+    made = await site.ada.call("POST", "/api/backtests", json={**asked, "start_at": "2026-01-01T00:00Z", "end_at": "2026-02-01T00:00Z"})
+    assert made.status_code == 201, made.text
+    columns = {name: np.array([0.0, 1.0]) for name in ("step", "equity")} | {"step": np.array([0, 60_000])}
+    async with site.app.state.platform_database.connection() as connection:
+        await connection.execute(
+            """INSERT INTO backtest_results (backtest_id, user_id, trades, fills, equity)
+               SELECT id, user_id, $2, $2, $2 FROM backtests WHERE id = $1""",
+            UUID(made.json()["id"]),
+            packed(columns),
+        )
+    return str(made.json()["id"])
 
 
 async def _flow(site: Site, user_id: str) -> str:
@@ -302,7 +328,17 @@ async def test_who_works_for_nobody_sees_nothing_and_nobody_writes_for_another(s
     eve = (await site.eve.call("GET", "/api/auth/current")).json()["id"]
     ada = (await site.ada.call("GET", "/api/auth/current")).json()["id"]
     async with site.app.state.database.connection() as connection:
-        for table in ("orders", "brokers", "users", "user_sessions", "positions", "webhooks", "strategies", "strategy_versions"):
+        for table in (
+            "orders",
+            "brokers",
+            "users",
+            "user_sessions",
+            "positions",
+            "webhooks",
+            "strategies",
+            "strategy_versions",
+            "backtests",
+        ):
             assert await connection.fetchval(f"SELECT count(*) FROM {table}") == 0, table  # constants
         await connection.work_for(eve)
         assert await connection.fetchval("SELECT count(*) FROM users") == 1

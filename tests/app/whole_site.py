@@ -103,10 +103,11 @@ def settings_for(urls: DatabaseUrls, emulator: EmulatorProcess, folder: Path) ->
 
 
 @asynccontextmanager
-async def running_site(postgres: PostgresForTests, emulator: EmulatorProcess, folder: Path) -> AsyncIterator[Site]:
-    """Start the application on a fresh database, with two users."""
+async def running_site(postgres: PostgresForTests, emulator: EmulatorProcess, folder: Path, **changed: Any) -> AsyncIterator[Site]:
+    """Start the application on a fresh database, with two users; `changed` are settings of its own."""
     urls = await postgres.create_database()
-    app = create_app(settings_for(urls, emulator, folder), announce=lambda _: None)
+    settings = settings_for(urls, emulator, folder).model_copy(update=changed)
+    app = create_app(settings, announce=lambda _: None)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with AsyncExitStack() as stack:
         with pytest.MonkeyPatch.context() as patched:

@@ -1,0 +1,67 @@
+"""Builds backtests upon the jail, the library and trading, and starts what runs them."""
+
+import os
+from contextlib import AsyncExitStack
+
+from fastapi import FastAPI
+
+from app.backtests.bounds import MIB, Bounds
+from app.backtests.candle_sources import CandleSources
+from app.backtests.data import CandleData
+from app.backtests.jobs import BacktestJobs
+from app.backtests.making import Backtests
+from app.backtests.memory import MemoryRoom
+from app.backtests.pool import Pool
+from app.backtests.running import Tools
+from app.bootstrap.ground import Ground
+from app.core.config import Settings
+from app.core.supervisor import Supervisor
+
+
+def make_backtests(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
+    """Put backtests on `app.state`; the jail, the library and trading are there already. No process is started before one is needed."""
+    state, bounds = app.state, bounds_of(ground.settings)
+    pool = Pool(bounds.at_once)
+    stack.push_async_callback(pool.close)
+    sources = CandleSources(ground.database, state.registry, ground.clock)
+    state.backtest_tools = Tools(
+        database=ground.database,
+        jail=state.jail,
+        data=CandleData(sources, state.instruments, bounds),
+        pool=pool,
+        bus=ground.bus,
+        bounds=bounds,
+        room=MemoryRoom(bounds.memory_bytes),
+    )
+    state.backtests = Backtests(
+        instruments=state.instruments,
+        quick=state.strategies.quick,
+        desk=state.desk,
+        bounds=bounds,
+        feed=ground.settings.heartbeat_exchange,
+        bus=ground.bus,
+        clock=ground.clock,
+    )
+    state.backtest_jobs = BacktestJobs(state.backtest_tools)
+
+
+def start_backtests(app: FastAPI, ground: Ground, supervisor: Supervisor) -> None:
+    """Run what waits, where this process's roles say so."""
+    if "backtests" in ground.settings.roles:
+        supervisor.start("backtests.jobs", app.state.backtest_jobs.run, limit_s=60)
+
+
+def bounds_of(settings: Settings) -> Bounds:
+    """Return what the settings allow."""
+    return Bounds(
+        at_once=at_once(settings),
+        of_user=settings.backtests_per_user,
+        waiting=settings.backtests_queued_per_user,
+        stored=settings.backtests_kept_per_user,
+        memory_bytes=settings.backtest_memory_mb * MIB,
+    )
+
+
+def at_once(settings: Settings) -> int:
+    """Return how many backtests run at a time: one processor is left for live strategies and the server."""
+    return settings.backtests_at_once or max((os.cpu_count() or 2) - 1, 1)
