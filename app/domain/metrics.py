@@ -25,6 +25,10 @@ DAYS_A_YEAR: Final = 365
 _PLACES: Final = 8
 #: A deviation below this is what floats leave of none.
 _NO_DEVIATION: Final = 1e-12
+#: Beyond this its square is infinite.
+_LARGEST_RETURN: Final = 1e150
+#: An account that fell to next to nothing and came back has returns whose squares are infinite: they make no figure, and no warning.
+_OVERFLOWS: Final = np.errstate(over="ignore", invalid="ignore")
 #: Two daily returns are the fewest that deviate.
 _FEWEST_DAYS: Final = 2
 
@@ -137,24 +141,23 @@ def equity_figures(times: Times, equity: Floats, *, below: Floats | None = None)
 
 
 def daily_returns(times: Times, equity: Floats) -> Floats:
-    """Return the fractions by which each UTC day changed the equity: one a day from the day of the second row to that of the last."""
+    """Return the fractions by which each UTC day changed the equity, from the day that goes on after the first row to that of the last."""
     if len(times) < 2:
         return np.empty(0)
-    days = (times[1:] - 1) // DAY_MS
+    days = (times[1:] - 1) // DAY_MS - times[0] // DAY_MS
     lasts = np.flatnonzero(np.append(days[1:] != days[:-1], True))
-    known = days[lasts] - days[0]
-    levels = np.empty(int(known[-1]) + 2)
-    levels[0] = equity[0]
-    # A day without a row has the level of the day before.
-    filled = np.zeros(int(known[-1]) + 1, dtype=np.int64)
-    filled[known] = np.arange(len(known))
-    levels[1:] = equity[1:][lasts][np.maximum.accumulate(filled)]
+    known = days[lasts]
+    # A day without a row has the level of the day before; the first of all levels stands before the first day.
+    row = np.zeros(int(known[-1]) + 1, dtype=np.int64)
+    row[known] = lasts + 1
+    levels = np.append(equity[0], equity[np.maximum.accumulate(row)])
     return returns_of(levels)
 
 
+@_OVERFLOWS
 def returns_of(levels: Floats) -> Floats:
     """Return the fractions by which each level differs from the one before; none after all is lost."""
-    levels = np.maximum(levels, 0.0)
+    levels = np.where(np.minimum.accumulate(levels) > 0, levels, 0.0)
     before, after = levels[:-1], levels[1:]
     returns = np.zeros(len(before))
     np.divide(after - before, before, out=returns, where=before > 0)
@@ -173,12 +176,14 @@ def annual_return(first: float, last: float, duration_ms: int) -> float | None:
         return None
 
 
+@_OVERFLOWS
 def sharpe_ratio(returns: Floats) -> float | None:
     """Return mean / deviation of daily returns, a year; None below two days or without any deviation."""
     deviation = _deviation(returns)
     return None if deviation is None else finite(float(np.mean(returns)) / deviation * math.sqrt(DAYS_A_YEAR))
 
 
+@_OVERFLOWS
 def sortino_ratio(returns: Floats) -> float | None:
     """Return mean / downside deviation of daily returns, a year; the winning days count as 0 in it. None without a losing day."""
     if len(returns) < _FEWEST_DAYS:
@@ -267,16 +272,17 @@ def _check(times: Times, equity: Floats) -> None:
         raise ValueError(f"the first equity must be above 0, was {equity[0]}")
 
 
+@_OVERFLOWS
 def _deviation(returns: Floats) -> float | None:
     if len(returns) < _FEWEST_DAYS:
         return None
     deviation = float(np.std(returns, ddof=1))
-    return deviation if deviation > _NO_DEVIATION else None
+    return deviation if math.isfinite(deviation) and deviation > _NO_DEVIATION else None
 
 
 def _volatility(returns: Floats) -> float | None:
     # Zero deviation is a volatility of zero, though it makes no ratio.
-    if len(returns) < _FEWEST_DAYS:
+    if len(returns) < _FEWEST_DAYS or not np.all(np.abs(returns) < _LARGEST_RETURN):
         return None
     return finite((_deviation(returns) or 0.0) * math.sqrt(DAYS_A_YEAR))
 
