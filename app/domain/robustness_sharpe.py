@@ -78,10 +78,10 @@ def deflated_sharpe(returns: Floats, *, trials: int = 1, deviation_of_trials: fl
     fewest = None if ratio <= 0 else finite(1 + variance * (_NORMAL.inv_cdf(0.95) / ratio) ** 2)
     return DeflatedSharpe(
         sharpe=ratio * year,
-        probabilistic=_above(ratio, 0.0, days, variance),
+        probabilistic=probability_above(ratio, 0.0, days=days, skew=skew, kurtosis=kurtosis),
         trials=trials,
         expected_best=best * year,
-        deflated=_above(ratio, best, days, variance),
+        deflated=probability_above(ratio, best, days=days, skew=skew, kurtosis=kurtosis),
         days=days,
         skew=skew,
         kurtosis=kurtosis,
@@ -97,6 +97,11 @@ def expected_maximum(trials: int) -> float:
     return -(1 - _EULER) * _NORMAL.inv_cdf(1 / trials) - _EULER * _NORMAL.inv_cdf(1 / (trials * math.e))
 
 
+def probability_above(ratio: float, bound: float, *, days: int, skew: float, kurtosis: float) -> float:
+    """Return the probability that a true ratio is above `bound`: Φ((SR − bound) √(days − 1) / √(1 − γ₃ SR + (γ₄ − 1)/4 SR²)), all a day's."""
+    return _NORMAL.cdf((ratio - bound) * math.sqrt((days - 1) / _variance(ratio, skew, kurtosis)))
+
+
 def _moments(returns: Floats) -> tuple[float, float]:
     """Return skewness and kurtosis, both of the population."""
     centred = returns - returns.mean()
@@ -108,7 +113,3 @@ def _variance(ratio: float, skew: float, kurtosis: float) -> float:
     """Return the variance of the estimated ratio times (days − 1): 1 − γ₃ SR + (γ₄ − 1)/4 SR²."""
     # Of samples it is at least 0, as kurtosis is at least skew² + 1; floats may leave less.
     return max(1 - skew * ratio + (kurtosis - 1) / 4 * ratio * ratio, 1e-12)
-
-
-def _above(ratio: float, bound: float, days: int, variance: float) -> float:
-    return _NORMAL.cdf((ratio - bound) * math.sqrt((days - 1) / variance))
