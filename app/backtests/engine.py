@@ -1,23 +1,29 @@
-"""The engine of backtests: candles and decisions in, trades and equity out. The rules are in `domain.simulation`."""
+"""The engine of backtests: candles and decisions in, trades and equity out. The rules are in `domain.simulation`.
 
-from typing import Final
+This module prepares columns for the compiled loop and is cheap to import; the loop comes with the first run, and numba with it. So `run`
+belongs in a process of the pool.
+"""
 
-from app.domain.arrays import Candles, Decisions
-from app.domain.outcome import Outcome, outcome_of
-from app.domain.simulation import SimulationCosts, simulate
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.backtests.compiled import kernel
+from app.domain.arrays import DECIDED, MOVING, Candles, Decisions, Floats, is_repeated
+from app.domain.grid import dues, minutes_within
+from app.domain.outcome import FillColumns, Outcome, TradeColumns
+from app.domain.simulation import SimulationCosts
 
 #: Changes when the same input may give other trades.
 ENGINE_VERSION: Final = "1"
+_FEW_FILLS: Final = 4_096
+_MOVES: Final = 8
+_NO_FLOATS: Final[Floats] = np.empty(0)
+_NO_NUMBERS: Final[NDArray[np.int64]] = np.empty(0, dtype=np.int64)
 
 
-def run(
-    candles: Candles,
-    decisions: Decisions,
-    costs: SimulationCosts,
-    start: int = 0,
-    *,
-    detail: Candles | None = None,
-) -> Outcome:
+def run(candles: Candles, decisions: Decisions, costs: SimulationCosts, start: int = 0, *, detail: Candles | None = None) -> Outcome:
     """Walk through candles with decisions that are already made.
 
     Args:
@@ -30,4 +36,77 @@ def run(
     Raises:
         ValueError: decisions and candles differ in length.
     """
-    return outcome_of(simulate(candles, decisions, costs, start, detail=detail))
+    rows = len(candles)
+    if len(decisions) != rows:
+        raise ValueError(f"there must be one decision a candle, was {len(decisions)} for {rows}")
+    compiled = kernel()
+    equity = np.empty(rows)
+    equity[:start] = costs.capital
+    account, slots = compiled.fresh_account(costs.capital)
+    paid = np.array([tuple(getattr(costs, name) for name in compiled.COSTS.names)], dtype=compiled.COSTS)
+    columns, strides = _columns(decisions)
+    given = (*_market(candles, costs, detail), _acts(decisions), columns, strides, paid, account, slots)
+    fills, trades = np.empty(0, dtype=compiled.FILL), np.empty(0, dtype=compiled.TRADE)
+    row = start
+    while row < rows:
+        fills = _longer(fills, max(_FEW_FILLS, 4 * len(fills)))
+        trades = _longer(trades, len(fills) // 2 + 1)
+        row = compiled.walk(*given, fills, trades, equity, np.empty(len(DECIDED)), row)
+    return _outcome(account[0], fills, trades, equity)
+
+
+def _market(candles: Candles, costs: SimulationCosts, detail: Candles | None) -> tuple[NDArray[Any], ...]:
+    prices = [_floats(column) for column in (candles.open, candles.high, candles.low, candles.close, candles.volume)]
+    moments = dues(candles.time) if costs.funding_rate and len(candles) else np.zeros(len(candles), dtype=np.int64)
+    if detail is None:
+        return (*prices, moments, *[_NO_FLOATS] * 4, _NO_NUMBERS, _NO_NUMBERS)
+    minutes = [_floats(column) for column in (detail.open, detail.high, detail.low, detail.close)]
+    return (*prices, moments, *minutes, *minutes_within(candles, detail))
+
+
+def _acts(decisions: Decisions) -> NDArray[np.uint8]:
+    """Return the flags, with one more bit where something moves without them."""
+    acts = np.ascontiguousarray(decisions.flags, dtype=np.uint8)
+    for name in MOVING:
+        column = getattr(decisions, name)
+        if not is_repeated(column) or not np.isnan(column[:1]).all():
+            acts = acts | np.left_shift(~np.isnan(column), 3, dtype=np.uint8)
+    return acts
+
+
+def _columns(decisions: Decisions) -> tuple[tuple[Floats, ...], NDArray[np.int64]]:
+    """Return the columns, those that are one value for all rows as this value, and the step from row to row of each."""
+    columns = [getattr(decisions, name) for name in DECIDED]
+    strides = np.array([0 if is_repeated(column) else 1 for column in columns], dtype=np.int64)
+    return tuple(_floats(column[:1] if is_repeated(column) else column) for column in columns), strides
+
+
+def _floats(column: NDArray[Any]) -> Floats:
+    return np.ascontiguousarray(column, dtype=np.float64)
+
+
+def _longer(table: NDArray[np.void], length: int) -> NDArray[np.void]:
+    """Return a copy with more room."""
+    longer = np.empty(length, dtype=table.dtype)
+    longer[: len(table)] = table
+    return longer
+
+
+def _outcome(account: Any, fills: NDArray[np.void], trades: NDArray[np.void], equity: Floats) -> Outcome:
+    fills, trades = fills[: account["fills"]], trades[: account["trades"]]
+    return Outcome(
+        trades=TradeColumns(**{name: _column(trades, name) for name in TradeColumns.__slots__}),
+        fills=FillColumns(**{name: _column(fills, name) for name in FillColumns.__slots__}),
+        equity=equity,
+        denied=int(account["denied"]),
+        capped=int(account["capped"]),
+        fees=float(account["fees"]),
+        slippage=float(account["slippage"]),
+        funding=float(account["funding"]),
+        candles_held=int(account["held"]),
+        missed=int(account["missed"]),
+    )
+
+
+def _column(table: NDArray[np.void], name: str) -> NDArray[Any]:
+    return table[name].astype(np.int8) if name in ("side", "reason") else table[name].copy()

@@ -202,7 +202,7 @@ class Account:
         else:
             price = self._market(side, open_)
             # What may still be bought: the whole position is never worth more than the equity.
-            room = (self.equity(price) - held * price) / (price * (1 + self._costs.fee))
+            room = (self.equity(price) - held * price) / (price * (1 + self._costs.fee)) if price > 0 else 0.0
             quantity = floored(min(held * fraction, room), self._costs.step)
             reason = Reason.ADD
         most = self._most(candle)
