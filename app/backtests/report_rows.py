@@ -26,6 +26,7 @@ REASON_WORDS: Final = {
     "add": N_("Added"),
 }
 _OPEN: Final = N_("Open")
+_UNREADABLE: Final = Decimal(10) ** 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,9 @@ def shown(value: Value, kind: Kind, *, currency: str = "", language: str) -> str
     if kind == "span":
         return lasted(int(value), language=language)
     exact = value if isinstance(value, Decimal) else Decimal(repr(value))
+    if abs(exact) >= _UNREADABLE:
+        # A day's luck over a year, or a ratio of dust: nobody reads its digits.
+        return f"{exact:.1e}".replace("-", formatters.MINUS)
     match kind:
         case "signed":
             return formatters.signed(exact, currency, language=language)

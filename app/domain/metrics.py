@@ -25,6 +25,7 @@ DAYS_A_YEAR: Final = 365
 _PLACES: Final = 8
 #: A deviation below this is what floats leave of none.
 _NO_DEVIATION: Final = 1e-12
+_LARGEST_GROWTH: Final = 1e9
 #: Beyond this its square is infinite.
 _LARGEST_RETURN: Final = 1e150
 #: An account that fell to next to nothing and came back has returns whose squares are infinite: they make no figure, and no warning.
@@ -41,7 +42,7 @@ class EquityFigures:
         net: Last equity less the first.
         total_return: `net` as a fraction of the first equity; below −1 when more was lost than there was.
         cagr: Return a year that would have led to the same end: (last / first)^(365 d / duration) − 1; −1 when all was lost. None below
-            one day.
+            one day, or from 10⁹ on, where a few lucky days say nothing of a year.
         volatility: Deviation of daily returns, a year: std(r, n − 1) · √365. None below two days, and so are the next two.
         sharpe: mean(r) / std(r, n − 1) · √365. None without any deviation.
         sortino: mean(r) · 365 / (√mean(min(r, 0)²) · √365). None without a losing day.
@@ -165,15 +166,16 @@ def returns_of(levels: Floats) -> Floats:
 
 
 def annual_return(first: float, last: float, duration_ms: int) -> float | None:
-    """Return the return a year that leads from `first` to `last` in that time; None below one day or where it has no size."""
+    """Return the return a year that leads from `first` to `last` in that time; None below one day or from 10⁹ on."""
     if duration_ms < DAY_MS:
         return None
     if last <= 0:
         return -1.0
     try:
-        return finite(math.pow(last / first, DAYS_A_YEAR * DAY_MS / duration_ms) - 1)
+        growth = math.pow(last / first, DAYS_A_YEAR * DAY_MS / duration_ms)
     except OverflowError:
         return None
+    return growth - 1 if growth < _LARGEST_GROWTH else None
 
 
 @_OVERFLOWS
