@@ -30,7 +30,7 @@ async def send(person: Person, path: str, **options: Any) -> Any:
 
 
 def names(text: str) -> list[str]:
-    return re.findall(r'class="library-name"><a [^>]*><b>(.*?)</b>', text)
+    return re.findall(r'class="entry-head"><a [^>]*><b>(.*?)</b>', text)
 
 
 async def test_an_empty_library_says_what_to_do_first(person: Person) -> None:
