@@ -80,7 +80,7 @@ class Work:
 
 
 class Search(Identified, Owned, Work, Base):
-    """One search. What repeats it stands in `header`, `parameters`, `space`, `method`, `objective`, `least_trades`, `test_share` and `seed`."""
+    """One search. What repeats it: `header`, `parameters`, `space`, `method`, `objective`, `least_trades`, `test_percent` and `seed`."""
 
     __tablename__ = "searches"
     __table_args__ = (

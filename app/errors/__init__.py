@@ -19,6 +19,8 @@ AppError 500 (never raised bare)
 │                        StrategyInUse, VersionInUse, StrategyNotValid, StrategyLimit, DraftChanged 409
 │                        SourceTooLong, StrategyFileUnreadable 422 (InvalidInput)
 ├─ BacktestNotFound 404  BacktestLimit, ResultMissing, WorkerLost 409 · TooManyCandles, NoCandles 422 (InvalidInput)
+│                        SearchNotFound, SearchTrialNotFound, RobustnessNotFound 404 · SearchLimit, SearchUnderWay, SearchExhausted,
+│                        DraftUnsaved 409
 ├─ Fenced 503            this process no longer owns the role; it must stop writing
 ├─ KeyMissing 503        the encryption key is not here · KeyUnreadable 409: no key here opens one stored secret
 └─ ConfigError           refuses to start
@@ -102,6 +104,13 @@ from app.errors.general import UpstreamFailed as UpstreamFailed
 from app.errors.general import UserNotFound as UserNotFound
 from app.errors.general import WebhookError as WebhookError
 from app.errors.general import WebhookNotFound as WebhookNotFound
+from app.errors.searches import DraftUnsaved as DraftUnsaved
+from app.errors.searches import RobustnessNotFound as RobustnessNotFound
+from app.errors.searches import SearchExhausted as SearchExhausted
+from app.errors.searches import SearchLimit as SearchLimit
+from app.errors.searches import SearchNotFound as SearchNotFound
+from app.errors.searches import SearchTrialNotFound as SearchTrialNotFound
+from app.errors.searches import SearchUnderWay as SearchUnderWay
 from app.errors.strategies import DraftChanged as DraftChanged
 from app.errors.strategies import JailBusy as JailBusy
 from app.errors.strategies import JailClosed as JailClosed

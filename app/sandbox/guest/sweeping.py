@@ -56,7 +56,7 @@ class Sweeper:
             session = Session(load(self.source, given), self._frames, costs)
             run_into(session, self._sheet, start)
             packed = pack_into(self._results, at, self._sheet.decisions())
-        except Exception as error:  # noqa: BLE001 -- the user's code; another set may well run
+        except BaseException as error:  # noqa: BLE001 -- the user's code, SystemExit as well; another set may well run
             line, _ = place_of(error)
             packed = Packed(rows=0, problem=message_of(error)[:300] or type(error).__name__, line=max(0, min(line, 1_000_000)))
         self._sheet.clear()

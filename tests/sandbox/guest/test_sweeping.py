@@ -80,7 +80,7 @@ async def in_jail(jail: Jail, source: str, sets: list[dict[str, Value]], *, room
             assert isinstance(reply, Swept), reply
             assert reply.sets
             packed += reply.sets
-            found += packed_decisions(jail, worker, reply.sets, len(CANDLES))
+            found += await packed_decisions(jail, worker, reply.sets, len(CANDLES))
     return packed, found
 
 
@@ -161,7 +161,7 @@ async def test_a_worker_that_wrote_what_no_decision_can_be_is_ended(jail: Jail) 
         assert worker.results is not None
         os.pwrite(worker.results[0], np.int64(-8).tobytes(), decision_place(-1, len(CANDLES)))
         with pytest.raises(StrategyKilled):
-            packed_decisions(jail, worker, [Packed(rows=1)], len(CANDLES))
+            await packed_decisions(jail, worker, [Packed(rows=1)], len(CANDLES))
         with pytest.raises(StrategyKilled):
             await worker.ask(Load(source=SIGNALS))
 
