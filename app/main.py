@@ -21,7 +21,9 @@ from app.accounts.metrics_router import router as metrics_router
 from app.accounts.router import router as accounts_router
 from app.accounts.security_router import router as security_router
 from app.accounts.tokens_router import router as tokens_router
+from app.backtests.robust_router import router as robustness_router
 from app.backtests.router import router as backtests_router
+from app.backtests.search_router import router as searches_router
 from app.bootstrap import running
 from app.bootstrap.ground import Announce
 from app.brokers.router import router as brokers_router
@@ -61,7 +63,9 @@ else:
 
 health = APIRouter(tags=["health"])
 
-_STRATEGIES = (assistant_router, trials_router, versions_router, strategies_router, backtests_router)  # fixed paths come before ids
+#: Fixed paths come before ids.
+_STRATEGIES = (assistant_router, trials_router, versions_router, strategies_router)
+_BACKTESTS = (backtests_router, robustness_router, searches_router)
 #: Shows "Authorize" in /docs; who is asking is decided by accounts.dependencies.
 _BEARER = Depends(HTTPBearer(auto_error=False, description="From POST /api/auth/login, or an API token from POST /api/auth/tokens"))
 
@@ -218,6 +222,7 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
         webhook_log_router,
         webhooks_router,
         *_STRATEGIES,
+        *_BACKTESTS,
     ):
         app.include_router(router, dependencies=[_BEARER])
     for router in (marketdata_router, heartbeat_router, symbols_router):

@@ -1,15 +1,18 @@
 """What the processes of the pool do for a search: simulate many sets of decisions over the same candles, and look at what came of each.
 
-Pure computation, and the only thing that crosses over for a set are the rows that decide anything and a dozen figures.
+Pure computation. What crosses over for a set are the rows that decide anything, and a dozen figures on the way back.
 """
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from app.backtests.engine import run
+from app.backtests.lending import CandleSource
 from app.backtests.search_figures import Figures, Span, Stretch
+from app.backtests.search_space import Point, Space
 from app.domain.arrays import DECIDED, Candles, Decisions, Floats, repeated
 from app.domain.outcome import Outcome
 from app.domain.simulated import SimulationCosts
@@ -63,27 +66,29 @@ class Desk:
             self._columns[name][packed.rows] = np.nan
 
 
-def evaluate(
-    candles: Candles, sets: Sequence[PackedDecisions | None], terms: Terms, detail: Candles | None = None
+def figures_of(
+    candles: CandleSource, detail: CandleSource | None, sets: Sequence[PackedDecisions | None], terms: Terms
 ) -> list[list[Figures] | None]:
     """Return the figures of each set, one for each stretch; None for a set that has no decisions."""
-    closes = candles.time + terms.timeframe_ms
+    here, walked = candles.here(), None if detail is None else detail.here()
+    closes = here.time + terms.timeframe_ms
     stretches = [Stretch(closes, span) for span in terms.spans]
-    desk = Desk(len(candles))
+    desk = Desk(len(here))
     found: list[list[Figures] | None] = []
     for one in sets:
         if one is None:
             found.append(None)
             continue
-        outcome = _outcome(candles, desk, one, terms, detail)
+        outcome = _outcome(here, desk, one, terms, walked)
         found.append([stretch.figures(outcome) for stretch in stretches])
     return found
 
 
-def outcomes(candles: Candles, sets: Sequence[PackedDecisions], terms: Terms, detail: Candles | None = None) -> list[Outcome]:
+def outcomes_of(candles: CandleSource, detail: CandleSource | None, sets: Sequence[PackedDecisions], terms: Terms) -> list[Outcome]:
     """Return what came of each set in full; for few of them."""
-    desk = Desk(len(candles))
-    return [_outcome(candles, desk, one, terms, detail) for one in sets]
+    here, walked = candles.here(), None if detail is None else detail.here()
+    desk = Desk(len(here))
+    return [_outcome(here, desk, one, terms, walked) for one in sets]
 
 
 def _outcome(candles: Candles, desk: Desk, packed: PackedDecisions, terms: Terms, detail: Candles | None) -> Outcome:
@@ -91,3 +96,15 @@ def _outcome(candles: Candles, desk: Desk, packed: PackedDecisions, terms: Terms
         return run(candles, desk.laid(packed), terms.costs, terms.start, detail=detail)
     finally:
         desk.cleared(packed)
+
+
+def suggested(space: Space, seed: int, known: list[tuple[Point, float | None]], count: int) -> list[Point]:
+    """As `search_study.suggest`. Optuna is imported here alone: by name, so that the server, which names this task, never does."""
+    found: list[Point] = importlib.import_module("app.backtests.search_study").suggest(space, seed, known, count)
+    return found
+
+
+def importance_of(space: Space, known: list[tuple[Point, float | None]]) -> dict[str, float]:
+    """As `search_study.importance`."""
+    found: dict[str, float] = importlib.import_module("app.backtests.search_study").importance(space, known)
+    return found

@@ -16,6 +16,7 @@ from app.bootstrap.assistant import make_assistant
 from app.bootstrap.backtests import make_backtests, start_backtests
 from app.bootstrap.ground import Announce, Ground, open_database, open_secrets, opened
 from app.bootstrap.library import make_library
+from app.bootstrap.searches import make_searches, start_searches
 from app.bootstrap.strategies import make_jail
 from app.bootstrap.trading import make_trading, start_engine
 from app.core import crash_points
@@ -62,6 +63,7 @@ async def running(app: FastAPI, settings: Settings, announce: Announce) -> Async
         make_jail(app, ground, stack)
         make_library(app, ground)
         make_backtests(app, ground, stack)
+        make_searches(app, ground)
         # Entered last, so that the loops have ended before the clients and the database are closed under them.
         supervisor = await stack.enter_async_context(Supervisor(is_outage=is_database_gone))
         app.state.supervisor = supervisor
@@ -98,6 +100,7 @@ async def _start_loops(app: FastAPI, ground: Ground, supervisor: Supervisor) -> 
     supervisor.start("jail", state.jail.run, limit_s=60)
     supervisor.start("strategies.shares", state.strategies.delivery.run, limit_s=60)
     start_backtests(app, ground, supervisor)
+    start_searches(app, ground, supervisor)
     if "engine" in settings.roles:
         if ground.keyring.is_whole:
             await start_engine(app, ground, supervisor)

@@ -1,0 +1,109 @@
+"""The heat map of two parameters: in each cell the best of the trials that have these two values, whatever the others were. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+from app.backtests.search_space import Axis, Space
+from app.sandbox.messages import Value
+
+#: Rows and columns of a map; longer axes are put together.
+MOST_CELLS: Final = 12
+#: Shades of its one hue.
+SHADES: Final = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One pair of values, or of ranges of them.
+
+    Attributes:
+        score: The best of its trials; None where none can be ranked.
+        trials: How many there are.
+        shade: 0 to `SHADES` − 1 by score; None without one.
+        best: Number of the trial that `score` is of.
+    """
+
+    score: float | None
+    trials: int
+    shade: int | None
+    best: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeatMap:
+    """Rows are of `y`, columns of `x`; labels are the first and the last value of each."""
+
+    x: str
+    y: str
+    columns: tuple[tuple[Value, Value], ...]
+    rows: tuple[tuple[Value, Value], ...]
+    cells: tuple[tuple[Cell, ...], ...]
+    lowest: float | None
+    highest: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A trial as the map needs it."""
+
+    number: int
+    point: Sequence[int]
+    score: float | None
+
+
+def heat_map(space: Space, trials: Sequence[Scored], x: str, y: str) -> HeatMap:
+    """Return the map.
+
+    Raises:
+        KeyError: one of the two does not vary.
+    """
+    places = {axis.name: place for place, axis in enumerate(space.axes)}
+    column, row = places[x], places[y]
+    columns, rows = _bins(space.axes[column]), _bins(space.axes[row])
+    found: dict[tuple[int, int], list[Scored]] = {}
+    for trial in trials:
+        found.setdefault((_bin(rows, trial.point[row]), _bin(columns, trial.point[column])), []).append(trial)
+    scores = [trial.score for trial in trials if trial.score is not None]
+    low, high = (min(scores), max(scores)) if scores else (None, None)
+    cells = tuple(tuple(_cell(found.get((at, beside), []), low, high) for beside in range(len(columns))) for at in range(len(rows)))
+    x_axis, y_axis = space.axes[column], space.axes[row]
+    return HeatMap(
+        x=x, y=y, columns=_labels(x_axis, columns), rows=_labels(y_axis, rows), cells=cells, lowest=low, highest=high,
+    )  # fmt: skip
+
+
+def two_of(space: Space, importance: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return the two parameters that matter most, x first; None where fewer than two vary."""
+    varied = [axis.name for axis in space.axes if len(axis.values) > 1]
+    if len(varied) < 2:
+        return None
+    first, second = sorted(varied, key=lambda name: -float(importance.get(name, 0.0)))[:2]
+    return first, second
+
+
+def _bins(axis: Axis) -> list[tuple[int, int]]:
+    """Return first and last place of each row or column."""
+    many = len(axis.values)
+    count = min(many, MOST_CELLS)
+    edges = [round(place * many / count) for place in range(count + 1)]
+    return [(begin, end - 1) for begin, end in pairwise(edges)]
+
+
+def _bin(bins: list[tuple[int, int]], place: int) -> int:
+    return next(number for number, (_, last) in enumerate(bins) if place <= last)
+
+
+def _labels(axis: Axis, bins: list[tuple[int, int]]) -> tuple[tuple[Value, Value], ...]:
+    return tuple((axis.values[first], axis.values[last]) for first, last in bins)
+
+
+def _cell(trials: list[Scored], low: float | None, high: float | None) -> Cell:
+    ranked = [trial for trial in trials if trial.score is not None]
+    if not ranked or low is None or high is None:
+        return Cell(score=None, trials=len(trials), shade=None, best=None)
+    best = max(ranked, key=lambda trial: (trial.score or 0.0, -trial.number))
+    score = best.score or 0.0
+    share = (score - low) / (high - low) if high > low else 1.0
+    return Cell(score=score, trials=len(trials), shade=min(int(share * SHADES), SHADES - 1), best=best.number)

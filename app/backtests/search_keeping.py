@@ -1,0 +1,49 @@
+"""Work beside which something is kept: a lease that is renewed, a wish to stop that is looked for."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from app.backtests.search_queue import Lost
+from app.errors import AppError
+
+T = TypeVar("T")
+_Expected = AppError | Lost
+
+
+async def while_kept(work: Coroutine[Any, Any, T], keep: Coroutine[Any, Any, T]) -> T:
+    """Return what comes first, of the work or of what is kept beside it, and end the other.
+
+    Raises:
+        AppError, Lost: whichever of the two raised it first.
+    """
+    async with asyncio.TaskGroup() as group:
+        working, keeping = group.create_task(_caught(work)), group.create_task(_caught(keep))
+        done, _ = await asyncio.wait({working, keeping}, return_when=asyncio.FIRST_COMPLETED)
+        working.cancel()
+        keeping.cancel()
+    found = (working if working in done else keeping).result()
+    if isinstance(found, AppError | Lost):
+        raise found
+    return found
+
+
+async def _caught(work: Coroutine[Any, Any, T]) -> T | _Expected:
+    """Return an expected error instead of raising it: a group of tasks would wrap it up."""
+    try:
+        return await work
+    except (AppError, Lost) as error:
+        return error
+    except ExceptionGroup as group:
+        # Lanes are a group of their own: the first reason is the one that is told.
+        expected = [error for error in _leaves(group) if isinstance(error, AppError | Lost)]
+        if len(expected) < len(_leaves(group)):
+            raise
+        return expected[0]
+
+
+def _leaves(group: ExceptionGroup[Exception]) -> list[Exception]:
+    found: list[Exception] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, ExceptionGroup) else [error]
+    return found
