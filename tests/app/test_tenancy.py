@@ -51,6 +51,7 @@ _BODIES: dict[str, dict[str, object]] = {
         "end_at": "2026-02-01T00:00:00Z",
     },
 }
+_BODIES["SearchIn"] = _BODIES["BacktestIn"]
 #: For every body that cannot be empty, of what an id in the path names.
 _NEEDED: dict[str, dict[str, object]] = {
     "DraftIn": {"source": "a = 1", "revision": 0},
@@ -118,6 +119,7 @@ async def hers(site: Site) -> dict[str, str]:
     mine |= {"default_broker_id": site.ada.ids["broker_id"], "trade_id": trade_id, "flow_id": await _flow(site, user["id"])}
     mine |= await _conversation(site, user["id"])
     mine |= {"backtest_id": await _backtest(site, mine["strategy_id"])}
+    mine |= {"search_id": await _search(site, mine["backtest_id"])}
     return {**site.ada.ids, **mine, "session_id": sessions[0]["id"], "invitation_id": str(new_id())}
 
 
@@ -171,6 +173,24 @@ async def _backtest(site: Site, strategy_id: str) -> str:
             packed(columns),
         )
     return str(made.json()["id"])
+
+
+async def _search(site: Site, backtest_id: str) -> str:
+    """A search of hers with a trial, and what was found out about her backtest."""
+    search_id = new_id()
+    async with site.app.state.platform_database.connection() as connection:
+        for query in (
+            """INSERT INTO searches (id, user_id, number, strategy_id, version_id, backtest_id, header, parameters, space, method, objective,
+                 least_trades, test_percent, wanted, seed, state, tried, created_at, finished_at)
+               SELECT $1, user_id, 1, strategy_id, version_id, id, '{}', '{}', '{"axes": []}', 'grid', 'net', 0, 0, 1, 1, 'stopped', 1, now(),
+                 now() FROM backtests WHERE id = $2""",
+            """INSERT INTO search_trials (search_id, number, user_id, point, parameters)
+               SELECT $1, 1, user_id, '[]', '{}' FROM backtests WHERE id = $2""",
+            """INSERT INTO robustness_checks (backtest_id, user_id, state, created_at, finished_at)
+               SELECT id, user_id, 'completed', now(), now() FROM backtests WHERE id = $2 AND $1::uuid IS NOT NULL""",
+        ):
+            await connection.execute(query, search_id, UUID(backtest_id))
+    return str(search_id)
 
 
 async def _flow(site: Site, user_id: str) -> str:
@@ -338,6 +358,9 @@ async def test_who_works_for_nobody_sees_nothing_and_nobody_writes_for_another(s
             "strategies",
             "strategy_versions",
             "backtests",
+            "searches",
+            "search_trials",
+            "robustness_checks",
         ):
             assert await connection.fetchval(f"SELECT count(*) FROM {table}") == 0, table  # constants
         await connection.work_for(eve)
