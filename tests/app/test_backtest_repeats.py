@@ -1,0 +1,177 @@
+"""A run can be made again from what is stored of it, and what is stored of it can be computed again by anybody."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from datetime import datetime
+from itertools import pairwise
+from statistics import mean, stdev
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pytest
+import pytest_asyncio
+from sqlalchemy import select
+
+from app.backtests.models import Backtest, BacktestResult
+from app.backtests.results import StoredResult, result_of
+from app.domain.candles import Timeframe, to_milliseconds
+from app.domain.outcome import NO_REASON
+from app.strategies.candles import generated
+from tests.app.backtesting import END, ROLES, URL, begun, got, store_candles, strategy, until
+from tests.app.library import somebody
+from tests.app.whole_site import Person, Site, running_site
+from tests.emulator_process import EmulatorProcess
+from tests.postgres import PostgresForTests
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ROWS = 12_000
+#: Everything that another run is made of.
+HEADER = (
+    "strategy_id", "version_id", "parameters", "exchange", "symbol", "timeframe", "start_at", "end_at", "capital", "fee", "maker_fee",
+    "slippage", "options", "rules", "seed", "engine_version", "candles_sha256",
+)  # fmt: skip
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(
+    postgres: PostgresForTests, standing_emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Site]:
+    async with running_site(postgres, standing_emulator, tmp_path_factory.mktemp("site"), roles=ROLES) as running:
+        await store_candles(running, ROWS)
+        yield running
+
+
+async def stored(site: Site, backtest_id: str) -> tuple[dict[str, Any], tuple[bytes, bytes, bytes]]:
+    """Return the header and the bytes of trades, fills and equity as the database has them."""
+    async with site.app.state.platform_database.transaction() as session:
+        row = await session.scalar(select(Backtest).where(Backtest.id == UUID(backtest_id)))
+        result = await session.scalar(select(BacktestResult).where(BacktestResult.backtest_id == UUID(backtest_id)))
+        assert row is not None
+        assert result is not None
+        return {name: getattr(row, name) for name in HEADER}, (result.trades, result.fills, result.equity)
+
+
+async def columns(site: Site, person: Person, backtest_id: str) -> StoredResult:
+    async with site.app.state.platform_database.transaction() as session:
+        return await result_of(session, UUID(person.ids["user_id"]), UUID(backtest_id))
+
+
+async def completed(person: Person, backtest: dict[str, Any]) -> dict[str, Any]:
+    done = await until(person, backtest["id"], within_s=120.0)
+    assert done["state"] == "completed", done["error"]
+    return done
+
+
+async def test_a_run_repeated_from_its_stored_header_gives_the_same_trades_byte_for_byte(site: Site) -> None:
+    person = await somebody(site)
+    strategy_id = await strategy(person)
+    asked = {"minutes": 9_000, "parameters": {"fast": 4, "stop_loss": 0.004}, "capital": "2500.5", "slippage": "0.0003", "fee": "0.00075"}
+    first = await completed(person, await begun(person, strategy_id, **asked))
+    answer = await person.call("POST", f"{URL}/{first['id']}/repeat")
+    assert answer.status_code == 201, answer.text
+    second = await completed(person, answer.json())
+
+    assert second["id"] != first["id"]
+    header, result = await stored(site, first["id"])
+    again, repeated = await stored(site, second["id"])
+    assert again == header
+    assert repeated == result
+    assert second["report"] == first["report"]
+    assert len((await columns(site, person, first["id"])).trades) > 30
+
+
+async def test_a_wish_filled_in_from_a_shown_header_gives_the_same_trades_too(site: Site) -> None:
+    """What a person copies into the form, rather than what the repeat button does."""
+    person = await somebody(site)
+    strategy_id = await strategy(person)
+    first = await completed(person, await begun(person, strategy_id, minutes=6_000, parameters={"slow": 33}))
+    shown = await got(person, first["id"])
+    names = ("strategy_id", "version", "parameters", "symbol", "timeframe", "start_at", "end_at", "capital", "fee", "maker_fee", "slippage")
+    answer = await person.call("POST", URL, json={name: shown[name] for name in names} | {"seed": shown["seed"]})
+    assert answer.status_code == 201, answer.text
+    second = await completed(person, answer.json())
+    assert (await stored(site, second["id"]))[1] == (await stored(site, first["id"]))[1]
+
+
+async def test_another_version_does_not_change_what_a_header_repeats(site: Site) -> None:
+    person = await somebody(site)
+    strategy_id = await strategy(person)
+    first = await completed(person, await begun(person, strategy_id, minutes=3_000))
+    source = (await person.call("GET", f"/api/strategies/{strategy_id}/versions/1")).json()["source"]
+    changed = source.replace("param(5,", "param(9,")
+    answer = await person.call("POST", f"/api/strategies/{strategy_id}/versions", json={"source": changed})
+    assert answer.status_code in (200, 201), answer.text
+    second = await completed(person, (await person.call("POST", f"{URL}/{first['id']}/repeat")).json())
+    newest = await completed(person, await begun(person, strategy_id, minutes=3_000))
+
+    assert (await stored(site, second["id"]))[1] == (await stored(site, first["id"]))[1]
+    assert (await stored(site, newest["id"]))[1] != (await stored(site, first["id"]))[1]
+
+
+async def test_the_report_in_the_database_is_what_fills_and_candles_come_to(site: Site) -> None:
+    """An account kept by hand: cash from the fills alone, marked at the closes, and its figures in plain Python."""
+    person = await somebody(site)
+    done = await completed(person, await begun(person, await strategy(person), minutes=9_000, parameters={"stop_loss": 0.003}))
+    result, report = await columns(site, person, done["id"]), done["report"]
+    candles = await asyncio.to_thread(generated, ROWS, Timeframe.M1, end_ms=to_milliseconds(END), seed=1)
+    closes = candles["close"][np.searchsorted(candles["open_time"], result.time)].tolist()
+    capital, equity = float(done["capital"]), equity_by_hand(result, closes, float(done["capital"]))
+    assert result.equity.tolist() == pytest.approx(equity, rel=1e-9)
+
+    start = result.time.tolist().index(to_milliseconds(datetime.fromisoformat(done["start_at"])))
+    assert float(report["final_equity"]) == pytest.approx(equity[-1], abs=1e-6)
+    assert float(report["kpis"]["net"]) == pytest.approx(equity[-1] - capital, abs=1e-6)
+    assert report["candles"] == len(result.time) - start
+    peak, deepest = 0.0, 0.0
+    for level in equity[start:]:
+        peak = max(peak, level)
+        deepest = max(deepest, 1 - level / peak)
+    assert report["kpis"]["max_drawdown"] == pytest.approx(deepest, rel=1e-9)
+    assert report["kpis"]["sharpe"] == pytest.approx(sharpe_by_hand(result.time.tolist()[start:], equity[start:]), rel=1e-9)
+    assert_trades_agree(result, report)
+
+
+def equity_by_hand(result: StoredResult, closes: list[float], capital: float) -> list[float]:
+    fills = result.fills
+    cash, held, place, equity = capital, 0.0, 0, []
+    for row in range(len(result.time)):
+        while place < len(fills) and fills.candle[place] == row:
+            signed = float(fills.side[place] * fills.quantity[place])
+            cash -= signed * float(fills.price[place]) + float(fills.fee[place])
+            held += signed
+            place += 1
+        equity.append(cash + held * closes[row])
+    return equity
+
+
+def sharpe_by_hand(times: list[int], equity: list[float]) -> float:
+    last_of_day: dict[int, float] = {}
+    for at, level in zip(times[1:], equity[1:], strict=True):
+        last_of_day[at // 86_400_000] = level  # a candle that opens in a day closes in it, or ends it
+    levels = [equity[0], *last_of_day.values()]
+    returns = [after / before - 1 for before, after in pairwise(levels)]
+    return mean(returns) / stdev(returns) * math.sqrt(365)
+
+
+def assert_trades_agree(result: StoredResult, report: dict[str, Any]) -> None:
+    trades = result.trades
+    profits = [float(profit) for profit, code in zip(trades.profit, trades.reason, strict=True) if code != NO_REASON]
+    won, lost = [one for one in profits if one > 0], [one for one in profits if one < 0]
+    figures = report["trades"]
+    assert (figures["closed"], figures["won"], figures["lost"]) == (len(profits), len(won), len(lost))
+    assert figures["profit_factor"] == pytest.approx(sum(won) / -sum(lost))
+    assert float(figures["expectancy"]) == pytest.approx(mean(profits), abs=1e-7)
+    assert float(report["costs"]["fees"]) == pytest.approx(sum(result.fills.fee.tolist()))
+    # Every trade is what its fills brought: buys and sells between flat and flat.
+    fills = (getattr(result.fills, name).tolist() for name in ("side", "quantity", "price", "fee"))
+    brought, held, sums = 0.0, 0.0, []
+    for side, quantity, price, fee in zip(*fills, strict=True):
+        brought -= side * quantity * price + fee
+        held += side * quantity
+        if abs(held) < 1e-9:
+            sums.append(brought)
+            brought = 0.0
+    assert sums == pytest.approx(profits, abs=1e-6)
