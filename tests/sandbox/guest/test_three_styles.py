@@ -5,6 +5,7 @@ import pytest
 from app.domain.arrays import Candles, Decisions
 from app.domain.simulation import Simulation, simulate
 from app.sandbox.guest.guest import simulation_costs
+from tests.conftest import Size
 from tests.domain.candle_reference import Reference
 from tests.sandbox.guest.market import COSTS, decisions_of, described, found, guest_with, made_candles, real_candles
 from tests.sandbox.guest.three_styles import PER_CANDLE, SIGNALS, TEMPLATE
@@ -38,8 +39,9 @@ def _are_the_same(candles: Candles, *, least_trades: int) -> None:
         assert theirs.equity.tolist() == pytest.approx(simulation.equity.tolist(), rel=1e-12)
 
 
-def test_the_three_spellings_decide_the_same_on_100_000_real_candles() -> None:
-    _are_the_same(real_candles("binance-BTCUSDT-5m-2024-03-01_2025-07-02.csv.gz").between(0, 100_000), least_trades=1_000)
+def test_the_three_spellings_decide_the_same_on_real_candles(size: Size) -> None:
+    rows = size(20_000, full=100_000)
+    _are_the_same(real_candles("binance-BTCUSDT-5m-2024-03-01_2025-07-02.csv.gz").between(0, rows), least_trades=rows // 100)
 
 
 def test_the_three_spellings_decide_the_same_on_made_up_candles() -> None:
