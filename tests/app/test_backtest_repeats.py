@@ -1,6 +1,8 @@
 """A run can be made again from what is stored of it, and what is stored of it can be computed again by anybody."""
 
 import asyncio
+import csv
+import io
 import math
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -14,13 +16,14 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import select
 
+from app.backtests.export import ExportKind
 from app.backtests.models import Backtest, BacktestResult
 from app.backtests.results import StoredResult, result_of
 from app.domain.candles import Timeframe, to_milliseconds
 from app.domain.outcome import NO_REASON
 from app.strategies.candles import generated
 from tests.app.backtesting import END, ROLES, URL, begun, got, store_candles, strategy, until
-from tests.app.library import somebody
+from tests.app.library import refusal, somebody
 from tests.app.whole_site import Person, Site, running_site
 from tests.emulator_process import EmulatorProcess
 from tests.postgres import PostgresForTests
@@ -175,3 +178,37 @@ def assert_trades_agree(result: StoredResult, report: dict[str, Any]) -> None:
             sums.append(brought)
             brought = 0.0
     assert sums == pytest.approx(profits, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ExportKind)
+async def test_every_file_of_a_result_can_be_had(site: Site, kind: ExportKind) -> None:
+    person = await somebody(site)
+    done = await completed(person, await begun(person, await strategy(person, name="=Cross"), minutes=1_000))
+    answer = await person.call("GET", f"{URL}/{done['id']}/export", params={"format": kind.value, "language": "fr"})
+
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == kind.media_type
+    assert answer.headers["content-disposition"] == f'attachment; filename="backtest-1-BTCUSDT-1m.{kind.value}"'
+    found = await columns(site, person, done["id"])
+    if kind is ExportKind.TRADES_CSV:
+        rows = list(csv.DictReader(io.StringIO(answer.text)))
+        assert [float(row["profit"]) for row in rows] == found.trades.profit.tolist()
+        assert {row["strategy"] for row in rows} == {"'=Cross"}
+    elif kind is ExportKind.EQUITY_CSV:
+        rows = list(csv.DictReader(io.StringIO(answer.text)))
+        assert [float(row["equity"]) for row in rows] == found.equity[-1_000:].tolist()
+    elif kind is ExportKind.JSON:
+        assert answer.json()["header"]["candles_sha256"] == done["candles_sha256"]
+        assert answer.json()["report"] == done["report"]
+    elif kind is ExportKind.HTML:
+        assert "Rapport de backtest" in answer.text
+
+
+async def test_there_is_no_file_of_what_has_no_result_or_of_what_is_not_ones_own(site: Site) -> None:
+    person, other = await somebody(site), await somebody(site)
+    done = await completed(person, await begun(person, await strategy(person), minutes=1_000))
+    assert refusal(await other.call("GET", f"{URL}/{done['id']}/export")) == (404, "BACKTEST_NOT_FOUND")
+    failed = await begun(person, await strategy(person, "from aristobot import Strategy\nx = 1 / 0\n", name="Broken"), minutes=1_000)
+    await until(person, failed["id"], "failed", within_s=60.0)
+    assert refusal(await person.call("GET", f"{URL}/{failed['id']}/export")) == (409, "BACKTEST_RESULT_MISSING")
+    assert (await person.call("GET", f"{URL}/{done['id']}/export", params={"format": "exe"})).status_code == 422
