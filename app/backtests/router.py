@@ -8,22 +8,25 @@ from starlette.responses import StreamingResponse
 
 from app.accounts.dependencies import CurrentUser
 from app.backtests import service
+from app.backtests.export import ExportKind
+from app.backtests.exporting import make_file, to_export
 from app.backtests.making import Backtests
 from app.backtests.models import BacktestState
 from app.backtests.results import MOST_POINTS, TradeOrder, amount, equity_points, page_of_trades, result_of
 from app.backtests.schemas import (
     BacktestDetail,
     BacktestIn,
+    BacktestNoteIn,
     BacktestOut,
     BacktestPage,
     BacktestTradeOut,
     BacktestTradePage,
     EquityOut,
-    BacktestNoteIn,
 )
 from app.backtests.service import BacktestFilter
 from app.backtests.stream import BacktestStream
 from app.core.http import SessionDep, database_of, problems
+from app.core.i18n import current_language
 from app.core.streams import check_room, streaming
 from app.errors import InvalidInput
 
@@ -124,6 +127,29 @@ async def get_equity(
     result = await result_of(session, principal.user_id, backtest_id)
     time, equity = equity_points(result, most=points)
     return EquityOut(time=time.tolist(), equity=[amount(value) for value in equity.tolist()], candles=len(result.time))
+
+
+@router.get(
+    "/{backtest_id}/export",
+    summary="A result as a file",
+    response_class=Response,
+    responses={
+        200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
+        **problems(401, 404, 409, 422),
+    },
+)
+async def export(
+    request: Request,
+    principal: CurrentUser,
+    backtest_id: UUID,
+    kind: Annotated[ExportKind, Query(alias="format", description="Which file: its name's end")] = ExportKind.JSON,
+) -> Response:
+    """Return trades, fills or equity as CSV or parquet, the whole as JSON, or a report as one HTML file that needs nothing else."""
+    async with database_of(request).transaction() as session:
+        given = await to_export(session, principal.user_id, backtest_id)
+    file = await request.app.state.backtest_tools.pool.run(make_file, given, kind, current_language())
+    headers = {"Content-Disposition": f'attachment; filename="{given.named(kind)}"', "Cache-Control": "no-store"}
+    return Response(file, media_type=kind.media_type, headers=headers)
 
 
 @router.get(

@@ -19,12 +19,12 @@ from app.backtests.models import Backtest, BacktestState
 from app.backtests.pool import Computing
 from app.backtests.queue import Claimed, Ended, Queue
 from app.backtests.wish import costs_of
-from app.backtests.work import Finished, finish, preview
+from app.backtests.work import Finished, finish, prepare, preview
 from app.core.db import Database
 from app.core.events import EventBus
 from app.core.tenancy import owned
 from app.domain.simulation import SimulationCosts
-from app.errors import AppError, BacktestNotFound
+from app.errors import AppError, BacktestNotFound, WorkerLost
 from app.sandbox.jail import Jail, Worker
 from app.sandbox.messages import Described, Ran
 from app.sandbox.quotas import Purpose
@@ -38,6 +38,7 @@ T = TypeVar("T")
 TELL_S: Final = 0.5
 #: A look at the part that is done may take so much of the time between two of them.
 _SHARE_OF_LOOKS: Final = 0.1
+_RAREST_S: Final = 3.0
 
 
 class Stopped(Exception):
@@ -112,9 +113,10 @@ class Running:
         """
         backtest, version = await self._read()
         async with asyncio.TaskGroup() as group:
-            telling = group.create_task(self._keep_telling())
+            beside = group.create_task(self._keep_telling()), group.create_task(_caught(self._tools.pool.run(prepare)))
             ended = await _caught(self._worked(backtest, version))
-            telling.cancel()
+            for task in beside:
+                task.cancel()
         return _returned(ended)
 
     def publish(self, state: BacktestState, progress: Progress | None = None) -> None:
@@ -182,7 +184,7 @@ class Running:
                     break
                 looked = time.monotonic()
                 await self._look(worker, lent, costs, begun)
-                pause_s = max(TELL_S, (time.monotonic() - looked) / _SHARE_OF_LOOKS)
+                pause_s = min(max(TELL_S, (time.monotonic() - looked) / _SHARE_OF_LOOKS), _RAREST_S)
             canceled.cancel()
             asking.cancel()
         return None if asking.cancelled() else _returned(asking.result())
@@ -198,8 +200,8 @@ class Running:
             computed = self._tools.pool.run(preview, lent.task(costs, rows), decisions, MOST_POINTS)
             try:
                 seen = await self._unless_canceled(judged(self._tools.jail, worker, computed))
-            except Canceled:
-                return  # what is done is kept by whoever sees that it was canceled
+            except (Canceled, WorkerLost):
+                return  # whoever canceled it keeps what is done, and the next look may fare better
             points, trades = seen.points, seen.trades
         self._progress = Progress(
             phase="deciding",
@@ -211,6 +213,7 @@ class Running:
             points=points,
             trades=trades,
         )
+        await self._tell()
 
     def _on_fetch(self, series: Series, done: int, total: int, waits_s: float) -> None:
         began = self._fetch_began.setdefault(series, time.monotonic())
@@ -229,11 +232,14 @@ class Running:
 
     async def _keep_telling(self) -> None:
         while True:
-            if self._progress is not self._told:
-                progress = self._told = self._progress
-                await self._queue.tell(self.claimed, progress)
-                self.publish(self._state, progress)
+            await self._tell()
             await asyncio.sleep(TELL_S)
+
+    async def _tell(self) -> None:
+        if self._progress is not self._told:
+            progress = self._told = self._progress
+            await self._queue.tell(self.claimed, progress)
+            self.publish(self._state, progress)
 
     async def _unless_canceled(self, work: Coroutine[Any, Any, T]) -> T:
         """Return what comes of the work, which ends when the backtest is canceled.

@@ -21,7 +21,8 @@ from app.core.supervisor import Supervisor
 def make_backtests(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
     """Put backtests on `app.state`; the jail, the library and trading are there already. No process is started before one is needed."""
     state, bounds = app.state, bounds_of(ground.settings)
-    pool = Pool(bounds.at_once)
+    # One more than run at a time: a file to keep is not to wait for a simulation.
+    pool = Pool(bounds.at_once + 1)
     stack.push_async_callback(pool.close)
     sources = CandleSources(ground.database, state.registry, ground.clock)
     state.backtest_tools = Tools(
