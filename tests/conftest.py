@@ -8,7 +8,7 @@ import structlog
 
 from app.core.database_url import DatabaseUrls
 from tests import forked
-from tests.environment import keep_bytecode
+from tests.environment import keep_bytecode, keep_kernels
 from tests.fault_matrix import Results, write
 from tests.leaks import found_in_databases, leaks_in_files
 from tests.postgres import PostgresForTests
@@ -60,6 +60,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def pytest_configure(config: pytest.Config) -> None:
     keep_bytecode()
+    keep_kernels()
     forked.hashes_cost_nothing = True
     _log_plainly()
     config.stash[RESULTS] = Results()

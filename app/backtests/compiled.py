@@ -32,7 +32,8 @@ _SOURCES: Final = (
     "app.domain.simulated",
 )
 _COMPILERS: Final = ("numba", "llvmlite", "numpy")
-_VARIABLE: Final = "NUMBA_CACHE_DIR"
+#: Where numba looks for compiled code, and leaves it.
+CACHE_VARIABLE: Final = "NUMBA_CACHE_DIR"
 
 
 def kernel_folder(data_dir: Path) -> Path:
@@ -49,9 +50,9 @@ def keep_kernels_in(data_dir: Path) -> None:
 
     Without it the code lies with Python's own beside the sources, or in the user's cache where nobody may write there.
     """
-    os.environ[_VARIABLE] = str(kernel_folder(data_dir).absolute())
+    os.environ[CACHE_VARIABLE] = str(kernel_folder(data_dir).absolute())
     if (numba := sys.modules.get("numba")) is not None:
-        numba.config.CACHE_DIR = os.environ[_VARIABLE]  # it has read the variable when it was imported
+        numba.config.CACHE_DIR = os.environ[CACHE_VARIABLE]  # it has read the variable when it was imported
 
 
 def compile_kernels(data_dir: Path) -> None:
@@ -71,9 +72,9 @@ def kernel() -> ModuleType:
     """Return the compiled loop. The first call of a process imports numba, and compiles where that was not done before."""
     if (known := sys.modules.get(_KERNEL)) is not None:
         return known
-    if _VARIABLE not in os.environ:
+    if CACHE_VARIABLE not in os.environ:
         keep_kernels_in(Path(__file__).parent / "__pycache__")
-    with _alone_in(Path(os.environ[_VARIABLE])):
+    with _alone_in(Path(os.environ[CACHE_VARIABLE])):
         return importlib.import_module(_KERNEL)
 
 

@@ -70,7 +70,7 @@ class BacktestJobs:
     async def _compile_later(self) -> None:
         await asyncio.sleep(_COMPILE_AFTER_S)
         try:
-            await self._tools.pool.run(prepare)
+            await self._tools.pool.run(prepare, self._tools.kernels)
         except AppError as error:
             log.warning("kernels_not_compiled", code=error.code)
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -37,7 +38,7 @@ T = TypeVar("T")
 
 TELL_S: Final = 0.5
 #: A look at the part that is done may take so much of the time between two of them.
-_SHARE_OF_LOOKS: Final = 0.1
+_SHARE_OF_LOOKS: Final = 0.25
 _RAREST_S: Final = 3.0
 
 
@@ -72,6 +73,7 @@ class Tools:
         bus: Where progress is told.
         bounds: What is allowed.
         room: Memory that backtests and searches share.
+        kernels: The data folder, in which compiled code is kept; None: where the environment of the pool says.
     """
 
     database: Database
@@ -81,6 +83,7 @@ class Tools:
     bus: EventBus
     bounds: Bounds
     room: MemoryRoom
+    kernels: Path | None
 
 
 class Running:
@@ -101,6 +104,7 @@ class Running:
         self._progress = self._told = Progress(phase="candles")
         self._state = BacktestState.FETCHING
         self._fetch_began: dict[Series, float] = {}
+        self._is_warm = False
 
     async def work(self) -> Ended:
         """Return what came of it.
@@ -113,11 +117,16 @@ class Running:
         """
         backtest, version = await self._read()
         async with asyncio.TaskGroup() as group:
-            beside = group.create_task(self._keep_telling()), group.create_task(_caught(self._tools.pool.run(prepare)))
+            beside = group.create_task(self._keep_telling()), group.create_task(self._warm_up())
             ended = await _caught(self._worked(backtest, version))
             for task in beside:
                 task.cancel()
         return _returned(ended)
+
+    async def _warm_up(self) -> None:
+        """Have a process that has loaded the engine by the time that the strategy decides."""
+        await _caught(self._tools.pool.run(prepare, self._tools.kernels))
+        self._is_warm = True
 
     def publish(self, state: BacktestState, progress: Progress | None = None) -> None:
         """Tell whoever looks at it."""
@@ -195,7 +204,7 @@ class Running:
         done, total, seconds = max(rows - start, 0), len(lent.prepared.candles) - start, time.monotonic() - begun
         pace = done / seconds if done else None
         points, trades = self._progress.points, self._progress.trades
-        if done > 1:
+        if done > 1 and self._is_warm:
             decisions = await decisions_of(self._tools.pool, worker, rows)
             computed = self._tools.pool.run(preview, lent.task(costs, rows), decisions, MOST_POINTS)
             try:

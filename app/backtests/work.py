@@ -1,9 +1,11 @@
 """What the pool computes. Everything here runs in a process of its own; its arguments and answers cross over pickled."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 from app.backtests import engine
+from app.backtests.compiled import compile_kernels, kernel
 from app.backtests.lending import CandleSource, DecisionSource
 from app.backtests.packed import packed_equity, packed_fills, packed_trades
 from app.backtests.report import Report, RunFacts, as_stored, make_report
@@ -112,5 +114,13 @@ def _run(task: Task, decisions: Decisions) -> Outcome:
     return engine.run(candles, decisions, task.costs, task.start, detail=detail)
 
 
-def prepare() -> None:
-    """Compile what is compiled, and keep it, before anybody waits for it."""
+def prepare(data_dir: Path | None) -> None:
+    """Load the engine, and compile it where that was not done before, which takes some ten seconds once a version.
+
+    Args:
+        data_dir: Where compiled code is kept; None: where the environment says.
+    """
+    if data_dir is None:
+        kernel()
+    else:
+        compile_kernels(data_dir)

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from app.backtests.bounds import MIB, Bounds
 from app.backtests.candle_sources import CandleSources
+from app.backtests.compiled import CACHE_VARIABLE, kernel_folder
 from app.backtests.data import CandleData
 from app.backtests.jobs import BacktestJobs
 from app.backtests.making import Backtests
@@ -21,8 +22,10 @@ from app.core.supervisor import Supervisor
 def make_backtests(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
     """Put backtests on `app.state`; the jail, the library and trading are there already. No process is started before one is needed."""
     state, bounds = app.state, bounds_of(ground.settings)
+    kernels = ground.settings.data_dir if CACHE_VARIABLE not in os.environ else None
+    folder = os.environ[CACHE_VARIABLE] if kernels is None else str(kernel_folder(kernels).absolute())
     # One more than run at a time: a file to keep is not to wait for a simulation.
-    pool = Pool(bounds.at_once + 1)
+    pool = Pool(bounds.at_once + 1, environment={CACHE_VARIABLE: folder})
     stack.push_async_callback(pool.close)
     sources = CandleSources(ground.database, state.registry, ground.clock)
     state.backtest_tools = Tools(
@@ -33,6 +36,7 @@ def make_backtests(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
         bus=ground.bus,
         bounds=bounds,
         room=MemoryRoom(bounds.memory_bytes),
+        kernels=kernels,
     )
     state.backtests = Backtests(
         instruments=state.instruments,
