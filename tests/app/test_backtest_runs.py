@@ -191,11 +191,12 @@ async def test_an_endless_loop_is_stopped_and_told(site: Site, person: Person) -
     assert (failed["state"], failed["error"]["code"]) == ("failed", "STRATEGY_KILLED")
 
 
-async def test_twenty_users_at_once_lose_nothing_and_nobody_waits_for_ever(site: Site, person: Person, slow_id: str) -> None:
+async def test_twenty_users_at_once_lose_nothing_and_nobody_waits_for_ever(site: Site, person: Person) -> None:
     people = [await somebody(site) for _ in range(20)]
     ids = [await strategy(each) for each in people]
     # Nothing can begin while these two run.
-    first = [await begun(person, slow_id, minutes=5_000) for _ in range(2)]
+    slower = await strategy(person, slow(400_000), "Slower")
+    first = [await begun(person, slower, minutes=5_000) for _ in range(2)]
     for one in first:
         await until(person, one["id"], "running", "fetching")
     greedy = [(people[0], (await begun(people[0], ids[0], minutes=200))["id"]) for _ in range(8)]
