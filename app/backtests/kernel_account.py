@@ -175,8 +175,8 @@ def move_levels(desk: Desk) -> None:
         target, part = wish[TARGET_AT[place]], wish[PART[place]]
         if target == target and not slot.is_done:
             slot.price = target
-        if part == part:
-            slot.part = part
+            if part == part:
+                slot.part = part
     if wish[TRAIL_BY] == wish[TRAIL_BY]:
         account.trailing = wish[TRAIL_BY]
     put_levels_on_ticks(desk, side)

@@ -326,12 +326,11 @@ class Account:
         side = 1 if self.quantity > 0 else -1
         if wish.stop is not None:
             self.stop = tighter(side, self.stop, wish.stop)
-        for place, target in enumerate((wish.target, wish.target_2, wish.target_3)):
+        targets = ((wish.target, wish.part), (wish.target_2, wish.part_2), (wish.target_3, wish.part_3))
+        for place, (target, part) in enumerate(targets):
             if target is not None and not self._done[place]:
                 self._targets[place] = target
-        for place, part in enumerate((wish.part, wish.part_2, wish.part_3)):
-            if part is not None:
-                self._parts[place] = part
+                self._parts[place] = self._parts[place] if part is None else part
         if wish.trailing is not None:
             self._trailing = wish.trailing
         self._put_levels_on_ticks(side)

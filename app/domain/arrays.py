@@ -97,8 +97,9 @@ DECIDED: Final = (
     "size", "stop", "target", "trailing", "adjust", "stop_loss", "take_profit", "limit",
     "target_2", "target_3", "take_profit_2", "take_profit_3", "part", "part_2", "part_3",
 )  # fmt: skip
-#: Those that move something while there is a position; the others are read at an entry only.
-MOVING: Final = ("stop", "target", "trailing", "adjust", "target_2", "target_3", "part", "part_2", "part_3")
+#: Those that move something while there is a position; a part is read along with its target, and the others at an entry only.
+MOVING: Final = ("stop", "target", "trailing", "adjust", "target_2", "target_3")
+PARTS: Final = ("part", "part_2", "part_3")
 
 
 def deciding_rows(decisions: Decisions) -> NDArray[np.int64]:

@@ -27,6 +27,8 @@ All is pure: no time, no I/O. `Account` is one step at a time, which a strategy'
 that are already made and must come to the same fills. The compiled form of the same rules is `app.backtests.kernel`.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from app.domain.account import Account
@@ -34,7 +36,9 @@ from app.domain.arrays import DECIDED, Candles, Decisions, deciding_rows, number
 from app.domain.grid import minutes_within
 from app.domain.simulated import Reason, SimulatedFill, SimulatedTrade, Simulation, SimulationCosts, Wish
 
-__all__ = ["Account", "Reason", "SimulatedFill", "SimulatedTrade", "Simulation", "SimulationCosts", "Wish", "simulate"]
+__all__ = ["Account", "Minutes", "Reason", "SimulatedFill", "SimulatedTrade", "Simulation", "SimulationCosts", "Wish", "simulate"]
+
+Happening = Callable[[int, float, float, float, float], None]
 
 
 def simulate(
@@ -59,13 +63,10 @@ def simulate(
     wishes = _wishes(decisions, start)
     candles_held = 0
     opens, highs, lows, closes = (numbers(column) for column in (candles.open, candles.high, candles.low, candles.close))
-    minutes = None if detail is None else _Minutes(candles, detail)
+    happen = account.step if detail is None else Minutes(candles, detail).happening(account)
     for row in range(start, len(candles)):
         if account.is_busy:
-            if minutes is not None and (within := minutes.of(row)):
-                account.walk(row, opens[row], within)
-            else:
-                account.step(row, opens[row], highs[row], lows[row], closes[row])
+            happen(row, opens[row], highs[row], lows[row], closes[row])
         if (wish := wishes.get(row)) is not None:
             account.decide(wish)
         if account.quantity:
@@ -89,13 +90,24 @@ def simulate(
     )
 
 
-class _Minutes:
+class Minutes:
     """The shorter candles inside each candle."""
 
     def __init__(self, candles: Candles, detail: Candles) -> None:
         first, end = minutes_within(candles, detail)
         self._first, self._end = numbers(first), numbers(end)
         self._columns = [numbers(column) for column in (detail.open, detail.high, detail.low, detail.close)]
+
+    def happening(self, account: Account) -> Happening:
+        """Return what lets a candle happen to an account as the shorter ones in it did, where they tell it."""
+
+        def happen(row: int, open_: float, high: float, low: float, close: float) -> None:
+            if within := self.of(row):
+                account.walk(row, open_, within)
+            else:
+                account.step(row, open_, high, low, close)
+
+        return happen
 
     def of(self, row: int) -> list[tuple[float, float, float, float]]:
         """Return open, high, low and close of each; empty where the candle is taken as a whole."""

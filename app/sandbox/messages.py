@@ -57,10 +57,13 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     Attributes:
         start: The first candle at which the strategy may decide, an index into the first frame (its warm-up or later).
         costs: Of the simulated account that per-candle methods see.
+        detail: The place of a frame of shorter candles of the traded market, from which is read what happens to that account inside a
+            candle. The strategy does not see it.
     """
 
     start: Count
     costs: "Costs"
+    detail: Count | None = None
 
 
 class Sweep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="sweep"):
@@ -96,6 +99,8 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     step: Number = 0.0
     tick: Number = 0.0
     least_notional: Number = 0.0
+    volume_share: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    funding_rate: Annotated[float, Meta(ge=-1, le=1)] = 0.0
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="check"):
@@ -257,21 +262,36 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     output: Text = ""
 
 
+_Price = Annotated[float, Meta(gt=0, le=1e15)]
+_Gain = Annotated[float, Meta(gt=0, lt=10)]
+_Part = Annotated[float, Meta(gt=0, le=1)]
+
+
 class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="decision"):
     """The answer to `Decide`.
 
     `size` is a fraction of equity, `stop` and `target` are absolute prices, `stop_loss` and `take_profit` distances from the entry's fill
     as fractions of it, `trailing` one of the best price since; `adjust` is the signed fraction of the position to add or to take off.
+    `limit` is the price of an entry that rests until the next close. `part` is the fraction of what was entered that leaves at the target,
+    None all that is left; the numbered ones are further targets, their distances and their parts.
     """
 
     action: Literal["none", "long", "short", "exit"]
     size: Annotated[float, Meta(ge=0, le=1)] | None = None
-    stop: Annotated[float, Meta(gt=0, le=1e15)] | None = None
-    target: Annotated[float, Meta(gt=0, le=1e15)] | None = None
+    stop: _Price | None = None
+    target: _Price | None = None
     trailing: Annotated[float, Meta(gt=0, lt=1)] | None = None
     adjust: Annotated[float, Meta(ge=-1, le=10)] | None = None
     stop_loss: Annotated[float, Meta(gt=0, lt=1)] | None = None
-    take_profit: Annotated[float, Meta(gt=0, lt=10)] | None = None
+    take_profit: _Gain | None = None
+    limit: _Price | None = None
+    target_2: _Price | None = None
+    target_3: _Price | None = None
+    take_profit_2: _Gain | None = None
+    take_profit_3: _Gain | None = None
+    part: _Part | None = None
+    part_2: _Part | None = None
+    part_3: _Part | None = None
     output: Text = ""
 
 

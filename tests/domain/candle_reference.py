@@ -276,8 +276,8 @@ class Reference:
         for target, number in zip(self.targets, ("", "_2", "_3"), strict=True):
             if (said := self._said(f"target{number}", row)) is not None and not target.is_over:
                 target.price = self._tick(said, up=side > 0)
-            if (part := self._said(f"part{number}", row)) is not None:
-                target.part = part
+                if (part := self._said(f"part{number}", row)) is not None:
+                    target.part = part
         if (trailing := self._said("trailing", row)) is not None:
             self.levels["trailing"] = trailing
 

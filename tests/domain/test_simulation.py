@@ -412,6 +412,26 @@ def test_a_bracket_ends_as_in_the_matching_engine(seed: int) -> None:
     assert left == ([expected] if expected else [])
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_an_entry_with_a_limit_is_filled_as_in_the_matching_engine(seed: int) -> None:
+    """The order arrives at the open, where somebody offers at the open's price, and the candle's worse end is traded at first."""
+    chance = np.random.default_rng(seed)
+    side = Side.BUY if seed % 2 else Side.SELL
+    open_, high, low, close = np.round(100 + np.array([0, *chance.uniform(0, 1, 2) * (1, -1), chance.uniform(-0.5, 0.5)]), 2)
+    high, low = max(open_, high, close), min(open_, low, close)
+    limit = float(np.round(open_ + chance.choice([0, 0.2, low - open_, high - open_, chance.uniform(-1, 1)]), 2))
+
+    simulation = outcome(candles_of(FLAT, (open_, high, low, close)), flags={0: LONG if side is Side.BUY else SHORT}, limit={0: limit})
+
+    engine = MatchingEngine(step_size=exact(0.0001))
+    offer = (Level(price=exact(open_), quantity=exact(1000)),)
+    fills = [*engine.submit(_order("entry", side, OrderType.LIMIT, price=limit), Depth(bids=offer, asks=offer)).fills]
+    for price in (low, high) if side is Side.BUY else (high, low):
+        fills += engine.trade(TapePrint(price=exact(price), quantity=exact(1000)), Depth()).fills
+    assert [fill.price for fill in simulation.fills[:1]] == [float(fill.price) for fill in fills]
+    assert simulation.missed == (0 if fills else 1)
+
+
 def _order(name: str, side: Side, kind: OrderType, *, price: float | None = None, trigger: float | None = None) -> BookOrder:
     return BookOrder(
         order_id=name,

@@ -85,13 +85,17 @@ class Guest:
 
     def _run(self, request: Run) -> Reply:
         loaded = self._needed()
-        frames = self._some_frames()
+        frames, detail = self._some_frames(), None
+        if request.detail is not None:
+            if not 0 < request.detail < len(frames):
+                return Failed(kind="FRAME_UNKNOWN", message=f"there are {len(frames)} frames, was {request.detail}")
+            detail = frames.pop(request.detail)[1]
         rows = len(frames[0][1])
         if self._results is None or len(self._results) < rows:
             return Failed(kind="NO_ROOM", message="there is no room for the decisions")
         self._results.clear()
         try:
-            run_into(Session(loaded, frames, simulation_costs(request.costs)), self._results, request.start)
+            run_into(Session(loaded, frames, simulation_costs(request.costs), detail=detail), self._results, request.start)
         except BaseException:
             self._results.clear()  # half a run that failed leaves nothing behind
             raise
@@ -117,7 +121,7 @@ class Guest:
     def _some_frames(self) -> list[tuple[Frame, Candles]]:
         if not self._frames or not len(self._frames[0][1]):
             raise StrategyMistake("NO_CANDLES", "there are no candles")
-        return self._frames
+        return list(self._frames)
 
     def _needed(self) -> Loaded:
         if self._loaded is None:
@@ -131,12 +135,4 @@ def _with_output(reply: Reply, output: str) -> Reply:
 
 def simulation_costs(costs: Costs) -> SimulationCosts:
     """Return the costs as the domain has them."""
-    return SimulationCosts(
-        capital=costs.capital,
-        fee=costs.fee,
-        maker_fee=costs.fee if costs.maker_fee is None else costs.maker_fee,
-        slippage=costs.slippage,
-        step=costs.step,
-        tick=costs.tick,
-        least_notional=costs.least_notional,
-    )
+    return SimulationCosts(**msgspec.structs.asdict(costs) | {"maker_fee": costs.fee if costs.maker_fee is None else costs.maker_fee})

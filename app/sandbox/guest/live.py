@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app.domain.arrays import EXIT, LONG, SHORT, Candles
+from app.domain.arrays import DECIDED, EXIT, LONG, SHORT, Candles
 from app.domain.simulation import SimulationCosts, Wish
 from app.sandbox.guest.loading import Loaded
 from app.sandbox.guest.mistakes import StrategyMistake
@@ -80,11 +80,5 @@ def decision(wish: Wish | None) -> Decision:
         return Decision(action="none")
     return Decision(
         action=_ACTIONS[wish.flags],  # type: ignore[arg-type]
-        size=wish.size,
-        stop=wish.stop,
-        target=wish.target,
-        trailing=wish.trailing,
-        adjust=wish.adjust,
-        stop_loss=wish.stop_loss,
-        take_profit=wish.take_profit,
+        **{name: getattr(wish, name) for name in DECIDED},
     )

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from app.domain.arrays import DECIDED, EXIT, LONG, MOVING, SHORT, Decisions, numbers
+from app.domain.arrays import DECIDED, EXIT, LONG, MOVING, PARTS, SHORT, Decisions, numbers
 from app.domain.simulation import SimulationCosts, Wish
 from app.sandbox.guest.failures import message_of, place_of
 from app.sandbox.guest.loading import Loaded, warm_up_of
 from app.sandbox.guest.mistakes import StrategyMistake
 from app.sandbox.guest.session import Frames, Session
 from app.sandbox.guest.strategy import DEAREST, MOST_ADDED, SIGNAL_COLUMNS
+from app.sandbox.guest.targets import TARGET_COLUMNS
 from app.sandbox.sheet import Sheet
 
 #: What a column may hold besides NaN. A price of zero is none.
@@ -22,6 +23,12 @@ _BOUNDS = {
     "target": (1e-15, DEAREST),
     "trailing": (1e-15, 1 - 1e-12),
     "adjust": (-1.0, MOST_ADDED),
+    "limit": (1e-15, DEAREST),
+    "target_2": (1e-15, DEAREST),
+    "target_3": (1e-15, DEAREST),
+    "part": (1e-15, 1.0),
+    "part_2": (1e-15, 1.0),
+    "part_3": (1e-15, 1.0),
 }
 #: Candles between two notes of how far a run has come: few at first, and more while they take no longer than so many seconds.
 _FIRST_STRETCH, _STRETCH = 64, 4_096
@@ -88,7 +95,7 @@ def _ask_at_each_candle(session: Session, sheet: Sheet, start: int, end: int) ->
     candles = session.candles
     opens, highs, lows, closes = numbers(candles.open), numbers(candles.high), numbers(candles.low), session.closes
     should_long, should_short, should_exit = (session.question(name) for name in ("should_long", "should_short", "should_exit"))
-    step = account.step
+    step = account.step if session.minutes is None else session.minutes.happening(account)
     for row in range(start, end):
         cursor.end = row + 1
         if account.is_busy:
@@ -139,9 +146,12 @@ def _write_signals(session: Session, sheet: Sheet, start: int) -> None:
         # Nothing is entered with nothing, as in per-candle methods.
         sheet.flags[sheet.column("size") == 0] &= np.uint8(EXIT)
     sheet.flags[:start] = 0
-    for name in ("stop_loss", "take_profit"):
-        if (value := session.fraction(name)) is not None:
-            sheet.repeat(name, value)
+    if (stop_loss := session.fraction("stop_loss")) is not None:
+        sheet.repeat("stop_loss", stop_loss)
+    for place, (distance, part) in enumerate(session.profits()):
+        sheet.repeat(TARGET_COLUMNS[place].distance, distance)
+        if part < 1 and TARGET_COLUMNS[place].part not in given:
+            sheet.repeat(TARGET_COLUMNS[place].part, part)
     if (trailing := session.fraction("trailing_stop")) is not None and "trailing" not in given:
         sheet.column("trailing")[(sheet.flags & (LONG | SHORT)) != 0] = trailing
 
@@ -196,7 +206,7 @@ def decide_at_end(session: Session) -> Wish | None:
     decisions = sheet.decisions()
     flags = int(decisions.flags[-1])
     wish = Wish(flags & EXIT if session.account.quantity else _entry_of(flags))
-    for name in DECIDED if wish.flags & (LONG | SHORT) else MOVING:
+    for name in DECIDED if wish.flags & (LONG | SHORT) else (*MOVING, *PARTS):
         value = float(getattr(decisions, name)[-1])
         if value == value:
             setattr(wish, name, value)

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from app.domain.arrays import EXIT, LONG, SHORT, Candles, numbers
-from app.domain.simulation import Account, Reason, SimulatedFill, SimulationCosts, Wish
+from app.domain.simulation import Account, Minutes, Reason, SimulatedFill, SimulationCosts, Wish
 from app.sandbox.guest.candles import TradedCandles
 from app.sandbox.guest.loading import Loaded
 from app.sandbox.guest.mistakes import StrategyMistake
 from app.sandbox.guest.series import Cursor, Cursors, as_series
 from app.sandbox.guest.strategy import DEAREST, MOST_ADDED, Fill, Position, Strategy, StrategyView, overrides
+from app.sandbox.guest.targets import TARGET_COLUMNS, several
 from app.sandbox.guest.template import TemplateAdapter
 from app.sandbox.messages import Frame
 
@@ -28,10 +29,14 @@ class Session:
         arrays: What `indicators` assigned, before it became series, by attribute.
         signals: What `signals` returned, where there is one.
         account: That per-candle methods see.
+        minutes: The shorter candles from which is read what happens to that account inside a candle, if there are any.
     """
 
-    def __init__(self, loaded: Loaded, frames: Frames, costs: SimulationCosts, *, instance: Strategy | None = None) -> None:
+    def __init__(
+        self, loaded: Loaded, frames: Frames, costs: SimulationCosts, *, instance: Strategy | None = None, detail: Candles | None = None
+    ) -> None:
         self.loaded = loaded
+        self.minutes = None if detail is None else Minutes(frames[0][1], detail)
         self.instance = loaded.make() if instance is None else instance
         self.candles = frames[0][1]
         self.account = Account(costs, self.candles)
@@ -93,14 +98,17 @@ class Session:
                     setattr(wish, name, level)
                 return wish
             wish.stop_loss = self.fraction("stop_loss")
-            wish.take_profit = self.fraction("take_profit")
+            for columns, (distance, part) in zip(TARGET_COLUMNS, self.profits(), strict=False):
+                setattr(wish, columns.distance, distance)
+                if part < 1:
+                    setattr(wish, columns.part, part)
             wish.trailing = self.fraction("trailing_stop")
+            if (ask_price := self.question("entry_price")) is not None:
+                wish.limit = self._level("entry_price", ask_price())
             for name, column, ask in self._follows:
                 if name != "adjust":
-                    said = self._level(name, ask())
                     # What a method says goes before the class attribute, and None leaves that as it is.
-                    if said is not None:
-                        setattr(wish, column, said)
+                    self._put(wish, name, column, ask())
         finally:
             vars(instance)["_entering"] = 0
         return wish
@@ -110,13 +118,20 @@ class Session:
         wish: Wish | None = None
         for name, column, ask in self._follows:
             value = ask()
-            if value is not None:
-                value = self._level(name, value)
             # Adding nothing is doing nothing.
-            if value is not None and value != 0:
+            if value is not None and (name != "adjust" or value != 0):
                 wish = wish or Wish()
-                setattr(wish, column, value)
+                self._put(wish, name, column, value)
         return wish
+
+    def _put(self, wish: Wish, name: str, column: str, value: Any) -> None:
+        """Write what a method said into a wish; None leaves it as it is."""
+        if value.__class__ is list or value.__class__ is tuple:
+            for columns, (level, part) in zip(TARGET_COLUMNS, several(name, value), strict=False):
+                setattr(wish, columns.price, level)
+                setattr(wish, columns.part, part)
+        elif (one := self._level(name, value)) is not None:
+            setattr(wish, column, one)
 
     def decide(self) -> Wish | None:
         """Return the decision at the current candle, for the position that the account has."""
@@ -153,6 +168,18 @@ class Session:
                 attribute=name,
             )
         return float(value)
+
+    def profits(self) -> list[tuple[float, float]]:
+        """Return distances and parts of the targets that the class attribute names.
+
+        Raises:
+            StrategyMistake: it is written in another way.
+        """
+        given = self.instance.take_profit
+        if isinstance(given, list | tuple):
+            return several("take_profit", given)
+        one = self.fraction("take_profit")
+        return [] if one is None else [(one, 1.0)]
 
     def _checked(self, method: str, value: Any, *, low: float, high: float, is_open: bool = False) -> float | None:
         if value is None or (value.__class__ is float and low < value < high):

@@ -116,7 +116,8 @@ class Strategy:
     warm_up: Any = 0
     #: Distance of the stop from the entry as a fraction of it; None: no stop.
     stop_loss: Any = None
-    #: Distance of the target from the entry as a fraction of it; None: no target.
+    #: Distance of the target from the entry as a fraction of it; None: no target. Several: up to three pairs of a distance and the part of
+    #: the position that leaves there, as in [(0.02, 0.5), (0.04, None)]; None is all that is left.
     take_profit: Any = None
     #: Distance of a trailing stop as a fraction of the best price since the entry; None: none.
     trailing_stop: Any = None
@@ -164,8 +165,15 @@ class Strategy:
         """Return the stop's price; asked at an entry and at each close while in a position. A looser stop than the present is ignored."""
         return None
 
-    def target_price(self) -> float | None:
-        """Return the target's price; asked at an entry and at each close while in a position. None leaves it as it is."""
+    def entry_price(self) -> float | None:
+        """Return the price of a limit order to enter with, which rests until the next close; asked at an entry. None: a market order."""
+        return None
+
+    def target_price(self) -> Any:
+        """Return the target's price; asked at an entry and at each close while in a position. None leaves it as it is.
+
+        Several: up to three pairs of a price and the part of the position that leaves there, [(110.0, 0.5), (120.0, None)].
+        """
         return None
 
     def trailing(self) -> float | None:
@@ -224,10 +232,12 @@ MOST_ADDED = 10.0
 #: Class attributes and methods that users write.
 ATTRIBUTES = ("timeframe", "warm_up", "stop_loss", "take_profit", "trailing_stop", "informative")
 METHODS = (
-    "indicators", "signals", "should_long", "should_short", "should_exit", "position_size", "stop_price", "target_price", "trailing",
-    "adjust", "on_fill", "informative",
+    "indicators", "signals", "should_long", "should_short", "should_exit", "position_size", "entry_price", "stop_price", "target_price",
+    "trailing", "adjust", "on_fill", "informative",
 )  # fmt: skip
-SIGNAL_COLUMNS = ("long", "short", "exit", "size", "stop", "target", "trailing", "adjust")
+SIGNAL_COLUMNS = (
+    "long", "short", "exit", "size", "limit", "stop", "target", "trailing", "adjust", "target_2", "target_3", "part", "part_2", "part_3",
+)  # fmt: skip
 
 Signals = Mapping[str, NDArray[Any]]
 

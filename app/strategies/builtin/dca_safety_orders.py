@@ -38,7 +38,8 @@ class DcaSafetyOrders(Strategy):
     def adjust(self):
         used = self.orders_used()
         if used < self.orders and self.candles.close[-1] <= self.position.entry_price * (1 - self.step):
-            return self.order_size(used + 1) / self.share()
+            # At most ten times what is held: where there was little to buy, the first order may have got nearly nothing.
+            return min(10.0, self.order_size(used + 1) / self.share())
         return None
 
     def target_price(self):

@@ -75,8 +75,9 @@ def test_an_entry_tells_size_levels_and_fractions() -> None:
     assert told.stop is not None
     assert told.size is not None
     assert 0 < told.stop < close
-    assert told.target == pytest.approx(close * 1.04)
-    assert (told.stop_loss, told.take_profit, told.trailing) == (0.05, None, 0.06)
+    assert [told.target, told.target_2] == pytest.approx([close * 1.02, close * 1.04])
+    assert (told.part, told.part_2, told.part_3, told.limit) == (0.5, 1.0, None, None)
+    assert (told.stop_loss, told.take_profit, told.take_profit_2, told.take_profit_3, told.trailing) == (0.05, 0.03, 0.05, 0.08, 0.06)
     assert told.size == pytest.approx(min(1.0, 0.02 / ((close - told.stop) / close)))
 
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from app.domain.arrays import DECIDED, EXIT, LONG, SHORT, Decisions
-from app.domain.simulation import simulate
+from app.domain.simulation import Reason, SimulationCosts, simulate
 from app.sandbox.guest.guest import Guest, simulation_costs
 from app.sandbox.guest.loading import load
-from app.sandbox.guest.running import decide_everywhere
+from app.sandbox.guest.running import decide_everywhere, run_into
+from app.sandbox.guest.session import Session
 from app.sandbox.messages import Costs, Failed, Frame, Load, Ran, Run
 from app.sandbox.sheet import Sheet
 from app.strategies.builtins import builtins
@@ -33,6 +34,7 @@ def run_failed(source: str, rows: int = 200) -> Failed:
 
 EVERYTHING = f"""{HEAD}
     stop_loss = 0.05
+    take_profit = [(0.03, 0.25), (0.05, 0.25), (0.08, None)]
     trailing_stop = 0.06
 
     def __init__(self):
@@ -57,7 +59,12 @@ EVERYTHING = f"""{HEAD}
     def stop_price(self):
         return self.candles.close[-1] - self.side * 3 * self.atr[-1]
 
+    def entry_price(self):
+        return self.candles.close[-1] * (1 - self.side * 0.002) if self.row % 3 == 0 else None
+
     def target_price(self):
+        if self.row % 2:
+            return [(self.candles.close[-1] * (1 + self.side * 0.02), 0.5), (self.candles.close[-1] * (1 + self.side * 0.04), None)]
         return self.candles.close[-1] * (1 + self.side * 0.04)
 
     def trailing(self):
@@ -75,12 +82,13 @@ EVERYTHING = f"""{HEAD}
 """
 
 CHOOSY = Costs(capital=5_000.0, fee=0.001, maker_fee=0.0005, slippage=0.0005, step=0.001, tick=0.01, least_notional=10.0)
+THIN = Costs(capital=5_000.0, volume_share=0.2, funding_rate=0.0001)
 
 
 @pytest.mark.parametrize(
     "source", [EVERYTHING, *(each.source for each in builtins())], ids=["everything", *(each.name for each in builtins())]
 )
-@pytest.mark.parametrize("costs", [COSTS, CHOOSY], ids=["usual", "with steps"])
+@pytest.mark.parametrize("costs", [COSTS, CHOOSY, THIN], ids=["usual", "with steps", "of a thin perpetual"])
 def test_replaying_the_decisions_outside_gives_the_fills_that_the_strategy_saw(source: str, costs: Costs) -> None:
     candles = made_candles(4_000, seed=5)
     results = Sheet(len(candles))
@@ -96,9 +104,83 @@ def test_replaying_the_decisions_outside_gives_the_fills_that_the_strategy_saw(s
 
     assert len(replayed.fills) > 10
     assert list(replayed.fills) == session.account.fills
-    assert replayed.denied == session.account.denied
+    assert (replayed.denied, replayed.capped, replayed.missed) == (session.account.denied, session.account.capped, session.account.missed)
+    assert replayed.funding == session.account.funding
     for name in ("flags", *DECIDED):
         assert np.array_equal(getattr(results.decisions(), name), getattr(decisions, name), equal_nan=name != "flags")
+
+
+def test_what_happens_inside_a_candle_is_read_off_shorter_ones_that_the_strategy_does_not_see() -> None:
+    minutes = made_candles(24_000, timeframe="5m", seed=3, volatility=0.02)
+    candles = resampled(minutes, "5m", "1h")
+    source = f"{HEAD}\n    stop_loss = 0.01\n    trailing_stop = 0.012\n    take_profit = 0.015\n" + (
+        "    def indicators(self, candles):\n        assert not candles.others()\n"
+        "    def should_long(self):\n        return self.candles.close[-1] > self.candles.close[-2]\n"
+        "    def should_exit(self):\n        return self.position.candles_held > 5\n"
+    )
+    frames = [(Frame(symbol="X", timeframe=each, rows=len(them)), them) for each, them in (("1h", candles), ("5m", minutes))]
+    fills = {}
+    for detail in (None, 1):
+        sheet = Sheet(len(candles))
+        guest = Guest(frames if detail else frames[:1], sheet)
+        described(guest, source)
+        assert isinstance(guest.handle(Run(start=0, costs=COSTS, detail=detail)), Ran)
+        fills[detail] = simulate(candles, sheet.decisions(), simulation_costs(COSTS), detail=minutes if detail else None).fills
+    loaded = load(source, {})
+    session = Session(loaded, frames[:1], simulation_costs(COSTS), detail=minutes)
+    run_into(session, Sheet(len(candles)), 0)
+
+    assert list(fills[1]) == session.account.fills
+    assert fills[1] != fills[None]
+    assert len(fills[1]) > 100
+    unknown = guest.handle(Run(start=0, costs=COSTS, detail=2))
+    assert isinstance(unknown, Failed)
+    assert unknown.kind == "FRAME_UNKNOWN"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "[]",
+        "[(0.02, 0.5), 0.04]",
+        "[(0.02, 0.5)] * 4",
+        "[(0.02, 0)]",
+        "[(0.02, 1.5)]",
+        "[('a', 1)]",
+        "[(-0.02, 1)]",
+        "(0.02, 0.5)",
+        "[(True, 1)]",
+    ],
+)
+def test_targets_that_are_no_pairs_are_told_with_an_example(given: str) -> None:
+    yes = "\n    def should_long(self):\n        return True\n"
+    attribute = run_failed(f"{HEAD}\n    take_profit = {given}\n{yes}")
+    method = run_failed(f"{HEAD}\n{yes}    def target_price(self):\n        return {given}\n")
+
+    assert (attribute.kind, method.kind) == ("TARGETS_INVALID", "TARGETS_INVALID")
+    assert "[(0.02, 0.5), (0.04, None)]" in attribute.message
+    assert "[(110.0, 0.5), (120.0, None)]" in method.message
+
+
+def test_signals_take_the_same_targets_and_limits_as_methods() -> None:
+    common = f"{HEAD}\n    take_profit = [(0.01, 0.5), (0.02, None)]\n"
+    signals = decisions_of(
+        common + "    def signals(self, candles):\n        up = candles.close > ta.SMA(candles.close, 5)\n"
+        "        return {'long': up, 'exit': ~up, 'limit': candles.close * 0.999}\n",
+        made_candles(800),
+    )
+    methods = decisions_of(
+        common + "    def indicators(self, candles):\n        self.mean = ta.SMA(candles.close, 5)\n"
+        "    def should_long(self):\n        return self.candles.close[-1] > self.mean[-1]\n"
+        "    def should_exit(self):\n        return not self.candles.close[-1] > self.mean[-1]\n"
+        "    def entry_price(self):\n        return self.candles.close[-1] * 0.999\n",
+        made_candles(800),
+    )
+
+    one, other = (simulate(made_candles(800), each, SimulationCosts()) for each in (signals, methods))
+    assert one.fills == other.fills
+    assert one.missed == other.missed > 0
+    assert {fill.reason for fill in one.fills} == {Reason.ENTRY, Reason.TARGET, Reason.EXIT}
 
 
 def test_a_run_tells_what_was_printed_up_to_a_limit() -> None:

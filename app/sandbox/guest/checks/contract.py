@@ -22,7 +22,6 @@ from app.sandbox.guest.strategy import ATTRIBUTES, METHODS, Fill, is_plain_bool,
 
 _ONE_ARGUMENT: Final = {"indicators": "candles", "signals": "candles", "on_fill": "fill"}
 _QUESTIONS: Final = ("should_long", "should_short", "should_exit")
-_LEVELS: Final = ("position_size", "stop_price", "target_price", "trailing", "adjust")
 #: Candles at which each method is asked once.
 _SAMPLES: Final = 25
 #: Candles of the runs with parameters at their bounds.
@@ -43,7 +42,7 @@ def check_contract(loaded: Loaded, frames: Frames, costs: SimulationCosts, findi
     session = Session(loaded, frames, costs)
     for name in ("stop_loss", "take_profit", "trailing_stop"):
         try:
-            session.fraction(name)
+            session.profits() if name == "take_profit" else session.fraction(name)
         except StrategyMistake as mistake:
             findings.add("ATTRIBUTE_INVALID", name, value=mistake)
     if len(findings):

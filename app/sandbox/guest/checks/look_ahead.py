@@ -35,7 +35,9 @@ _TOLERANCE: Final = 1e-9
 _METHODS: Final = ((LONG, "should_long"), (SHORT, "should_short"), (EXIT, "should_exit"))
 _COLUMNS: Final = {
     "size": "position_size", "stop": "stop_price", "target": "target_price", "trailing": "trailing", "adjust": "adjust",
-    "stop_loss": "stop_loss", "take_profit": "take_profit",
+    "stop_loss": "stop_loss", "take_profit": "take_profit", "limit": "entry_price", "target_2": "target_price", "target_3": "target_price",
+    "take_profit_2": "take_profit", "take_profit_3": "take_profit", "part": "target_price", "part_2": "target_price",
+    "part_3": "target_price",
 }  # fmt: skip
 
 Outcome = tuple[dict[str, Any], Decisions]
