@@ -180,10 +180,10 @@ async def _search(site: Site, backtest_id: str) -> str:
     search_id = new_id()
     async with site.app.state.platform_database.connection() as connection:
         for query in (
-            """INSERT INTO searches (id, user_id, number, strategy_id, version_id, backtest_id, header, parameters, space, method, objective,
-                 least_trades, test_percent, wanted, seed, state, tried, created_at, finished_at)
-               SELECT $1, user_id, 1, strategy_id, version_id, id, '{}', '{}', '{"axes": []}', 'grid', 'net', 0, 0, 1, 1, 'stopped', 1, now(),
-                 now() FROM backtests WHERE id = $2""",
+            """INSERT INTO searches (id, user_id, number, strategy_id, version_id, backtest_id, header, parameters, space, method,
+                                     objective, least_trades, test_percent, wanted, seed, state, tried, created_at, finished_at)
+               SELECT $1, user_id, 1, strategy_id, version_id, id, '{}', '{}', '{"axes": []}', 'grid',
+                      'net', 0, 0, 1, 1, 'stopped', 1, now(), now() FROM backtests WHERE id = $2""",
             """INSERT INTO search_trials (search_id, number, user_id, point, parameters)
                SELECT $1, 1, user_id, '[]', '{}' FROM backtests WHERE id = $2""",
             """INSERT INTO robustness_checks (backtest_id, user_id, state, created_at, finished_at)
