@@ -74,6 +74,7 @@ def make_report(
         exposure=exposure,
         denied=outcome.denied,
         capped=outcome.capped,
+        missed=outcome.missed,
         points=_points(times, equity, held, below),
         years=year_returns(times, equity, held),
         distribution=distribution(trade_returns(outcome.trades)[closed_rows(outcome.trades)]),

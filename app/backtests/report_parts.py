@@ -153,6 +153,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         exposure: Fraction of the candles at whose close there was a position (0 to 1).
         denied: Orders that were too small.
         capped: Orders that got less than they wanted, as the candle's volume had no more.
+        missed: Entries with a limit that the price did not come to.
         points: The curves.
         years: Returns by month and year, oldest first.
         distribution: Of closed trades' returns; None without any.
@@ -178,6 +179,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     exposure: float
     denied: int
     capped: int
+    missed: int = 0
     points: Points
     years: tuple[YearReturns, ...]
     distribution: Distribution | None

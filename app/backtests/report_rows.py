@@ -158,6 +158,9 @@ def _trades(report: Report) -> tuple[Row, ...]:
         Row(N_("Longest holding time"), "span", trades.longest_hold_ms),
         Row(N_("Most wins in a row"), "count", trades.longest_wins, better="high"),
         Row(N_("Most losses in a row"), "count", trades.longest_losses, better="low"),
+        Row(N_("Orders denied as too small"), "count", report.denied, better="low"),
+        Row(N_("Orders cut to the volume"), "count", report.capped, better="low"),
+        Row(N_("Limits that were not reached"), "count", report.missed),
     )
 
 

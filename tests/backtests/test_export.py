@@ -17,7 +17,7 @@ from app.backtests.export_run import ExportedRun
 from app.backtests.report import Report, make_report
 from app.domain.metrics_trades import trade_returns
 from app.domain.outcome import REASONS
-from tests.app.backtest_runs import COSTS, HOUR_MS, candles_like, exported_like, header
+from tests.backtests.runs import COSTS, HOUR_MS, candles_like, exported_like, header
 from tests.domain.equity_curves import NEW_YEAR_MS, outcome_with
 
 #: Without types of its own, and loaded where it is used only.

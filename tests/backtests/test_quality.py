@@ -12,7 +12,7 @@ from app.core.sentences import filled
 from app.domain.arrays import Candles
 from app.domain.metrics import DAY_MS
 from app.domain.simulated import Reason
-from tests.app.backtest_runs import COSTS
+from tests.backtests.runs import COSTS
 from tests.domain.equity_curves import NEW_YEAR_MS, joined, outcome_with, trades_of
 
 ROWS = 200

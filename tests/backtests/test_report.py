@@ -15,7 +15,7 @@ from app.domain.metrics import equity_figures
 from app.domain.outcome import outcome_of
 from app.domain.simulated import Reason
 from app.domain.simulation import SimulationCosts, simulate
-from tests.app.backtest_runs import COSTS, HOUR_MS, candles_like, ran, report_of
+from tests.backtests.runs import COSTS, HOUR_MS, candles_like, ran, report_of
 from tests.domain.equity_curves import NEW_YEAR_MS, curve, outcome_with, trades_of
 
 
