@@ -14,7 +14,7 @@ from app.backtests.bounds import Bounds
 from app.backtests.candle_sources import CandleSources, Found, OnFetch, Series
 from app.core.i18n import N_
 from app.domain.arrays import Candles
-from app.domain.candles import EPOCH, Timeframe, to_milliseconds
+from app.domain.candles import Timeframe, to_milliseconds
 from app.errors import NoCandles
 from app.marketdata.history import EARLIEST
 from app.marketdata.instruments import InstrumentBook
@@ -162,8 +162,7 @@ class CandleData:
         first = wanted.start - described.warm_up * wanted.timeframe.duration
         if one != Series(wanted.symbol, wanted.timeframe) and not (_walks(wanted) and one.timeframe is Timeframe.M1):
             first -= _BEFORE * one.timeframe.duration
-        first = max(first, EARLIEST)
-        return EPOCH - (EPOCH - first) // one.timeframe.duration * one.timeframe.duration
+        return one.timeframe.floor(max(first, EARLIEST))
 
     def _put_together(self, wanted: Wanted, described: Described, series: Sequence[Series], found: Sequence[Found]) -> Prepared:
         columns = [as_columns(one.candles) for one in found]

@@ -55,6 +55,10 @@ def _state(trader: Trader, backtest_id: str, *states: str) -> dict[str, Any] | N
     return found if found["state"] in states else None
 
 
+def _over(trader: Trader, backtest_id: str) -> dict[str, Any]:
+    return eventually(lambda: _state(trader, backtest_id, "completed", "failed"), "it is done", within_s=60)
+
+
 def _begin(trader: Trader, source: str) -> dict[str, Any]:
     strategy = trader.call("POST", "/api/strategies", json={"name": "Slow", "source": source})
     made: dict[str, Any] = trader.call("POST", URL, json=wish(strategy["id"], minutes=_MINUTES))
@@ -78,9 +82,7 @@ async def test_a_killed_server_loses_no_backtest_and_leaves_no_process(
 
     trader.server = start_server(paused_market)
     trader.log_in()
-    done = [
-        eventually(lambda one=one: _state(trader, one["id"], "completed", "failed"), "it is done", within_s=60) for one in (made, waits)
-    ]
+    done = [_over(trader, one["id"]) for one in (made, waits)]
     assert [(one["state"], one["attempts"]) for one in done] == [("completed", 2), ("completed", 1)]
     # Nothing of the first attempt is in what came of the second.
     rows = await _rows(database_urls, "SELECT trades, fills, equity FROM backtest_results ORDER BY backtest_id")
