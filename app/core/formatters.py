@@ -19,9 +19,14 @@ NONE = "—"
 MINUS = "−"
 NO_BREAK_SPACE = "\u00a0"
 _WIDE = Context(prec=80)
+#: The same in both languages; what differs is the names of months.
 _PATTERNS = {
-    "en": {"datetime": "d MMM yyyy HH:mm:ss", "minute": "d MMM HH:mm", "time": "HH:mm:ss", "date": "d MMM yyyy", "month": "MMM yyyy"},
-    "fr": {"datetime": "d MMM yyyy HH:mm:ss", "minute": "d MMM HH:mm", "time": "HH:mm:ss", "date": "d MMM yyyy", "month": "MMM yyyy"},
+    "datetime": "d MMM yyyy HH:mm:ss",
+    "stamp": "d MMM yyyy HH:mm",
+    "minute": "d MMM HH:mm",
+    "time": "HH:mm:ss",
+    "date": "d MMM yyyy",
+    "month": "MMM yyyy",
 }
 #: Digits shown for an asset whose step is unknown.
 _FREE_PLACES = 8
@@ -113,7 +118,7 @@ def _is_zero(value: Decimal, decimals: int) -> bool:
 
 
 def dt(moment: datetime | None, style: str = "datetime", *, zone: str, language: str) -> str:
-    """Return a moment in `zone`. Styles: datetime (with seconds), minute, time, date, month.
+    """Return a moment in `zone`. Styles: datetime (with seconds), stamp (without), minute, time, date, month.
 
     Raises:
         ValueError: `moment` is naive.
@@ -122,7 +127,7 @@ def dt(moment: datetime | None, style: str = "datetime", *, zone: str, language:
         return NONE
     if moment.tzinfo is None:
         raise ValueError(f"a displayed time must be aware, was {moment!r}")
-    return format_datetime(moment.astimezone(timezone(zone)), _PATTERNS[language][style], locale=language)
+    return format_datetime(moment.astimezone(timezone(zone)), _PATTERNS[style], locale=language)
 
 
 @cache
@@ -164,3 +169,13 @@ def took(duration_s: float | None, *, language: str) -> str:
 def days(count: int, *, language: str) -> str:
     """Return a number of days: 12 days, 12 j."""
     return format_unit(count, "duration-day", length="short", locale=language)
+
+
+def span(duration_s: Decimal | float | None, *, language: str) -> str:
+    """Return a time that may be long, in its largest fitting unit: 45 s, 12 min, 30 h, 240 days."""
+    if duration_s is None:
+        return NONE
+    if duration_s >= 172_800:
+        return days(round(duration_s / 86_400), language=language)
+    size, unit = next(((size, unit) for size, unit in ((3_600, "h"), (60, "min")) if duration_s >= 2 * size), (1, "s"))
+    return f"{number(Decimal(str(duration_s)) / size, 0, language=language)}{NO_BREAK_SPACE}{unit}"

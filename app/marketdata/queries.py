@@ -35,6 +35,14 @@ async def stored_symbols(database: Database, exchange: str, *, limit: int) -> li
         return [row["symbol"] for row in await connection.fetch(_SYMBOLS_SQL, exchange, limit)]
 
 
+async def first_stored(database: Database, exchange: str, symbol: str) -> datetime | None:
+    """Return the open time of the first one-minute candle that is stored of a symbol; None where none is."""
+    query = "SELECT min(open_time) FROM candles WHERE exchange = $1 AND symbol = $2 AND timeframe = '1m'"
+    async with database.connection() as connection:
+        found: datetime | None = await connection.fetchval(query, exchange, symbol)
+        return found
+
+
 async def read_chart(
     store: CandleStore,
     exchange: str,

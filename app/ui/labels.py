@@ -37,6 +37,17 @@ DECISIONS = {
     "missed": N_("Missed"),
     "pending": N_("Pending"),
 }
+#: Why a simulated fill happened.
+REASONS = {
+    "entry": N_("Entry"),
+    "add": N_("Added"),
+    "reduce": N_("Reduced"),
+    "exit": N_("Exit rule"),
+    "stop": N_("Stop"),
+    "trailing": N_("Trailing stop"),
+    "target": N_("Target"),
+    "liquidation": N_("Liquidation"),
+}
 ACTIONS = {
     "login": N_("Login"),
     "logout": N_("Logout"),
@@ -96,7 +107,7 @@ TONES = {
     "lost": "err",
     "unreadable": "err",
 }
-_WORDS = {**ORDER_STATES, **ORDER_TYPES, **SIDES, **SOURCES, **DECISIONS, **ACTIONS}
+_WORDS = {**ORDER_STATES, **ORDER_TYPES, **SIDES, **SOURCES, **DECISIONS, **REASONS, **ACTIONS}
 
 
 def label(value: str) -> str:

@@ -1,9 +1,12 @@
 """What an event comes to as a named message of a page's stream: JSON for charts and prices, a toast for an alert."""
 
+from app.backtests.events import BacktestChanged
+from app.core.i18n import use_language
 from app.domain.candles import Candle, Timeframe, to_milliseconds
 from app.domain.instruments import plain
 from app.marketdata.events import CandleChanged, CandleClosed, CandlesLoaded, FeedAlert, InstrumentsUpdated, TickerChanged
 from app.trading.events import FillRecorded
+from app.ui.backtest_events import backtest_event
 from app.ui.feed_words import alert_words
 from app.ui.views import Reader
 
@@ -13,6 +16,10 @@ def named_event(event: object, topics: frozenset[str], reader: Reader) -> tuple[
     if "chart" in topics and (found := _of_chart(event)) is not None:
         return found
     match event:
+        case BacktestChanged():
+            with use_language(reader.language):
+                told = backtest_event(event, topics)
+            return None if told is None else ("backtest", told)
         case FeedAlert() if "status" in topics:
             level = "success" if event.is_over else "error"
             return "toast", {"level": level, "text": alert_words(event, reader)}

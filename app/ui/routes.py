@@ -12,6 +12,8 @@ from app.ui.pages import (
     accounts,
     administration,
     assistant,
+    backtest,
+    backtests,
     broker_changes,
     brokers,
     builder,
@@ -49,7 +51,8 @@ def mount_pages(app: FastAPI) -> None:
     mine = (accounts, account, preferences, own_log, tokens, administration)
     alerts = (webhooks, builder, deliveries, hooks)
     market = (trading, terminal, ticket, order_changes, positions, symbols, heartbeat)
-    code = (strategies, strategy_editor, strategy_trials, assistant)
+    # The list before the page of one, whose name could be any word.
+    code = (strategies, strategy_editor, strategy_trials, assistant, backtests, backtest)
     for area in (*mine, dashboard, portfolio, brokers, broker_changes, *alerts, *code, history, *market, docs, stream):
         app.include_router(area.router)
     app.router.routes.append(Route("/static/{path:path}", assets.serve, methods=["GET", "HEAD"]))

@@ -21,6 +21,7 @@ from app.accounts.events import PreferencesChanged
 from app.accounts.models import Language, Theme
 from app.accounts.preferences import looks_of
 from app.accounts.principal import Principal
+from app.backtests.events import BacktestChanged
 from app.core.events import Subscription
 from app.core.i18n import use_language
 from app.core.streams import check_room, streaming
@@ -36,6 +37,7 @@ from app.trading.events import (
     ProtectionChanged,
     TradingStateChanged,
 )
+from app.ui import backtest_events
 from app.ui.book_topics import book_topics, look_at_books
 from app.ui.named_events import named_event
 from app.ui.portfolio import Portfolio, accounts_of
@@ -64,7 +66,7 @@ _REPEATED: Final = (
 )  # fmt: skip
 _EVENTS: Final = (
     OrderChanged, FillRecorded, PortfolioChanged, DeliveryChanged, HeartbeatChanged, TradingStateChanged, KillSwitchChanged,
-    ProtectionChanged, InstrumentsUpdated, PreferencesChanged, FeedAlert,
+    ProtectionChanged, InstrumentsUpdated, PreferencesChanged, FeedAlert, BacktestChanged,
 )  # fmt: skip
 #: Of every watched symbol many times a second: for pages with a chart only.
 _OF_THE_MARKET: Final = (TickerChanged, CandleChanged, CandleClosed, CandlesLoaded)
@@ -84,7 +86,7 @@ _TOUCHES: Final[dict[type, frozenset[str]]] = {
 #: Pages say themselves which part of these they show: they are told that it is out of date, and fetch it.
 _ASKED_FOR: Final = frozenset({"log", "delivery"})
 #: Topics that name what the page is about, one of each kind: `feed:BTC/USDT`, `terminal:<account>:BTC/USDT`.
-_OF_ONE: Final = ("feed", "terminal")
+_OF_ONE: Final = ("feed", "terminal", backtest_events.ONE)
 #: What a trading page is sent as JSON.
 _OF_A_TERMINAL: Final = frozenset({"lines", "market"})
 #: Without a user, these concern everybody; the others nobody.
@@ -119,7 +121,7 @@ async def events(request: Request, principal: CurrentUser, topics: str = "") -> 
     check_room(request, principal.user_id)
     given = frozenset(topics.split(","))
     of_one = {next((topic for topic in sorted(given) if topic.partition(":")[0] == name), "") for name in _OF_ONE}
-    wanted = given & (_TEMPLATES.keys() | {"chart", "equity", *of_one, *_ASKED_FOR, *book_topics(given)})
+    wanted = given & (_TEMPLATES.keys() | {"chart", "equity", backtest_events.ALL, *of_one, *_ASKED_FOR, *book_topics(given)})
     stream = PageStream(
         request,
         wanted,

@@ -119,6 +119,7 @@ def _filters(now: Callable[[], datetime]) -> dict[str, Callable[..., object]]:
         "pct": lambda value, decimals=2: formatters.pct(value, decimals=decimals, language=language()),
         "share": lambda value, decimals=2: formatters.share(value, decimals=decimals, language=language()),
         "seconds": lambda value: formatters.seconds(value, language=language()),
+        "span": lambda value: formatters.span(value, language=language()),
         "took": lambda value: formatters.took(value, language=language()),
         "ago": lambda moment: formatters.ago(moment, now=now(), language=language()),
         "dt": dt,

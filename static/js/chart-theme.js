@@ -39,16 +39,17 @@ function tickLabel(seconds, kind) {
   return time(seconds * 1000, styles[kind]);
 }
 
-/** Create a chart in `host`; `paint` sets the series' colours, now and whenever the theme changes. */
-export function createChart(host, { decimals, paint }) {
+/** Create a chart in `host`; `paint` sets the series' colours, now and whenever the theme changes. Without `decimals` each series says
+ *  itself how its values are written; `moments` is the style of a time at the crosshair. */
+export function createChart(host, { decimals, paint, moments = "moment" }) {
   const base = colours();
   const chart = lib.createChart(host, {
     ...base,
     autoSize: true,
     localization: {
       locale: language,
-      priceFormatter: (value) => number(value, decimals),
-      timeFormatter: (seconds) => time(seconds * 1000, "moment"),
+      ...(decimals === undefined ? {} : { priceFormatter: (value) => number(value, decimals) }),
+      timeFormatter: (seconds) => time(seconds * 1000, moments),
     },
     timeScale: { ...base.timeScale, timeVisible: true, secondsVisible: false, rightOffset: 6, tickMarkFormatter: tickLabel },
     crosshair: { ...base.crosshair, mode: lib.CrosshairMode.Normal },

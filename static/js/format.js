@@ -16,7 +16,9 @@ export function number(value, decimals) {
       new Intl.NumberFormat(language, { minimumFractionDigits: decimals, maximumFractionDigits: decimals }),
     );
   }
-  return numberFormats.get(decimals).format(value).replace("-", "\u2212");
+  const text = numberFormats.get(decimals).format(value);
+  // What is written as nothing is neither above nor below it.
+  return /[1-9]/.test(text) ? text.replace("-", "\u2212") : text.replace("-", "");
 }
 
 /** A fraction as a signed percentage: 0.0174 gives +1.74%. */
@@ -49,6 +51,7 @@ const formats = {
   day: dateFormat({ day: "numeric", month: "short" }),
   month: dateFormat({ month: "short" }),
   year: dateFormat({ year: "numeric" }),
+  stamp: dateFormat({ day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" }),
   moment: dateFormat({ day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" }),
 };
 

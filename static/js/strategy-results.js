@@ -87,6 +87,10 @@ page.addEventListener("click", (event) => {
   editor.goTo(Number(button.dataset.line), Number(button.dataset.column));
 });
 
+// A failed backtest sends its reader to the line where it failed.
+const place = /^#L(\d+)$/.exec(location.hash);
+if (place) editor.goTo(Number(place[1]), 0);
+
 for (const name of ["htmx:after:swap", "htmx:sse:after:message"]) document.addEventListener(name, () => mark() && announce());
 mark();
 

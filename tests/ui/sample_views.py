@@ -11,6 +11,7 @@ from app.ui.templating import PageView
 from tests.ui import (
     sample_accounts,
     sample_assistant,
+    sample_backtests,
     sample_brokers,
     sample_history,
     sample_portfolio,
@@ -300,6 +301,7 @@ def pages(*, language: str = "en") -> dict[str, tuple[str, PageView]]:
         **sample_portfolio.pages(shell, positions(), language=language),
         **sample_webhooks.pages(shell(page="webhooks", language=language)),
         **sample_strategies.pages(shell(page="strategies", language=language)),
+        **sample_backtests.pages(shell(page="backtests", language=language)),
         **sample_history.pages(shell(page="history", language=language)),
         **sample_terminal.pages(shell(page="trading", language=language), dashboard(language=language)),
         **sample_ticket.pages(shell, language=language),
@@ -336,6 +338,7 @@ def fragments() -> dict[str, object]:
         "fragments/webhooks/_deliveries.html": view.deliveries,
         **sample_webhooks.fragments(),
         **sample_strategies.fragments(),
+        **sample_backtests.fragments(),
         **sample_history.fragments(),
         **sample_ticket.fragments(),
         **sample_portfolio.fragments(positions()),

@@ -17,7 +17,7 @@ from app.core.middleware import CONTENT_SECURITY_POLICY
 from app.ui.assets import Assets
 from app.ui.templating import Templating
 from tests.journeys.chromium import installed_chromium
-from tests.ui import sample_assistant, sample_history, sample_terminal, sample_ticket, sample_views
+from tests.ui import sample_assistant, sample_backtests, sample_history, sample_terminal, sample_ticket, sample_views
 
 CHROMIUM = installed_chromium()
 NOTE_VIOLATIONS = """
@@ -31,14 +31,17 @@ SCROLLS_TWICE = "document.querySelector('.shell') !== null && document.documentE
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")]
 
 
+async def candles(request: Request) -> Response:
+    if request.query_params.get("timeframe") == "1h":
+        return sample_backtests.candles(request)
+    minute = 60_000
+    return JSONResponse({"items": [[index * minute, 10, 12, 9, 11, 5] for index in range(29_000_000, 29_000_100)]})
+
+
 def build_app(templating: Templating, assets: Assets) -> Starlette:
     async def page(request: Request) -> Response:
         template, view = sample_views.pages(language=request.query_params.get("lang", "en"))[request.path_params["name"]]
         return HTMLResponse(templating.page(template, view), headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
-
-    async def candles(request: Request) -> Response:
-        minute = 60_000
-        return JSONResponse({"items": [[index * minute, 10, 12, 9, 11, 5] for index in range(29_000_000, 29_000_100)]})
 
     async def more_orders(request: Request) -> Response:
         del request
@@ -85,6 +88,7 @@ def build_app(templating: Templating, assets: Assets) -> Starlette:
             Route("/trading/ticket/preview", figures, methods=["POST"]),
             Route("/trading/symbols", more_symbols),
             Route("/strategies/{id}/assistant", assistant),
+            *sample_backtests.routes(templating),
             Route("/page/{name}", page),
         ]
     )

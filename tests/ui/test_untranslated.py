@@ -16,7 +16,7 @@ CODE = sorted(set((ROOT / "app/ui").rglob("*.py")) - {ROOT / "app/ui/devices.py"
 #: Names, units and signs that are the same in every language; the names of languages are in their own.
 NAMES = {
     "Aristobot", "API", "BTC/USDT", "CSRF", "EN", "English", "FR", "Français", "Ollama", "OpenRouter", "TradingView", "USDT", "UTC", "ms",
-    "Lightweight Charts", "HTTP", "JSON", "POST", "curl", "openapi.json", "Vary",
+    "Lightweight Charts", "HTTP", "JSON", "POST", "curl", "openapi.json", "Vary", "Sharpe", "Sortino", "Calmar", "CAGR", "SQN", "Parquet",
 }  # fmt: skip
 SPOKEN = ("title", "aria-label", "aria-description", "aria-roledescription", "placeholder", "alt", "label")
 TRANSLATES = {"_", "N_", "gettext", "ngettext", "pgettext", "npgettext"}

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import structlog
 from fastapi import APIRouter, Form, Request
-from starlette.datastructures import FormData
 from starlette.responses import Response, StreamingResponse
 
 from app.accounts.dependencies import CurrentUser
@@ -15,24 +14,22 @@ from app.accounts.principal import Principal
 from app.core.i18n import N_, gettext, use_language
 from app.core.streams import check_room, streaming
 from app.errors import AppError
-from app.sandbox.messages import Described, Value
 from app.strategies import service, versions
 from app.strategies.report import Report, StepReport
 from app.strategies.service import Market
 from app.strategies.validation import Begun, Progress
 from app.ui.pages.strategy_editor import STATE, VERSIONS, Source
 from app.ui.strategy_editor import (
-    NotAValue,
     editor_state,
     output_of,
     parameter_form,
     problem_list,
-    read_value,
     running_row,
     step_row,
     step_rows,
     version_list,
 )
+from app.ui.strategy_parameters import parameter_values, typed_parameters
 from app.ui.strategy_trial import trial_view
 from app.ui.surroundings import fragment, reader_of, templating_of
 from app.ui.views import OutputText, ParameterForm, ProblemList, StepRow, TrialView
@@ -78,7 +75,7 @@ async def check(request: Request, principal: CurrentUser, strategy_id: UUID, sou
         rows = step_rows(report)
     parts = "".join(_partial(request, principal, _STEP, row, f"step-{row.name}") for row in rows)
     if report.described is not None:
-        form = parameter_form(report.described, typed=_typed(await request.form()))
+        form = parameter_form(report.described, typed=typed_parameters(await request.form()))
         parts += _partial(request, principal, _PARAMETERS, form, "sed-parameters")
     return fragment(request, principal, _PROBLEMS, problems, partials=parts)
 
@@ -190,7 +187,7 @@ async def try_out(
 ) -> Response:
     """Run the text as it stands over the last candles, with the parameters that were typed."""
     await _remember(request, principal, strategy_id, _market(symbol, timeframe))
-    typed = _typed(await request.form())
+    typed = typed_parameters(await request.form())
     with use_language(reader_of(request, principal).language):
         try:
             return await _run(request, principal, source, market=_market(symbol, timeframe), typed=typed)
@@ -204,7 +201,7 @@ async def _run(request: Request, principal: Principal, source: str, *, market: M
     state = request.app.state
     state.strategies.paces.quick_backtests.take(principal.user_id)
     described = await state.strategies.quick.describe(principal.user_id, source)
-    parameters, errors = _values(described, typed)
+    parameters, errors = parameter_values(described, typed)
     form = parameter_form(described, typed=typed, errors=errors)
     if errors:
         trial = TrialView(failure=gettext("Some parameters cannot be used: see the tab Parameters."))
@@ -215,32 +212,6 @@ async def _run(request: Request, principal: Principal, source: str, *, market: M
 
 def _whole(value: object) -> int:
     return value if isinstance(value, int) else 0
-
-
-def _typed(form: FormData) -> dict[str, str]:
-    """What somebody typed into the parameters' fields; what stands there as it was drawn is the source's to say."""
-    sent = {name: value for name, value in form.multi_items() if isinstance(value, str)}
-    fields = {name.removeprefix("was:"): value for name, value in sent.items() if name.startswith("was:")}
-    # A switch that is off sends nothing.
-    given = {name: sent.get(f"param:{name}", "false") for name in fields}
-    return {name: value for name, value in given.items() if value != fields[name]}
-
-
-def _values(described: Described, typed: Mapping[str, str]) -> tuple[dict[str, Value], dict[str, str]]:
-    """Return the parameters that differ from what the source says, and what is wrong with others."""
-    values: dict[str, Value] = {}
-    errors: dict[str, str] = {}
-    for parameter in described.parameters:
-        if parameter.name not in typed:
-            continue
-        try:
-            value = read_value(parameter, typed[parameter.name])
-        except NotAValue as error:
-            errors[parameter.name] = str(error)
-            continue
-        if value != parameter.default:
-            values[parameter.name] = value
-    return values, errors
 
 
 def _tried(

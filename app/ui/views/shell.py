@@ -71,6 +71,7 @@ NAVIGATION = (
     NavItem(key="history", href="/history", icon="clock", label=N_("History")),
     NavItem(key="webhooks", href="/webhooks", icon="webhook", label=N_("Webhooks")),
     NavItem(key="strategies", href="/strategies", icon="code-xml", label=N_("Strategies")),
+    NavItem(key="backtests", href="/backtests", icon="flask-conical", label=N_("Backtests")),
     NavItem(key="heartbeat", href="/heartbeat", icon="activity", label=N_("Heartbeat")),
     NavItem(key="brokers", href="/brokers", icon="plug", label=N_("Brokers")),
     NavItem(key="symbols", href="/symbols", icon="coins", label=N_("Symbols")),

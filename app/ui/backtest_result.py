@@ -1,0 +1,163 @@
+"""One backtest as its page shows it: what it was made of, how far it is, and its report."""
+
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+from babel.dates import get_month_names
+
+from app.backtests.events import Progress
+from app.backtests.models import Backtest, BacktestState
+from app.backtests.quality_words import title_of, told
+from app.backtests.report_parts import Report
+from app.backtests.service import Listed
+from app.backtests.wish import options_of
+from app.core.i18n import N_, current_language, gettext
+from app.domain.candles import Timeframe, from_milliseconds, to_milliseconds
+from app.ui.backtest_figures import cost_rows, decimal, histogram, kpis, metric_groups, reason_rows, year_rows
+from app.ui.backtests import period_of
+from app.ui.symbols import exchange_name
+from app.ui.views.backtest import BacktestFailure, BacktestHead, BacktestProgress, BacktestResult, Check, GapRow, Months, TradeList
+
+_SHORT: Final = 7
+_PHASES: Final = {
+    "queued": N_("Waiting for its turn"),
+    "candles": N_("Bringing the candles together"),
+    "fetching": N_("Fetching missing candles from the exchange"),
+    "deciding": N_("The strategy decides"),
+    "simulating": N_("Its trades are simulated"),
+}
+
+
+def head_of(listed: Listed, *, account: str = "") -> BacktestHead:
+    """Return what a backtest was made of; `account` is the name of the account whose fees it took."""
+    found, options = listed.backtest, options_of(listed.backtest.options)
+    data = found.data or {}
+    took = None if found.finished_at is None or found.started_at is None else (found.finished_at - found.started_at).total_seconds()
+    return BacktestHead(
+        id=str(found.id),
+        number=found.number,
+        strategy=listed.strategy_name,
+        strategy_id=str(found.strategy_id),
+        version=listed.version_number,
+        state=found.state,
+        exchange=found.exchange,
+        exchange_name=exchange_name(found.exchange),
+        symbol=found.symbol,
+        timeframe=found.timeframe,
+        period=period_of(found),
+        first_ms=to_milliseconds(found.start_at),
+        last_ms=to_milliseconds(found.end_at) - Timeframe(found.timeframe).milliseconds,
+        capital=found.capital,
+        quote=quote_of(found),
+        taker=found.fee,
+        maker=found.maker_fee,
+        slippage=found.slippage,
+        created_at=found.created_at,
+        parameters=tuple((name, _written(value)) for name, value in (data.get("parameters") or found.parameters).items()),
+        volume_share=decimal(options.volume_share) if options.volume_share else None,
+        funding=decimal(options.funding_rate) if options.funding_rate else None,
+        has_detail=options.is_detailed,
+        candles=None if found.report is None else Decimal(found.report["candles"]),
+        took_s=took,
+        checksum=(found.candles_sha256 or "")[: 2 * _SHORT],
+        engine=found.engine_version or "",
+        seed=found.seed,
+        account=account,
+        tick=str(found.rules.get("tick", "")),
+        step_ms=Timeframe(found.timeframe).milliseconds,
+    )
+
+
+def quote_of(backtest: Backtest) -> str:
+    """Return the currency of a backtest's money."""
+    return backtest.symbol.partition("/")[2]
+
+
+def tick_of(backtest: Backtest) -> Decimal | None:
+    """Return what its prices are multiples of; None where there was no such rule."""
+    return Decimal(str(backtest.rules.get("tick", "0"))) or None
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return gettext("yes") if value else gettext("no")
+    return "—" if value is None else f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+# ---- under way, or without a result
+
+
+def progress_of(backtest: Backtest) -> BacktestProgress:
+    """Return how far a backtest is, in the reader's language."""
+    found = msgspec.convert(backtest.progress, Progress) if backtest.progress else Progress(phase=backtest.state)
+    return BacktestProgress(
+        number=backtest.number,
+        state=backtest.state,
+        phase=phase_words(backtest.state, found),
+        pct=int(found.pct),
+        bars_per_s=decimal(found.bars_per_s),
+        eta_s=found.eta_s,
+        is_stopping=backtest.cancel_asked_at is not None,
+    )
+
+
+def phase_words(state: str, progress: Progress | None) -> str:
+    """Return what is being done, in the language spoken here."""
+    phase = "queued" if progress is None or state == BacktestState.QUEUED else progress.phase
+    if progress is not None and progress.waits_s >= 1:
+        return gettext("The exchange wants to be left alone for %(seconds)s s") % {"seconds": round(progress.waits_s)}
+    words = gettext(_PHASES.get(phase, _PHASES["candles"]))
+    return f"{words}: {progress.symbol}" if progress is not None and progress.symbol and phase in ("candles", "fetching") else words
+
+
+def failure_of(backtest: Backtest, version: int) -> BacktestFailure | None:
+    """Return why there is no result; None where nothing failed."""
+    if backtest.error is None:
+        return None
+    line = backtest.error.get("line")
+    is_line = isinstance(line, int) and line > 0
+    return BacktestFailure(
+        sentence=str(backtest.error.get("message", "")),
+        line=line if is_line else 0,  # type: ignore[arg-type]  # is_line says what it is
+        href=f"/strategies/{backtest.strategy_id}?version={version}#L{line}" if is_line else "",
+    )
+
+
+# ---- the report
+
+
+def result_of(
+    report: Report, *, number: int, trades: TradeList, beside: tuple[int, Report] | None = None, state: str = ""
+) -> BacktestResult:
+    """Return a report as the page shows it, with the metrics of another run beside them where one is given."""
+    reports = [report, *([beside[1]] if beside else [])]
+    numbers = [number, *([beside[0]] if beside else [])]
+    return BacktestResult(
+        kpis=kpis(report),
+        columns=(*(f"#{one}" for one in numbers), gettext("Held")),
+        groups=metric_groups(reports),
+        trades=trades,
+        months=Months(names=month_names(), rows=year_rows(report.years)),
+        histogram=histogram(report.distribution, report.trades.closed),
+        reasons=reason_rows(report),
+        costs=cost_rows(report),
+        checks=tuple(Check(title=title_of(one), verdict=one.verdict, sentence=told(one)) for one in report.checks),
+        gaps=tuple(
+            GapRow(since=from_milliseconds(one.start_ms), until=from_milliseconds(one.end_ms), candles=one.candles) for one in report.gaps
+        ),
+        gap_candles=report.missing_candles,
+        is_part=state == BacktestState.CANCELED,
+    )
+
+
+def month_names() -> tuple[str, ...]:
+    """Return the short names of the months, in the language spoken here."""
+    names = get_month_names("abbreviated", context="stand-alone", locale=current_language())
+    return tuple(str(names[month]) for month in range(1, 13))
+
+
+def curve_of(report: Report) -> dict[str, Any]:
+    """Return the points of the curves as the chart's script reads them."""
+    points = report.points
+    return {"time": points.time, "equity": points.equity, "held": points.held, "drawdown": points.drawdown}
