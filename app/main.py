@@ -21,7 +21,6 @@ from app.accounts.metrics_router import router as metrics_router
 from app.accounts.router import router as accounts_router
 from app.accounts.security_router import router as security_router
 from app.accounts.tokens_router import router as tokens_router
-from app.backtests.export_router import router as export_router
 from app.backtests.robust_router import router as robustness_router
 from app.backtests.router import router as backtests_router
 from app.backtests.search_router import router as searches_router
@@ -66,7 +65,7 @@ health = APIRouter(tags=["health"])
 
 #: Fixed paths come before ids.
 _STRATEGIES = (assistant_router, trials_router, versions_router, strategies_router)
-_BACKTESTS = (backtests_router, export_router, robustness_router, searches_router)
+_BACKTESTS = (backtests_router, robustness_router, searches_router)
 #: Shows "Authorize" in /docs; who is asking is decided by accounts.dependencies.
 _BEARER = Depends(HTTPBearer(auto_error=False, description="From POST /api/auth/login, or an API token from POST /api/auth/tokens"))
 

@@ -1,6 +1,6 @@
 """`/api/backtests`: make, list, follow, cancel and delete backtests, and read their results."""
 
-from typing import Annotated
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
@@ -31,6 +31,8 @@ from app.core.streams import check_room, streaming
 from app.errors import InvalidInput
 
 router = APIRouter(prefix="/api/backtests", tags=["backtests"])
+
+_FILES: Final = {kind.media_type.partition(";")[0]: {"schema": {"type": "string", "format": "binary"}} for kind in ExportKind}
 
 
 def backtests_of(request: Request) -> Backtests:
@@ -134,7 +136,7 @@ async def get_equity(
     summary="A result as a file",
     response_class=Response,
     responses={
-        200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
+        200: {"content": _FILES},
         **problems(401, 404, 409, 422),
     },
 )
@@ -142,12 +144,14 @@ async def export(
     request: Request,
     principal: CurrentUser,
     backtest_id: UUID,
+    *,
     kind: Annotated[ExportKind, Query(alias="format", description="Which file: its name's end")] = ExportKind.JSON,
+    language: Annotated[Literal["en", "fr"] | None, Query(description="Of the HTML report; the reader's own if not given")] = None,
 ) -> Response:
     """Return trades, fills or equity as CSV or parquet, the whole as JSON, or a report as one HTML file that needs nothing else."""
     async with database_of(request).transaction() as session:
         given = await to_export(session, principal.user_id, backtest_id)
-    file = await request.app.state.backtest_tools.pool.run(make_file, given, kind, current_language())
+    file = await request.app.state.backtest_tools.pool.run(make_file, given, kind, language or current_language())
     headers = {"Content-Disposition": f'attachment; filename="{given.named(kind)}"', "Cache-Control": "no-store"}
     return Response(file, media_type=kind.media_type, headers=headers)
 

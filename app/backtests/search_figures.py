@@ -9,13 +9,12 @@ from enum import StrEnum
 from typing import Final
 
 import msgspec
-import numpy as np
 
 from app.core.i18n import N_
 from app.domain.arrays import Times
 from app.domain.metrics import (
-    DAY_MS,
     annual_return,
+    daily_rows,
     drawdown_of,
     finite,
     ratio,
@@ -88,16 +87,7 @@ class Stretch:
         self.span = span
         times = closes[span.first : span.last + 1]
         self._duration_ms = int(times[-1] - times[0])
-        days = (times[1:] - 1) // DAY_MS
-        if len(days):
-            lasts = np.flatnonzero(np.append(days[1:] != days[:-1], True))
-            known = days[lasts] - days[0]
-            filled = np.zeros(int(known[-1]) + 1, dtype=np.int64)
-            filled[known] = np.arange(len(known))
-            rows = span.first + 1 + lasts[np.maximum.accumulate(filled)]
-            self._levels = np.concatenate(([span.first], rows))
-        else:
-            self._levels = np.array([span.first])
+        self._levels = span.first + daily_rows(times)
 
     def figures(self, outcome: Outcome) -> Figures:
         """Return what came of one set of parameters here."""

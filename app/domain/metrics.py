@@ -143,16 +143,18 @@ def equity_figures(times: Times, equity: Floats, *, below: Floats | None = None)
 
 def daily_returns(times: Times, equity: Floats) -> Floats:
     """Return the fractions by which each UTC day changed the equity, from the day that goes on after the first row to that of the last."""
+    return returns_of(equity[daily_rows(times)])
+
+
+def daily_rows(times: Times) -> Times:
+    """Return the first row, which stands before the first day, and the last one of each UTC day; of a day without rows that before it."""
     if len(times) < 2:
-        return np.empty(0)
+        return np.zeros(len(times), dtype=np.int64)
     days = (times[1:] - 1) // DAY_MS - times[0] // DAY_MS
     lasts = np.flatnonzero(np.append(days[1:] != days[:-1], True))
-    known = days[lasts]
-    # A day without a row has the level of the day before; the first of all levels stands before the first day.
-    row = np.zeros(int(known[-1]) + 1, dtype=np.int64)
-    row[known] = lasts + 1
-    levels = np.append(equity[0], equity[np.maximum.accumulate(row)])
-    return returns_of(levels)
+    rows = np.zeros(int(days[-1]) + 2, dtype=np.int64)
+    rows[days[lasts] + 1] = lasts + 1
+    return np.maximum.accumulate(rows)
 
 
 @_OVERFLOWS

@@ -98,7 +98,10 @@ def expected_maximum(trials: int) -> float:
 
 
 def probability_above(ratio: float, bound: float, *, days: int, skew: float, kurtosis: float) -> float:
-    """Return the probability that a true ratio is above `bound`, both a day's: Φ((SR − bound) √(days − 1) / √(1 − γ₃ SR + (γ₄ − 1)/4 SR²))."""
+    """Return the probability that the true ratio is above `bound`, a day's both.
+
+    Source: Φ((SR − bound) √(days − 1) / √(1 − γ₃ SR + (γ₄ − 1)/4 SR²)), with skewness γ₃ and kurtosis γ₄.
+    """
     return _NORMAL.cdf((ratio - bound) * math.sqrt((days - 1) / _variance(ratio, skew, kurtosis)))
 
 
