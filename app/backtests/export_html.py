@@ -160,15 +160,15 @@ def _kpis(report: Report, quote: str, language: str) -> tuple[Figure, ...]:
             trend=_trend(kpis.net_return),
         ),
         Figure(label=gettext("Buy and hold"), value=text(kpis.held_return, "pct"), under=text(kpis.held_net, "signed")),
-        Figure(label=gettext("Return a year (CAGR)"), value=text(kpis.cagr, "pct"), under=f"{held} {text(kpis.held_cagr, 'pct')}"),
+        Figure(label="CAGR", value=text(kpis.cagr, "pct"), under=f"{held} {text(kpis.held_cagr, 'pct')}"),
         Figure(
             label=gettext("Max. drawdown"), value=text(kpis.max_drawdown, "share"), under=f"{held} {text(kpis.held_max_drawdown, 'share')}",
             trend="down" if kpis.max_drawdown else "",
         ),
-        Figure(label=gettext("Sharpe ratio"), value=text(kpis.sharpe, "ratio"), under=f"{held} {text(kpis.held_sharpe, 'ratio')}"),
+        Figure(label="Sharpe", value=text(kpis.sharpe, "ratio"), under=f"{held} {text(kpis.held_sharpe, 'ratio')}"),
         Figure(label=gettext("Profit factor"), value=text(kpis.profit_factor, "ratio")),
         Figure(label=gettext("Win rate"), value=text(kpis.win_rate, "share"), under=f"{kpis.won} / {kpis.closed}"),
-        Figure(label=gettext("Time in the market"), value=text(kpis.exposure, "share")),
+        Figure(label=gettext("Exposure"), value=text(kpis.exposure, "share")),
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The figures of a report as rows of a table, with their names and how they are written: one list for pages and files."""
+"""The figures of a report as rows of a table, with their names and how they are written; names as on the pages (`ui.backtest_figures`)."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -46,7 +46,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows under one title; titles and labels are keys of the catalogue."""
+    """Rows under one title; titles and labels are keys of the catalogue, but for names that are the same everywhere."""
 
     title: str
     rows: tuple[Row, ...]
@@ -114,11 +114,11 @@ def _returns(report: Report) -> tuple[Row, ...]:
     return (
         _both(report, N_("Net profit"), "signed", "net"),
         _both(report, N_("Total return"), "pct", "total_return"),
-        _both(report, N_("Return a year (CAGR)"), "pct", "cagr"),
+        _both(report, "CAGR", "pct", "cagr"),
         _both(report, N_("Best day"), "pct", "best_day"),
         _both(report, N_("Worst day"), "pct", "worst_day"),
-        _both(report, N_("Winning days"), "share", "winning_days"),
-        Row(N_("Time in the market"), "share", report.exposure, 1.0, has_held=True),
+        _both(report, N_("Days won"), "share", "winning_days"),
+        Row(N_("Exposure"), "share", report.exposure, 1.0, has_held=True),
     )
 
 
@@ -126,11 +126,11 @@ def _risk(report: Report) -> tuple[Row, ...]:
     return (
         _both(report, N_("Max. drawdown"), "share", "max_drawdown", "low"),
         _both(report, N_("Duration of that drawdown"), "span", "max_drawdown_ms", "low"),
-        _both(report, N_("Longest drawdown"), "span", "longest_drawdown_ms", "low"),
-        _both(report, N_("Volatility a year"), "share", "volatility", "low"),
-        _both(report, N_("Sharpe ratio"), "ratio", "sharpe"),
-        _both(report, N_("Sortino ratio"), "ratio", "sortino"),
-        _both(report, N_("Calmar ratio"), "ratio", "calmar"),
+        _both(report, N_("Longest below a peak"), "span", "longest_drawdown_ms", "low"),
+        _both(report, N_("Volatility, a year"), "share", "volatility", "low"),
+        _both(report, "Sharpe", "ratio", "sharpe"),
+        _both(report, "Sortino", "ratio", "sortino"),
+        _both(report, "Calmar", "ratio", "calmar"),
         _both(report, N_("Recovery factor"), "ratio", "recovery_factor"),
     )
 
@@ -143,19 +143,19 @@ def _trades(report: Report) -> tuple[Row, ...]:
         Row(N_("Long trades"), "count", trades.long),
         Row(N_("Short trades"), "count", trades.short),
         Row(N_("Win rate"), "share", trades.win_rate, better="high"),
-        Row(N_("Expectancy a trade"), "signed", trades.expectancy, better="high"),
+        Row(N_("Expectancy"), "signed", trades.expectancy, better="high"),
         Row(N_("Profit factor"), "ratio", trades.profit_factor, better="high"),
-        Row(N_("Payoff ratio"), "ratio", trades.payoff_ratio, better="high"),
-        Row(N_("System quality (SQN)"), "ratio", trades.sqn, better="high"),
+        Row(N_("Payoff"), "ratio", trades.payoff_ratio, better="high"),
+        Row("SQN", "ratio", trades.sqn, better="high"),
         Row(N_("Average win"), "money", trades.average_win, better="high"),
         Row(N_("Average loss"), "money", trades.average_loss, better="low"),
         Row(N_("Average return"), "pct", trades.average_return, better="high"),
         Row(N_("Median return"), "pct", trades.median_return, better="high"),
         Row(N_("Best trade"), "signed", _profit(trades.best), better="high"),
         Row(N_("Worst trade"), "signed", _profit(trades.worst), better="high"),
-        Row(N_("Average holding time"), "span", trades.average_hold_ms),
-        Row(N_("Median holding time"), "span", trades.median_hold_ms),
-        Row(N_("Longest holding time"), "span", trades.longest_hold_ms),
+        Row(N_("Average holding"), "span", trades.average_hold_ms),
+        Row(N_("Median holding"), "span", trades.median_hold_ms),
+        Row(N_("Longest holding"), "span", trades.longest_hold_ms),
         Row(N_("Most wins in a row"), "count", trades.longest_wins, better="high"),
         Row(N_("Most losses in a row"), "count", trades.longest_losses, better="low"),
         Row(N_("Orders denied as too small"), "count", report.denied, better="low"),
@@ -173,12 +173,12 @@ def _excursions(report: Report) -> tuple[Row, ...]:
     if found is None:
         return ()
     return (
-        Row(N_("Average worst on the way (MAE)"), "pct", found.average_worst, better="high"),
-        Row(N_("Average best on the way (MFE)"), "pct", found.average_best, better="high"),
+        Row(N_("Average MAE"), "pct", found.average_worst, better="high"),
+        Row(N_("Average MFE"), "pct", found.average_best, better="high"),
         Row(N_("Worst of the winners, on average"), "pct", found.average_worst_of_won),
         Row(N_("Best of the losers, on average"), "pct", found.average_best_of_lost),
         Row(N_("Worst of most winners (19 of 20)"), "pct", found.worst_of_most_won),
-        Row(N_("MFE / MAE"), "ratio", found.edge_ratio, better="high"),
+        Row("MFE / MAE", "ratio", found.edge_ratio, better="high"),
     )
 
 
