@@ -31,6 +31,7 @@ Table = tuple[str, bool, tuple[tuple[str, str, str], ...]]
 
 #: Trades that the file lists; more would make it slow to open.
 MOST_TRADES: Final = 500
+MOST_GAPS: Final = 10
 _VERDICTS: Final = {"pass": N_("Passed"), "warn": N_("Careful"), "fail": N_("Failed")}
 _STATES: Final = {"completed": N_("Completed"), "canceled": N_("Canceled")}
 _PRICE_DIGITS: Final = 8
@@ -68,6 +69,7 @@ class View:
     drawdowns: tuple[tuple[str, ...], ...]
     checks: tuple[tuple[str, str, str, str], ...]
     gaps: tuple[tuple[str, str, str], ...]
+    missing: int
     trades: tuple[tuple[Figure, ...], ...]
     trade_count: int
 
@@ -111,7 +113,11 @@ def _view(run: ExportedRun, language: str) -> View:
         reasons=_reasons(report, language),
         drawdowns=_drawdowns(report, language),
         checks=tuple((check.verdict, gettext(_VERDICTS[check.verdict]), title_of(check), told(check)) for check in report.checks),
-        gaps=tuple((_moment(gap.start_ms, language), _moment(gap.end_ms, language), _count(gap.candles, language)) for gap in report.gaps),
+        gaps=tuple(
+            (_moment(gap.start_ms, language), _moment(gap.end_ms, language), _count(gap.candles, language))
+            for gap in report.gaps[:MOST_GAPS]
+        ),
+        missing=report.missing_candles,
         trades=_trades(run, language),
         trade_count=len(run.trades),
     )
@@ -129,7 +135,7 @@ def _facts(header: RunHeader, report: Report, language: str) -> tuple[Figure, ..
         (gettext("Strategy"), f"{header.strategy} · v{header.version}"),
         (gettext("Version"), header.version_id),
         (gettext("Parameters"), ", ".join(f"{name} = {value}" for name, value in header.parameters.items()) or formatters.NONE),
-        (gettext("Market"), f"{header.symbol} · {header.timeframe} · {header.exchange}"),
+        (gettext("Symbol"), f"{header.symbol} · {header.timeframe} · {header.exchange}"),
         (gettext("From (UTC)"), day(header.start_at)),
         (gettext("To (UTC)"), day(header.end_at)),
         (gettext("Candles"), _count(report.candles, language)),
@@ -186,7 +192,7 @@ def _groups(report: Report, quote: str, language: str) -> tuple[Table, ...]:
 
 def _years(report: Report, language: str) -> tuple[tuple[int, tuple[Figure, ...]], ...]:
     def cell(value: float | None) -> Figure:
-        return Figure(label="", value="" if value is None else _percent(value, language), trend=_trend(value))
+        return Figure(label="", value="" if value is None else _percent(value, language, decimals=1), trend=_trend(value))
 
     return tuple((year.year, tuple(cell(value) for value in (*year.months, year.total, year.held))) for year in report.years)
 
@@ -247,8 +253,8 @@ def _count(value: int, language: str) -> str:
     return formatters.number(Decimal(value), 0, language=language)
 
 
-def _percent(value: float, language: str) -> str:
-    return formatters.pct(Decimal(repr(value)), language=language)
+def _percent(value: float, language: str, *, decimals: int = 2) -> str:
+    return formatters.pct(Decimal(repr(value)), decimals=decimals, language=language)
 
 
 def _digits(value: float, language: str) -> str:

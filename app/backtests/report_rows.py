@@ -57,9 +57,9 @@ def metric_groups(report: Report) -> tuple[Group, ...]:
     return (
         Group(N_("Return"), _returns(report)),
         Group(N_("Risk"), _risk(report)),
+        Group(N_("Costs"), _costs(report)),
         Group(N_("Trades"), _trades(report)),
         Group(N_("On the way"), _excursions(report)),
-        Group(N_("Costs"), _costs(report)),
     )
 
 
