@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 
-from app.backtests.pool_process import HEADER, written
+from app.backtests.pool_process import HEADER, NICE, written
 from app.errors import WorkerLost
 
 log = structlog.get_logger(__name__)
@@ -30,6 +30,10 @@ ENVIRONMENT: Final = {
 #: After so long without work a process ends: an idle one holds a hundred megabytes.
 _IDLE_S: Final = 300.0
 _STOP_S: Final = 2.0
+#: How such a process is known among others.
+PROCESS: Final = "aristobot-backtests"
+#: It stands back before it imports anything: that alone is a second of work.
+_BEGIN: Final = f"import os; os.nice({NICE}); from app.backtests.pool_process import main; main()"
 
 
 class Computing(Protocol):
@@ -160,7 +164,7 @@ class Pool:
                 number = theirs.fileno()
                 process = await asyncio.create_subprocess_exec(
                     sys.executable,
-                    *("-P", "-s", "-m", "app.backtests.pool_process", "--fd", str(number), "--parent", str(os.getpid())),
+                    *("-P", "-s", "-c", _BEGIN, PROCESS, "--fd", str(number), "--parent", str(os.getpid())),
                     env=self._environment,
                     stdin=asyncio.subprocess.DEVNULL,
                     pass_fds=(number,),

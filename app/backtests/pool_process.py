@@ -21,7 +21,7 @@ from app.backtests.lending import Descriptor
 #: Length of the body, and how many descriptors come with it.
 HEADER: Final = struct.Struct("<QI")
 MOST_DESCRIPTORS: Final = 64
-_NICE: Final = 15
+NICE: Final = 15
 #: Where memory runs out the kernel takes this process before the server and the database.
 _OOM_SCORE: Final = 600
 _PR_SET_PDEATHSIG: Final = 1
@@ -111,7 +111,6 @@ def _portable(error: Exception) -> Exception:
 
 
 def _settle_in(parent: int) -> None:
-    os.nice(_NICE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the server's to answer
     if sys.platform == "linux":
@@ -127,13 +126,10 @@ def _settle_in(parent: int) -> None:
 def main() -> None:
     """Serve the socket that the server left open."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("name")
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
     given = parser.parse_args()
     _settle_in(given.parent)
     with socket.socket(fileno=given.fd) as sock:
         serve(sock)
-
-
-if __name__ == "__main__":
-    main()

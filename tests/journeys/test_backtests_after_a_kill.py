@@ -5,6 +5,7 @@ from typing import Any
 import psutil
 import pytest
 
+from app.backtests.pool import PROCESS
 from app.core.database_url import DatabaseUrls
 from app.core.db import Database
 from app.domain.candles import Timeframe, to_milliseconds
@@ -45,7 +46,7 @@ def _processes_of(parent: int) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter(["cmdline"]):
         command = process.info["cmdline"] or []
-        if "app.backtests.pool_process" in command and str(parent) in command:
+        if PROCESS in command and str(parent) in command:
             found.append(process)
     return found
 
