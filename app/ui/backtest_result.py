@@ -64,6 +64,7 @@ def head_of(listed: Listed, *, account: str = "") -> BacktestHead:
         engine=found.engine_version or "",
         seed=found.seed,
         account=account,
+        language=current_language(),
         tick=str(found.rules.get("tick", "")),
         step_ms=Timeframe(found.timeframe).milliseconds,
     )

@@ -15,7 +15,7 @@ from app.backtests.report import from_stored
 from app.backtests.service import BacktestFilter, Listed
 from app.backtests.wish import options_of
 from app.core import formatters
-from app.core.i18n import N_, current_language, gettext
+from app.core.i18n import N_, current_language, gettext, pgettext
 from app.strategies import queries as strategies
 from app.ui.backtest_figures import decimal, metric_groups
 from app.ui.symbols import exchange_name
@@ -127,7 +127,7 @@ def _facts(listed: Listed) -> list[tuple[str, str]]:
 
     parameters = (found.data or {}).get("parameters") or found.parameters
     facts = [
-        (gettext("Market"), f"{found.symbol} {found.timeframe}, {exchange_name(found.exchange)}"),
+        (pgettext("where it trades", "Market"), f"{found.symbol} {found.timeframe}, {exchange_name(found.exchange)}"),
         (gettext("Period"), period_of(found)),
         (gettext("Capital"), formatters.money(found.capital, found.symbol.partition("/")[2], language=language)),
         (gettext("Fees"), f"{share(found.fee)} / {share(found.maker_fee)}"),

@@ -4,7 +4,6 @@ import { on } from "./live.js";
 
 const MOST = 4;
 const REFRESH_MS = 400;
-const OVER = new Set(["completed", "canceled", "failed"]);
 
 function choose() {
   const button = document.getElementById("compare-button");
@@ -22,12 +21,19 @@ document.addEventListener("htmx:after:swap", choose);
 choose();
 
 let timer = 0;
+
+/** Read the list anew, unless somebody is choosing from it. */
+function refresh() {
+  const isChoosing = document.querySelector("#backtests input[name=run]:checked");
+  if (!isChoosing && document.getElementById("backtests-filter")) window.htmx.trigger("#backtests-filter", "submit");
+}
+
 on("backtest", ({ id, state, pct }) => {
   const row = document.querySelector(`[data-backtest="${id}"]`);
   const bar = row?.querySelector("progress");
   if (bar) bar.value = pct;
-  if (row?.dataset.state === state || (row && !OVER.has(state) && !OVER.has(row.dataset.state) && row.dataset.state === state)) return;
-  // Something began or ended: its row says more than a bar.
+  // Something began, went on or ended: its row says more than a bar.
+  if (row?.dataset.state === state) return;
   clearTimeout(timer);
-  timer = setTimeout(() => document.querySelector("#backtests input[name=run]:checked") || window.htmx.trigger("#backtests-filter", "submit"), REFRESH_MS);
+  timer = setTimeout(refresh, REFRESH_MS);
 });

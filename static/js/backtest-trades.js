@@ -11,7 +11,7 @@ const MOST = 20 * PIECE;
 const WIDTH = 160;
 const EDGE = 20;
 // More of them hide the candles, and each other.
-const MOST_WORDS = 30;
+const MOST_WORDS = matchMedia("(max-width: 760px)").matches ? 6 : 30;
 const MOST_ROWS = 200;
 
 const { symbol, exchange, timeframe } = page.dataset;

@@ -149,6 +149,9 @@ async def test_a_result_its_trades_on_the_chart_and_two_runs_compared(browser: B
         await page.locator("#backtest-price").scroll_into_view_if_needed()
         await eventually_async(lambda: _is_drawn(watched, "#trades-chart"), "the candles are drawn")
         await shot(watched, f"backtest-{size[0]}")
+        for link in await page.locator("#backtest-export a").all():
+            answer = await page.request.get(f"{url}{await link.get_attribute('href')}")
+            assert (answer.status, len(await answer.body()) > 100) == (200, True), await link.inner_text()
         await page.click("#trades-worst")
         await watched.see("#trades-worst[aria-pressed=true]")
         await page.locator("#backtest-trades tr[data-trade] button").first.click()

@@ -243,7 +243,7 @@ def _compared(shell: views.Shell) -> CompareView:
 
     def run_(number: int, tone: int, parameters: str) -> ComparedRun:
         facts = (
-            ComparedFact(name="Market", value="BTC/USDT 1h, Binance"),
+            ComparedFact(name="The market", value="BTC/USDT 1h, Binance"),
             ComparedFact(name="Parameters", value=parameters, differs=True),
         )
         return ComparedRun(id=f"{_ID}{number}", number=number, tone=tone, title="EMA cross <b> v7", facts=facts)

@@ -89,6 +89,7 @@ class BacktestHead:
     account: str = ""
     tick: str = ""
     step_ms: int = 0
+    language: str = "en"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
