@@ -61,6 +61,7 @@ class View:
     equity: Chart
     drawdown: Chart
     groups: tuple[Table, ...]
+    quote: str
     months: tuple[str, ...]
     years: tuple[tuple[int, tuple[Figure, ...]], ...]
     histogram: Histogram | None
@@ -105,7 +106,8 @@ def _view(run: ExportedRun, language: str) -> View:
         kpis=_kpis(report, header.quote, language),
         equity=equity_chart(report.points, language=language),
         drawdown=drawdown_chart(report.points, language=language),
-        groups=_groups(report, header.quote, language),
+        groups=_groups(report, language),
+        quote=header.quote,
         months=tuple(get_month_names("abbreviated", locale=language).values()),
         years=_years(report, language),
         histogram=None if report.distribution is None else histogram(report.distribution, language=language),
@@ -178,10 +180,10 @@ def _kpis(report: Report, quote: str, language: str) -> tuple[Figure, ...]:
     )  # fmt: skip
 
 
-def _groups(report: Report, quote: str, language: str) -> tuple[Table, ...]:
+def _groups(report: Report, language: str) -> tuple[Table, ...]:
     def own_and_held(row: Row) -> tuple[str, str, str]:
-        held = shown(row.held, row.kind, currency=quote, language=language) if row.has_held else ""
-        return gettext(row.label), shown(row.own, row.kind, currency=quote, language=language), held
+        held = shown(row.held, row.kind, language=language) if row.has_held else ""
+        return gettext(row.label), shown(row.own, row.kind, language=language), held
 
     return tuple(
         (gettext(group.title), any(row.has_held for row in group.rows), tuple(own_and_held(row) for row in group.rows))
