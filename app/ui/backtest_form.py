@@ -128,7 +128,7 @@ class FormMaker:
             account="" if account is None else str(account.id),
             symbol=self._symbol(found, account),
             timeframe="" if found is None else found.timeframe or "",
-            since=_months_before(today, _USUAL_MONTHS).isoformat(),
+            since=months_before(today, _USUAL_MONTHS).isoformat(),
             until=today.isoformat(),
         )
         return await self.form(Asked(fields=await self.with_fees(fields)))
@@ -236,10 +236,10 @@ class FormMaker:
     async def _presets(self, exchange: str, symbol: str) -> tuple[Choice, ...]:
         today = self.app.state.clock.now().date()
         found = [
-            (_months_before(today, 3), gettext("3 m")),
-            (_months_before(today, 6), gettext("6 m")),
+            (months_before(today, 3), gettext("3 m")),
+            (months_before(today, 6), gettext("6 m")),
             (date(today.year, 1, 1), gettext("YTD")),
-            (_months_before(today, 12), gettext("1 y")),
+            (months_before(today, 12), gettext("1 y")),
         ]
         first = await first_stored(self.app.state.platform_database, exchange, symbol)
         if first is not None:
@@ -352,7 +352,7 @@ def _account_choice(account: Broker) -> Choice:
     return Choice(value=str(account.id), label=f"{account.name} · {exchange_name(account.exchange)}")
 
 
-def _months_before(day: date, months: int) -> date:
+def months_before(day: date, months: int) -> date:
     """Return the day so many months before, or that month's last one."""
     year, month = divmod(day.year * 12 + day.month - 1 - months, 12)
     return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))

@@ -27,6 +27,8 @@ _PHASES: Final = {
     "deciding": N_("The strategy decides"),
     "simulating": N_("Its trades are simulated"),
 }
+#: What a state begins with, until more is known.
+_FIRST: Final = {BacktestState.FETCHING: "candles", BacktestState.RUNNING: "deciding"}
 
 
 def head_of(listed: Listed, *, account: str = "") -> BacktestHead:
@@ -91,11 +93,12 @@ def _written(value: Any) -> str:
 
 def progress_of(backtest: Backtest) -> BacktestProgress:
     """Return how far a backtest is, in the reader's language."""
-    found = msgspec.convert(backtest.progress, Progress) if backtest.progress else Progress(phase=backtest.state)
+    known = msgspec.convert(backtest.progress, Progress) if backtest.progress else None
+    found = known or Progress(phase=backtest.state)
     return BacktestProgress(
         number=backtest.number,
         state=backtest.state,
-        phase=phase_words(backtest.state, found),
+        phase=phase_words(backtest.state, known),
         pct=int(found.pct),
         bars_per_s=decimal(found.bars_per_s),
         eta_s=found.eta_s,
@@ -105,11 +108,12 @@ def progress_of(backtest: Backtest) -> BacktestProgress:
 
 def phase_words(state: str, progress: Progress | None) -> str:
     """Return what is being done, in the language spoken here."""
-    phase = "queued" if progress is None or state == BacktestState.QUEUED else progress.phase
-    if progress is not None and progress.waits_s >= 1:
+    if progress is None or state == BacktestState.QUEUED:
+        return gettext(_PHASES[_FIRST.get(BacktestState(state), "queued")])
+    if progress.waits_s >= 1:
         return gettext("The exchange wants to be left alone for %(seconds)s s") % {"seconds": round(progress.waits_s)}
-    words = gettext(_PHASES.get(phase, _PHASES["candles"]))
-    return f"{words}: {progress.symbol}" if progress is not None and progress.symbol and phase in ("candles", "fetching") else words
+    words = gettext(_PHASES.get(progress.phase, _PHASES["candles"]))
+    return f"{words}: {progress.symbol}" if progress.symbol and progress.phase in ("candles", "fetching") else words
 
 
 def failure_of(backtest: Backtest, version: int) -> BacktestFailure | None:
