@@ -64,6 +64,7 @@ else:
 health = APIRouter(tags=["health"])
 
 #: Fixed paths come before ids.
+_WEBHOOKS = (attempts_router, webhook_log_router, webhooks_router)
 _STRATEGIES = (assistant_router, trials_router, versions_router, strategies_router)
 _BACKTESTS = (backtests_router, robustness_router, searches_router)
 #: Shows "Authorize" in /docs; who is asking is decided by accounts.dependencies.
@@ -218,9 +219,7 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
         protection_router,
         risk_router,
         kill_router,
-        attempts_router,
-        webhook_log_router,
-        webhooks_router,
+        *_WEBHOOKS,
         *_STRATEGIES,
         *_BACKTESTS,
     ):

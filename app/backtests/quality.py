@@ -11,10 +11,10 @@ import numpy as np
 
 from app.backtests.quality_words import SENTENCES, TITLES
 from app.backtests.report_parts import Check, Costs, RunFacts, Verdict
-from app.domain.arrays import Floats, Times
+from app.domain.arrays import Candles, Floats, Times
 from app.domain.metrics import DAY_MS, EquityFigures, annual_return, daily_returns, sharpe_ratio
 from app.domain.metrics_trades import TradeFigures, closed_rows
-from app.domain.outcome import REASONS, Outcome
+from app.domain.outcome import NO_REASON, REASONS, Outcome
 from app.domain.simulated import Reason
 
 #: With fewer trades chance alone explains any result.
@@ -30,14 +30,19 @@ _MUCH_MISSING: Final = 0.01
 _LITTLE_EXPOSURE: Final = 0.02
 _FULL_EXPOSURE: Final = 0.95
 _BEST_FEW: Final = 3
+_LARGE_SHARE_OPEN: Final = 0.5
+#: An order that takes more of a candle's volume would move the price; one in twenty of them is too many.
+_LARGE_SHARE_OF_VOLUME: Final = 0.1
+_MANY_LARGE: Final = 0.05
 _ORDER: Final[tuple[Verdict, ...]] = ("fail", "warn", "pass")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """What the checks look at; columns are from the first decision on."""
+    """What the checks look at; `candles` and the rows of `outcome` are all, the other columns are from the first decision on."""
 
     outcome: Outcome
+    candles: Candles
     times: Times
     equity: Floats
     figures: EquityFigures
@@ -85,6 +90,27 @@ def _few_make_it(ran: Ran) -> Check | None:
         return _check("FEW_MAKE_IT", "warn", "THREE", numbers=numbers)
     verdict: Verdict = "warn" if numbers["share_of_three"] >= 0.5 else "pass"
     return _check("FEW_MAKE_IT", verdict, numbers=numbers, share=_percent(numbers["share_of_three"]))
+
+
+def _open_trade(ran: Ran) -> Check | None:
+    """What is not sold yet is not won yet."""
+    net = float(ran.costs.net)
+    unrealised = float(ran.outcome.trades.profit[ran.outcome.trades.reason == NO_REASON].sum())
+    if not ran.trades.open or net <= 0 or unrealised <= 0:
+        return None
+    share = unrealised / net
+    verdict: Verdict = "warn" if share >= _LARGE_SHARE_OPEN else "pass"
+    return _check("OPEN_TRADE", verdict, numbers={"share": share}, share=_percent(min(share, 1.0)))
+
+
+def _volume(ran: Ran) -> Check | None:
+    fills = ran.outcome.fills
+    if not len(fills):
+        return None
+    share = float(np.mean(fills.quantity > _LARGE_SHARE_OF_VOLUME * ran.candles.volume[fills.candle]))
+    if share > _MANY_LARGE:
+        return _check("VOLUME", "warn", numbers={"share": share}, share=_percent(share))
+    return _check("VOLUME", "pass", numbers={"share": share})
 
 
 def _later_part(ran: Ran) -> Check | None:
@@ -195,8 +221,8 @@ def _too_good(ran: Ran) -> Check | None:
 
 
 _CHECKS: Final[tuple[Callable[[Ran], Check | None], ...]] = (
-    _look_ahead, _ruin, _sample, _few_make_it, _later_part, _slippage, _costs, _holding, _warm_up, _data, _period, _time_in_market, _orders,
-    _too_good,
+    _look_ahead, _ruin, _sample, _few_make_it, _open_trade, _later_part, _slippage, _volume, _costs, _holding, _warm_up, _data,
+    _period, _time_in_market, _orders, _too_good,
 )  # fmt: skip
 
 

@@ -47,18 +47,13 @@ def make_report(
         raise ValueError(f"there must be candles from row {start} on, was {len(candles)} and {len(outcome.equity)} rows of equity")
     facts = facts or RunFacts()
     times, equity = candles.time[start:] + timeframe_ms, outcome.equity[start:]
-    held = held_equity(candles, costs, start)
-    below = drawdown_of(equity)
-    figures = equity_figures(times, equity, below=below)
-    held_figures = equity_figures(times, held)
-    trades = trade_figures(outcome.trades, candles.time)
-    drawdowns = find_drawdowns(equity, below)
-    exposure = min(outcome.candles_held / len(equity), 1.0)
+    held, below = held_equity(candles, costs, start), drawdown_of(equity)
     gaps, missing = _gaps(candles.time[start:], timeframe_ms, facts)
-    spent = _costs(outcome, equity)
     ran = Ran(
-        outcome=outcome, times=times, equity=equity, figures=figures, held=held_figures, trades=trades, costs=spent, exposure=exposure,
-        start=start, missing=missing, facts=facts, at_double_slippage=at_double_slippage,
+        outcome=outcome, candles=candles, times=times, equity=equity, figures=equity_figures(times, equity, below=below),
+        held=equity_figures(times, held), trades=trade_figures(outcome.trades, candles.time), costs=_costs(outcome, equity),
+        exposure=min(outcome.candles_held / len(equity), 1.0), start=start, missing=missing, facts=facts,
+        at_double_slippage=at_double_slippage,
     )  # fmt: skip
     return Report(
         start_ms=int(times[0]),
@@ -67,20 +62,18 @@ def make_report(
         candles=len(equity),
         capital=amount(costs.capital),
         final_equity=amount(float(equity[-1])),
-        kpis=_kpis(figures, held_figures, trades, exposure),
-        strategy=figures,
-        held=held_figures,
-        trades=trades,
-        exposure=exposure,
-        denied=outcome.denied,
-        capped=outcome.capped,
-        missed=outcome.missed,
+        kpis=_kpis(ran.figures, ran.held, ran.trades, ran.exposure),
+        strategy=ran.figures,
+        held=ran.held,
+        trades=ran.trades,
+        exposure=ran.exposure,
+        **{name: getattr(outcome, name) for name in ("denied", "capped", "missed")},
         points=_points(times, equity, held, below),
         years=year_returns(times, equity, held),
         distribution=distribution(trade_returns(outcome.trades)[closed_rows(outcome.trades)]),
         by_exit_reason=by_reason(outcome.trades, candles.time),
-        drawdowns=deepest_drawdowns(times, drawdowns),
-        costs=spent,
+        drawdowns=deepest_drawdowns(times, find_drawdowns(equity, below)),
+        costs=ran.costs,
         gaps=gaps,
         missing_candles=missing,
         checks=make_checks(ran),

@@ -12,7 +12,7 @@ from app.core.sentences import filled
 from app.domain.arrays import Candles
 from app.domain.metrics import DAY_MS
 from app.domain.simulated import Reason
-from tests.backtests.runs import COSTS
+from tests.backtests.runs import COSTS, ran
 from tests.domain.equity_curves import NEW_YEAR_MS, joined, outcome_with, trades_of
 
 ROWS = 200
@@ -59,7 +59,7 @@ def checks_of(
 def test_a_run_with_nothing_wrong_passes_every_check() -> None:
     checks = checks_of(left_at_double=1_900.0, fees=100.0)
     assert {code: check.verdict for code, check in checks.items() if check.verdict != "pass"} == {}
-    assert set(checks) == set(CODES) - {"RUIN", "ORDERS", "TOO_GOOD"}
+    assert set(checks) == set(CODES) - {"RUIN", "ORDERS", "TOO_GOOD", "OPEN_TRADE", "VOLUME"}
 
 
 @pytest.mark.parametrize(("known", "verdict"), [(True, "fail"), (False, "pass"), (None, "warn")])
@@ -86,6 +86,20 @@ def test_a_profit_that_few_trades_make_is_told(rest: float, best: tuple[float, .
     assert (check.verdict, check.message) == (verdict, SENTENCES[message])
     total = 37 * rest + sum(best)
     assert check.figures["share_of_one"] == pytest.approx(best[0] / total)
+
+
+@pytest.mark.parametrize(("unrealised", "verdict"), [(1_500.0, "warn"), (100.0, "pass"), (-100.0, None)])
+def test_a_profit_that_is_not_sold_yet_is_told(unrealised: float, verdict: str | None) -> None:
+    check = checks_of(trades=joined(many_trades(), trades_of((20, ROWS - 1, unrealised), reason=None))).get("OPEN_TRADE")
+    assert (None if check is None else check.verdict) == verdict
+
+
+@pytest.mark.parametrize(("quantity", "verdict"), [(101.0, "warn"), (99.0, "pass")])
+def test_orders_that_are_large_beside_the_volume_are_told(quantity: float, verdict: str) -> None:
+    outcome, candles = ran(1, 500)
+    fills = replace(outcome.fills, quantity=np.full(len(outcome.fills), quantity))
+    report = make_report(replace(outcome, fills=fills), candles, COSTS, timeframe_ms=3_600_000)
+    assert {check.code: check.verdict for check in report.checks}["VOLUME"] == verdict
 
 
 def test_a_loss_or_three_trades_are_not_asked_who_made_the_profit() -> None:
