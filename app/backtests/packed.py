@@ -31,7 +31,7 @@ def packed(columns: Mapping[str, Column]) -> bytes:
     header = msgspec.msgpack.encode(_Header(rows, kinds))
     # The bytes of one weight together: neighbours have the same sign, exponent and first digits.
     parts = [
-        np.ascontiguousarray(column, dtype=kind).view(np.uint8).reshape(rows, -1).T.tobytes()
+        np.ascontiguousarray(column, dtype=kind).view(np.uint8).reshape(rows, column.itemsize).T.tobytes()
         for column, (_, kind) in zip(columns.values(), kinds, strict=True)
     ]
     return len(header).to_bytes(_LENGTH, "little") + header + zlib.compress(b"".join(parts), _LEVEL)

@@ -53,6 +53,9 @@ class Computing(Protocol):
     async def rest(self) -> None:
         """Let go of what has had nothing to do for some minutes."""
 
+    async def close(self) -> None:
+        """Let go of everything. Nothing may be asked any more."""
+
 
 class _Process:
     """One process and the line to it."""

@@ -8,11 +8,12 @@ from fastapi import FastAPI
 from app.backtests.bounds import MIB, Bounds
 from app.backtests.candle_sources import CandleSources
 from app.backtests.compiled import CACHE_VARIABLE, kernel_folder
+from app.backtests.dask_pool import DaskPool
 from app.backtests.data import CandleData
 from app.backtests.jobs import BacktestJobs
 from app.backtests.making import Backtests
 from app.backtests.memory import MemoryRoom
-from app.backtests.pool import Pool
+from app.backtests.pool import Computing, Pool
 from app.backtests.running import Tools
 from app.bootstrap.ground import Ground
 from app.core.config import Settings
@@ -22,10 +23,8 @@ from app.core.supervisor import Supervisor
 def make_backtests(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
     """Put backtests on `app.state`; the jail, the library and trading are there already. No process is started before one is needed."""
     state, bounds = app.state, bounds_of(ground.settings)
-    kernels = ground.settings.data_dir if CACHE_VARIABLE not in os.environ else None
-    folder = os.environ[CACHE_VARIABLE] if kernels is None else str(kernel_folder(kernels).absolute())
-    # One more than run at a time: a file to keep is not to wait for a simulation.
-    pool = Pool(bounds.at_once + 1, environment={CACHE_VARIABLE: folder})
+    kernels = ground.settings.data_dir if CACHE_VARIABLE not in os.environ and ground.settings.dask_scheduler is None else None
+    pool = _pool(ground.settings, bounds)
     stack.push_async_callback(pool.close)
     sources = CandleSources(ground.database, state.registry, ground.clock)
     state.backtest_tools = Tools(
@@ -48,6 +47,14 @@ def make_backtests(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
         clock=ground.clock,
     )
     state.backtest_jobs = BacktestJobs(state.backtest_tools)
+
+
+def _pool(settings: Settings, bounds: Bounds) -> Computing:
+    if settings.dask_scheduler is not None:
+        return DaskPool(settings.dask_scheduler)
+    folder = os.environ.get(CACHE_VARIABLE) or str(kernel_folder(settings.data_dir).absolute())
+    # One more than run at a time: a file to keep is not to wait for a simulation.
+    return Pool(bounds.at_once + 1, environment={CACHE_VARIABLE: folder})
 
 
 def start_backtests(app: FastAPI, ground: Ground, supervisor: Supervisor) -> None:

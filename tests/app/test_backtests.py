@@ -216,6 +216,15 @@ async def test_a_strategy_that_fails_is_told_with_its_line(person: Person) -> No
     assert refusal(await person.call("GET", f"{URL}/{failed['id']}/export")) == (409, "BACKTEST_RESULT_MISSING")
 
 
+async def test_a_strategy_that_never_trades_has_a_result_as_well(person: Person) -> None:
+    never = CROSS.replace("return ta.crossed_above(self.a, self.b)", "return False")
+    done = await until(person, (await begun(person, await strategy(person, never, "Never"), minutes=500))["id"])
+    assert (done["state"], done["summary"]["trades"], done["summary"]["net"]) == ("completed", 0, "0"), done["error"]
+    assert (await person.call("GET", f"{URL}/{done['id']}/trades")).json() == {"items": [], "total": 0, "next": None}
+    for kind in ("trades.csv", "html", "json", "trades.parquet"):
+        assert (await person.call("GET", f"{URL}/{done['id']}/export", params={"format": kind})).status_code == 200, kind
+
+
 async def test_a_parameter_out_of_bounds_fails_with_a_sentence(person: Person, strategy_id: str) -> None:
     failed = await until(person, (await begun(person, strategy_id, minutes=200, parameters={"fast": 1_000}))["id"])
     assert (failed["state"], failed["error"]["code"]) == ("failed", "STRATEGY_FAILED")
