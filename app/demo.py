@@ -43,6 +43,8 @@ log = structlog.get_logger(__name__)
 _USERNAME: Final = "demo"
 _BALANCE_USDT: Final = "100000"
 _HISTORY_MINUTES: Final = 5 * 24 * 60
+#: Of a market that is made up: for backtests, which ask the exchange for what is not stored.
+_PAST_MINUTES: Final = 200 * 24 * 60
 _EMULATOR_START_S: Final = 30.0
 _EMULATOR_STOP_S: Final = 5.0
 _FEED_S: Final = 30.0
@@ -143,7 +145,8 @@ def _write(path: Path, value: dict[str, Any]) -> None:
 @asynccontextmanager
 async def _emulator(options: DemoOptions) -> AsyncIterator[str]:
     """The emulator's process, in a session of its own so that Ctrl-C reaches this process alone and the order of stopping is ours."""
-    arguments = ["--speed", str(options.speed), "--history", str(_HISTORY_MINUTES), "--parent-pid", str(os.getpid())]
+    past = _PAST_MINUTES if options.replay is None else _HISTORY_MINUTES
+    arguments = ["--speed", str(options.speed), "--history", str(past), "--parent-pid", str(os.getpid())]
     arguments += ["--state", str(options.data_dir / "emulator.json")]
     if options.replay is not None:
         arguments += ["--replay", str(options.replay)]

@@ -5,7 +5,7 @@ Everything is in market time; the source's own time is that minus `shift`. The m
 
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -158,17 +158,20 @@ class SymbolMarket:
         self._so_far[timeframe] = open_time, self._minute, total
         return total
 
-    def candles(self, timeframe: Timeframe, *, start_ms: int | None, end_ms: int | None, limit: int) -> list[Bar]:
-        """Return up to `limit` candles, ascending: the first ones from `start_ms`, or without it the last ones up to `end_ms`."""
+    def open_times(self, timeframe: Timeframe, *, start_ms: int | None, end_ms: int | None) -> range:
+        """Return where candles of a range open, in the order in which they are looked for."""
         length = timeframe.milliseconds
         oldest = (self._source.first_ms + self.shift_ms) // length * length
         newest = self._minute // length * length
         if end_ms is not None:
             newest = min(newest, end_ms // length * length)
         first = max(oldest, -(-start_ms // length) * length) if start_ms is not None else oldest
-        times: Iterable[int] = range(first, newest + 1, length) if start_ms is not None else range(newest, first - 1, -length)
+        return range(first, newest + 1, length) if start_ms is not None else range(newest, first - 1, -length)
+
+    def candles(self, timeframe: Timeframe, *, start_ms: int | None, end_ms: int | None, limit: int) -> list[Bar]:
+        """Return up to `limit` candles, ascending: the first ones from `start_ms`, or without it the last ones up to `end_ms`."""
         found: list[Bar] = []
-        for open_time in times:
+        for open_time in self.open_times(timeframe, start_ms=start_ms, end_ms=end_ms):
             candle = self.candle(timeframe, open_time)
             if candle is not None:
                 found.append(candle)

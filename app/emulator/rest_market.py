@@ -1,10 +1,12 @@
 """Public REST endpoints. Handlers are plain functions of (venue, call): no socket, no await."""
 
+import asyncio
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from app.domain.candles import Timeframe
 from app.emulator import params, rendering_market
-from app.emulator.bars import Trade
+from app.emulator.bars import MINUTE_MS, Trade
 from app.emulator.calls import Call
 from app.emulator.errors import VenueError
 from app.emulator.filters import eight
@@ -16,6 +18,8 @@ _TIMEFRAMES = {timeframe.value: timeframe for timeframe in Timeframe if timefram
 _DEPTH_LIMITS = 5000
 _LIMIT = 1000
 _HOUR_MS = 3_600_000
+#: A made-up market makes so many minutes in a few milliseconds.
+_AT_ONCE_MINUTES = 480
 
 
 def ping(_venue: Venue, _call: Call) -> object:
@@ -74,6 +78,24 @@ def depth(venue: Venue, call: Call) -> object:
 
 def klines(venue: Venue, call: Call) -> object:
     """GET /api/v3/klines; the last one may be the open candle."""
+    market, timeframe, start, end, limit = _asked(venue, call)
+    candles = market.candles(timeframe, start_ms=start, end_ms=end, limit=limit)
+    return [rendering_market.kline(bar, timeframe) for bar in candles]
+
+
+async def sum_up(venue: Venue, call: Call) -> None:
+    """Sum up what `klines` will answer with, in slices: a year of long candles takes seconds, and the market goes on meanwhile."""
+    market, timeframe, start, end, limit = _asked(venue, call)
+    minutes = 0
+    for open_time in islice(market.open_times(timeframe, start_ms=start, end_ms=end), limit):
+        market.candle(timeframe, open_time)
+        minutes += timeframe.milliseconds // MINUTE_MS
+        if minutes >= _AT_ONCE_MINUTES:
+            minutes = 0
+            await asyncio.sleep(0)
+
+
+def _asked(venue: Venue, call: Call) -> tuple[SymbolMarket, Timeframe, int | None, int | None, int]:
     market = _market(venue, call)
     timeframe = _TIMEFRAMES.get(params.required(call.params, "interval"))
     if timeframe is None:
@@ -81,8 +103,7 @@ def klines(venue: Venue, call: Call) -> object:
     start = params.integer(call.params, "startTime")
     end = params.integer(call.params, "endTime")
     limit = params.integer(call.params, "limit", largest=_LIMIT)
-    candles = market.candles(timeframe, start_ms=start, end_ms=end, limit=500 if limit is None else max(1, limit))
-    return [rendering_market.kline(bar, timeframe) for bar in candles]
+    return market, timeframe, start, end, 500 if limit is None else max(1, limit)
 
 
 def aggregate_trades(venue: Venue, call: Call) -> object:
