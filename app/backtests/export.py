@@ -160,7 +160,7 @@ def _written(value: Any) -> str:
     """Return a cell: numbers without exponents, and as many digits as give back the same number."""
     if isinstance(value, float):
         text = repr(value + 0.0)
-        return f"{Decimal(text):f}" if "e" in text else text
+        return f"{Decimal(text):f}" if "e" in text else text.removesuffix(".0")
     return "" if value is None else str(value)
 
 
