@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from app.domain.arrays import Floats, Times
-from app.domain.metrics import returns_of
+from app.domain.metrics import daily_rows, returns_of
 
 #: Sought number of bars; steps of 1, 2 or 5 make it a few more or fewer.
 _BARS: Final = 24
@@ -48,19 +48,22 @@ def year_returns(times: Times, equity: Floats, held: Floats) -> tuple[YearReturn
     """Return what each month and year brought; the first row is what there was before. A moment at midnight belongs to what it ends."""
     if len(times) < 2:
         return ()
-    months = (times[1:] - 1).astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
+    # Months end where days end, and there are few days.
+    rows = np.unique(daily_rows(times)[1:])
+    rows = rows[rows > 0]
+    months = (times[rows] - 1).astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
     lasts = np.flatnonzero(np.append(months[1:] != months[:-1], True))
-    ends = np.concatenate(([0], lasts + 1))
+    ends = np.concatenate(([0], rows[lasts]))
     returned = dict(zip(months[lasts].tolist(), returns_of(equity[ends]).tolist(), strict=True))
     years = months[lasts] // _MONTHS
     of_year = np.flatnonzero(np.append(years[1:] != years[:-1], True))
-    year_ends = np.concatenate(([0], lasts[of_year] + 1))
-    rows = zip(years[of_year].tolist(), returns_of(equity[year_ends]).tolist(), returns_of(held[year_ends]).tolist(), strict=True)
+    year_ends = np.concatenate(([0], rows[lasts[of_year]]))
+    found = zip(years[of_year].tolist(), returns_of(equity[year_ends]).tolist(), returns_of(held[year_ends]).tolist(), strict=True)
     return tuple(
         YearReturns(
             year=1970 + year, months=tuple(returned.get(year * _MONTHS + month) for month in range(_MONTHS)), total=total, held=of_held
         )
-        for year, total, of_held in rows
+        for year, total, of_held in found
     )
 
 
