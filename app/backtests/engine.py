@@ -47,11 +47,12 @@ def run(candles: Candles, decisions: Decisions, costs: SimulationCosts, start: i
     columns, strides = _columns(decisions)
     given = (*_market(candles, costs, detail), _acts(decisions), columns, strides, paid, account, slots)
     fills, trades = np.empty(0, dtype=compiled.FILL), np.empty(0, dtype=compiled.TRADE)
+    wish = np.empty(len(DECIDED))
     row = start
     while row < rows:
         fills = _longer(fills, max(_FEW_FILLS, 4 * len(fills)))
         trades = _longer(trades, len(fills) // 2 + 1)
-        row = compiled.walk(*given, fills, trades, equity, np.empty(len(DECIDED)), row)
+        row = compiled.walk(*given, fills, trades, equity, wish, row)
     return _outcome(account[0], fills, trades, equity)
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numba
 import numpy as np
 
-from app.backtests.kernel_account import act, leave, move_levels, nearest_stop, open_position, read_wish, settle, take
+from app.backtests.kernel_account import act, leave, most, move_levels, nearest_stop, open_position, settle, take
 from app.backtests.kernel_state import (
     ACCOUNT,
     ADJUST,
@@ -21,7 +21,6 @@ from app.backtests.kernel_state import (
     TRADE,
     Desk,
     F,
-    Market,
     compiled,
     fresh_account,
     on_tick,
@@ -60,81 +59,76 @@ def see(desk: Desk, high: float, low: float) -> None:
 
 
 @compiled
-def at_open(market: Market, desk: Desk, columns: Any, strides: Any, acts: Any, row: int) -> None:
+def at_open(desk: Desk, candle: int, available: float, open_: float, due: int) -> None:
     """Pay funding, then let the orders fill that wait for the open."""
-    account, open_ = desk.account, market.open[row]
-    if desk.costs.funding_rate != 0 and account.quantity != 0:
-        payment = account.quantity * open_ * (desk.costs.funding_rate * market.dues[row])
+    account = desk.account
+    if due and account.quantity != 0:
+        payment = account.quantity * open_ * (desk.costs.funding_rate * due)
         account.cash -= payment
         account.funding += payment
         account.trade_funding += payment
     pending = account.pending
     account.pending = NOBODY
     if account.leaving != NOBODY:
-        leave(market, desk, row, open_, account.leaving)
+        leave(desk, candle, available, open_, account.leaving)
     elif pending != NOBODY:
-        read_wish(columns, strides, pending, desk.wish)
-        act(market, desk, row, open_, acts[pending], pending)
+        act(desk, candle, available, open_, pending)
 
 
 @compiled
-def inside_long(market: Market, desk: Desk, candle: int, open_: float, high: float, low: float) -> None:
+def inside_long(desk: Desk, candle: int, available: float, open_: float, high: float, low: float) -> None:
     """Let a range reach the levels of a long."""
     account = desk.account
     stop, reason = nearest_stop(desk)
     if open_ <= stop:
-        leave(market, desk, candle, open_, reason)
+        leave(desk, candle, available, open_, reason)
         return
     if open_ > account.target:
-        take(market, desk, candle, open_, open_)
+        take(desk, candle, available, open_, open_)
     if account.quantity != 0 and low <= stop:
-        leave(market, desk, candle, stop, reason)
+        leave(desk, candle, available, stop, reason)
         return
     if high > account.target:
-        take(market, desk, candle, high, np.nan)
+        take(desk, candle, available, high, np.nan)
     if account.quantity != 0:
         see(desk, high, low)
 
 
 @compiled
-def inside_short(market: Market, desk: Desk, candle: int, open_: float, high: float, low: float) -> None:
+def inside_short(desk: Desk, candle: int, available: float, open_: float, high: float, low: float) -> None:
     """Let a range reach the levels of a short."""
     account = desk.account
     stop, reason = nearest_stop(desk)
     if open_ >= stop:
-        leave(market, desk, candle, open_, reason)
+        leave(desk, candle, available, open_, reason)
         return
     if open_ < account.target:
-        take(market, desk, candle, open_, open_)
+        take(desk, candle, available, open_, open_)
     if account.quantity != 0 and high >= stop:
-        leave(market, desk, candle, stop, reason)
+        leave(desk, candle, available, stop, reason)
         return
     if low < account.target:
-        take(market, desk, candle, low, np.nan)
+        take(desk, candle, available, low, np.nan)
     if account.quantity != 0:
         see(desk, high, low)
 
 
 @compiled
-def reach_resting(
-    market: Market, desk: Desk, columns: Any, strides: Any, acts: Any, candle: int, high: float, low: float, close: float
-) -> None:
+def reach_resting(desk: Desk, candle: int, available: float, high: float, low: float, close: float) -> None:
     """Fill an entry that rests where the price trades through it, and let happen what must have come later in the same range."""
-    account, limit, row = desk.account, desk.account.resting, desk.account.resting_row
-    side = 1 if acts[row] & LONG else -1
+    account, limit, side = desk.account, desk.account.resting, desk.account.resting_side
     worse = low if side > 0 else high
     if side * (limit - worse) <= 0:
         return
     account.resting = np.nan
-    read_wish(columns, strides, row, desk.wish)
-    open_position(market, desk, candle, side, limit, limit, desk.costs.maker_fee)
+    open_position(desk, candle, available, side, limit, limit, desk.costs.maker_fee)
     if account.quantity == 0:
         return
     stop, reason = nearest_stop(desk)
     if side * (stop - worse) >= 0:
-        leave(market, desk, candle, min(stop, limit) if side > 0 else max(stop, limit), reason)
+        leave(desk, candle, available, min(stop, limit) if side > 0 else max(stop, limit), reason)
         return
-    take(market, desk, candle, close, np.nan)
+    take(desk, candle, available, close, np.nan)
     if account.quantity > 0:
         see(desk, close, low)
     elif account.quantity < 0:
@@ -142,90 +136,74 @@ def reach_resting(
 
 
 @compiled
-def in_range(
-    market: Market, desk: Desk, columns: Any, strides: Any, acts: Any, candle: int, open_: float, high: float, low: float, close: float
-) -> None:
+def in_range(desk: Desk, candle: int, available: float, open_: float, high: float, low: float, close: float) -> None:
     """Let prices go through a range."""
     account = desk.account
     if account.quantity != 0:
         if account.leaving != NOBODY:
             see(desk, high, low)
         elif account.quantity > 0:
-            inside_long(market, desk, candle, open_, high, low)
+            inside_long(desk, candle, available, open_, high, low)
         else:
-            inside_short(market, desk, candle, open_, high, low)
+            inside_short(desk, candle, available, open_, high, low)
     elif account.resting == account.resting:
-        reach_resting(market, desk, columns, strides, acts, candle, high, low, close)
+        reach_resting(desk, candle, available, high, low, close)
 
 
 @compiled
-def step(market: Market, desk: Desk, columns: Any, strides: Any, acts: Any, row: int) -> None:
-    """Let one candle happen."""
+def at_close(desk: Desk) -> None:
+    """Forget an entry that rested and was not reached."""
     account = desk.account
-    at_open(market, desk, columns, strides, acts, row)
-    if len(market.first) and market.first[row] < market.end[row]:
-        for place in range(market.first[row], market.end[row]):
-            in_range(
-                market, desk, columns, strides, acts, row,
-                market.minute_open[place], market.minute_high[place], market.minute_low[place], market.minute_close[place],
-            )  # fmt: skip
-    else:
-        in_range(market, desk, columns, strides, acts, row, market.open[row], market.high[row], market.low[row], market.close[row])
     if account.resting == account.resting:
         account.resting = np.nan
         account.missed += 1
 
 
 @compiled
-def decide(desk: Desk, columns: Any, strides: Any, acts: Any, row: int) -> None:
-    """Take in what was decided at the close of a candle."""
-    account, bits = desk.account, acts[row]
+def decide(desk: Desk, columns: Any, strides: Any, row: int, flags: int) -> None:
+    """Take in what was decided at the close of a candle: its flags, and a bit more where something moves without them."""
+    account = desk.account
+    if account.leaving != NOBODY or (account.quantity == 0 and not flags & (LONG | SHORT)):
+        return
+    for place in range(len(desk.wish)):
+        desk.wish[place] = columns[place][row * strides[place]]
     if account.quantity == 0:
-        if bits & (LONG | SHORT):
-            account.pending = row
-    elif bits and account.leaving == NOBODY:
-        read_wish(columns, strides, row, desk.wish)
-        move_levels(desk)
-        adjust = desk.wish[ADJUST]
-        if bits & EXIT or (adjust == adjust and adjust != 0):
-            account.pending = row
+        account.pending = flags
+        return
+    move_levels(desk)
+    adjust = desk.wish[ADJUST]
+    if flags & EXIT or (adjust == adjust and adjust != 0):
+        account.pending = flags
 
 
 @compiled
-def pass_while_flat(account: Any, acts: Any, equity: Any, row: int) -> int:
-    """Go to the next entry that is decided, and take it in."""
-    cash, rows = account.cash, len(acts)
+def pass_while_flat(desk: Desk, acts: Any, equity: Any, row: int) -> int:
+    """Go to the next candle at which an entry is decided."""
+    cash, rows = desk.account.cash, len(acts)
     while row < rows and not acts[row] & (LONG | SHORT):
         equity[row] = cash
-        row += 1
-    if row < rows:
-        equity[row] = cash
-        account.pending = row
         row += 1
     return row
 
 
 @compiled
-def pass_while_long(market: Market, desk: Desk, acts: Any, equity: Any, row: int) -> int:
+def pass_while_long(desk: Desk, acts: Any, equity: Any, open_: Any, high: Any, low: Any, close: Any, dues: Any, row: int) -> int:
     """Go to the next candle in which anything may happen to a long."""
     account, tick = desk.account, desk.costs.tick
     stop, _ = nearest_stop(desk)
     floor = stop if stop == stop else -np.inf
     target = account.target if account.target == account.target else np.inf
     cash, quantity, best, worst, trailing = account.cash, account.quantity, account.best, account.worst, account.trailing
-    pays = desk.costs.funding_rate != 0
     begin, rows = row, len(acts)
-    while row < rows and acts[row] == 0 and not (pays and market.dues[row]):
-        open_, high, low = market.open[row], market.high[row], market.low[row]
-        if low <= floor or high > target or open_ <= floor or open_ > target:
+    while row < rows and acts[row] == 0 and dues[row] == 0:
+        if low[row] <= floor or high[row] > target or open_[row] <= floor or open_[row] > target:
             break
-        if low < worst:
-            worst = low
-        if high > best:
-            best = high
+        worst = min(worst, low[row])
+        if high[row] > best:
+            best = high[row]
             if trailing == trailing:
                 floor = max(floor, on_tick(best * (1 - trailing), tick, False))  # as in on_tick
-        equity[row] = cash + quantity * market.close[row]
+        equity[row] = cash + quantity * close[row]
         row += 1
     account.best, account.worst = best, worst
     account.held += row - begin
@@ -233,25 +211,22 @@ def pass_while_long(market: Market, desk: Desk, acts: Any, equity: Any, row: int
 
 
 @compiled
-def pass_while_short(market: Market, desk: Desk, acts: Any, equity: Any, row: int) -> int:
+def pass_while_short(desk: Desk, acts: Any, equity: Any, open_: Any, high: Any, low: Any, close: Any, dues: Any, row: int) -> int:
     """Go to the next candle in which anything may happen to a short."""
     account, tick = desk.account, desk.costs.tick
     ceiling, _ = nearest_stop(desk)
     target = account.target if account.target == account.target else -np.inf
     cash, quantity, best, worst, trailing = account.cash, account.quantity, account.best, account.worst, account.trailing
-    pays = desk.costs.funding_rate != 0
     begin, rows = row, len(acts)
-    while row < rows and acts[row] == 0 and not (pays and market.dues[row]):
-        open_, high, low = market.open[row], market.high[row], market.low[row]
-        if high >= ceiling or low < target or open_ >= ceiling or open_ < target:
+    while row < rows and acts[row] == 0 and dues[row] == 0:
+        if high[row] >= ceiling or low[row] < target or open_[row] >= ceiling or open_[row] < target:
             break
-        if high > worst:
-            worst = high
-        if low < best:
-            best = low
+        worst = max(worst, high[row])
+        if low[row] < best:
+            best = low[row]
             if trailing == trailing:
                 ceiling = min(ceiling, on_tick(best * (1 + trailing), tick, True))  # as in on_tick
-        equity[row] = cash + quantity * market.close[row]
+        equity[row] = cash + quantity * close[row]
         row += 1
     account.best, account.worst = best, worst
     account.held += row - begin
@@ -259,18 +234,29 @@ def pass_while_short(market: Market, desk: Desk, acts: Any, equity: Any, row: in
 
 
 @compiled
-def pass_quietly(market: Market, desk: Desk, acts: Any, equity: Any, row: int) -> int:
+def pass_quietly(
+    desk: Desk,
+    acts: Any,
+    equity: Any,
+    open_: Any,
+    high: Any,
+    low: Any,
+    close: Any,
+    dues: Any,
+    row: int,
+    is_detailed: bool,  # noqa: FBT001
+) -> int:
     """Go to the next candle in which anything may happen; `row` itself where that is now."""
     account = desk.account
-    if account.pending != NOBODY:
+    if account.pending != NOBODY or account.leaving != NOBODY:
         return row
     if account.quantity == 0:
-        return pass_while_flat(account, acts, equity, row)
-    if account.leaving != NOBODY or len(market.first):
+        return pass_while_flat(desk, acts, equity, row)
+    if is_detailed:
         return row
     if account.quantity > 0:
-        return pass_while_long(market, desk, acts, equity, row)
-    return pass_while_short(market, desk, acts, equity, row)
+        return pass_while_long(desk, acts, equity, open_, high, low, close, dues, row)
+    return pass_while_short(desk, acts, equity, open_, high, low, close, dues, row)
 
 
 @_compiled_at_once
@@ -281,26 +267,33 @@ def walk(
 ) -> int:  # fmt: skip
     """Walk from a row on to the end, or until there is no room for further fills; return the row that is next.
 
-    Args: as `Market` and `Desk` have them; `columns` are those of the decisions, with a stride of 0 for one that is the same in each row,
-    and `acts` their flags, with an eighth bit at rows that move something without them.
+    Of the shorter candles, those of candle `row` are rows `first[row]` to `end[row]`; without any both are empty. `columns` are those of
+    the decisions, with a stride of 0 for one that is the same in each row, and `acts` their flags, with one more bit at rows that move
+    something without them. The rest is as `Desk` has it.
     """
-    market = Market(open_, high, low, close, volume, dues, minute_open, minute_high, minute_low, minute_close, first, end)
     desk = Desk(costs[0], account[0], slots, fills, trades, wish)
-    book = account[0]
-    while row < len(acts):
-        after = pass_quietly(market, desk, acts, equity, row)
-        if after > row:
-            row = after
-            continue
-        if book.fills + MOST_IN_A_CANDLE > len(fills):
-            return row
-        step(market, desk, columns, strides, acts, row)
-        decide(desk, columns, strides, acts, row)
+    book, is_detailed = account[0], len(first) > 0
+    while True:
+        row = pass_quietly(desk, acts, equity, open_, high, low, close, dues, row, is_detailed)
+        if row >= len(acts) or book.fills + MOST_IN_A_CANDLE > len(fills):
+            break
+        if book.quantity != 0 or book.pending != NOBODY:
+            available = most(desk, volume[row])
+            at_open(desk, row, available, open_[row], dues[row])
+            if is_detailed and first[row] < end[row]:
+                for place in range(first[row], end[row]):
+                    in_range(desk, row, available, minute_open[place], minute_high[place], minute_low[place], minute_close[place])
+            else:
+                in_range(desk, row, available, open_[row], high[row], low[row], close[row])
+            at_close(desk)
+        if acts[row]:
+            decide(desk, columns, strides, row, acts[row])
+        equity[row] = book.cash
         if book.quantity != 0:
             book.held += 1
-        equity[row] = book.cash + book.quantity * close[row]
+            equity[row] = book.cash + book.quantity * close[row]
         row += 1
-    if book.quantity != 0:
+    if row >= len(acts) and book.quantity != 0:
         book.trade_left += abs(book.quantity) * close[row - 1]
         settle(desk, row - 1, NOBODY, book.worst, book.best)
     return row

@@ -1,7 +1,5 @@
 """The compiled form of `domain.account.Account`: the same sums in the same order, so that both come to the same fills bit by bit."""
 
-from typing import Any
-
 import numpy as np
 
 from app.backtests.kernel_state import (
@@ -24,7 +22,6 @@ from app.backtests.kernel_state import (
     TRAIL_BY,
     TRAILING,
     Desk,
-    Market,
     compiled,
     floored,
     on_tick,
@@ -105,11 +102,9 @@ def fill(desk: Desk, candle: int, side: int, quantity: float, price: float, refe
 
 
 @compiled
-def most(market: Market, desk: Desk, candle: int) -> float:
-    """Return what one order may take of a candle's volume."""
-    if desk.costs.volume_share == 0:
-        return np.inf
-    return floored(market.volume[candle] * desk.costs.volume_share, desk.costs.step)
+def most(desk: Desk, volume: float) -> float:
+    """Return what one order may take of a candle of this volume."""
+    return floored(volume * desk.costs.volume_share, desk.costs.step) if desk.costs.volume_share != 0 else np.inf
 
 
 @compiled
@@ -119,12 +114,12 @@ def market_price(desk: Desk, side: int, price: float) -> float:
 
 
 @compiled
-def leave(market: Market, desk: Desk, candle: int, price: float, reason: int) -> None:
+def leave(desk: Desk, candle: int, available: float, price: float, reason: int) -> None:
     """Leave the position with a market order, as far as there is volume."""
     account = desk.account
     side = -1 if account.quantity > 0 else 1
     held = abs(account.quantity)
-    quantity = min(held, most(market, desk, candle))
+    quantity = min(held, available)
     if quantity < held:
         account.capped += 1
         account.leaving = reason
@@ -156,13 +151,6 @@ def find_nearest(desk: Desk) -> None:
 
 
 @compiled
-def read_wish(columns: Any, strides: Any, row: int, wish: Any) -> None:
-    """Copy what was decided at a candle out of the columns."""
-    for place in range(len(wish)):
-        wish[place] = columns[place][row * strides[place]]
-
-
-@compiled
 def move_levels(desk: Desk) -> None:
     """Move stop, targets and trailing stop to where the decision that was read says."""
     account, wish = desk.account, desk.wish
@@ -183,12 +171,11 @@ def move_levels(desk: Desk) -> None:
 
 
 @compiled
-def open_position(market: Market, desk: Desk, candle: int, side: int, price: float, reference: float, rate: float) -> None:
+def open_position(desk: Desk, candle: int, available: float, side: int, price: float, reference: float, rate: float) -> None:
     """Enter, with the size and the levels of the decision that was read."""
     account, wish, costs = desk.account, desk.wish, desk.costs
     budget = account.cash * (1.0 if wish[SIZE] != wish[SIZE] else min(wish[SIZE], 1.0))
     quantity = floored(budget / (price * (1 + rate)), costs.step) if price > 0 else 0.0
-    available = most(market, desk, candle)
     if min(quantity, available) <= 0 or min(quantity, available) * price < costs.least_notional:
         account.denied += 1
         return
@@ -215,32 +202,32 @@ def open_position(market: Market, desk: Desk, candle: int, side: int, price: flo
 
 
 @compiled
-def enter(market: Market, desk: Desk, candle: int, open_: float, side: int, row: int) -> None:
-    """Enter at the open, or rest with a limit; the decision of `row` was read."""
+def enter(desk: Desk, candle: int, available: float, open_: float, side: int) -> None:
+    """Enter at the open, or rest with a limit."""
     account = desk.account
     price = market_price(desk, side, open_)
     limit = desk.wish[LIMIT]
     if limit != limit:
-        open_position(market, desk, candle, side, price, open_, desk.costs.fee)
+        open_position(desk, candle, available, side, price, open_, desk.costs.fee)
         return
     limit = on_tick(limit, desk.costs.tick, side < 0)
     if side * (limit - open_) >= 0:
         bounded = min(price, limit) if side > 0 else max(price, limit)
-        open_position(market, desk, candle, side, bounded, open_, desk.costs.fee)
+        open_position(desk, candle, available, side, bounded, open_, desk.costs.fee)
     else:
         account.resting = limit
-        account.resting_row = row
+        account.resting_side = side
 
 
 @compiled
-def adjust(market: Market, desk: Desk, candle: int, open_: float) -> None:
+def adjust(desk: Desk, candle: int, available: float, open_: float) -> None:
     """Add to the position, or take some off."""
     account, costs = desk.account, desk.costs
     fraction = desk.wish[ADJUST]
     side = 1 if account.quantity > 0 else -1
     held = abs(account.quantity)
     if fraction <= -1:
-        leave(market, desk, candle, open_, EXITED)
+        leave(desk, candle, available, open_, EXITED)
         return
     if fraction < 0:
         price = market_price(desk, -side, open_)
@@ -249,7 +236,6 @@ def adjust(market: Market, desk: Desk, candle: int, open_: float) -> None:
         price = market_price(desk, side, open_)
         room = (account.cash + account.quantity * price - held * price) / (price * (1 + costs.fee)) if price > 0 else 0.0
         quantity = floored(min(held * fraction, room), costs.step)
-    available = most(market, desk, candle)
     if min(quantity, available) <= held * GRID_TOLERANCE or min(quantity, available) * price < costs.least_notional:
         account.denied += 1
         return
@@ -263,15 +249,15 @@ def adjust(market: Market, desk: Desk, candle: int, open_: float) -> None:
 
 
 @compiled
-def act(market: Market, desk: Desk, candle: int, open_: float, flags: int, row: int) -> None:
-    """Do at the open what was decided at the close of `row`, which was read."""
+def act(desk: Desk, candle: int, available: float, open_: float, flags: int) -> None:
+    """Do at the open what was decided at the close before, which was read."""
     account = desk.account
     if account.quantity != 0 and flags & EXIT:
-        leave(market, desk, candle, open_, EXITED)
+        leave(desk, candle, available, open_, EXITED)
     elif account.quantity != 0 and desk.wish[ADJUST] == desk.wish[ADJUST] and desk.wish[ADJUST] != 0:
-        adjust(market, desk, candle, open_)
+        adjust(desk, candle, available, open_)
     if account.quantity == 0 and flags & (LONG | SHORT):
-        enter(market, desk, candle, open_, 1 if flags & LONG else -1, row)
+        enter(desk, candle, available, open_, 1 if flags & LONG else -1)
 
 
 @compiled
@@ -292,7 +278,7 @@ def nearest_stop(desk: Desk) -> tuple[float, int]:
 
 
 @compiled
-def take_part(market: Market, desk: Desk, candle: int, place: int, price: float) -> None:
+def take_part(desk: Desk, candle: int, available: float, place: int, price: float) -> None:
     """Fill a target that a price has gone through, as far as there is volume."""
     account, slot = desk.account, desk.slots[place]
     side, held = (1 if account.quantity > 0 else -1), abs(account.quantity)
@@ -305,7 +291,7 @@ def take_part(market: Market, desk: Desk, candle: int, place: int, price: float)
         account.denied += 1
         slot.price, slot.is_done = np.nan, 1
         return
-    quantity = min(wanted, most(market, desk, candle))
+    quantity = min(wanted, available)
     if quantity < wanted:
         account.capped += 1
         slot.cut_at = candle
@@ -317,12 +303,12 @@ def take_part(market: Market, desk: Desk, candle: int, place: int, price: float)
 
 
 @compiled
-def take(market: Market, desk: Desk, candle: int, reached: float, at: float) -> None:
+def take(desk: Desk, candle: int, available: float, reached: float, at: float) -> None:
     """Fill the targets that a price has gone through: each at its own, or all at one that is better."""
     account = desk.account
     side = 1 if account.quantity > 0 else -1
     for place in range(TARGETS):
         target = desk.slots[place].price
         if account.quantity != 0 and side * (reached - target) > 0 and desk.slots[place].cut_at != candle:
-            take_part(market, desk, candle, place, target if at != at else at)
+            take_part(desk, candle, available, place, target if at != at else at)
     find_nearest(desk)

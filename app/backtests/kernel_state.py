@@ -41,13 +41,13 @@ TARGET_AT: Final = tuple(DECIDED.index(name) for name in ("target", "target_2", 
 PROFIT: Final = tuple(DECIDED.index(name) for name in ("take_profit", "take_profit_2", "take_profit_3"))
 PART: Final = tuple(DECIDED.index(name) for name in ("part", "part_2", "part_3"))
 
-#: A NaN in place of a price or a fraction means that there is none.
+#: A NaN in place of a price or a fraction means that there is none; `pending` are the flags of a decision that waits for the next open.
 _FLOATS: Final = (
     "cash", "quantity", "best", "worst", "stop", "target", "trailing", "entered", "resting", "fees", "slippage", "funding",
     "trade_entered", "trade_left", "trade_fees", "trade_slippage", "trade_funding",
 )  # fmt: skip
 _NUMBERS: Final = (
-    "side", "pending", "resting_row", "leaving", "entry_candle", "denied", "capped", "missed", "held", "fills", "trades",
+    "side", "pending", "resting_side", "leaving", "entry_candle", "denied", "capped", "missed", "held", "fills", "trades",
 )  # fmt: skip
 ACCOUNT: Final = np.dtype([(name, np.float64) for name in _FLOATS] + [(name, np.int64) for name in _NUMBERS])
 SLOT: Final = np.dtype([("price", np.float64), ("part", np.float64), ("owed", np.float64), ("cut_at", np.int64), ("is_done", np.int64)])
@@ -65,25 +65,8 @@ TRADE: Final = np.dtype(
 MOST_IN_A_CANDLE: Final = 16
 
 
-class Market(NamedTuple):
-    """Columns of the candles, and of the shorter ones in them: those of candle `row` are rows `first[row]` to `end[row]`."""
-
-    open: Any
-    high: Any
-    low: Any
-    close: Any
-    volume: Any
-    dues: Any
-    minute_open: Any
-    minute_high: Any
-    minute_low: Any
-    minute_close: Any
-    first: Any
-    end: Any
-
-
 class Desk(NamedTuple):
-    """The account with all that is written down of it; `wish` is room for the row of decisions that is looked at."""
+    """The account with all that is written down of it; `wish` is the row of decisions that was read last."""
 
     costs: Any
     account: Any
@@ -108,7 +91,7 @@ def fresh_account(capital: float) -> tuple[NDArray[np.void], NDArray[np.void]]:
     account["cash"] = capital
     for name in ("stop", "target", "trailing", "resting"):
         account[name] = np.nan
-    for name in ("pending", "resting_row", "leaving", "entry_candle"):
+    for name in ("pending", "leaving", "entry_candle"):
         account[name] = NOBODY
     slots = np.zeros(TARGETS, dtype=SLOT)
     slots["price"] = slots["part"] = np.nan

@@ -87,6 +87,8 @@ def live(order: Order, descriptors: Sequence[int], here: Machine | None, *, has_
             kernel.close_range(here, _SOCKET + 1)
         lock(order, here, has_own_uids=has_own_uids, parent=parent)
         sys.stdout = sys.stderr = io.StringIO()  # what the guest does not collect goes nowhere: there is nothing to write to
+        if order.is_batch:
+            kernel.keep_freed_memory()
         handle = cast("_Handle", _Probe().handle if order.is_probe else Guest(frames, results).handle)
         if order.layers.audit_hook and not order.is_probe:
             sys.addaudithook(_forbid)

@@ -25,6 +25,9 @@ _LAST_CAPABILITY: Final = 63
 _LANDLOCK: Final = {1: (13, 0, 0), 2: (14, 0, 0), 3: (15, 0, 0), 4: (15, 2, 0), 5: (16, 2, 0), 6: (16, 2, 2)}
 _LANDLOCK_ATTRIBUTE_BYTES: Final = {1: 8, 2: 8, 3: 8, 4: 16, 5: 16, 6: 24}
 
+#: Options of malloc (malloc.h): bytes from which memory is given back, and from which an array gets pages of its own.
+_KEPT: Final = ((-1, 256 << 20), (-3, 32 << 20))
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -45,6 +48,14 @@ def prctl(option: int, value: int = 0) -> None:
         OSError: the kernel refuses.
     """
     _checked(_libc.prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)), "prctl")
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep what arrays leave behind for the next ones: fetching each page anew costs more than computing on it."""
+    mallopt = getattr(_libc, "mallopt", None)  # not every C library has it
+    if mallopt is not None:
+        for option, value in _KEPT:
+            mallopt(option, value)
 
 
 def close_range(here: Machine | None, first: int) -> None:
