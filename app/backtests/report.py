@@ -48,9 +48,10 @@ def make_report(
     facts = facts or RunFacts()
     times, equity = candles.time[start:] + timeframe_ms, outcome.equity[start:]
     held, below = held_equity(candles, costs, start), drawdown_of(equity)
+    drawdowns = find_drawdowns(below)
     gaps, missing = _gaps(candles.time[start:], timeframe_ms, facts)
     ran = Ran(
-        outcome=outcome, candles=candles, times=times, equity=equity, figures=equity_figures(times, equity, below=below),
+        outcome=outcome, candles=candles, times=times, equity=equity, figures=equity_figures(times, equity, drawdowns=drawdowns),
         held=equity_figures(times, held), trades=trade_figures(outcome.trades, candles.time), costs=_costs(outcome, equity),
         exposure=min(outcome.candles_held / len(equity), 1.0), start=start, missing=missing, facts=facts,
         at_double_slippage=at_double_slippage,
@@ -72,7 +73,7 @@ def make_report(
         years=year_returns(times, equity, held),
         distribution=distribution(trade_returns(outcome.trades)[closed_rows(outcome.trades)]),
         by_exit_reason=by_reason(outcome.trades, candles.time),
-        drawdowns=deepest_drawdowns(times, find_drawdowns(equity, below)),
+        drawdowns=deepest_drawdowns(times, below, drawdowns),
         costs=ran.costs,
         gaps=gaps,
         missing_candles=missing,
@@ -159,6 +160,8 @@ def _costs(outcome: Outcome, equity: Floats) -> Costs:
 
 def _gaps(times: Times, timeframe_ms: int, facts: RunFacts) -> tuple[tuple[Gap, ...], int]:
     """Return the longest holes and how many candles are missing in all of them."""
+    if int(times[-1] - times[0]) == (len(times) - 1) * timeframe_ms:
+        return (), 0
     steps = np.diff(times)
     rows = np.flatnonzero(steps > timeframe_ms)
     missing = steps[rows] // timeframe_ms - 1

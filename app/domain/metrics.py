@@ -92,7 +92,6 @@ class Drawdowns:
     """All times below a peak, oldest first, as columns: rows of the curve, `ends` being the row of recovery or the last one."""
 
     peaks: Times
-    troughs: Times
     ends: Times
     depths: Floats
     is_last_open: bool
@@ -101,13 +100,13 @@ class Drawdowns:
         return len(self.peaks)
 
 
-def equity_figures(times: Times, equity: Floats, *, below: Floats | None = None) -> EquityFigures:
+def equity_figures(times: Times, equity: Floats, *, drawdowns: Drawdowns | None = None) -> EquityFigures:
     """Return the figures of an equity curve.
 
     Args:
         times: Milliseconds since 1970 UTC, strictly rising, one a row.
         equity: Quote units at these moments; the first must be above 0.
-        below: `drawdown_of(equity)` where it was made already.
+        drawdowns: `find_drawdowns(drawdown_of(equity))` where they are known already.
 
     Raises:
         ValueError: there is no row, the columns differ in length, or the first equity is not above 0.
@@ -115,8 +114,7 @@ def equity_figures(times: Times, equity: Floats, *, below: Floats | None = None)
     _check(times, equity)
     first, last = float(equity[0]), float(equity[-1])
     returns = daily_returns(times, equity)
-    below = drawdown_of(equity) if below is None else below
-    drawdowns = find_drawdowns(equity, below)
+    drawdowns = find_drawdowns(drawdown_of(equity)) if drawdowns is None else drawdowns
     worst = int(np.argmax(drawdowns.depths)) if len(drawdowns) else None
     max_drawdown = 0.0 if worst is None else float(drawdowns.depths[worst])
     lasted = times[drawdowns.ends] - times[drawdowns.peaks]
@@ -150,11 +148,9 @@ def daily_rows(times: Times) -> Times:
     """Return the first row, which stands before the first day, and the last one of each UTC day; of a day without rows that before it."""
     if len(times) < 2:
         return np.zeros(len(times), dtype=np.int64)
-    days = (times[1:] - 1) // DAY_MS - times[0] // DAY_MS
-    lasts = np.flatnonzero(np.append(days[1:] != days[:-1], True))
-    rows = np.zeros(int(days[-1]) + 2, dtype=np.int64)
-    rows[days[lasts] + 1] = lasts + 1
-    return np.maximum.accumulate(rows)
+    # Looked for from the days' side: there are a thousand times fewer of them than of candles.
+    midnights = np.arange(int(times[0]) // DAY_MS + 1, (int(times[-1]) - 1) // DAY_MS + 2) * DAY_MS
+    return np.concatenate(([0], np.searchsorted(times, midnights, side="right") - 1))
 
 
 @_OVERFLOWS
@@ -203,42 +199,35 @@ def drawdown_of(equity: Floats) -> Floats:
     np.divide(equity, below, out=below)
     np.subtract(1.0, below, out=below)
     # An account that lost more than it had is at minus something: all of it is gone.
-    return np.clip(below, 0.0, 1.0, out=below)
+    return np.minimum(below, 1.0, out=below)
 
 
-def find_drawdowns(equity: Floats, below: Floats | None = None) -> Drawdowns:
-    """Return every time below a peak; `below` is `drawdown_of(equity)` where it was made already."""
-    below = drawdown_of(equity) if below is None else below
+def find_drawdowns(below: Floats) -> Drawdowns:
+    """Return every time below a peak; `below` is `drawdown_of` an equity."""
     is_under = below > 0
     changes = np.flatnonzero(is_under[1:] != is_under[:-1]) + 1
     starts, ends = changes[::2], changes[1::2]
     is_last_open = len(starts) > len(ends)
     if is_last_open:
-        ends = np.append(ends, len(equity) - 1)
-    if not len(starts):
-        none = np.empty(0, dtype=np.int64)
-        return Drawdowns(none, none, none, np.empty(0), is_last_open=False)
-    depths = np.maximum.reduceat(below, starts)
-    # The first row of the deepest: rows are looked through once, as there may be very many drawdowns.
-    episode = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(equity))))
-    deepest = np.flatnonzero(below[starts[0] :] == depths[episode]) + starts[0]
-    _, firsts = np.unique(episode[deepest - starts[0]], return_index=True)
-    return Drawdowns(starts - 1, deepest[firsts], ends, depths, is_last_open=is_last_open)
+        ends = np.append(ends, len(below) - 1)
+    depths = np.maximum.reduceat(below, starts) if len(starts) else np.empty(0)
+    return Drawdowns(starts - 1, ends, depths, is_last_open=is_last_open)
 
 
-def deepest_drawdowns(times: Times, drawdowns: Drawdowns, most: int = 10) -> tuple[Drawdown, ...]:
-    """Return the deepest times below a peak, deepest first."""
+def deepest_drawdowns(times: Times, below: Floats, drawdowns: Drawdowns, most: int = 10) -> tuple[Drawdown, ...]:
+    """Return the deepest times below a peak, deepest first; `below` is what `drawdowns` were found in."""
     rows = np.argsort(-drawdowns.depths, kind="stable")[:most].tolist()
     found = []
     for row in rows:
-        peak, end = int(times[drawdowns.peaks[row]]), int(times[drawdowns.ends[row]])
+        peak, end = int(drawdowns.peaks[row]), int(drawdowns.ends[row])
         is_open = drawdowns.is_last_open and row == len(drawdowns) - 1
+        trough = peak + int(np.argmax(below[peak : end + 1]))
         found.append(
             Drawdown(
-                peak_ms=peak,
-                trough_ms=int(times[drawdowns.troughs[row]]),
-                recovered_ms=None if is_open else end,
-                lasted_ms=end - peak,
+                peak_ms=int(times[peak]),
+                trough_ms=int(times[trough]),
+                recovered_ms=None if is_open else int(times[end]),
+                lasted_ms=int(times[end] - times[peak]),
                 depth=float(drawdowns.depths[row]),
             )
         )

@@ -100,13 +100,14 @@ def telling_rows(equity: Floats, held: Floats, most: int, always: tuple[int, ...
     fixed = np.array([0, rows - 1, *always], dtype=np.int64)
     parts = (most - len(fixed)) // _KEPT_A_BUCKET
     size = -(-rows // parts)
+    whole = rows // size * size
     found = [fixed]
     for curve in (equity, held):
-        # What is missing of the last part is its own last value, which adds no extreme.
-        whole = np.pad(curve, (0, -rows % size), mode="edge").reshape(-1, size)
-        starts = np.arange(len(whole)) * size
-        found += [starts + whole.argmin(axis=1), starts + whole.argmax(axis=1)]
-    return np.unique(np.minimum(np.concatenate(found), rows - 1))
+        equal, starts = curve[:whole].reshape(-1, size), np.arange(0, whole, size)
+        found += [starts + equal.argmin(axis=1), starts + equal.argmax(axis=1)]
+        if whole < rows:
+            found.append(whole + np.array([curve[whole:].argmin(), curve[whole:].argmax()]))
+    return np.unique(np.concatenate(found))
 
 
 def _round_step(step: float) -> float:

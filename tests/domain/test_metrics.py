@@ -118,7 +118,8 @@ def test_a_curve_without_rows_or_with_too_few_times_is_refused() -> None:
 
 def test_drawdowns_are_told_with_peak_trough_and_recovery_deepest_first() -> None:
     times, equity = curve(100, 90, 100, 110, 80, 70, 75, 112, 111)
-    found = deepest_drawdowns(times, find_drawdowns(equity))
+    below = drawdown_of(equity)
+    found = deepest_drawdowns(times, below, find_drawdowns(below))
 
     day = [(one.peak_ms - NEW_YEAR_MS) // DAY_MS for one in found]
     assert day == [3, 0, 7]
@@ -128,7 +129,7 @@ def test_drawdowns_are_told_with_peak_trough_and_recovery_deepest_first() -> Non
     assert deepest.lasted_ms == 4 * DAY_MS
     assert first.recovered_ms == NEW_YEAR_MS + 2 * DAY_MS
     assert (last.recovered_ms, last.lasted_ms) == (None, DAY_MS)
-    assert len(deepest_drawdowns(times, find_drawdowns(equity), most=2)) == 2
+    assert len(deepest_drawdowns(times, below, find_drawdowns(below), most=2)) == 2
 
 
 def test_a_deepest_drawdown_that_lasts_to_the_end_is_not_recovered() -> None:
@@ -158,14 +159,18 @@ def test_drawdowns_are_those_of_walking_through_the_rows(levels: list[float], fi
     below = drawdown_of(equity)
     assert below == pytest.approx(walked)
 
-    found = find_drawdowns(equity)
+    found = find_drawdowns(below)
+    told = deepest_drawdowns(np.arange(len(equity)), below, found, most=len(found))
+    assert sorted((one.peak_ms, below[one.trough_ms]) for one in told) == list(
+        zip(found.peaks.tolist(), found.depths.tolist(), strict=True)
+    )
     under = np.zeros(len(equity), dtype=bool)
     for number in range(len(found)):
         is_open = found.is_last_open and number == len(found) - 1
         rows = slice(found.peaks[number] + 1, len(equity) if is_open else found.ends[number])
         under[rows] = True
         assert below[found.peaks[number]] == 0
-        assert below[rows].max() == found.depths[number] == below[found.troughs[number]]
+        assert below[rows].max() == found.depths[number]
     assert np.array_equal(under, below > 0)
 
 
