@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from app.backtests.making import Backtests
-from app.backtests.models import Backtest
+from app.backtests.models import LONGEST_NOTE, Backtest
 from app.backtests.wish import BacktestWish, Options, wish_of
 from app.brokers.models import Broker
 from app.brokers.service import list_brokers
@@ -30,6 +30,7 @@ from app.strategies.models import Strategy, StrategyVersion
 from app.strategies.service import get_strategy
 from app.trading.fees import fee_terms
 from app.ui.backtests import strategy_choices
+from app.ui.strategies import on_one_line
 from app.ui.strategy_editor import parameter_form, validity_of, written
 from app.ui.strategy_parameters import parameter_values
 from app.ui.symbols import book_of, exchange_name
@@ -80,13 +81,15 @@ class TypedBacktest(BaseModel):
     slippage: str = ""
     volume_share: str = ""
     funding: str = ""
+    note: str = ""
     detail: bool = False
     copied: int = 0
 
     def fields(self) -> BacktestFields:
         """Return what was typed, none of it longer than its field."""
-        given = self.model_dump(exclude={"copied", "detail"})
-        return BacktestFields(**{name: value.strip()[:_LONGEST] for name, value in given.items()}, detail=self.detail)
+        given = self.model_dump(exclude={"copied", "detail", "note"})
+        typed = {name: value.strip()[:_LONGEST] for name, value in given.items()}
+        return BacktestFields(**typed, note=on_one_line(self.note)[:LONGEST_NOTE], detail=self.detail)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,6 +290,7 @@ class _Reading:
             fee=None if taker is None else taker / _PERCENT,
             maker_fee=None if maker is None else maker / _PERCENT,
             slippage=slippage / _BASIS_POINTS,
+            note=fields.note,
             options=Options(
                 volume_share=float((share or 0) / _PERCENT), funding_rate=float((funding or 0) / _PERCENT), is_detailed=fields.detail
             ),
@@ -335,6 +339,7 @@ def _fields_of(wish: BacktestWish) -> BacktestFields:
         volume_share=percent(wish.options.volume_share),
         funding=percent(wish.options.funding_rate),
         detail=wish.options.is_detailed,
+        note=wish.note,
     )
 
 

@@ -14,12 +14,25 @@ from app.backtests.service import Listed
 from app.backtests.wish import options_of
 from app.core.i18n import N_, current_language, gettext
 from app.domain.candles import Timeframe, from_milliseconds, to_milliseconds
+from app.domain.metrics import Drawdown
 from app.ui.backtest_figures import cost_rows, decimal, histogram, kpis, metric_groups, reason_rows, year_rows
 from app.ui.backtests import period_of
 from app.ui.symbols import exchange_name
-from app.ui.views.backtest import BacktestFailure, BacktestHead, BacktestProgress, BacktestResult, Check, GapRow, Months, TradeList
+from app.ui.views.backtest import (
+    BacktestFailure,
+    BacktestHead,
+    BacktestOutput,
+    BacktestProgress,
+    BacktestResult,
+    Check,
+    DrawdownRow,
+    GapRow,
+    Months,
+    TradeList,
+)
 
 _SHORT: Final = 7
+_MOST_DRAWDOWNS: Final = 5
 _PHASES: Final = {
     "queued": N_("Waiting for its turn"),
     "candles": N_("Bringing the candles together"),
@@ -67,6 +80,7 @@ def head_of(listed: Listed, *, account: str = "") -> BacktestHead:
         seed=found.seed,
         account=account,
         language=current_language(),
+        note=found.note,
         tick=str(found.rules.get("tick", "")),
         step_ms=Timeframe(found.timeframe).milliseconds,
     )
@@ -116,6 +130,11 @@ def phase_words(state: str, progress: Progress | None) -> str:
     return f"{words}: {progress.symbol}" if progress.symbol and progress.phase in ("candles", "fetching") else words
 
 
+def output_of(backtest: Backtest) -> BacktestOutput:
+    """Return what the strategy printed, and where it failed."""
+    return BacktestOutput(text=backtest.output, traceback=str((backtest.error or {}).get("traceback") or ""))
+
+
 def failure_of(backtest: Backtest, version: int) -> BacktestFailure | None:
     """Return why there is no result; None where nothing failed."""
     if backtest.error is None:
@@ -152,7 +171,18 @@ def result_of(
             GapRow(since=from_milliseconds(one.start_ms), until=from_milliseconds(one.end_ms), candles=one.candles) for one in report.gaps
         ),
         gap_candles=report.missing_candles,
+        drawdowns=tuple(_drawdown_row(one) for one in report.drawdowns[:_MOST_DRAWDOWNS]),
         is_part=state == BacktestState.CANCELED,
+    )
+
+
+def _drawdown_row(found: Drawdown) -> DrawdownRow:
+    return DrawdownRow(
+        depth=Decimal(repr(found.depth)),
+        peak_at=from_milliseconds(found.peak_ms),
+        trough_at=from_milliseconds(found.trough_ms),
+        recovered_at=None if found.recovered_ms is None else from_milliseconds(found.recovered_ms),
+        lasted_s=found.lasted_ms / 1000,
     )
 
 

@@ -79,3 +79,8 @@ def strategy_form(*, name: str = "", chosen: str = "blank", errors: dict[str, st
     """Return the form of a new strategy with all templates."""
     found = (TemplateChoice(value=one.name, title=gettext(one.title), summary=gettext(one.summary)) for one in templates())
     return StrategyForm(templates=tuple(found), name=name, chosen=chosen, errors=errors or {})
+
+
+def on_one_line(text: str) -> str:
+    """Return what was typed without line ends and other signs that are not seen, or that turn the direction of writing round."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())

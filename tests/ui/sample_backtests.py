@@ -26,7 +26,7 @@ from app.ui.backtest_result import curve_of, result_of
 from app.ui.backtest_trades import marks as marks_of
 from app.ui.backtest_trades import trade_list
 from app.ui.templating import PageView, Templating
-from app.ui.views.backtest import BacktestFailure, BacktestHead, BacktestProgress, BacktestQuestion, BacktestView
+from app.ui.views.backtest import BacktestFailure, BacktestHead, BacktestOutput, BacktestProgress, BacktestQuestion, BacktestView
 from app.ui.views.backtests import (
     BacktestFields,
     BacktestForm,
@@ -199,6 +199,7 @@ def head(state: str = "completed") -> BacktestHead:
         checksum="9f86d081884c7d",
         engine="1",
         seed=20_261_126,
+        note="With the stop of <b>last week",
         account="Demo · main",
     )
 
@@ -268,7 +269,7 @@ def view(shell: views.Shell, *, state: str = "completed") -> BacktestView:
         state=state,
     )
     others = (Choice(value="139", label="#139 · EMA cross <b> · BTC/USDT"),)
-    return BacktestView(shell=shell, head=head(state), result=shown, others=others, beside=139)
+    return BacktestView(shell=shell, head=head(state), result=shown, others=others, beside=139, output=BacktestOutput(text="hello\n" * 40))
 
 
 def pages(shell: views.Shell) -> dict[str, tuple[str, PageView]]:
@@ -280,6 +281,7 @@ def pages(shell: views.Shell) -> dict[str, tuple[str, PageView]]:
 def _pages(shell: views.Shell) -> dict[str, tuple[str, PageView]]:
     one = "pages/backtests/backtest.html"
     failure = BacktestFailure(sentence="line 18: NameError <i>", line=18, href="/strategies/x?version=7#L18")
+    failed = BacktestOutput(traceback="line 18 <i>")
     silent = trade_list(stored(), 142, after=10**6)
     return {
         "backtests": ("pages/backtests/index.html", BacktestsView(shell=shell, backtests=backtests())),
@@ -290,7 +292,7 @@ def _pages(shell: views.Shell) -> dict[str, tuple[str, PageView]]:
         "backtest": (one, view(shell)),
         "backtest-canceled": (one, replace(view(shell, state="canceled"), others=(), beside=0)),
         "backtest-running": (one, BacktestView(shell=shell, head=head("running"), progress=progress())),
-        "backtest-failed": (one, BacktestView(shell=shell, head=head("failed"), failure=failure)),
+        "backtest-failed": (one, BacktestView(shell=shell, head=head("failed"), failure=failure, output=failed)),
         "backtest-no-trades": (one, replace(view(shell), result=result_of(quiet(), number=142, trades=replace(silent, total=0)))),
         "backtest-compare": ("pages/backtests/compare.html", _compared(shell)),
         "backtest-compare-nothing": ("pages/backtests/compare.html", CompareView(shell=shell)),
@@ -310,7 +312,7 @@ def fragments() -> dict[str, object]:
     shown = view(shell)
     assert shown.result is not None
     folder = "fragments/backtests"
-    of_result = ("kpis", "metrics", "checks", "months", "distribution", "costs", "reasons", "gaps")
+    of_result = ("kpis", "metrics", "checks", "months", "distribution", "drawdowns", "costs", "reasons", "gaps")
     return {
         **{f"{folder}/_{name}.html": shown.result for name in of_result},
         f"{folder}/_list.html": backtests(),
@@ -323,6 +325,7 @@ def fragments() -> dict[str, object]:
         f"{folder}/_trades.html": shown.result.trades,
         f"{folder}/_trade_rows.html": shown.result.trades,
         f"{folder}/_progress.html": progress(),
+        f"{folder}/_output.html": BacktestOutput(text="<b>hello</b>", traceback="Traceback: line 18"),
         f"{folder}/_growing.html": None,
         f"{folder}/_failure.html": BacktestFailure(sentence="It lost.", line=18, href="/strategies/x#L18"),
         f"{folder}/_delete.html": BacktestQuestion(number=142, strategy="EMA cross <b>"),

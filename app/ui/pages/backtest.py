@@ -20,7 +20,7 @@ from app.core.http import database_of
 from app.core.i18n import gettext, use_language
 from app.errors import BacktestNotFound, NotFound, ResultMissing
 from app.ui.backtest_events import told_of
-from app.ui.backtest_result import curve_of, failure_of, head_of, progress_of, quote_of, result_of, tick_of
+from app.ui.backtest_result import curve_of, failure_of, head_of, output_of, progress_of, quote_of, result_of, tick_of
 from app.ui.backtest_trades import Sort, marks, trade_list
 from app.ui.pages.backtests import backtests_of
 from app.ui.surroundings import fragment, page, reader_of, see_other, shell_of
@@ -79,6 +79,7 @@ async def show_backtest(
             head=head_of(found, account=await _account(request, principal, backtest)),
             progress=None if is_over else progress_of(backtest),
             failure=failure_of(backtest, found.version_number),
+            output=output_of(backtest),
             result=await _result(request, principal, backtest, other) if is_over and backtest.report is not None else None,
             others=await _others(request, principal, backtest) if backtest.report is not None else (),
             beside=0 if other is None else other.number,

@@ -17,7 +17,7 @@ from app.strategies.service import Provenance
 from app.strategies.sharing import share_strategy
 from app.strategies.templates import BLANK, template
 from app.strategies.versions import fork_strategy, list_versions
-from app.ui.strategies import strategy_form, strategy_list
+from app.ui.strategies import on_one_line, strategy_form, strategy_list
 from app.ui.surroundings import fragment, page, reader_of, see_other, shell_of
 from app.ui.templating import ToastLevel
 from app.ui.views import Choice, ImportForm, ShareForm, StrategiesView, StrategyForm, StrategyQuestion
@@ -83,11 +83,6 @@ async def add_strategy(request: Request, principal: CurrentUser, name: Typed = "
             form: StrategyForm = strategy_form(name=name, chosen=chosen, errors=_complaints(error))
             return fragment(request, principal, _NEW, form, status=422)
     return see_other(request, f"/strategies/{made.id}")
-
-
-def on_one_line(text: str) -> str:
-    """Return what was typed without line ends and other signs that are not seen, or that turn the direction of writing round."""
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 
 
 def _checked_name(name: str) -> str:

@@ -18,7 +18,7 @@ from app.sandbox.messages import LONGEST_SOURCE
 from app.strategies import service, versions
 from app.strategies.models import LONGEST_NAME, LONGEST_NOTE, Strategy, StrategyVersion
 from app.strategies.templates import template
-from app.ui.pages.strategies import on_one_line
+from app.ui.strategies import on_one_line
 from app.ui.strategy_completions import completions
 from app.ui.strategy_editor import (
     editor_state,

@@ -90,6 +90,7 @@ class BacktestHead:
     tick: str = ""
     step_ms: int = 0
     language: str = "en"
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +247,25 @@ class GapRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DrawdownRow:
+    """A time below a peak; `recovered_at` is None where the peak was not reached again. `depth` is a positive fraction."""
+
+    depth: Decimal
+    peak_at: datetime
+    trough_at: datetime
+    recovered_at: datetime | None
+    lasted_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BacktestOutput:
+    """What the strategy printed, and where it failed; region of `fragments/backtests/_output.html`."""
+
+    text: str = ""
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BacktestResult:
     """What came of it. `notes` are sentences; `columns` the heads of the metrics."""
 
@@ -258,6 +278,7 @@ class BacktestResult:
     reasons: tuple[ReasonRow, ...] = ()
     costs: tuple[CostRow, ...] = ()
     checks: tuple[Check, ...] = ()
+    drawdowns: tuple[DrawdownRow, ...] = ()
     gaps: tuple[GapRow, ...] = ()
     gap_candles: int = 0
     notes: tuple[str, ...] = ()
@@ -283,6 +304,7 @@ class BacktestView:
     progress: BacktestProgress | None = None
     failure: BacktestFailure | None = None
     result: BacktestResult | None = None
+    output: BacktestOutput = field(default_factory=BacktestOutput)
     others: tuple[Choice, ...] = ()
     beside: int = 0
 

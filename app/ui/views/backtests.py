@@ -93,6 +93,7 @@ class BacktestFields:
     slippage: str = "5"
     volume_share: str = ""
     funding: str = ""
+    note: str = ""
     detail: bool = False
 
 
