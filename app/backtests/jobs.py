@@ -19,7 +19,9 @@ from app.errors import AppError, JailBusy, JailClosed, WorkerLost
 
 log = structlog.get_logger(__name__)
 
+#: How often it is looked who was canceled; and, while nothing runs, whether another process made a backtest.
 _LOOK_S: Final = 0.4
+_IDLE_S: Final = 1.5
 #: A lease is renewed when a fifth of it is over: two renewals may fail.
 _RENEW_S: Final = 2.0
 #: For processors that others have, and for a process that is started anew.
@@ -103,7 +105,8 @@ class BacktestJobs:
         """Wait for what is asked for, for the end of a run, or a moment."""
         async with asyncio.TaskGroup() as group:
             heard = group.create_task(asked.get())
-            await asyncio.wait({heard, *self._tasks.values()}, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+            pause_s = _LOOK_S if self._runs else _IDLE_S
+            await asyncio.wait({heard, *self._tasks.values()}, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
             heard.cancel()
         while asked.get_nowait() is not None:
             pass  # all of them are answered by the look that comes now

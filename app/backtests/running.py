@@ -20,12 +20,12 @@ from app.backtests.models import Backtest, BacktestState
 from app.backtests.pool import Computing
 from app.backtests.queue import Claimed, Ended, Queue
 from app.backtests.wish import costs_of
-from app.backtests.work import Finished, finish, prepare, preview
+from app.backtests.work import Finished, Preview, finish, prepare, preview
 from app.core.db import Database
 from app.core.events import EventBus
 from app.core.tenancy import owned
 from app.domain.simulation import SimulationCosts
-from app.errors import AppError, BacktestNotFound, WorkerLost
+from app.errors import AppError, BacktestNotFound
 from app.sandbox.jail import Jail, Worker
 from app.sandbox.messages import Described, Ran
 from app.sandbox.quotas import Purpose
@@ -40,6 +40,8 @@ TELL_S: Final = 0.5
 #: A look at the part that is done may take so much of the time between two of them.
 _SHARE_OF_LOOKS: Final = 0.25
 _RAREST_S: Final = 3.0
+#: So long after it was canceled what was decided may still be computed.
+_KEEP_S: Final = 1.5
 
 
 class Stopped(Exception):
@@ -105,6 +107,8 @@ class Running:
         self._state = BacktestState.FETCHING
         self._fetch_began: dict[Series, float] = {}
         self._is_warm = False
+        #: Whether there may be something to keep when it is canceled.
+        self._has_decided = False
 
     async def work(self) -> Ended:
         """Return what came of it.
@@ -117,11 +121,20 @@ class Running:
         """
         backtest, version = await self._read()
         async with asyncio.TaskGroup() as group:
-            beside = group.create_task(self._keep_telling()), group.create_task(self._warm_up())
-            ended = await _caught(self._worked(backtest, version))
-            for task in beside:
+            beside = [group.create_task(self._keep_telling()), group.create_task(self._warm_up())]
+            beside.append(group.create_task(self._until_canceled()))
+            working = group.create_task(_caught(self._worked(backtest, version)))
+            await asyncio.wait({working, beside[-1]}, return_when=asyncio.FIRST_COMPLETED)
+            if self._has_decided and not working.done():
+                await asyncio.wait({working}, timeout=_KEEP_S)
+            for task in (working, *beside):
                 task.cancel()
-        return _returned(ended)
+        if working.cancelled():
+            raise Canceled
+        return _returned(working.result())
+
+    async def _until_canceled(self) -> None:
+        await self.canceled.wait()
 
     async def _warm_up(self) -> None:
         """Have a process that has loaded the engine by the time that the strategy decides."""
@@ -145,13 +158,13 @@ class Running:
 
     async def _worked(self, backtest: Backtest, version: StrategyVersion) -> Ended:
         tools, user_id, costs = self._tools, self.claimed.user_id, costs_of(backtest)
-        described = await self._unless_canceled(describe(tools.jail, user_id, version.source, backtest.parameters))
+        described = await describe(tools.jail, user_id, version.source, backtest.parameters)
         wanted = wanted_of(backtest)
         expected = await tools.data.expected(wanted, described)
         # What its processes take anyway is not counted so closely: whoever made it did not always know the warm-up.
         if expected > self.claimed.memory_bytes + LEAST_BYTES:
             raise NeedsMore(expected)
-        prepared = await self._unless_canceled(tools.data.prepare(wanted, described, told=self._on_fetch))
+        prepared = await tools.data.prepare(wanted, described, told=self._on_fetch)
         data = msgspec.to_builtins(prepared.facts) | {"parameters": _values(described, backtest)}
         if not await self._queue.running(self.claimed, data=data, sha256=prepared.sha256):
             raise Canceled
@@ -163,7 +176,8 @@ class Running:
                 user_id=user_id, purpose=Purpose.BACKTEST, frames=prepared.frames, result_rows=len(prepared.candles)
             ) as worker,
         ):
-            await self._unless_canceled(load(worker, version.source, backtest.parameters))
+            await load(worker, version.source, backtest.parameters)
+            self._has_decided = True
             return await self._simulated(worker, lent, version, costs)
 
     async def _simulated(self, worker: Worker, lent: Shared, version: StrategyVersion, costs: SimulationCosts) -> Ended:
@@ -187,13 +201,17 @@ class Running:
         begun, pause_s = time.monotonic(), TELL_S
         async with asyncio.TaskGroup() as group:
             asking = group.create_task(_caught(decide(worker, lent.prepared.start, costs)))
-            canceled = group.create_task(self.canceled.wait())
+            canceled = group.create_task(self._until_canceled())
             while True:
                 await asyncio.wait({asking, canceled}, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
                 if asking.done() or canceled.done():
                     break
                 looked = time.monotonic()
-                await self._look(worker, lent, costs, begun)
+                # One that fails may do so: the next may fare better, and where the strategy is at fault its answer says so.
+                looking = group.create_task(_caught(self._look(worker, lent, costs, begun)))
+                await asyncio.wait({asking, canceled, looking}, return_when=asyncio.FIRST_COMPLETED)
+                if not looking.done():
+                    looking.cancel()  # the whole is there, or no more is wanted
                 pause_s = min(max(TELL_S, (time.monotonic() - looked) / _SHARE_OF_LOOKS), _RAREST_S)
             canceled.cancel()
             asking.cancel()
@@ -208,10 +226,7 @@ class Running:
         if done > 1 and self._is_warm:
             decisions = await decisions_of(self._tools.pool, worker, rows)
             computed = self._tools.pool.run(preview, lent.task(costs, rows), decisions, MOST_POINTS)
-            try:
-                seen = await self._unless_canceled(judged(self._tools.jail, worker, computed))
-            except (Canceled, WorkerLost):
-                return  # whoever canceled it keeps what is done, and the next look may fare better
+            seen: Preview = await judged(self._tools.jail, worker, computed)
             points, trades = seen.points, seen.trades
         self._progress = Progress(
             phase="deciding",
@@ -250,21 +265,6 @@ class Running:
             progress = self._told = self._progress
             await self._queue.tell(self.claimed, progress)
             self.publish(self._state, progress)
-
-    async def _unless_canceled(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return what comes of the work, which ends when the backtest is canceled.
-
-        Raises:
-            Canceled: it was.
-        """
-        async with asyncio.TaskGroup() as group:
-            working, canceled = group.create_task(_caught(work)), group.create_task(self.canceled.wait())
-            await asyncio.wait({working, canceled}, return_when=asyncio.FIRST_COMPLETED)
-            working.cancel()
-            canceled.cancel()
-        if working.cancelled():
-            raise Canceled
-        return _returned(working.result())
 
 
 async def _caught(work: Coroutine[Any, Any, T]) -> T | _Expected:

@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from app.backtests.models import LONGEST_NOTE, Backtest, BacktestState
 from app.backtests.results import BacktestTrade, amount
 from app.backtests.service import Listed
-from app.backtests.wish import USUAL_CAPITAL, USUAL_SLIPPAGE, BacktestWish, Options
+from app.backtests.wish import USUAL_CAPITAL, USUAL_SLIPPAGE, BacktestWish, Options, options_of
 from app.strategies.trial_schemas import Parameters, TimeframeName
 from app.trading.schemas import Amount, MoneyOut
 
@@ -178,10 +178,12 @@ class EquityOut(BaseModel):
 
 def _common(listed: Listed, kind: type[BacktestOut]) -> dict[str, Any]:
     backtest: Backtest = listed.backtest
-    ours = {
+    ours: dict[str, Any] = {
         "strategy_name": listed.strategy_name,
         "version": listed.version_number,
         "has_look_ahead": listed.has_look_ahead,
         "is_validated": listed.is_validated,
     }
+    options = options_of(backtest.options)
+    ours["options"] = {"volume_share": options.volume_share, "funding_rate": options.funding_rate, "detail": options.is_detailed}
     return ours | {name: getattr(backtest, name) for name in kind.model_fields if name not in ours}

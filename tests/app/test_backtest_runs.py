@@ -7,6 +7,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import orjson
@@ -15,6 +16,9 @@ import pytest
 import pytest_asyncio
 
 from app.backtests.stream import BacktestStream
+from app.backtests.work import prepare
+from app.core.ids import new_id
+from app.sandbox.quotas import Purpose
 from tests.app.backtesting import ROLES, URL, begun, got, slow, store_candles, strategy, until
 from tests.app.library import somebody
 from tests.app.whole_site import Person, Site, running_site
@@ -35,6 +39,8 @@ async def site(
     ours = {"roles": ROLES, "backtests_at_once": 2}
     async with running_site(postgres, standing_emulator, tmp_path_factory.mktemp("site"), **ours) as running:
         await store_candles(running, 6_000)
+        # Compiled already, as it is some seconds after the first start.
+        await running.app.state.backtest_tools.pool.run(prepare, None)
         yield running
 
 
@@ -132,6 +138,20 @@ async def test_one_that_waits_is_canceled_at_once(person: Person, slow_id: str) 
         assert (await until(person, one["id"]))["state"] == "canceled"
     again = await person.call("POST", f"{URL}/{made[0]['id']}/cancel")
     assert (again.status_code, again.json()["state"]) == (200, "canceled")
+
+
+async def test_one_that_waits_for_a_processor_or_for_candles_is_canceled_as_soon(site: Site, person: Person, slow_id: str) -> None:
+    jail = site.app.state.jail
+    async with AsyncExitStack() as stack:
+        for _ in range(2):  # as many as there are processors
+            await stack.enter_async_context(jail.worker(user_id=new_id(), purpose=Purpose.BACKTEST))
+        made = await begun(person, slow_id, minutes=MINUTES)
+        await until(person, made["id"], "fetching")
+        asked = time.monotonic()
+        await person.call("POST", f"{URL}/{made['id']}/cancel")
+        over = await until(person, made["id"])
+    assert (over["state"], over["report"]) == ("canceled", None)
+    assert time.monotonic() - asked < 2
 
 
 async def test_one_that_is_deleted_while_it_runs_stops(site: Site, person: Person, slow_id: str) -> None:
