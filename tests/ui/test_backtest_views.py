@@ -2,15 +2,20 @@
 
 from datetime import date
 from decimal import Decimal
+from uuid import UUID
 
 import pytest
 
+from app.backtests.events import BacktestChanged, Progress
 from app.core.formatters import span
 from app.core.i18n import use_language
 from app.domain.metrics_tables import Distribution, YearReturns
 from app.ui.backtest_figures import cost_rows, histogram, kpis, metric_groups, year_rows
 from app.ui.backtest_form import months_before
+from app.ui.backtest_result import phase_words
 from app.ui.backtest_trades import marks, trade_list
+from app.ui.named_events import named_event
+from app.ui.views import Reader
 from tests.ui import sample_backtests
 
 
@@ -103,3 +108,50 @@ def test_a_time_span_is_written_in_its_largest_fitting_unit(seconds: float, engl
 )
 def test_months_before_a_day_end_with_the_month_at_the_latest(day: tuple[int, int, int], months: int, before: tuple[int, int, int]) -> None:
     assert months_before(date(*day), months) == date(*before)
+
+
+def _changed(state: str = "running") -> BacktestChanged:
+    progress = Progress(phase="deciding", pct=41.5, done=415, total=1000, bars_per_s=1.2e6, eta_s=38.0, points=[(1_000, 10_000.0)])
+    return BacktestChanged(user_id=UUID(int=1), backtest_id=UUID(int=2), number=142, state=state, progress=progress)
+
+
+def test_a_page_of_one_run_is_told_of_that_run_with_its_curve_and_of_no_other() -> None:
+    french = Reader(language="fr", timezone="UTC")
+    name, told = named_event(_changed(), frozenset({f"backtest:{UUID(int=2)}"}), french) or ("", {})
+    assert (name, told) == (
+        "backtest",
+        {
+            "id": str(UUID(int=2)),
+            "state": "running",
+            "words": "La stratégie décide",
+            "pct": 41.5,
+            "bars_per_s": 1.2e6,
+            "left": "38\u00a0s",
+            "points": [(1_000, 10_000.0)],
+        },
+    )
+    assert named_event(_changed(), frozenset({f"backtest:{UUID(int=3)}"}), french) is None
+
+
+def test_the_list_is_told_of_every_run_without_its_curve_and_other_pages_of_none() -> None:
+    english = Reader(language="en", timezone="UTC")
+    _, told = named_event(_changed(), frozenset({"status", "backtests"}), english) or ("", {})
+    assert isinstance(told, dict)
+    assert (told["pct"], told["points"]) == (41.5, [])
+    assert named_event(_changed(), frozenset({"status", "trading", "chart"}), english) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "progress", "words"),
+    [
+        ("queued", None, "Waiting for its turn"),
+        ("fetching", None, "Bringing the candles together"),
+        ("running", None, "The strategy decides"),
+        ("fetching", Progress(phase="fetching", symbol="BTC/USDT"), "Fetching missing candles from the exchange: BTC/USDT"),
+        ("fetching", Progress(phase="fetching", symbol="BTC/USDT", waits_s=7.6), "The exchange wants to be left alone for 8 s"),
+        ("running", Progress(phase="simulating"), "Its trades are simulated"),
+        ("running", Progress(phase="something new"), "Bringing the candles together"),
+    ],
+)
+def test_every_phase_has_its_words(state: str, progress: Progress | None, words: str) -> None:
+    assert phase_words(state, progress) == words
