@@ -169,7 +169,7 @@ def _holding(ran: Ran) -> Check | None:
 def _time_in_market(ran: Ran) -> Check | None:
     if not ran.trades.closed + ran.trades.open:
         return None
-    numbers, share = {"exposure": ran.exposure}, _percent(ran.exposure, 1)
+    numbers, share = {"exposure": ran.exposure}, _percent(ran.exposure, 1 if ran.exposure < 0.1 else 0)
     if ran.exposure > _FULL_EXPOSURE:
         return _check("EXPOSURE", "warn", "FULL", numbers=numbers, share=share)
     return _check("EXPOSURE", "warn" if ran.exposure < _LITTLE_EXPOSURE else "pass", numbers=numbers, share=share)
