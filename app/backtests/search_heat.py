@@ -11,7 +11,7 @@ from app.sandbox.messages import Value
 #: Rows and columns of a map; longer axes are put together.
 MOST_CELLS: Final = 12
 #: Shades of its one hue.
-SHADES: Final = 8
+SHADES: Final = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -102,10 +102,11 @@ class BacktestForm:
     """The form, region of `fragments/backtests/_form.html`. `copied` is the number of the backtest that it is a copy of, 0 of none.
 
     `own_timeframe` is the one that the strategy names, "" where that is not known; `quote` the currency of the capital. `has_draft`: what
-    stands in the editor is no version yet.
+    stands in the editor is no version yet. `path` is where the form comes anew from: a search has one as well.
     """
 
     fields: BacktestFields
+    path: str = "/backtests"
     strategies: tuple[Choice, ...] = ()
     versions: tuple[Choice, ...] = ()
     accounts: tuple[Choice, ...] = ()
