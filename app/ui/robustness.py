@@ -57,7 +57,7 @@ def _robust(report: RobustnessReport) -> Robust:
         varied=tuple(report.varied),
         sets=report.sets,
         searched=report.searched,
-        runs=0 if fan is None else fan.runs,
+        runs=Decimal(0 if fan is None else fan.runs),
         sharpe=decimal(None if report.sharpe is None else report.sharpe.sharpe),
         expected_best=decimal(None if report.sharpe is None else report.sharpe.expected_best),
     )

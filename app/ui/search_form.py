@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
@@ -183,12 +184,12 @@ class SearchFormMaker:
         )
 
 
-def _points(parameters: list[Parameter], asked: AskedSearch, axes: tuple[AxisField, ...]) -> int | None:
+def _points(parameters: list[Parameter], asked: AskedSearch, axes: tuple[AxisField, ...]) -> Decimal | None:
     shown = {one.name: TypedAxis(is_varied=one.is_varied, low=one.low, high=one.high, step=one.step, value=one.value) for one in axes}
     reading = _Reading(replace(asked, axes=shown))
     wishes, _ = reading.axes_of(parameters)
     try:
-        return None if reading.axis_errors or not wishes else space_of(parameters, wishes).size
+        return None if reading.axis_errors or not wishes else Decimal(space_of(parameters, wishes).size)
     except InvalidInput:
         return None
 

@@ -106,7 +106,7 @@ def search_head(listed: ListedSearch, *, has_draft: bool) -> SearchHead:
         method=gettext(METHOD_WORDS[Method(search.method)]),
         objective=gettext(OBJECTIVE_WORDS[Objective(search.objective)]),
         least_trades=search.least_trades,
-        points=msgspec.convert(search.space, Space).size,
+        points=Decimal(msgspec.convert(search.space, Space).size),
         fixed=tuple((name, value_text(value)) for name, value in search.parameters.items()),
         seed=search.seed,
         engine=search.engine_version or "",

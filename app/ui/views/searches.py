@@ -82,7 +82,7 @@ class SearchForm:
     axes: tuple[AxisField, ...] = ()
     methods: tuple[Choice, ...] = ()
     objectives: tuple[Choice, ...] = ()
-    points: int | None = None
+    points: Decimal | None = None
     errors: dict[str, str] = field(default_factory=dict)
 
 
@@ -216,7 +216,7 @@ class SearchHead:
     method: str
     objective: str
     least_trades: int
-    points: int
+    points: Decimal
     fixed: tuple[tuple[str, str], ...]
     seed: int
     engine: str
@@ -299,7 +299,7 @@ class Robust:
     varied: tuple[str, ...]
     sets: int
     searched: int
-    runs: int
+    runs: Decimal
     sharpe: Decimal | None
     expected_best: Decimal | None
 
