@@ -91,6 +91,7 @@ def _window(one: WalkedWindow) -> WindowRow:
 
 
 def _spreads(report: RobustnessReport) -> tuple[SpreadRow, ...]:
+    # Equity is told as a multiple of the capital: less one it is a return.
     wanted: list[tuple[str, Spread, int]] = []
     if report.shuffled is not None:
         wanted.append((gettext("Max. drawdown, other orders"), report.shuffled.max_drawdown, 0))
@@ -104,7 +105,7 @@ def _spreads(report: RobustnessReport) -> tuple[SpreadRow, ...]:
 
 def _spread(name: str, spread: Spread, less: int) -> SpreadRow:
     low, middle, high = (Decimal(repr(spread.percentiles[place])) - less for place in (_LOW, _MIDDLE, _HIGH))
-    return SpreadRow(name=name, actual=Decimal(repr(spread.actual)) - less, low=low, middle=middle, high=high)
+    return SpreadRow(name=name, is_return=bool(less), actual=Decimal(repr(spread.actual)) - less, low=low, middle=middle, high=high)
 
 
 def _fan(found: MonteCarlo) -> tuple[tuple[FanLine, ...], str, Decimal, Decimal]:

@@ -268,9 +268,10 @@ class WindowRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpreadRow:
-    """Percentiles of one figure beside what came: one in twenty below, the middle, one in twenty above."""
+    """Percentiles of one figure beside what came: one in twenty below, the middle, one in twenty above. `is_return`: it has a sign."""
 
     name: str
+    is_return: bool
     actual: Decimal
     low: Decimal
     middle: Decimal
