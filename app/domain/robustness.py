@@ -20,8 +20,8 @@ PERCENTILES: Final = (1, 5, 25, 50, 75, 95, 99)
 MOST_STEPS: Final = 100
 #: Multiples of the capital that differ by less are the same.
 _SAME: Final = 1e-9
-#: Numbers that one piece of the work holds: 32 MB of floats.
-_AT_ONCE: Final = 4_000_000
+#: Numbers that one piece of the work holds: 8 MB of floats, of which there are about five at a time.
+_AT_ONCE: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
