@@ -76,9 +76,11 @@ class Backtests:
 
     async def cancel(self, database: Database, user_id: UUID, backtest_id: UUID) -> Backtest:
         """Cancel a backtest; one that runs stops within two seconds. Raises as `service.cancel_backtest`."""
+        now = self.clock.now()
         async with database.transaction() as session:
-            canceled = await service.cancel_backtest(session, user_id, backtest_id, now=self.clock.now())
-        return self._told(canceled)
+            canceled = await service.cancel_backtest(session, user_id, backtest_id, now=now)
+        # What was over before is told by whoever ended it.
+        return canceled if canceled.finished_at not in (None, now) else self._told(canceled)
 
     async def delete(self, database: Database, user_id: UUID, backtest_id: UUID) -> None:
         """Delete a backtest. Raises as `service.delete_backtest`."""

@@ -13,6 +13,7 @@ from app.backtests.data import CandleData
 from app.backtests.jobs import BacktestJobs
 from app.backtests.making import Backtests
 from app.backtests.memory import MemoryRoom
+from app.backtests.metrics import publish_backtests
 from app.backtests.pool import Computing, Pool
 from app.backtests.running import Tools
 from app.bootstrap.ground import Ground
@@ -47,6 +48,7 @@ def make_backtests(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
         clock=ground.clock,
     )
     state.backtest_jobs = BacktestJobs(state.backtest_tools)
+    publish_backtests(state.metrics, state.backtest_jobs, state.backtest_tools.room, ground.bus)
 
 
 def _pool(settings: Settings, bounds: Bounds) -> Computing:

@@ -225,6 +225,20 @@ async def test_a_result_lands_whole_or_not_at_all(database: Database) -> None:
     assert await bench.queue.end(claimed, Ended(state=BacktestState.COMPLETED, finished=DONE))
 
 
+async def test_a_removed_user_takes_strategies_and_backtests_along(database: Database) -> None:
+    bench = Bench(database)
+    await bench.put("a", "a1")
+    await bench.put("b", "b1")
+    claimed = await bench.claim()
+    assert claimed is not None
+    await bench.queue.end(claimed, Ended(state=BacktestState.COMPLETED, finished=DONE))
+    await bench.rows("DELETE FROM users WHERE id = $1", claimed.user_id)
+    assert [bench.names[row[0]] for row in await bench.rows("SELECT id FROM backtests")] == ["b1"]
+    assert await bench.rows("SELECT FROM backtest_results") == []
+    # Whoever ran it meanwhile finds nothing to write to.
+    assert not await bench.queue.end(claimed, Ended(state=BacktestState.COMPLETED, finished=DONE))
+
+
 async def test_memory_is_given_out_in_the_order_of_asking_and_comes_back() -> None:
     room, order = MemoryRoom(100), []
 

@@ -22,6 +22,7 @@ from app.sandbox.quotas import Purpose
 from tests.app.backtesting import ROLES, URL, begun, got, slow, store_candles, strategy, until
 from tests.app.library import somebody
 from tests.app.whole_site import Person, Site, running_site
+from tests.conftest import Size
 from tests.emulator_process import EmulatorProcess
 from tests.postgres import PostgresForTests
 
@@ -105,11 +106,11 @@ async def test_a_page_that_is_loaded_again_finds_how_far_it_is_in_the_row(person
     assert (await got(person, made["id"]))["progress"] is None
 
 
-async def test_a_run_can_be_canceled_at_any_moment_and_keeps_what_it_had(person: Person, slow_id: str) -> None:
+async def test_a_run_can_be_canceled_at_any_moment_and_keeps_what_it_had(person: Person, slow_id: str, size: Size) -> None:
     chance, took, kept = random.Random(5), [], 0
     whole = await until(person, (await begun(person, slow_id, minutes=MINUTES))["id"])
     all_trades = (await person.call("GET", f"{URL}/{whole['id']}/trades", params={"order": "oldest", "limit": 1000})).json()["items"]
-    for _ in range(5):
+    for _ in range(size(5, full=60)):
         made = await begun(person, slow_id, minutes=MINUTES)
         await asyncio.sleep(chance.uniform(0.0, 2.0))
         asked = time.monotonic()
