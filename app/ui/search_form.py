@@ -177,7 +177,7 @@ class SearchFormMaker:
             step=typed.step,
             value=typed.value,
             default=value_text(parameter.default),
-            choices=tuple(parameter.choices),
+            choices=tuple(str(one) for one in ((True, False) if parameter.kind == "bool" else parameter.choices)),
             bounds=f"{low or '−∞'} … {high or '∞'}" if low or high else "",
             help=parameter.help,
             error=asked.axis_errors.get(parameter.name, ""),

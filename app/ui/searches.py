@@ -51,8 +51,6 @@ _PHASES: Final = {
 
 def value_text(value: Value) -> str:
     """Return a value of a parameter as it is written."""
-    if value is None:
-        return "None"
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 

@@ -88,7 +88,7 @@ def form() -> SearchForm:
             AxisField(name="fast", kind="int", is_varied=True, low="5", high="50", step="5", value="12", default="12", bounds="2 … 60"),
             AxisField(name="stop_loss", kind="float", is_varied=True, low="0.2", high="0.1", step="0.01", error="low <i> is above high"),
             AxisField(name="slow_with_a_very_long_name_indeed", kind="int", is_varied=False, value="26", default="26", help="Candles"),
-            AxisField(name="only_long", kind="bool", is_varied=False, value="True", default="True"),
+            AxisField(name="only_long", kind="bool", is_varied=False, value="True", default="True", choices=("True", "False")),
             AxisField(name="kind", kind="choice", is_varied=True, choices=("EMA", "SMA"), value="EMA", default="EMA"),
         ),
         methods=(Choice(value="tpe", label="Learning (TPE)"), Choice(value="grid", label="Every combination")),
