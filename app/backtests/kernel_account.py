@@ -121,7 +121,7 @@ def leave(desk: Desk, candle: int, available: float, price: float, reason: int) 
     held = abs(account.quantity)
     quantity = min(held, available)
     if quantity < held:
-        account.capped += 1
+        account.capped += account.leaving == NOBODY
         account.leaving = reason
     if quantity > 0:
         fill(desk, candle, side, quantity, market_price(desk, side, price), price, reason, desk.costs.fee)
@@ -254,8 +254,11 @@ def act(desk: Desk, candle: int, available: float, open_: float, flags: int) -> 
     account = desk.account
     if account.quantity != 0 and flags & EXIT:
         leave(desk, candle, available, open_, EXITED)
-    elif account.quantity != 0 and desk.wish[ADJUST] == desk.wish[ADJUST] and desk.wish[ADJUST] != 0:
-        adjust(desk, candle, available, open_)
+    elif account.quantity != 0:
+        # An entry counts only while flat, or with EXIT: an adjustment that leaves the position turns nothing round.
+        if desk.wish[ADJUST] == desk.wish[ADJUST] and desk.wish[ADJUST] != 0:
+            adjust(desk, candle, available, open_)
+        return
     if account.quantity == 0 and flags & (LONG | SHORT):
         enter(desk, candle, available, open_, 1 if flags & LONG else -1)
 
@@ -293,7 +296,7 @@ def take_part(desk: Desk, candle: int, available: float, place: int, price: floa
         return
     quantity = min(wanted, available)
     if quantity < wanted:
-        account.capped += 1
+        account.capped += slot.owed == 0
         slot.cut_at = candle
         slot.owed = wanted - quantity
     else:
@@ -303,12 +306,26 @@ def take_part(desk: Desk, candle: int, available: float, place: int, price: floa
 
 
 @compiled
+def nearest_reached(desk: Desk, candle: int, side: int, reached: float) -> int:
+    """Return the place of the nearest target that a price has gone through, of equals the first; NOBODY where there is none."""
+    nearest = NOBODY
+    for place in range(TARGETS):
+        slot = desk.slots[place]
+        is_reached = side * (reached - slot.price) > 0 and slot.cut_at != candle
+        if is_reached and (nearest == NOBODY or side * (slot.price - desk.slots[nearest].price) < 0):
+            nearest = place
+    return nearest
+
+
+@compiled
 def take(desk: Desk, candle: int, available: float, reached: float, at: float) -> None:
-    """Fill the targets that a price has gone through: each at its own, or all at one that is better."""
+    """Fill the targets that a price has gone through, the nearest first: each at its own, or all at one that is better."""
     account = desk.account
     side = 1 if account.quantity > 0 else -1
-    for place in range(TARGETS):
-        target = desk.slots[place].price
-        if account.quantity != 0 and side * (reached - target) > 0 and desk.slots[place].cut_at != candle:
-            take_part(desk, candle, available, place, target if at != at else at)
+    while account.quantity != 0:
+        # One that was filled, denied or cut is not reached again in this candle.
+        place = nearest_reached(desk, candle, side, reached)
+        if place == NOBODY:
+            break
+        take_part(desk, candle, available, place, desk.slots[place].price if at != at else at)
     find_nearest(desk)

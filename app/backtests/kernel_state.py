@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from app.domain.account import TARGETS
 from app.domain.arrays import DECIDED
-from app.domain.grid import GRID_TOLERANCE
+from app.domain.grid import GRID_TOLERANCE, SAME_UNIT
 from app.domain.outcome import REASONS
 from app.domain.simulated import Reason
 
@@ -100,13 +100,18 @@ def fresh_account(capital: float) -> tuple[NDArray[np.void], NDArray[np.void]]:
 
 
 @compiled
+def in_units(count: float, unit: float) -> float:
+    """As `domain.grid.in_units`."""
+    a_whole = np.rint(1 / unit)
+    return float(count / a_whole if abs(a_whole * unit - 1) <= SAME_UNIT else count * unit)
+
+
+@compiled
 def on_tick(price: float, tick: float, up: bool) -> float:  # noqa: FBT001  # numba knows no keywords worth having
     """As `domain.grid.on_tick`."""
     if tick <= 0:
         return price
-    if up:
-        return float(np.ceil(price / tick - GRID_TOLERANCE) * tick)
-    return float(np.floor(price / tick + GRID_TOLERANCE) * tick)
+    return in_units(np.ceil(price / tick - GRID_TOLERANCE) if up else np.floor(price / tick + GRID_TOLERANCE), tick)
 
 
 @compiled
@@ -114,4 +119,4 @@ def floored(quantity: float, step: float) -> float:
     """As `domain.grid.floored`."""
     if step <= 0 or quantity == np.inf:
         return quantity
-    return float(np.floor(quantity / step + GRID_TOLERANCE) * step)
+    return in_units(np.floor(quantity / step + GRID_TOLERANCE), step)

@@ -148,8 +148,10 @@ class Account:
     def _act(self, candle: int, open_: float, wish: Wish) -> None:
         if self.quantity and wish.flags & EXIT:
             self._close(candle, open_, Reason.EXIT)
-        elif self.quantity and wish.adjust:
-            self._adjust(candle, open_, wish.adjust)
+        elif self.quantity:
+            if wish.adjust:
+                self._adjust(candle, open_, wish.adjust)
+            return
         if self.quantity == 0 and wish.flags & (LONG | SHORT):
             self._enter(candle, open_, 1 if wish.flags & LONG else -1, wish)
 
@@ -293,11 +295,11 @@ class Account:
             self.worst_price = max(self.worst_price, high)
 
     def _take(self, candle: int, reached: float, at: float | None) -> None:
-        """Fill the targets that a price has gone through: each at its own, or all at one that is better."""
+        """Fill the targets that a price has gone through, the nearest first: each at its own, or all at one that is better."""
         side = 1 if self.quantity > 0 else -1
-        for place, target in enumerate(self._targets):
-            if self.quantity and target is not None and side * (reached - target) > 0 and self._cut_at[place] != candle:
-                self._take_part(candle, place, target if at is None else at)
+        for target, place in sorted((side * target, place) for place, target in enumerate(self._targets) if target is not None):
+            if self.quantity and side * reached > target and self._cut_at[place] != candle:
+                self._take_part(candle, place, side * target if at is None else at)
         self._find_nearest()
 
     def _take_part(self, candle: int, place: int, price: float) -> None:
@@ -314,7 +316,7 @@ class Account:
             return
         quantity = min(wanted, self._most(candle))
         if quantity < wanted:
-            self.capped += 1
+            self.capped += self._owed[place] == 0
             self._cut_at[place] = candle
             self._owed[place] = wanted - quantity
         else:
@@ -340,7 +342,7 @@ class Account:
         held = abs(self.quantity)
         quantity = min(held, self._most(candle))
         if quantity < held:
-            self.capped += 1
+            self.capped += self._leaving is None
             self._leaving = reason
         if quantity > 0:
             self._fill(candle, side, quantity, self._market(side, price), price, reason, self._costs.fee)

@@ -10,6 +10,8 @@ from app.domain.arrays import Candles, Times
 
 #: Quantities that differ by less than this fraction of a step are the same: 0.1 + 0.2 is three steps of 0.1.
 GRID_TOLERANCE: Final = 1e-9
+#: By how much a whole number of units differs from one where it is one but for the last bits.
+SAME_UNIT: Final = 1e-12
 _EIGHT_HOURS_MS: Final = 8 * 3_600_000
 
 
@@ -17,12 +19,21 @@ def on_tick(price: float, tick: float, *, up: bool) -> float:
     """Return a price as a multiple of the tick, the next one above or below; as it is where there is no tick."""
     if tick <= 0:
         return price
-    return math.ceil(price / tick - GRID_TOLERANCE) * tick if up else math.floor(price / tick + GRID_TOLERANCE) * tick
+    return in_units(math.ceil(price / tick - GRID_TOLERANCE) if up else math.floor(price / tick + GRID_TOLERANCE), tick)
 
 
 def floored(quantity: float, step: float) -> float:
     """Return a quantity as whole steps; as it is where there is no step."""
-    return quantity if step <= 0 or quantity == math.inf else math.floor(quantity / step + GRID_TOLERANCE) * step
+    return quantity if step <= 0 or quantity == math.inf else in_units(math.floor(quantity / step + GRID_TOLERANCE), step)
+
+
+def in_units(count: float, unit: float) -> float:
+    """Return so many units as the float that is written so.
+
+    Three ticks of 0.1 are 0.3, while 3 × 0.1 is a little more: a candle that only touches a level would be seen beyond it.
+    """
+    a_whole = float(round(1 / unit))
+    return float(count) / a_whole if abs(a_whole * unit - 1) <= SAME_UNIT else count * unit
 
 
 def tighter(side: int, one: float | None, other: float | None) -> float | None:

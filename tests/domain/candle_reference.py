@@ -120,12 +120,12 @@ class Reference:
             return None
         return self._whole_steps(exact(self.candles.volume[self.row]) * exact(self.costs.volume_share))
 
-    def _cut(self, wanted: Decimal) -> Decimal:
-        """Return what there is of what is wanted, counting where it is less."""
+    def _cut(self, wanted: Decimal, *, is_new: bool = True) -> Decimal:
+        """Return what there is of what is wanted, counting an order once where it is less."""
         most = self._most()
         if most is None or most >= wanted:
             return wanted
-        self.capped += 1
+        self.capped += is_new
         return most
 
     def _fill_waiting(self, decided: int, open_: Decimal) -> None:
@@ -133,8 +133,10 @@ class Reference:
         adjust = self._said("adjust", decided)
         if self.held and flags & EXIT:
             self._leave(open_, "exit")
-        elif self.held and adjust:
-            self._resize(open_, adjust)
+        elif self.held:
+            if adjust:
+                self._resize(open_, adjust)
+            return
         if self.held or not flags & (LONG | SHORT):
             return
         side = ONE if flags & LONG else -ONE
@@ -246,7 +248,8 @@ class Reference:
             self.levels["best"] = max(self.levels["best"], high) if side > 0 else min(self.levels["best"], low)
 
     def _reach_targets(self, side: Decimal, reached: Decimal, at: Decimal | None) -> None:
-        for target in list(self.targets):
+        waiting = [target for target in self.targets if target.price is not None]
+        for target in sorted(waiting, key=lambda one: side * (one.price or ZERO)):
             if not self.held or target.price is None or target.silent_in == self.row or side * (reached - target.price) <= 0:
                 continue
             price, held = target.price if at is None else at, abs(self.held)
@@ -259,7 +262,7 @@ class Reference:
                 self.denied += 1
                 target.price, target.is_over = None, True
                 continue
-            quantity = self._cut(wanted)
+            quantity = self._cut(wanted, is_new=target.wants is None)
             if quantity < wanted:
                 target.silent_in, target.wants = self.row, wanted - quantity
             else:
@@ -283,7 +286,7 @@ class Reference:
 
     def _leave(self, price: Decimal, reason: str) -> None:
         side = -ONE if self.held > 0 else ONE
-        quantity = self._cut(abs(self.held))
+        quantity = self._cut(abs(self.held), is_new=not self.leaving)
         if quantity < abs(self.held):
             self.leaving = reason
         if quantity > 0:

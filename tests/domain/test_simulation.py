@@ -288,7 +288,7 @@ def test_an_order_takes_at_most_a_share_of_the_volume_and_an_exit_goes_on_at_the
         (4, Reason.EXIT, 2.5),
         (5, Reason.EXIT, 1.5),
     ]
-    assert simulation.capped == 4
+    assert simulation.capped == 2
     assert len(simulation.trades) == 1
 
 
@@ -304,7 +304,7 @@ def test_an_entry_that_the_volume_leaves_nothing_of_is_denied_and_a_target_rests
         (4, Reason.TARGET, 3),
         (5, Reason.STOP, 3),
     ]
-    assert (simulation.denied, simulation.capped) == (1, 2)
+    assert (simulation.denied, simulation.capped) == (1, 1)
 
 
 def test_longs_pay_funding_three_times_a_day_and_shorts_receive_it() -> None:
@@ -345,6 +345,50 @@ def test_a_trailing_stop_follows_the_shorter_candles_too() -> None:
     assert [fill.reason for fill in simulate(candles, decisions, FREE).fills] == [Reason.ENTRY]
     fill = simulate(candles, decisions, FREE, detail=minutes).fills[1]
     assert (fill.candle, fill.reason, fill.price) == (1, Reason.TRAILING, 117.0)
+
+
+@pytest.mark.parametrize(("tick", "level"), [(0.1, 0.3), (0.1, 1.7), (0.01, 0.57), (0.01, 1.13), (0.001, 0.035), (0.00001, 0.00015)])
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_level_on_a_tick_is_touched_where_the_candle_says_so(tick: float, level: float, side: int) -> None:
+    """Ticks of 0.1 times three are not 0.3 in floats, and a touch is what a limit and a target must not be filled by."""
+    costs = replace(FREE, tick=tick)
+    far, flags = level * (1 + side * 0.2), {0: float(LONG if side > 0 else SHORT)}
+    touched = candles_of((far,) * 4, (far, max(far, level), min(far, level), far), (far,) * 4)
+    assert simulate(touched, decided(3, flags=flags, limit={0: level}), costs).missed == 1
+
+    near = level * (1 - side * 0.2)
+    reached = candles_of((near,) * 4, (near, max(near, level), min(near, level), near), (near,) * 4)
+    assert [fill.reason for fill in simulate(reached, decided(3, flags=flags, target={0: level}), costs).fills] == [Reason.ENTRY]
+
+    stopped = simulate(touched, decided(3, flags=flags, stop={0: level}), costs).fills
+    assert [(fill.reason, fill.price) for fill in stopped[1:]] == [(Reason.STOP, level)]
+
+
+def test_of_targets_in_one_candle_the_nearest_goes_first_however_they_are_numbered() -> None:
+    candles = candles_of(FLAT, (100, 125, 99, 124))
+    fills = outcome(candles, flags={0: LONG}, target={0: 120.0}, target_2={0: 110.0}, part_2={0: 0.5}).fills
+
+    assert [(fill.quantity, fill.price) for fill in fills[1:]] == [(5.0, 110.0), (5.0, 120.0)]
+
+
+def test_an_adjustment_that_leaves_the_position_enters_nothing_though_the_row_says_long() -> None:
+    """As with methods, of which `should_long` is asked only while flat."""
+    fills = outcome(candles_of(*[FLAT] * 4), flags={0: LONG, 1: LONG}, adjust={1: -1.0}).fills
+    assert [fill.reason for fill in fills] == [Reason.ENTRY, Reason.EXIT]
+
+
+def test_an_exit_that_takes_many_candles_is_one_order_that_got_less() -> None:
+    candles = candles_of(*[FLAT] * 7)
+    candles = replace(candles, volume=np.array([100.0, 100.0, 4.0, 0.0, 4.0, 4.0, 4.0]))
+    costs = replace(FREE, volume_share=0.5)
+    simulation = simulate(candles, decided(7, flags={0: LONG, 1: EXIT}), costs)
+    assert (len(simulation.fills), simulation.capped) == (5, 1)
+
+    rising = replace(candles_of(FLAT, *[(100, 111, 99, 100)] * 6), volume=candles.volume)
+    simulation = simulate(rising, decided(7, flags={0: LONG}, target={0: 110.0}), replace(costs, volume_share=0.5))
+    assert simulation.capped == 0
+    simulation = simulate(rising, decided(7, flags={0: LONG}, target={1: 110.0}), costs)
+    assert (len(simulation.fills), simulation.capped) == (5, 1)
 
 
 def test_a_trade_tells_the_worst_and_the_best_that_it_saw() -> None:
