@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.backtests.engine import run
 from app.backtests.report import as_stored, from_stored, held_equity, make_report
 from app.backtests.report_parts import MOST_POINTS, RunFacts
 from app.backtests.report_rows import REASON_WORDS, metric_groups, shown
@@ -16,7 +17,10 @@ from app.domain.outcome import outcome_of
 from app.domain.simulated import Reason
 from app.domain.simulation import SimulationCosts, simulate
 from tests.backtests.runs import COSTS, HOUR_MS, candles_like, ran, report_of
+from tests.backtests.test_kernel import crossing, recorded
+from tests.conftest import Size
 from tests.domain.equity_curves import NEW_YEAR_MS, curve, outcome_with, trades_of
+from tests.shared_data import shared_data
 
 
 def flat_candles(*closes: float, step_ms: int = HOUR_MS) -> Candles:
@@ -170,3 +174,17 @@ def test_a_report_of_a_million_candles_is_made_in_the_time_of_a_glance() -> None
     report = make_report(outcome, candles, COSTS, timeframe_ms=60_000, at_double_slippage=outcome)
     assert time.perf_counter() - begun < 2.0
     assert report.trades.closed == trades
+
+
+def test_on_recorded_markets_trades_make_the_net_and_costs_lie_between_gross_and_net(size: Size) -> None:
+    files = sorted((shared_data() / "candles").glob("*.csv.gz"))[:: size(6, full=1)]
+    costs = SimulationCosts(step=1e-4, tick=1e-6, least_notional=0.01, volume_share=0.5, funding_rate=1e-4)
+    for seed, file in enumerate(files):
+        for candles in recorded(file, most=size(2_000, full=50_000)):
+            outcome = run(candles, crossing(candles, seed=seed), costs, 30)
+            report = make_report(outcome, candles, costs, 30, timeframe_ms=int(np.diff(candles.time).min()), at_double_slippage=outcome)
+            assert from_stored(json.loads(json.dumps(as_stored(report), allow_nan=False))) == report, file.name
+            brought, net = float(outcome.trades.profit.sum()), float(report.kpis.net)
+            assert brought == pytest.approx(net, rel=1e-6, abs=1e-5), file.name
+            spent = report.costs
+            assert float(spent.gross - spent.fees - spent.slippage - spent.funding) == pytest.approx(net, abs=1e-6), file.name
