@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -18,6 +19,7 @@ import pytest_asyncio
 from app.backtests.stream import BacktestStream
 from app.backtests.work import prepare
 from app.core.ids import new_id
+from app.domain.candles import Timeframe
 from app.sandbox.quotas import Purpose
 from tests.app.backtesting import ROLES, URL, begun, got, slow, store_candles, strategy, until
 from tests.app.library import somebody
@@ -31,6 +33,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 #: A candle of the slow strategy takes a millisecond or two.
 SLOWLY = slow(30_000)
 MINUTES = 3_000
+MINUTE = timedelta(minutes=1)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -199,6 +202,22 @@ async def test_what_brings_its_process_down_each_time_fails_in_the_end(site: Sit
         stop.set()
     assert (failed["state"], failed["error"]["code"], failed["attempts"]) == ("failed", "BACKTEST_WORKER_LOST", 3)
     assert (await until(person, (await begun(person, slow_id, minutes=300))["id"]))["state"] == "completed", "the pool goes on"
+
+
+async def test_history_that_is_not_here_is_fetched_from_the_exchange_of_the_account(site: Site, person: Person) -> None:
+    venue = await site.app.state.registry.public("binance")
+    there = await venue.fetch_candles("BTC/USDT", Timeframe.M1, limit=50)
+    first, last = there[5].open_time, there[-2].open_time
+    short = slow(10).replace("warm_up = 120", "warm_up = 5")
+    given = {"start_at": (first + 5 * MINUTE).isoformat(), "end_at": last.isoformat()}
+    made = await begun(person, await strategy(person, short, "Fetched"), **given)
+    told = await followed(site, person, made["id"])
+    over = await got(person, made["id"])
+    assert over["state"] == "completed", over["error"]
+    assert (over["data"]["rows"], over["data"]["gaps"], over["data"]["troubles"]) == (len(there) - 7, [], [])
+    assert {one.get("state") for _, one in told} >= {"fetching", "completed"}
+    stored = await site.app.state.backtest_tools.data._sources._store.array("binance", "BTC/USDT", Timeframe.M1, start=first, end=last)
+    assert len(stored) == len(there) - 7
 
 
 async def test_an_endless_loop_is_stopped_and_told(site: Site, person: Person) -> None:

@@ -216,6 +216,27 @@ async def test_a_strategy_that_fails_is_told_with_its_line(person: Person) -> No
     assert refusal(await person.call("GET", f"{URL}/{failed['id']}/export")) == (409, "BACKTEST_RESULT_MISSING")
 
 
+async def test_other_timeframes_minutes_inside_candles_funding_and_volume_are_taken_into_account(person: Person) -> None:
+    source = (
+        CROSS.replace('timeframe = "1m"', 'timeframe = "5m"\n    informative = ["15m"]')
+        .replace(
+            "        self.a = ta",
+            '        slow = candles.other("15m")\n        self.up = slow.align(slow.close > ta.EMA(slow.close, 5))\n        self.a = ta',
+        )
+        .replace("warm_up = 120", "warm_up = 60")
+    )
+    strategy_id = await strategy(person, source, "Everything")
+    options = {"volume_share": 0.001, "funding_rate": 0.0001, "detail": True}
+    plain = await until(person, (await begun(person, strategy_id, minutes=2_000, timeframe="5m"))["id"])
+    full = await until(person, (await begun(person, strategy_id, minutes=2_000, timeframe="5m", options=options))["id"])
+    assert (plain["state"], full["state"]) == ("completed", "completed"), (plain["error"], full["error"])
+    assert [(one["timeframe"], one["rows"] > 100) for one in plain["data"]["frames"]] == [("5m", True), ("15m", True)]
+    assert [one["timeframe"] for one in full["data"]["frames"]] == ["5m", "15m", "1m"]
+    assert full["options"] == options
+    assert full["report"]["capped"] > 0
+    assert float(full["report"]["costs"]["funding"]) != 0 == float(plain["report"]["costs"]["funding"])
+
+
 async def test_a_strategy_that_never_trades_has_a_result_as_well(person: Person) -> None:
     never = CROSS.replace("return ta.crossed_above(self.a, self.b)", "return False")
     done = await until(person, (await begun(person, await strategy(person, never, "Never"), minutes=500))["id"])
