@@ -15,11 +15,11 @@ from app.backtests.candle_sources import CandleSources, Found, OnFetch, Series
 from app.core.i18n import N_
 from app.domain.arrays import Candles
 from app.domain.candles import Timeframe, to_milliseconds
-from app.errors import NoCandles
+from app.errors import InvalidInput, NoCandles
 from app.marketdata.history import EARLIEST
 from app.marketdata.instruments import InstrumentBook
 from app.sandbox.frames import CANDLE_COLUMNS
-from app.sandbox.messages import Described, Frame
+from app.sandbox.messages import MOST_FRAMES, Described, Frame
 from app.strategies.candles import as_columns, timeframe_named
 
 #: Candles of other timeframes before the first one of the strategy's own, so that their indicators have values by then.
@@ -102,6 +102,19 @@ class Prepared:
         """Of the traded market."""
         return self.frames[0][1]
 
+    @property
+    def lent_frames(self) -> list[tuple[Frame, Candles]]:
+        """The frames, and the minutes of the detail behind them, which the account inside the jail walks as well."""
+        if self.detail is None:
+            return self.frames
+        minutes = Frame(symbol=self.frames[0][0].symbol, timeframe=Timeframe.M1.value, rows=len(self.detail))
+        return [*self.frames, (minutes, self.detail)]
+
+    @property
+    def detail_place(self) -> int | None:
+        """Where the minutes of the detail lie among `lent_frames`."""
+        return None if self.detail is None else len(self.frames)
+
 
 class CandleData:
     """Prepares candles.
@@ -156,7 +169,12 @@ class CandleData:
             symbol = (await self._instruments.require(wanted.exchange, one.symbol)).symbol if one.symbol else wanted.symbol
             others.append(Series(symbol, timeframe_named(one.timeframe)))
         walked = [Series(wanted.symbol, Timeframe.M1)] if _walks(wanted) else []
-        return [traded, *dict.fromkeys(one for one in others if one != traded), *walked]
+        series = [traded, *dict.fromkeys(one for one in others if one != traded), *walked]
+        if len(series) > MOST_FRAMES:
+            raise InvalidInput(
+                N_("the strategy looks at so many other markets that no minutes can be walked inside its candles"), field="options"
+            )
+        return series
 
     def _begin(self, wanted: Wanted, described: Described, one: Series) -> datetime:
         first = wanted.start - described.warm_up * wanted.timeframe.duration

@@ -78,15 +78,15 @@ async def load(worker: Worker, source: str, parameters: dict[str, Value]) -> Des
     return described
 
 
-async def decide(worker: Worker, start: int, costs: SimulationCosts) -> Ran:
-    """Let a worker that has loaded a strategy decide at all of its candles.
+async def decide(worker: Worker, prepared: Prepared, costs: SimulationCosts) -> Ran:
+    """Let a worker that has loaded a strategy, and was lent `prepared.lent_frames`, decide at all of its candles.
 
     Raises:
         StrategyFailed: its code failed; the sentence says where.
         StrategyKilled: it was stopped.
         JailClosed: the jail went away; nothing is wrong with the strategy.
     """
-    ran = await worker.ask(Run(start=start, costs=jail_costs(costs)))
+    ran = await worker.ask(Run(start=prepared.start, costs=jail_costs(costs), detail=prepared.detail_place))
     if not isinstance(ran, Ran):
         raise failure(ran)
     return ran

@@ -173,7 +173,7 @@ class Running:
         async with (
             shared(tools.pool, prepared) as lent,
             tools.jail.worker(
-                user_id=user_id, purpose=Purpose.BACKTEST, frames=prepared.frames, result_rows=len(prepared.candles)
+                user_id=user_id, purpose=Purpose.BACKTEST, frames=prepared.lent_frames, result_rows=len(prepared.candles)
             ) as worker,
         ):
             await load(worker, version.source, backtest.parameters)
@@ -200,7 +200,7 @@ class Running:
         """Let the strategy decide, and look how far it is meanwhile; None when it was canceled."""
         begun, pause_s = time.monotonic(), TELL_S
         async with asyncio.TaskGroup() as group:
-            asking = group.create_task(_caught(decide(worker, lent.prepared.start, costs)))
+            asking = group.create_task(_caught(decide(worker, lent.prepared, costs)))
             canceled = group.create_task(self._until_canceled())
             while True:
                 await asyncio.wait({asking, canceled}, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)

@@ -237,6 +237,33 @@ async def test_other_timeframes_minutes_inside_candles_funding_and_volume_are_ta
     assert float(full["report"]["costs"]["funding"]) != 0 == float(plain["report"]["costs"]["funding"])
 
 
+async def test_a_strategy_is_told_of_the_fills_that_are_counted_when_minutes_are_walked(person: Person) -> None:
+    """What its account sees inside the jail and what is simulated outside are the same, stop or target first."""
+    source = (
+        CROSS.replace('timeframe = "1m"', 'timeframe = "30m"')
+        .replace("warm_up = 120", "warm_up = 25")
+        .replace("stop_loss = param(0.02, low=0.001", "stop_loss = param(0.002, low=0.001")
+        .replace("take_profit = 0.03", "take_profit = 0.001")
+        + """
+    def on_fill(self, fill):
+        print(fill.time, fill.reason)
+"""
+    )
+    strategy_id = await strategy(person, source, "Told")
+    quick = {"parameters": {"fast": 2, "slow": 5, "stop_loss": 0.001}}
+    runs = [
+        await begun(person, strategy_id, minutes=5_000, timeframe="30m", options={"detail": detail}, **quick) for detail in (True, False)
+    ]
+    walked, plain = [await until(person, one["id"]) for one in runs]
+    for one in (walked, plain):
+        answer = await person.call("GET", f"{URL}/{one['id']}/export", params={"format": "fills.csv"})
+        fills = list(csv.DictReader(io.StringIO(answer.text)))
+        counted = [fill["reason"] for fill in fills]
+        assert [line.split()[1] for line in one["output"].splitlines()] == counted[: len(one["output"].splitlines())]
+        assert len(counted) >= len(one["output"].splitlines()) > 4
+    assert walked["summary"] != plain["summary"], "some candle held both, and the target came first"
+
+
 async def test_a_strategy_that_never_trades_has_a_result_as_well(person: Person) -> None:
     never = CROSS.replace("return ta.crossed_above(self.a, self.b)", "return False")
     done = await until(person, (await begun(person, await strategy(person, never, "Never"), minutes=500))["id"])

@@ -167,9 +167,7 @@ async def _live(
 
 
 @router.get("/backtests/searches/{number}/live")
-async def show_live(
-    request: Request, principal: CurrentUser, number: Number, x: Text = "", y: Text = "", sort: Sort = "best"
-) -> Response:
+async def show_live(request: Request, principal: CurrentUser, number: Number, x: Text = "", y: Text = "", sort: Sort = "best") -> Response:
     """What changes while it goes on."""
     found = await _found(request, principal, number)
     with use_language(reader_of(request, principal).language):
