@@ -14,7 +14,6 @@ import argparse
 import asyncio
 import importlib.util
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -266,7 +265,6 @@ def main() -> None:
     if given.one:
         print(json.dumps(asdict(ENGINES[given.one].measure(kept_market(given.market, rows), given.began))))
         return
-    os.environ.pop("NUMBA_CACHE_DIR", None)
     with TemporaryDirectory() as folder:
         market = Path(folder) / "market.npz"
         keep_market(made_market(rows), market)

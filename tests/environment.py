@@ -5,11 +5,10 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from app.backtests.compiled import kernel_folder
+from app.backtests.compiled import CACHE_VARIABLE, kernel_folder
 
 _OFF: Final = "PYTHONDONTWRITEBYTECODE"
 _FOLDER: Final = "PYTHONPYCACHEPREFIX"
-_KERNELS: Final = "NUMBA_CACHE_DIR"
 _KEPT: Final = ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_START")
 #: Beside nobody's source files: whoever switched it off wants none of them there.
 _OURS: Final = Path(__file__).resolve().parents[1] / ".pytest_cache" / "bytecode"
@@ -17,7 +16,7 @@ _OURS: Final = Path(__file__).resolve().parents[1] / ".pytest_cache" / "bytecode
 
 def keep_kernels() -> None:
     """Have this process and all that it starts share the compiled loop of backtests: compiling it takes some ten seconds."""
-    os.environ.setdefault(_KERNELS, str(kernel_folder(_OURS.parent)))
+    os.environ.setdefault(CACHE_VARIABLE, str(kernel_folder(_OURS.parent)))
 
 
 def keep_bytecode() -> None:
@@ -35,4 +34,4 @@ def keep_bytecode() -> None:
 
 def kept_environment() -> dict[str, str]:
     """What a program of ours may have of our environment: nothing that could name a database or a secret."""
-    return {name: os.environ[name] for name in (*_KEPT, _FOLDER, _KERNELS) if name in os.environ}
+    return {name: os.environ[name] for name in (*_KEPT, _FOLDER, CACHE_VARIABLE) if name in os.environ}

@@ -1,15 +1,18 @@
 """The engine of backtests: candles and decisions in, trades and equity out. The rules are in `domain.simulation`.
 
-This module prepares columns for the compiled loop and is cheap to import; the loop comes with the first run, and numba with it. So `run`
-belongs in a process of the pool.
+This module prepares columns for the compiled loop and is cheap to import; the loop comes with the first run. A run belongs in a process of
+the pool.
 """
 
+import ctypes
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.backtests.compiled import kernel
+from app.backtests.kernel_records import COSTS, FILL, TRADE, fresh_account
 from app.domain.arrays import DECIDED, MOVING, Candles, Decisions, Floats, is_repeated
 from app.domain.grid import dues, minutes_within
 from app.domain.outcome import FillColumns, Outcome, TradeColumns
@@ -39,30 +42,45 @@ def run(candles: Candles, decisions: Decisions, costs: SimulationCosts, start: i
     rows = len(candles)
     if len(decisions) != rows:
         raise ValueError(f"there must be one decision a candle, was {len(decisions)} for {rows}")
-    compiled = kernel()
-    equity = np.empty(rows)
+    walk = kernel()
+    equity, wish = np.empty(rows), np.empty(len(DECIDED))
     equity[:start] = costs.capital
-    account, slots = compiled.fresh_account(costs.capital)
-    paid = np.array([tuple(getattr(costs, name) for name in compiled.COSTS.names)], dtype=compiled.COSTS)
+    account, slots = fresh_account(costs.capital)
+    paid = np.array([tuple(getattr(costs, name) for name in COSTS.names or ())], dtype=COSTS)
+    market, minutes, inside = _market(candles, costs, detail)
     columns, strides = _columns(decisions)
-    given = (*_market(candles, costs, detail), _acts(decisions), columns, strides, paid, account, slots)
-    fills, trades = np.empty(0, dtype=compiled.FILL), np.empty(0, dtype=compiled.TRADE)
-    wish = np.empty(len(DECIDED))
+    acts = _acts(decisions)
+    given = [_addresses(each) for each in ([*market[:5], equity, wish], minutes, columns, [market[5], *inside, strides])]
+    fills, trades = np.empty(0, dtype=FILL), np.empty(0, dtype=TRADE)
     row = start
     while row < rows:
         fills = _longer(fills, max(_FEW_FILLS, 4 * len(fills)))
         trades = _longer(trades, len(fills) // 2 + 1)
-        row = compiled.walk(*given, fills, trades, equity, wish, row)
+        lengths = np.array([rows, len(minutes[0]), len(inside[0]), len(fills), len(trades), row], dtype=np.int64)
+        row = walk(*given, *(_address(each) for each in (acts, paid, account, slots, fills, trades, lengths)))
     return _outcome(account[0], fills, trades, equity)
 
 
-def _market(candles: Candles, costs: SimulationCosts, detail: Candles | None) -> tuple[NDArray[Any], ...]:
+def _address(array: NDArray[Any]) -> int:
+    """Return where an array begins; whoever uses it keeps the array."""
+    return int(array.__array_interface__["data"][0])
+
+
+def _addresses(arrays: Iterable[NDArray[Any]]) -> Any:
+    addresses = [_address(array) for array in arrays]
+    return (ctypes.c_void_p * len(addresses))(*addresses)
+
+
+def _market(
+    candles: Candles, costs: SimulationCosts, detail: Candles | None
+) -> tuple[list[NDArray[Any]], list[Floats], list[NDArray[np.int64]]]:
+    """Return the columns of the candles with the fundings due, those of the shorter candles, and which of these are in each candle."""
     prices = [_floats(column) for column in (candles.open, candles.high, candles.low, candles.close, candles.volume)]
     moments = dues(candles.time) if costs.funding_rate and len(candles) else np.zeros(len(candles), dtype=np.int64)
     if detail is None:
-        return (*prices, moments, *[_NO_FLOATS] * 4, _NO_NUMBERS, _NO_NUMBERS)
+        return [*prices, moments], [_NO_FLOATS] * 4, [_NO_NUMBERS] * 2
     minutes = [_floats(column) for column in (detail.open, detail.high, detail.low, detail.close)]
-    return (*prices, moments, *minutes, *minutes_within(candles, detail))
+    return [*prices, moments], minutes, [np.ascontiguousarray(each, dtype=np.int64) for each in minutes_within(candles, detail)]
 
 
 def _acts(decisions: Decisions) -> NDArray[np.uint8]:
@@ -75,11 +93,11 @@ def _acts(decisions: Decisions) -> NDArray[np.uint8]:
     return acts
 
 
-def _columns(decisions: Decisions) -> tuple[tuple[Floats, ...], NDArray[np.int64]]:
+def _columns(decisions: Decisions) -> tuple[list[Floats], NDArray[np.int64]]:
     """Return the columns, those that are one value for all rows as this value, and the step from row to row of each."""
     columns = [getattr(decisions, name) for name in DECIDED]
     strides = np.array([0 if is_repeated(column) else 1 for column in columns], dtype=np.int64)
-    return tuple(_floats(column[:1] if is_repeated(column) else column) for column in columns), strides
+    return [_floats(column[:1] if is_repeated(column) else column) for column in columns], strides
 
 
 def _floats(column: NDArray[Any]) -> Floats:

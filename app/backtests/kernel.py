@@ -4,46 +4,21 @@ Stretches in which nothing can happen, as there is no position or its levels are
 instructions; all else goes through `kernel_account`, one candle at a time.
 """
 
-from typing import Any, cast
+from typing import Any
 
 import numba
 import numpy as np
 
 from app.backtests.kernel_account import act, leave, most, move_levels, nearest_stop, open_position, settle, take
-from app.backtests.kernel_state import (
-    ACCOUNT,
-    ADJUST,
-    COSTS,
-    FILL,
-    MOST_IN_A_CANDLE,
-    NOBODY,
-    SLOT,
-    TRADE,
-    Desk,
-    F,
-    compiled,
-    fresh_account,
-    on_tick,
-)
+from app.backtests.kernel_records import ACCOUNT, ADJUST, COSTS, FILL, MOST_IN_A_CANDLE, NOBODY, SLOT, TRADE
+from app.backtests.kernel_state import Desk, compiled, on_tick
+from app.domain.account import TARGETS
 from app.domain.arrays import DECIDED, EXIT, LONG, SHORT
 
-__all__ = ["COSTS", "FILL", "TRADE", "fresh_account", "walk"]
-
-_floats = numba.types.Array(numba.float64, 1, "C", readonly=True)
-_numbers = numba.types.Array(numba.int64, 1, "C", readonly=True)
-_bits = numba.types.Array(numba.uint8, 1, "C", readonly=True)
-_columns = numba.types.UniTuple(_floats, len(DECIDED))  # type: ignore[no-untyped-call]
-_SIGNATURE = numba.int64(
-    *[_floats] * 5, _numbers, *[_floats] * 4, _numbers, _numbers,
-    _bits, _columns, _numbers,
-    *[numba.from_dtype(dtype)[::1] for dtype in (COSTS, ACCOUNT, SLOT, FILL, TRADE)],
-    numba.float64[::1], numba.float64[::1], numba.int64,
-)  # fmt: skip
-
-
-def _compiled_at_once(function: F) -> F:
-    """Compile for the types that `engine` gives, or take what is kept of an earlier time."""
-    return cast("F", numba.njit(_SIGNATURE, nogil=True, cache=True, error_model="numpy")(function))
+# Not all of numba says what it exports.
+types: Any = numba.types
+carray: Any = vars(numba)["carray"]
+from_dtype: Any = vars(numba)["from_dtype"]
 
 
 @compiled
@@ -259,23 +234,22 @@ def pass_quietly(
     return pass_while_short(desk, acts, equity, open_, high, low, close, dues, row)
 
 
-@_compiled_at_once
+@compiled
 def walk(
     open_: Any, high: Any, low: Any, close: Any, volume: Any, dues: Any,
     minute_open: Any, minute_high: Any, minute_low: Any, minute_close: Any, first: Any, end: Any,
-    acts: Any, columns: Any, strides: Any, costs: Any, account: Any, slots: Any, fills: Any, trades: Any, equity: Any, wish: Any, row: int,
+    acts: Any, columns: Any, strides: Any, desk: Desk, equity: Any, row: int,
 ) -> int:  # fmt: skip
     """Walk from a row on to the end, or until there is no room for further fills; return the row that is next.
 
     Of the shorter candles, those of candle `row` are rows `first[row]` to `end[row]`; without any both are empty. `columns` are those of
     the decisions, with a stride of 0 for one that is the same in each row, and `acts` their flags, with one more bit at rows that move
-    something without them. The rest is as `Desk` has it.
+    something without them.
     """
-    desk = Desk(costs[0], account[0], slots, fills, trades, wish)
-    book, is_detailed = account[0], len(first) > 0
+    book, is_detailed = desk.account, len(first) > 0
     while True:
         row = pass_quietly(desk, acts, equity, open_, high, low, close, dues, row, is_detailed)
-        if row >= len(acts) or book.fills + MOST_IN_A_CANDLE > len(fills):
+        if row >= len(acts) or book.fills + MOST_IN_A_CANDLE > len(desk.fills):
             break
         if book.quantity != 0 or book.pending != NOBODY:
             available = most(desk, volume[row])
@@ -297,3 +271,46 @@ def walk(
         book.trade_left += abs(book.quantity) * close[row - 1]
         settle(desk, row - 1, NOBODY, book.worst, book.best)
     return row
+
+
+def walk_from_outside(
+    prices: Any, minutes: Any, columns: Any, numbers: Any, acts: Any, costs: Any, account: Any, slots: Any, fills: Any, trades: Any,
+    lengths: Any,
+) -> int:  # fmt: skip
+    """Take memory as another language gives it, and walk; return the row that is next.
+
+    Args:
+        prices: Addresses of open, high, low, close, volume, the equity to be written, and room for one decision.
+        minutes: Addresses of open, high, low and close of the shorter candles.
+        columns: Addresses of the columns of decisions, in the order of `DECIDED`.
+        numbers: Addresses of the fundings due, the first and the end of each candle's shorter ones, and the strides of the columns.
+        acts: Flags of the decisions.
+        costs: One record, as `account`; three `slots`; `fills` and `trades` as many as there is room for.
+        account: See there.
+        slots: See there.
+        fills: See there.
+        trades: See there.
+        lengths: Candles, shorter candles, candles that have such, room for fills, room for trades, the row to begin with.
+    """
+    rows, inside, days = lengths[0], lengths[1], lengths[2]
+    fills_, trades_ = carray(fills, lengths[3]), carray(trades, lengths[4])
+    wish = carray(prices[6], len(DECIDED))
+    desk = Desk(carray(costs, 1)[0], carray(account, 1)[0], carray(slots, TARGETS), fills_, trades_, wish)
+    return walk(
+        carray(prices[0], rows), carray(prices[1], rows), carray(prices[2], rows), carray(prices[3], rows),
+        carray(prices[4], rows), carray(numbers[0], rows),
+        carray(minutes[0], inside), carray(minutes[1], inside), carray(minutes[2], inside),
+        carray(minutes[3], inside), carray(numbers[1], days), carray(numbers[2], days),
+        carray(acts, rows), columns, carray(numbers[3], len(DECIDED)), desk, carray(prices[5], rows), lengths[5],
+    )  # fmt: skip
+
+
+def object_code() -> tuple[str, bytes]:
+    """Compile for this processor; return the name of `walk_from_outside` as a function of C, and the code as an object file."""
+    pointer = types.CPointer
+    floats, numbers = pointer(pointer(numba.float64)), pointer(pointer(numba.int64))
+    records = [pointer(from_dtype(dtype)) for dtype in (COSTS, ACCOUNT, SLOT, FILL, TRADE)]
+    signature = numba.int64(floats, floats, floats, numbers, pointer(numba.uint8), *records, pointer(numba.int64))
+    built: Any = numba.cfunc(signature, error_model="numpy")(walk_from_outside)
+    # numba hands out the address alone; what its own cache writes to disk is this.
+    return built._wrapper_name, built._library._get_compiled_object()

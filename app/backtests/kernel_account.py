@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.backtests.kernel_state import (
+from app.backtests.kernel_records import (
     ADD,
     ADJUST,
     ENTRY,
@@ -21,11 +21,8 @@ from app.backtests.kernel_state import (
     TARGET_AT,
     TRAIL_BY,
     TRAILING,
-    Desk,
-    compiled,
-    floored,
-    on_tick,
 )
+from app.backtests.kernel_state import Desk, compiled, floored, on_tick
 from app.domain.account import TARGETS
 from app.domain.arrays import EXIT, LONG, SHORT
 from app.domain.grid import GRID_TOLERANCE

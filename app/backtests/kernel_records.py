@@ -1,0 +1,71 @@
+"""What the compiled loop keeps and is given: records in memory, and the places of what is in them."""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.domain.account import TARGETS
+from app.domain.arrays import DECIDED
+from app.domain.outcome import REASONS
+from app.domain.simulated import Reason
+
+#: Codes of reasons.
+ENTRY: Final = REASONS.index(Reason.ENTRY)
+ADD: Final = REASONS.index(Reason.ADD)
+REDUCE: Final = REASONS.index(Reason.REDUCE)
+EXITED: Final = REASONS.index(Reason.EXIT)
+STOP: Final = REASONS.index(Reason.STOP)
+TRAILING: Final = REASONS.index(Reason.TRAILING)
+TARGET: Final = REASONS.index(Reason.TARGET)
+LIQUIDATION: Final = REASONS.index(Reason.LIQUIDATION)
+NOBODY: Final = -1
+
+#: Places of the columns of a decision.
+SIZE: Final = DECIDED.index("size")
+STOP_AT: Final = DECIDED.index("stop")
+TRAIL_BY: Final = DECIDED.index("trailing")
+ADJUST: Final = DECIDED.index("adjust")
+STOP_LOSS: Final = DECIDED.index("stop_loss")
+LIMIT: Final = DECIDED.index("limit")
+#: Of each of the targets: its price, its distance, its part.
+TARGET_AT: Final = tuple(DECIDED.index(name) for name in ("target", "target_2", "target_3"))
+PROFIT: Final = tuple(DECIDED.index(name) for name in ("take_profit", "take_profit_2", "take_profit_3"))
+PART: Final = tuple(DECIDED.index(name) for name in ("part", "part_2", "part_3"))
+
+#: A NaN in place of a price or a fraction means that there is none; `pending` are the flags of a decision that waits for the next open.
+_FLOATS: Final = (
+    "cash", "quantity", "best", "worst", "stop", "target", "trailing", "entered", "resting", "fees", "slippage", "funding",
+    "trade_entered", "trade_left", "trade_fees", "trade_slippage", "trade_funding",
+)  # fmt: skip
+_NUMBERS: Final = (
+    "side", "pending", "resting_side", "leaving", "entry_candle", "denied", "capped", "missed", "held", "fills", "trades",
+)  # fmt: skip
+ACCOUNT: Final = np.dtype([(name, np.float64) for name in _FLOATS] + [(name, np.int64) for name in _NUMBERS])
+SLOT: Final = np.dtype([("price", np.float64), ("part", np.float64), ("owed", np.float64), ("cut_at", np.int64), ("is_done", np.int64)])
+COSTS: Final = np.dtype(
+    [(name, np.float64) for name in ("fee", "maker_fee", "slippage", "step", "tick", "least_notional", "volume_share", "funding_rate")]
+)
+FILL: Final = np.dtype(
+    [(name, np.float64) for name in ("quantity", "price", "fee", "slippage")] + [(name, np.int64) for name in ("candle", "side", "reason")]
+)
+TRADE: Final = np.dtype(
+    [(name, np.float64) for name in ("quantity", "entry_price", "exit_price", "fees", "slippage", "funding", "profit", "worst", "best")]
+    + [(name, np.int64) for name in ("side", "entry_candle", "exit_candle", "reason")]
+)
+#: More fills than one candle can bring: an exit, an entry, targets at the open and later, and a stop.
+MOST_IN_A_CANDLE: Final = 16
+
+
+def fresh_account(capital: float) -> tuple[NDArray[np.void], NDArray[np.void]]:
+    """Return an account that holds nothing, and its slots for targets."""
+    account = np.zeros(1, dtype=ACCOUNT)
+    account["cash"] = capital
+    for name in ("stop", "target", "trailing", "resting"):
+        account[name] = np.nan
+    for name in ("pending", "leaving", "entry_candle"):
+        account[name] = NOBODY
+    slots = np.zeros(TARGETS, dtype=SLOT)
+    slots["price"] = slots["part"] = np.nan
+    slots["cut_at"] = NOBODY
+    return account, slots
