@@ -1,5 +1,6 @@
 """One backtest as its page shows it: what it was made of, how far it is, and its report."""
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -12,7 +13,9 @@ from app.backtests.quality_words import title_of, told
 from app.backtests.report_parts import Report
 from app.backtests.service import Listed
 from app.backtests.wish import options_of
+from app.core.formatters import dt
 from app.core.i18n import N_, current_language, gettext
+from app.core.sentences import said
 from app.domain.candles import Timeframe, from_milliseconds, to_milliseconds
 from app.domain.metrics import Drawdown
 from app.ui.backtest_figures import cost_rows, decimal, histogram, kpis, metric_groups, reason_rows, year_rows
@@ -33,6 +36,8 @@ from app.ui.views.backtest import (
 
 _SHORT: Final = 7
 _MOST_DRAWDOWNS: Final = 5
+#: A market that listed a day later than asked for is nothing to speak of.
+_LATE: Final = timedelta(days=1)
 _PHASES: Final = {
     "queued": N_("Waiting for its turn"),
     "candles": N_("Bringing the candles together"),
@@ -81,6 +86,7 @@ def head_of(listed: Listed, *, account: str = "") -> BacktestHead:
         account=account,
         language=current_language(),
         note=found.note,
+        others=tuple(f"{one['symbol']} {one['timeframe']}" for one in data.get("frames", ())[1:]),
         tick=str(found.rules.get("tick", "")),
         step_ms=Timeframe(found.timeframe).milliseconds,
     )
@@ -152,7 +158,13 @@ def failure_of(backtest: Backtest, version: int) -> BacktestFailure | None:
 
 
 def result_of(
-    report: Report, *, number: int, trades: TradeList, beside: tuple[int, Report] | None = None, state: str = ""
+    report: Report,
+    *,
+    number: int,
+    trades: TradeList,
+    beside: tuple[int, Report] | None = None,
+    state: str = "",
+    notes: tuple[str, ...] = (),
 ) -> BacktestResult:
     """Return a report as the page shows it, with the metrics of another run beside them where one is given."""
     reports = [report, *([beside[1]] if beside else [])]
@@ -172,8 +184,22 @@ def result_of(
         ),
         gap_candles=report.missing_candles,
         drawdowns=tuple(_drawdown_row(one) for one in report.drawdowns[:_MOST_DRAWDOWNS]),
+        notes=notes,
         is_part=state == BacktestState.CANCELED,
     )
+
+
+def notes_of(backtest: Backtest, report: Report) -> tuple[str, ...]:
+    """Return what is to be known of the candles: that there were none for the first days, and why some could not be fetched."""
+    data = backtest.data or {}
+    notes = [said(str(trouble)) for trouble in data.get("troubles", ())]
+    first = from_milliseconds(report.start_ms - report.timeframe_ms)
+    # Where nothing lies before the period, the strategy's warm-up lies within it.
+    warm_up = int(data.get("start", 0)) * Timeframe(backtest.timeframe).duration
+    if first - backtest.start_at > _LATE + warm_up:
+        day = dt(first, "date", zone="UTC", language=current_language())
+        notes.append(gettext("Its candles begin on %(day)s: there are none of the days before.") % {"day": day})
+    return tuple(notes)
 
 
 def _drawdown_row(found: Drawdown) -> DrawdownRow:

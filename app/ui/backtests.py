@@ -151,7 +151,7 @@ def period_of(backtest: Backtest) -> str:
     """Return the first and the last day of a backtest, in UTC, as markets count them."""
     language, last = current_language(), backtest.end_at - timedelta(microseconds=1)
     first, final = (formatters.dt(moment, "date", zone="UTC", language=language) for moment in (backtest.start_at, last))
-    return f"{first} – {final}"
+    return first if first == final else f"{first} – {final}"
 
 
 def compared_groups(found: Sequence[Listed]) -> tuple[MetricGroup, ...]:

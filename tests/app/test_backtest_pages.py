@@ -91,7 +91,7 @@ async def test_a_form_that_is_sent_makes_a_backtest_and_leads_to_it(person: Pers
     assert made["parameters"] == {"fast": 6}, "what stands in the source is the source's to say"
     assert (made["start_at"], made["end_at"]) == ("2026-02-27T00:00:00Z", "2026-03-01T00:00:00Z"), "the last day is part of it"
     assert (made["fee"], made["maker_fee"], made["slippage"]) == ("0.001", "0.001", "0.0005")
-    assert made["options"] == {"volume_share": 0.1, "funding_rate": 0.0, "is_detailed": True}
+    assert made["options"] == {"volume_share": 0.1, "funding_rate": 0.0, "detail": True}
     await until(person, made["id"])
 
 

@@ -201,6 +201,7 @@ def head(state: str = "completed") -> BacktestHead:
         seed=20_261_126,
         note="With the stop of <b>last week",
         account="Demo · main",
+        others=("ETH/USDT 1h", "BTC/USDT 1d"),
     )
 
 
@@ -267,6 +268,7 @@ def view(shell: views.Shell, *, state: str = "completed") -> BacktestView:
         trades=trade_list(stored(), 142, quote="USDT", tick=Decimal("0.01")),
         beside=(139, _run(12, 26)[1]),
         state=state,
+        notes=("Its candles begin on 1 Jan 2025 <b>: there are none of the days before.",),
     )
     others = (Choice(value="139", label="#139 · EMA cross <b> · BTC/USDT"),)
     return BacktestView(shell=shell, head=head(state), result=shown, others=others, beside=139, output=BacktestOutput(text="hello\n" * 40))

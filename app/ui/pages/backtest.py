@@ -22,7 +22,7 @@ from app.core.http import database_of
 from app.core.i18n import gettext, use_language
 from app.errors import BacktestNotFound, NotFound, ResultMissing
 from app.ui.backtest_events import told_of
-from app.ui.backtest_result import curve_of, failure_of, head_of, output_of, progress_of, quote_of, result_of, tick_of
+from app.ui.backtest_result import curve_of, failure_of, head_of, notes_of, output_of, progress_of, quote_of, result_of, tick_of
 from app.ui.backtest_trades import Sort, marks, trade_list
 from app.ui.pages.backtests import backtests_of
 from app.ui.surroundings import fragment, page, reader_of, see_other, shell_of
@@ -136,7 +136,7 @@ async def _result(request: Request, principal: Principal, backtest: Backtest, ot
     report = from_stored(backtest.report or {})
     listed = trade_list(stored, backtest.number, quote=quote_of(backtest), tick=tick_of(backtest))
     beside = None if other is None else (other.number, from_stored(other.report or {}))
-    return result_of(report, number=backtest.number, trades=listed, beside=beside, state=backtest.state)
+    return result_of(report, number=backtest.number, trades=listed, beside=beside, state=backtest.state, notes=notes_of(backtest, report))
 
 
 @router.get("/backtests/{backtest_id}/progress")

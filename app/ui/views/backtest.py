@@ -91,6 +91,7 @@ class BacktestHead:
     step_ms: int = 0
     language: str = "en"
     note: str = ""
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
