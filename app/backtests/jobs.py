@@ -6,6 +6,7 @@ from uuid import UUID
 
 import structlog
 
+from app.backtests.aside import ASIDE_S, StepsAside
 from app.backtests.events import BacktestAsked, BacktestChanged
 from app.backtests.models import BacktestState
 from app.backtests.queue import MOST_ATTEMPTS, Claimed, Ended, Later, Queue
@@ -122,8 +123,9 @@ class BacktestJobs:
             await asyncio.shield(self._hand_back(queue, run.claimed))
             raise
         finally:
-            self._runs.pop(run.claimed.id, None)
-            self._tasks.pop(run.claimed.id, None)
+            # It may have been taken up anew since it was handed back.
+            if self._runs.get(run.claimed.id) is run:
+                del self._runs[run.claimed.id], self._tasks[run.claimed.id]
 
     async def _hand_back(self, queue: Queue, claimed: Claimed) -> None:
         try:
@@ -157,6 +159,8 @@ class BacktestJobs:
             return Ended(state=BacktestState.CANCELED)
         except NeedsMore as more:
             return Later(is_free=True, memory_bytes=more.memory_bytes)
+        except StepsAside:
+            return Later(wait_s=ASIDE_S, is_free=True)
         except JailBusy as error:
             # What a user has used up for today is not waited for in silence.
             return failed(error) if self._is_used_up(claimed.user_id) else Later(wait_s=_BUSY_S, is_free=True)

@@ -43,6 +43,9 @@ _ABANDONED: Final = f"""
 UPDATE backtests SET state = 'canceled', finished_at = now(), lease_owner = NULL, lease_until = NULL
  WHERE {UNDER_WAY_SQL} AND cancel_asked_at IS NOT NULL AND (lease_until IS NULL OR lease_until < now())
 RETURNING id, user_id, number"""  # noqa: S608  # constants
+_WAITING: Final = f"""
+SELECT EXISTS (SELECT 1 FROM backtests WHERE {UNDER_WAY_SQL} AND cancel_asked_at IS NULL AND (state = 'queued' OR lease_until < now())
+                  AND (wait_until IS NULL OR wait_until <= now()))"""  # noqa: S608  # constants
 _OWNERS: Final = "SELECT DISTINCT lease_owner FROM backtests WHERE state IN ('fetching', 'running') AND lease_until > now()"
 _INHERIT: Final = """
 UPDATE backtests SET lease_until = now() - interval '1 second' WHERE state IN ('fetching', 'running') AND lease_owner = $1"""
@@ -148,6 +151,11 @@ class Queue:
         """End what is to be canceled and nobody runs; return id, user and number of each."""
         async with self._database.connection() as connection:
             return [(row[0], row[1], row[2]) for row in await connection.fetch(_ABANDONED)]
+
+    async def others_wait(self) -> bool:
+        """Return whether somebody waits for a turn."""
+        async with self._database.connection() as connection:
+            return bool(await connection.fetchval(_WAITING))
 
     async def tell(self, claimed: Claimed, progress: Progress) -> None:
         """Write down how far it is."""

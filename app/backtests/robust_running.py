@@ -1,10 +1,12 @@
 """Answers how robust one backtest is: its own trades are looked at in other ways, and its strategy is chosen anew window by window."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
 
+from app.backtests.aside import Fetching
 from app.backtests.candle_sources import Series
 from app.backtests.deciding import describe, wanted_of
 from app.backtests.models import Backtest
@@ -18,7 +20,7 @@ from app.backtests.search_models import RobustnessState
 from app.backtests.search_queue import SearchQueue, Turn
 from app.backtests.search_service import trials_of_strategy
 from app.backtests.search_space import MOST_AXES, space_of, usual
-from app.backtests.search_trying import Parameters, Subject, trying
+from app.backtests.search_trying import Parameters, Subject, Tried, Trier, trying
 from app.backtests.wish import costs_of
 from app.core.tenancy import owned
 from app.domain.robustness_walk import walk_forward
@@ -30,6 +32,8 @@ from app.strategies.versions import version_by_id
 SETS: Final = 64
 #: Sets that are tried before the page is told how far it is.
 _PART: Final = 16
+#: Seconds for all of them. Of a strategy that is slower than that windows choose from fewer: it holds processors that others wait for.
+_LONGEST_S: Final = 300.0
 _KEEP_S: Final = 2.0
 #: A fill's price is moved by at least so much, where the backtest has no slippage: 5 bps.
 _LEAST_SPREAD: Final = 0.0005
@@ -51,12 +55,14 @@ class RobustnessTurn:
         self._queue = queue
         self._lanes = lanes
         self._progress: dict[str, Any] = {"phase": "candles"}
+        self._fetching = Fetching()
 
     async def work(self) -> dict[str, Any]:
         """Return the report.
 
         Raises:
             Lost: it is ours no longer.
+            StepsAside: its candles take long to fetch, and others wait.
             WorkerLost: a process of the pool ended.
             AppError: why it fails.
         """
@@ -81,7 +87,8 @@ class RobustnessTurn:
         tools, user_id, costs = self._tools, self.turn.user_id, costs_of(backtest)
         own: Parameters = dict(backtest.parameters)
         described = await describe(tools.jail, user_id, source, own)
-        prepared = await tools.data.prepare(wanted_of(backtest), described, told=self._on_fetch)
+        preparing = tools.data.prepare(wanted_of(backtest), described, told=self._on_fetch)
+        prepared = await self._fetching.unless_waited_for(preparing, self._is_waited_for)
         spans = tuple(walk_spans(prepared.start, len(prepared.candles)))
         closes = prepared.candles.time + prepared.timeframe.milliseconds
         spread = max(costs.slippage, _LEAST_SPREAD)
@@ -93,16 +100,21 @@ class RobustnessTurn:
             luck: Luck = await tools.pool.run(
                 luck_of, outcome, closes, prepared.start, backtest.seed, spread, searched + 1, _deviation(ratios)
             )
-            windows: list[WalkedWindow] = []
-            if spans:
-                found: list[WalkedSet] = []
-                for begin in range(0, len(sets), _PART):
-                    self._tell({"phase": "windows", "done": begin, "total": len(sets)})
-                    part = sets[begin : begin + _PART]
-                    tried = await trier.tried(part)
-                    found += [WalkedSet(_chosen(one, varied), each.figures) for one, each in zip(part, tried, strict=True) if each.figures]
-                windows = walked(found, spans, closes) if found else []
-        return _report(backtest, luck, windows, spread=spread, searched=searched, varied=varied, sets=len(sets))
+            tried = await self._tried(trier, sets) if spans else []
+        found = [WalkedSet(_chosen(one, varied), each.figures) for one, each in zip(sets, tried, strict=False) if each.figures]
+        windows = walked(found, spans, closes) if found else []
+        return _report(backtest, luck, windows, spread=spread, searched=searched, varied=varied, sets=len(tried))
+
+    async def _tried(self, trier: Trier, sets: list[Parameters]) -> list[Tried]:
+        """Return what came of the sets, or of the first of them that there was time for."""
+        found: list[Tried] = []
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LONGEST_S):
+                while len(found) < len(sets):
+                    self._tell({"phase": "windows", "done": len(found), "total": len(sets)})
+                    # The backtest's own alone first: that one windows can always choose.
+                    found += await trier.tried(sets[len(found) : len(found) + (_PART if found else 1)])
+        return found
 
     def _tell(self, progress: dict[str, Any]) -> None:
         self._progress = progress
@@ -110,7 +122,11 @@ class RobustnessTurn:
             RobustnessChanged(user_id=self.turn.user_id, backtest_id=self.turn.key, state=RobustnessState.RUNNING.value, progress=progress)
         )
 
+    async def _is_waited_for(self) -> bool:
+        return await self._queue.others_wait("robustness_checks") or await self._queue.backtests_wait()
+
     def _on_fetch(self, series: Series, done: int, total: int, waits_s: float) -> None:
+        self._fetching.goes_on()
         self._progress = {
             "phase": "fetching", "done": done, "total": total, "symbol": f"{series.symbol} {series.timeframe.value}", "waits_s": waits_s,
         }  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 import structlog
 
+from app.backtests.aside import Fetching, StepsAside
 from app.backtests.bounds import LEAST_BYTES, Bounds
 from app.backtests.candle_sources import Series
 from app.backtests.data import CandleData
@@ -60,7 +61,7 @@ class NeedsMore(Stopped):
         self.memory_bytes = memory_bytes
 
 
-_Expected = AppError | Stopped
+_Expected = AppError | Stopped | StepsAside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +107,7 @@ class Running:
         self._progress = self._told = Progress(phase="candles")
         self._state = BacktestState.FETCHING
         self._fetch_began: dict[Series, float] = {}
+        self._fetching = Fetching()
         self._is_warm = False
         #: Whether there may be something to keep when it is canceled.
         self._has_decided = False
@@ -116,6 +118,7 @@ class Running:
         Raises:
             Canceled: it was canceled before there was anything to keep.
             NeedsMore: its candles take more memory than it was taken up with.
+            StepsAside: its candles take long to fetch, and others wait.
             WorkerLost: the process that computed it ended.
             AppError: why it fails.
         """
@@ -164,7 +167,8 @@ class Running:
         # What its processes take anyway is not counted so closely: whoever made it did not always know the warm-up.
         if expected > self.claimed.memory_bytes + LEAST_BYTES:
             raise NeedsMore(expected)
-        prepared = await tools.data.prepare(wanted, described, told=self._on_fetch)
+        preparing = tools.data.prepare(wanted, described, told=self._on_fetch)
+        prepared = await self._fetching.unless_waited_for(preparing, self._queue.others_wait)
         data = msgspec.to_builtins(prepared.facts) | {"parameters": _values(described, backtest)}
         if not await self._queue.running(self.claimed, data=data, sha256=prepared.sha256):
             raise Canceled
@@ -241,6 +245,7 @@ class Running:
         await self._tell()
 
     def _on_fetch(self, series: Series, done: int, total: int, waits_s: float) -> None:
+        self._fetching.goes_on()
         began = self._fetch_began.setdefault(series, time.monotonic())
         seconds = time.monotonic() - began
         pace = done / seconds if done and seconds > 0 else None
@@ -271,12 +276,12 @@ async def _caught(work: Coroutine[Any, Any, T]) -> T | _Expected:
     """Return an expected error instead of raising it: a group of tasks would wrap it up."""
     try:
         return await work
-    except (AppError, Stopped) as error:
+    except (AppError, Stopped, StepsAside) as error:
         return error
 
 
 def _returned(result: T | _Expected) -> T:
-    if isinstance(result, AppError | Stopped):
+    if isinstance(result, AppError | Stopped | StepsAside):
         raise result
     return result
 

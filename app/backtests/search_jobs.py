@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import structlog
 
+from app.backtests.aside import ASIDE_S, StepsAside
 from app.backtests.robust_running import RobustnessTurn
 from app.backtests.running import Tools
 from app.backtests.search_events import RobustnessChanged, SearchAsked, SearchChanged
@@ -103,6 +104,8 @@ class SearchJobs:
             else:
                 report = await RobustnessTurn(self._tools, queue, turn, lanes=self._lanes).work()
                 await self._ended(queue, turn, RobustnessState.COMPLETED.value, report=report)
+        except StepsAside:
+            await queue.wait(turn, wait_s=ASIDE_S)
         except JailBusy as error:
             # What a user has used up for today is not waited for in silence.
             if self._is_used_up(turn):

@@ -4,18 +4,19 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from app.backtests.aside import StepsAside
 from app.backtests.search_queue import Lost
 from app.errors import AppError
 
 T = TypeVar("T")
-_Expected = AppError | Lost
+_Expected = AppError | Lost | StepsAside
 
 
 async def while_kept(work: Coroutine[Any, Any, T], keep: Coroutine[Any, Any, T]) -> T:
     """Return what comes first, of the work or of what is kept beside it, and end the other.
 
     Raises:
-        AppError, Lost: whichever of the two raised it first.
+        AppError, Lost, StepsAside: whichever of the two raised it first.
     """
     async with asyncio.TaskGroup() as group:
         working, keeping = group.create_task(_caught(work)), group.create_task(_caught(keep))
@@ -23,7 +24,7 @@ async def while_kept(work: Coroutine[Any, Any, T], keep: Coroutine[Any, Any, T])
         working.cancel()
         keeping.cancel()
     found = (working if working in done else keeping).result()
-    if isinstance(found, AppError | Lost):
+    if isinstance(found, AppError | Lost | StepsAside):
         raise found
     return found
 
@@ -32,7 +33,7 @@ async def _caught(work: Coroutine[Any, Any, T]) -> T | _Expected:
     """Return an expected error instead of raising it: a group of tasks would wrap it up."""
     try:
         return await work
-    except (AppError, Lost) as error:
+    except (AppError, Lost, StepsAside) as error:
         return error
     except ExceptionGroup as group:
         # Lanes are a group of their own: the first reason is the one that is told.

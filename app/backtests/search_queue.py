@@ -43,6 +43,10 @@ _INHERIT: Final = "UPDATE {table} SET lease_until = now() - interval '1 second' 
 _WAITING: Final = """
 SELECT EXISTS (SELECT 1 FROM {table} WHERE state IN ('queued', 'running') AND (lease_until IS NULL OR lease_until < now())
                   AND (wait_until IS NULL OR wait_until <= now()))"""
+#: Also those that are left alone for a moment as all processors, or all that their user may have, are at searches.
+_BACKTESTS_WAIT: Final = """
+SELECT EXISTS (SELECT 1 FROM backtests WHERE cancel_asked_at IS NULL
+                  AND (state = 'queued' OR state IN ('fetching', 'running') AND lease_until < now()))"""
 _OURS: Final = "WHERE {key} = $1 AND epoch = $2 AND state = 'running'"
 _RENEW: Final = "UPDATE {table} SET lease_until = now() + make_interval(secs => $3), progress = $4 {ours} RETURNING {stop}"
 _YIELD: Final = """
@@ -144,6 +148,11 @@ class SearchQueue:
         """Return whether somebody waits for a turn."""
         async with self._database.connection() as connection:
             return bool(await connection.fetchval(_WAITING.format(table=kind)))
+
+    async def backtests_wait(self) -> bool:
+        """Return whether a backtest waits: for its turn, or for a processor or memory that searches may hold."""
+        async with self._database.connection() as connection:
+            return bool(await connection.fetchval(_BACKTESTS_WAIT))
 
     async def renew(self, turn: Turn, progress: dict[str, Any]) -> bool:
         """Prolong the lease and write down how far it is; return whether it is to stop.

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from app.backtests.aside import Fetching, StepsAside
 from app.backtests.candle_sources import Series
 from app.backtests.deciding import describe, wanted_of
 from app.backtests.engine import ENGINE_VERSION
@@ -69,6 +70,7 @@ class SearchTurn:
         self._queue = queue
         self._lanes = lanes
         self._progress: dict[str, Any] = {"phase": "candles"}
+        self._fetching = Fetching()
         self._known: list[KnownTrial] = []
         self._importance_at = 0
 
@@ -77,6 +79,7 @@ class SearchTurn:
 
         Raises:
             Lost: it is ours no longer.
+            StepsAside: backtests wait, or its candles take long to fetch and others wait.
             WorkerLost: a process of the pool ended.
             AppError: why it fails.
         """
@@ -107,7 +110,8 @@ class SearchTurn:
         tools, turn = self._tools, self.turn
         backtest = header_of(search.header).as_backtest(turn.user_id, search.version_id, search.parameters)
         described = await describe(tools.jail, turn.user_id, source, search.parameters)
-        prepared = await tools.data.prepare(wanted_of(backtest), described, told=self._on_fetch)
+        preparing = tools.data.prepare(wanted_of(backtest), described, told=self._on_fetch)
+        prepared = await self._fetching.unless_waited_for(preparing, self._is_waited_for)
         spans = tuple(split_spans(prepared.start, len(prepared.candles), search.test_percent / 100))
         closes = prepared.candles.time + prepared.timeframe.milliseconds
         data = {"rows": len(prepared.candles), "start": prepared.start, "spans": _told_spans(closes, spans)}
@@ -137,9 +141,16 @@ class SearchTurn:
                 return None
             pace.took(len(points), time.monotonic() - began)
             is_stopped = await self._stored(search, space, points, tried, pace)
-            if time.monotonic() > ends_at and not is_stopped and await self._queue.others_wait("searches"):
-                return None
+            if time.monotonic() > ends_at and not is_stopped:
+                if await self._queue.others_wait("searches"):
+                    return None
+                if self._tools.jail.is_waited_for or await self._queue.backtests_wait():
+                    # They may want the very processors and memory that are held here.
+                    raise StepsAside
         return SearchState.STOPPED
+
+    async def _is_waited_for(self) -> bool:
+        return await self._queue.others_wait("searches") or await self._queue.backtests_wait()
 
     async def _tried(self, trier: Trier, sets: list[Parameters]) -> list[Tried] | None:
         """Return what came of the sets; None where one of several ended the worker, so that they are tried one by one at the next turn."""
@@ -211,6 +222,7 @@ class SearchTurn:
         )  # fmt: skip
 
     def _on_fetch(self, series: Series, done: int, total: int, waits_s: float) -> None:
+        self._fetching.goes_on()
         self._progress = {
             "phase": "fetching", "done": done, "total": total, "symbol": f"{series.symbol} {series.timeframe.value}", "waits_s": waits_s,
         }  # fmt: skip

@@ -99,6 +99,11 @@ class Jail:
         return len(self._workers)
 
     @property
+    def is_waited_for(self) -> bool:
+        """Whether somebody waits for a processor: whoever holds one for long may let go of it."""
+        return self._turns.waiting > 0
+
+    @property
     def runs_untrusted(self) -> bool:
         """Whether what was found is enough to run strategies of people whom nobody vouches for."""
         return self.level is not None and self.level <= Level.B

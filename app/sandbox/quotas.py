@@ -147,6 +147,8 @@ class Turns:
     def __init__(self, processors: int, *, patience_s: float) -> None:
         self._free = asyncio.Semaphore(processors)
         self._patience_s = patience_s
+        #: How many wait for one.
+        self.waiting = 0
 
     @asynccontextmanager
     async def taken(self) -> AsyncIterator[None]:
@@ -155,11 +157,14 @@ class Turns:
         Raises:
             JailBusy: none became free.
         """
+        self.waiting += 1
         try:
             async with asyncio.timeout(self._patience_s):
                 await self._free.acquire()
         except TimeoutError as error:
             raise JailBusy("All processors are busy with backtests. Try again in a minute.") from error
+        finally:
+            self.waiting -= 1
         try:
             yield
         finally:

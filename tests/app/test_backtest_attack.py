@@ -1,0 +1,91 @@
+"""What one user's backtests and searches can do to everybody else's, tried out: nobody is kept waiting for ever, and nothing breaks."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+
+import pytest
+import pytest_asyncio
+
+from app.backtests import aside, search_running
+from app.backtests.candle_sources import CandleSources, Found, OnFetch, Series
+from tests.app import backtesting, test_searches
+from tests.app.backtesting import ROLES, slow, store_candles, strategy
+from tests.app.library import somebody
+from tests.app.whole_site import Person, Site, running_site
+from tests.emulator_process import EmulatorProcess
+from tests.postgres import PostgresForTests
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+LONG = timedelta(minutes=2_000)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(
+    postgres: PostgresForTests, standing_emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Site]:
+    # One processor for everybody, and memory for little more than one at a time.
+    ours = {"roles": ROLES, "backtests_at_once": 1, "backtest_memory_mb": 128}
+    async with running_site(postgres, standing_emulator, tmp_path_factory.mktemp("site"), **ours) as running:
+        await store_candles(running, 6_000)
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def mallory(site: Site) -> Person:
+    return await somebody(site)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def bob(site: Site) -> Person:
+    return await somebody(site)
+
+
+async def test_a_long_search_does_not_keep_others_from_their_backtests(
+    site: Site, mallory: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_running, "TURN_S", 1.0)
+    search = await test_searches.begun(mallory, await strategy(mallory, slow(2_000)), method="random", trials=60)
+    await test_searches.until_tried(mallory, search, 1)
+    began = time.monotonic()
+    backtest = await backtesting.begun(bob, await strategy(bob))
+    assert (await backtesting.until(bob, backtest["id"], within_s=25))["state"] == "completed"
+    print(f"a backtest beside a search took {time.monotonic() - began:.1f} s")
+    assert (await test_searches.got(mallory, search))["state"] in ("queued", "running"), "the search goes on beside it"
+    tried = (await test_searches.got(mallory, search))["tried"]
+    await test_searches.until_tried(mallory, search, tried + 1)
+    await mallory.call("POST", f"{test_searches.URL}/{search['id']}/stop")
+    await test_searches.until(mallory, search)
+
+
+async def test_whoever_fetches_for_long_lets_others_go_first_and_goes_on_after_them(
+    mallory: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exchange that gives a page every other second, for ever: whoever wants all of its history holds the only place."""
+    begins, begun, find = list[datetime](), asyncio.Event(), CandleSources.find
+
+    async def slowly(self: CandleSources, exchange: str, one: Series, start: datetime, end: datetime, *, told: OnFetch) -> Found:
+        if end - start > LONG:
+            begins.append(start)
+            begun.set()
+            while True:
+                told(one, 1, 1_000_000, 0.0)
+                await asyncio.sleep(0.05)
+        return await find(self, exchange, one, start, end, told=told)
+
+    monkeypatch.setattr(CandleSources, "find", slowly)
+    monkeypatch.setattr(aside, "FETCH_S", 0.5)
+    large = await backtesting.begun(mallory, await strategy(mallory), minutes=4_000)
+    await backtesting.until(mallory, large["id"], "fetching")
+    await asyncio.wait_for(begun.wait(), 20)
+    small = await backtesting.begun(bob, await strategy(bob), minutes=1_000)
+    assert (await backtesting.until(bob, small["id"], within_s=25))["state"] == "completed"
+    deadline = time.monotonic() + 15
+    while len(begins) < 2:
+        assert time.monotonic() < deadline, "it goes on at its next turn"
+        await asyncio.sleep(0.05)
+    assert (await backtesting.got(mallory, large["id"]))["attempts"] == 1, "stepping aside is no failed attempt"
+    await mallory.call("POST", f"{backtesting.URL}/{large['id']}/cancel")
+    assert (await backtesting.until(mallory, large["id"]))["state"] == "canceled"
