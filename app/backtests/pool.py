@@ -27,6 +27,8 @@ ENVIRONMENT: Final = {
     "NUMBA_NUM_THREADS": "1",
     "LC_ALL": "C.UTF-8",
 }
+#: Where this process keeps byte-code, or that it keeps none.
+_PASSED_ON: Final = ("PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE")
 #: After so long without work a process ends: an idle one holds a hundred megabytes.
 _IDLE_S: Final = 300.0
 _STOP_S: Final = 2.0
@@ -105,7 +107,8 @@ class Pool:
 
     def __init__(self, size: int, *, environment: Mapping[str, str] | None = None) -> None:
         self._places = asyncio.Semaphore(size)
-        self._environment = ENVIRONMENT | dict(environment or {})
+        passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        self._environment = ENVIRONMENT | passed_on | dict(environment or {})
         self._idle: list[_Process] = []
         self._busy: set[_Process] = set()
 
