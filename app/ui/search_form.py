@@ -41,6 +41,10 @@ class TypedSearch(TypedBacktest):
     test_percent: str = ""
     backtest: str = ""
 
+    def fields(self) -> BacktestFields:
+        """Return what was typed of what a backtest has as well."""
+        return TypedBacktest(**{name: getattr(self, name) for name in TypedBacktest.model_fields}).fields()
+
     def search_fields(self) -> SearchFields:
         """Return what was typed, none of it longer than its field."""
         names = SearchFields.__dataclass_fields__
