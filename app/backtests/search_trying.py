@@ -123,7 +123,8 @@ class Trier:
 
     async def _decided(self, worker: Worker, sets: Sequence[Parameters]) -> tuple[Swept, list[PackedDecisions | None]]:
         prepared = self._subject.prepared
-        sweep = Sweep(sets=list(sets), start=prepared.start, costs=jail_costs(self._subject.costs), seconds=_PART_S)
+        costs = jail_costs(self._subject.costs)
+        sweep = Sweep(sets=list(sets), start=prepared.start, costs=costs, detail=prepared.detail_place, seconds=_PART_S)
         swept = await worker.ask(sweep)
         if not isinstance(swept, Swept):
             raise failure(swept)
@@ -154,7 +155,7 @@ async def trying(subject: Subject, jail: Jail, pool: Computing, *, lanes: int = 
         workers = []
         for _ in range(lanes):
             worker = await stack.enter_async_context(
-                jail.worker(user_id=subject.user_id, purpose=Purpose.BACKTEST, frames=prepared.frames, result_rows=rows)
+                jail.worker(user_id=subject.user_id, purpose=Purpose.BACKTEST, frames=prepared.lent_frames, result_rows=rows)
             )
             await load(worker, subject.source, {})
             workers.append(worker)

@@ -17,6 +17,8 @@ LONGEST_TEXT = 4_096
 LONGEST_DOCSTRING = 4_000
 MOST_PARAMETERS = 64
 MOST_FRAMES = 16
+#: Besides the one that is traded, and minutes of it that tell what happens inside a candle.
+MOST_OTHERS = MOST_FRAMES - 2
 MOST_FINDINGS = 100
 #: Sets of parameters that one request tries.
 MOST_SETS = 500
@@ -73,12 +75,14 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         sets: Of parameters, in the order in which they are tried.
         start: The first candle at which the strategy may decide.
         costs: Of the simulated account that per-candle methods see.
+        detail: As that of `Run`; the same in every sweep of a worker.
         seconds: No further set is begun after so long; at least one is tried.
     """
 
     sets: Annotated[list[dict[Name, Value]], Meta(min_length=1, max_length=MOST_SETS)]
     start: Count
     costs: "Costs"
+    detail: Count | None = None
     seconds: Annotated[float, Meta(gt=0, le=3_600)] = 3_600.0
 
 
@@ -196,7 +200,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     style: Literal["per_candle", "signals", "both", "template"]
     can_short: bool
     parameters: Annotated[list[Parameter], Meta(max_length=MOST_PARAMETERS)]
-    informative: Annotated[list[Informative], Meta(max_length=MOST_FRAMES - 1)]  # besides the frame that it trades
+    informative: Annotated[list[Informative], Meta(max_length=MOST_OTHERS)]
 
 
 class Ran(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="ran"):

@@ -21,7 +21,7 @@ from app.backtests.export import ExportKind
 from app.backtests.models import Backtest, BacktestResult
 from app.backtests.results import StoredResult, result_of
 from app.domain.candles import Timeframe, to_milliseconds
-from app.domain.outcome import NO_REASON
+from app.domain.outcome import NO_REASON, REASONS
 from app.strategies.candles import generated
 from tests.app.backtesting import END, ROLES, URL, begun, got, store_candles, strategy, until
 from tests.app.library import refusal, somebody
@@ -179,6 +179,42 @@ def assert_trades_agree(result: StoredResult, report: dict[str, Any]) -> None:
             sums.append(brought)
             brought = 0.0
     assert sums == pytest.approx(profits, abs=1e-6)
+
+
+#: Enters whenever it is flat, and tells what was filled.
+INSIDE = """from aristobot import Strategy, param
+
+
+class Inside(Strategy):
+    timeframe = "1h"
+    warm_up = 2
+    trailing_stop = param(0.004, low=0.001, high=0.1)
+    take_profit = param(0.004, low=0.001, high=0.1)
+
+    def should_long(self):
+        return self.candles.close[-1] > self.candles.close[-2]
+
+    def should_exit(self):
+        return self.position.candles_held > 3
+
+    def on_fill(self, fill):
+        print(fill.reason, round(fill.price, 6))
+"""
+
+
+async def test_with_minutes_inside_candles_a_strategy_was_told_of_the_fills_that_are_stored(site: Site) -> None:
+    person = await somebody(site)
+    strategy_id = await strategy(person, INSIDE, name="Inside")
+    wishes = [{"minutes": 9_000, "timeframe": "1h", "options": {"detail": is_detailed}} for is_detailed in (False, True)]
+    told = []
+    for wanted in wishes:
+        done = await completed(person, await begun(person, strategy_id, **wanted))
+        fills = (await columns(site, person, done["id"])).fills
+        told.append(done["output"].splitlines())
+        stored = [f"{REASONS[code].value} {round(price, 6)}" for code, price in zip(fills.reason, fills.price.tolist(), strict=True)]
+        assert len(stored) > 20
+        assert told[-1] == stored
+    assert told[0] != told[1]
 
 
 async def test_a_file_has_the_figures_of_the_database_in_the_language_that_is_asked_for(site: Site) -> None:

@@ -85,11 +85,7 @@ class Guest:
 
     def _run(self, request: Run) -> Reply:
         loaded = self._needed()
-        frames, detail = self._some_frames(), None
-        if request.detail is not None:
-            if not 0 < request.detail < len(frames):
-                return Failed(kind="FRAME_UNKNOWN", message=f"there are {len(frames)} frames, was {request.detail}")
-            detail = frames.pop(request.detail)[1]
+        frames, detail = self._laid_apart(request.detail)
         rows = len(frames[0][1])
         if self._results is None or len(self._results) < rows:
             return Failed(kind="NO_ROOM", message="there is no room for the decisions")
@@ -106,7 +102,8 @@ class Guest:
         if self._results is None:
             return Failed(kind="NO_ROOM", message="there is no room for the decisions")
         if self._sweeper is None:
-            self._sweeper = Sweeper(loaded.source, self._some_frames(), self._results)
+            frames, detail = self._laid_apart(request.detail)
+            self._sweeper = Sweeper(loaded.source, frames, self._results, detail)
         return self._sweeper.sweep(request, simulation_costs(request.costs))
 
     def _decide(self, request: Decide) -> Reply:
@@ -117,6 +114,15 @@ class Guest:
 
     def _source(self) -> str:
         return "" if self._loaded is None else self._loaded.source
+
+    def _laid_apart(self, place: int | None) -> tuple[list[tuple[Frame, Candles]], Candles | None]:
+        """Return the frames that the strategy sees, and the one that tells what happens inside a candle."""
+        frames = self._some_frames()
+        if place is None:
+            return frames, None
+        if not 0 < place < len(frames):
+            raise StrategyMistake("FRAME_UNKNOWN", f"there are {len(frames)} frames, was {place}")
+        return frames, frames.pop(place)[1]
 
     def _some_frames(self) -> list[tuple[Frame, Candles]]:
         if not self._frames or not len(self._frames[0][1]):

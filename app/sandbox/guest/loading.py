@@ -18,7 +18,7 @@ from app.sandbox.guest.imports import builtins_for_strategy
 from app.sandbox.guest.mistakes import StrategyMistake
 from app.sandbox.guest.params import Param, params_of, values_for
 from app.sandbox.guest.strategy import Strategy, informative_of, overrides
-from app.sandbox.messages import LONGEST_DOCSTRING, MOST_FRAMES, MOST_PARAMETERS, Described, Informative, Value
+from app.sandbox.messages import LONGEST_DOCSTRING, MOST_OTHERS, MOST_PARAMETERS, Described, Informative, Value
 
 MODULE = "strategy"
 
@@ -153,9 +153,9 @@ def warm_up_of(instance: Strategy) -> int:
 
 def _informative(instance: Strategy) -> list[tuple[str, str]]:
     wanted = informative_of(instance)
-    if len(wanted) >= MOST_FRAMES:
+    if len(wanted) > MOST_OTHERS:
         raise StrategyMistake(
-            "INFORMATIVE_INVALID", f"informative may name {MOST_FRAMES - 1} at most, was {len(wanted)}", attribute="informative"
+            "INFORMATIVE_INVALID", f"informative may name {MOST_OTHERS} at most, was {len(wanted)}", attribute="informative"
         )
     for _, timeframe in wanted:
         if timeframe not in set(Timeframe):

@@ -25,12 +25,14 @@ class Sweeper:
         source: The strategy's.
         frames: What it trades, and others.
         results: Where packed decisions go.
+        detail: Shorter candles that tell what happens inside one, which the strategy does not see.
     """
 
-    def __init__(self, source: str, frames: Sequence[tuple[Frame, Candles]], results: Sheet) -> None:
+    def __init__(self, source: str, frames: Sequence[tuple[Frame, Candles]], results: Sheet, detail: Candles | None = None) -> None:
         self.source = source
         self._frames = frames
         self._results = results
+        self._detail = detail
         self._memo = Memo(getattr(candles, name) for _, candles in frames for name in _COLUMNS)
         self._sheet = Sheet(len(frames[0][1]))
 
@@ -53,7 +55,7 @@ class Sweeper:
     def _tried(self, given: dict[str, Value], start: int, costs: SimulationCosts, at: int) -> Packed | None:
         try:
             # From the source anew, as a run of its own would be: nothing goes from one set to the next.
-            session = Session(load(self.source, given), self._frames, costs)
+            session = Session(load(self.source, given), self._frames, costs, detail=self._detail)
             run_into(session, self._sheet, start)
             packed = pack_into(self._results, at, self._sheet.decisions())
         except BaseException as error:  # noqa: BLE001 -- the user's code, SystemExit as well; another set may well run

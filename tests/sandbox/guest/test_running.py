@@ -3,13 +3,14 @@ import time
 import numpy as np
 import pytest
 
-from app.domain.arrays import DECIDED, EXIT, LONG, SHORT, Decisions
+from app.domain.arrays import DECIDED, EXIT, LONG, SHORT, Decisions, no_decisions
 from app.domain.simulation import Reason, SimulationCosts, simulate
 from app.sandbox.guest.guest import Guest, simulation_costs
 from app.sandbox.guest.loading import load
 from app.sandbox.guest.running import decide_everywhere, run_into
 from app.sandbox.guest.session import Session
-from app.sandbox.messages import Costs, Failed, Frame, Load, Ran, Run
+from app.sandbox.messages import Costs, Failed, Frame, Load, Ran, Run, Sweep, Swept
+from app.sandbox.packed import FLAG_BITS, used
 from app.sandbox.sheet import Sheet
 from app.strategies.builtins import builtins
 from tests.sandbox.guest.market import COSTS, decisions_of, described, guest_with, made_candles, resampled
@@ -133,6 +134,15 @@ def test_what_happens_inside_a_candle_is_read_off_shorter_ones_that_the_strategy
     assert list(fills[1]) == session.account.fills
     assert fills[1] != fills[None]
     assert len(fills[1]) > 100
+    described(guest, source)
+    swept = guest.handle(Sweep(sets=[{}], start=0, costs=COSTS, detail=1))
+    assert isinstance(swept, Swept)
+    decisions, (packed,) = no_decisions(len(candles)), swept.sets
+    rows = sheet.whole_flags()[: packed.rows]
+    decisions.flags[rows >> FLAG_BITS] = rows & ((1 << FLAG_BITS) - 1)
+    for name in used(packed.columns):
+        getattr(decisions, name)[rows >> FLAG_BITS] = sheet.room(name)[: packed.rows]
+    assert simulate(candles, decisions, simulation_costs(COSTS), detail=minutes).fills == tuple(fills[1])
     unknown = guest.handle(Run(start=0, costs=COSTS, detail=2))
     assert isinstance(unknown, Failed)
     assert unknown.kind == "FRAME_UNKNOWN"
