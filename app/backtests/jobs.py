@@ -95,12 +95,13 @@ class BacktestJobs:
 
     async def _fill(self, queue: Queue, group: asyncio.TaskGroup) -> None:
         while len(self._runs) < self._bounds.at_once:
-            claimed = await queue.claim(of_user=self._bounds.of_user, free_bytes=self._room.free)
+            # What was begun and waits behind a search for its memory will have it first.
+            promised = sum(run.claimed.memory_bytes for run in self._runs.values() if not run.has_memory)
+            claimed = await queue.claim(of_user=self._bounds.of_user, free_bytes=self._room.free - promised)
             if claimed is None:
                 return
             run = self._runs[claimed.id] = Running(self._tools, queue, claimed)
             self._tasks[claimed.id] = group.create_task(self._done(queue, run), name=f"backtests:{claimed.number}")
-            await asyncio.sleep(0)  # it holds its memory from its first step on
 
     async def _pause(self, asked: Subscription[object]) -> None:
         """Wait for what is asked for, for the end of a run, or a moment."""
@@ -115,9 +116,8 @@ class BacktestJobs:
     async def _done(self, queue: Queue, run: Running) -> None:
         """Run one, and write down how it ended, or that it is to be tried again."""
         try:
-            async with self._room.held(run.claimed.memory_bytes):
-                run.publish(BacktestState.FETCHING)
-                await self._settled(queue, run)
+            run.publish(BacktestState.FETCHING)
+            await self._settled(queue, run)
         except asyncio.CancelledError:
             # Where it was deleted, or another took it over, this changes nothing.
             await asyncio.shield(self._hand_back(queue, run.claimed))

@@ -111,6 +111,8 @@ class Running:
         self._is_warm = False
         #: Whether there may be something to keep when it is canceled.
         self._has_decided = False
+        #: Whether the memory that it was taken up with is set aside for it.
+        self.has_memory = False
 
     async def work(self) -> Ended:
         """Return what came of it.
@@ -126,7 +128,7 @@ class Running:
         async with asyncio.TaskGroup() as group:
             beside = [group.create_task(self._keep_telling()), group.create_task(self._warm_up())]
             beside.append(group.create_task(self._until_canceled()))
-            working = group.create_task(_caught(self._worked(backtest, version)))
+            working = group.create_task(_caught(self._in_its_memory(backtest, version)))
             await asyncio.wait({working, beside[-1]}, return_when=asyncio.FIRST_COMPLETED)
             if self._has_decided and not working.done():
                 await asyncio.wait({working}, timeout=_KEEP_S)
@@ -158,6 +160,11 @@ class Running:
             if backtest is None:
                 raise BacktestNotFound
             return backtest, await version_by_id(session, ours.user_id, backtest.version_id)
+
+    async def _in_its_memory(self, backtest: Backtest, version: StrategyVersion) -> Ended:
+        async with self._tools.room.held(self.claimed.memory_bytes):
+            self.has_memory = True
+            return await self._worked(backtest, version)
 
     async def _worked(self, backtest: Backtest, version: StrategyVersion) -> Ended:
         tools, user_id, costs = self._tools, self.claimed.user_id, costs_of(backtest)

@@ -16,6 +16,8 @@ import psutil
 import pytest
 import pytest_asyncio
 
+from app.backtests.bounds import MIB
+from app.backtests.memory import MemoryRoom
 from app.backtests.stream import BacktestStream
 from app.backtests.work import prepare
 from app.core.ids import new_id
@@ -109,6 +111,7 @@ async def test_a_page_that_is_loaded_again_finds_how_far_it_is_in_the_row(person
     assert (await got(person, made["id"]))["progress"] is None
 
 
+@pytest.mark.timeout(600)  # with --full
 async def test_a_run_can_be_canceled_at_any_moment_and_keeps_what_it_had(person: Person, slow_id: str, size: Size) -> None:
     chance, took, kept = random.Random(5), [], 0
     whole = await until(person, (await begun(person, slow_id, minutes=MINUTES))["id"])
@@ -144,7 +147,27 @@ async def test_one_that_waits_is_canceled_at_once(person: Person, slow_id: str) 
     assert (again.status_code, again.json()["state"]) == (200, "canceled")
 
 
-async def test_one_that_waits_for_a_processor_or_for_candles_is_canceled_as_soon(site: Site, person: Person, slow_id: str) -> None:
+async def test_one_that_waits_for_memory_behind_a_search_is_canceled_as_soon(site: Site, person: Person, slow_id: str) -> None:
+    room = site.app.state.backtest_tools.room
+    async with room.held(room.size - 40 * MIB), asyncio.TaskGroup() as group:
+        behind = group.create_task(_hold(room, 60 * MIB))
+        await asyncio.sleep(0.01)
+        made = await begun(person, slow_id, minutes=MINUTES)
+        await until(person, made["id"], "fetching")
+        asked = time.monotonic()
+        await person.call("POST", f"{URL}/{made['id']}/cancel")
+        assert (await until(person, made["id"]))["state"] == "canceled"
+        assert time.monotonic() - asked < 2
+        behind.cancel()
+    assert room.free == room.size
+
+
+async def _hold(room: MemoryRoom, size: int) -> None:
+    async with room.held(size):
+        await asyncio.sleep(60)
+
+
+async def test_one_that_waits_for_a_processor_is_canceled_as_soon(site: Site, person: Person, slow_id: str) -> None:
     jail = site.app.state.jail
     async with AsyncExitStack() as stack:
         for _ in range(2):  # as many as there are processors
