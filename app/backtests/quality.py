@@ -123,17 +123,19 @@ def _later_part(ran: Ran) -> Check | None:
     if min(len(first), len(later)) < _FEWEST_DAYS_A_PART:
         return None
     before, after = sharpe_ratio(first), sharpe_ratio(later)
-    if before is None or after is None or before <= 0:
+    won = float(ran.equity[split] / ran.equity[0] - 1)
+    # Returns that swing have a mean above 0 though they came to a loss.
+    if before is None or after is None or before <= 0 or won <= 0:
         return None
     span = int(ran.times[-1] - ran.times[split])
     numbers = {
         "first_sharpe": before,
         "later_sharpe": after,
-        "first_return": float(ran.equity[split] / ran.equity[0] - 1),
+        "first_return": won,
         "later_return": float(ran.equity[-1] / ran.equity[split] - 1),
         "later_cagr": annual_return(float(ran.equity[split]), float(ran.equity[-1]), span),
     }
-    verdict: Verdict = "fail" if after <= 0 else "warn" if after < before / 2 else "pass"
+    verdict: Verdict = "fail" if min(after, numbers["later_return"] or 0.0) <= 0 else "warn" if after < before / 2 else "pass"
     return _check("LATER_PART", verdict, numbers=numbers, before=_number(before), after=_number(after))
 
 

@@ -82,7 +82,7 @@ def make_report(
 
 
 def held_equity(candles: Candles, costs: SimulationCosts, start: int) -> Floats:
-    """Return the equity, from row `start` on, of buying all at the open after it and selling at the last close, at the run's costs."""
+    """Return the equity, from row `start` on, of buying all at the open after it at the run's costs, and holding it to the end."""
     held = np.full(len(candles) - start, costs.capital)
     if len(held) < 2:
         return held
@@ -91,7 +91,6 @@ def held_equity(candles: Candles, costs: SimulationCosts, start: int) -> Floats:
         return held
     quantity = costs.capital / (price * (1 + costs.fee))
     held[1:] = quantity * candles.close[start + 1 :]
-    held[-1] = quantity * float(candles.close[-1]) * (1 - costs.slippage) * (1 - costs.fee)
     return held
 
 

@@ -147,8 +147,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         final_equity: Quote units at the end, an open position marked at the last close.
         kpis: The numbers on top.
         strategy: Figures of its equity.
-        held: The same of having bought at the open after the first decision and sold at the last close, all of the capital, with the
-            same taker's fee and slippage and without funding, in fractions of a step.
+        held: The same of having bought at the open after the first decision, all of the capital, with the same taker's fee and slippage
+            and without funding, in fractions of a step, and marked at the last close as an open position of the strategy is.
         trades: Figures of its trades.
         exposure: Fraction of the candles at whose close there was a position (0 to 1).
         denied: Orders that were too small.

@@ -137,7 +137,8 @@ def _of_order(luck: Luck) -> Verdict:
     actual, deep = found.max_drawdown.actual, found.max_drawdown.percentiles[PERCENTILES.index(95)]
     ratio = deep / actual if actual > 0 else 1.0
     message = N_(
-        "It fell by %(actual)s %%. Had the same trades come in another order, one in twenty times it would have been %(deep)s %% or more."
+        "From trade to trade it fell by %(actual)s %%. Had the same trades come in another order, one in twenty times it would have been "
+        "%(deep)s %% or more."
     )
     grade: Grade = "pass" if ratio < _MUCH_DEEPER else "warn" if ratio < _TWICE else "fail"
     return Verdict(
@@ -163,7 +164,8 @@ def _of_prices(luck: Luck) -> Verdict:
         return _too_few("fill_prices", title)
     low, actual = found.final.percentiles[PERCENTILES.index(5)] - 1, found.final.actual - 1
     message = N_(
-        "It returned %(actual)s %%. With fills a little beside their prices, one in twenty times it would have been %(low)s %% or less."
+        "Its closed trades returned %(actual)s %%. With fills a little beside their prices, one in twenty times it would have been "
+        "%(low)s %% or less."
     )
     grade: Grade = "pass" if low > 0 or (actual <= 0 and low >= actual / 2) else "warn" if found.chance_of_loss < _LIKELY_LOSS else "fail"
     values = {"actual": _percent(actual), "low": _percent(low)}

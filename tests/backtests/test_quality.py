@@ -9,7 +9,7 @@ from app.backtests.report import make_report
 from app.backtests.report_parts import Check, RunFacts
 from app.core.i18n import LANGUAGES, use_language
 from app.core.sentences import filled
-from app.domain.arrays import Candles
+from app.domain.arrays import Candles, Floats
 from app.domain.metrics import DAY_MS
 from app.domain.simulated import Reason
 from tests.backtests.runs import COSTS, ran
@@ -113,6 +113,20 @@ def test_what_came_after_is_looked_at_beside_what_was_known(later: float, verdic
     check = checks_of(np.append(first, rest[1:] / 10_000 * first[-1]))["LATER_PART"]
     assert check.verdict == verdict
     assert check.figures["later_return"] == pytest.approx((1 + later) ** 60 - 1, rel=0.2)
+
+
+def swinging(days: int, low: float, high: float) -> Floats:
+    """Days of which the mean is above 0 and the product below 1."""
+    return 10_000 * np.cumprod(np.append(1.0, np.tile([1 + high, 1 + low], days // 2)))
+
+
+def test_a_part_that_swings_to_a_loss_lost_though_its_sharpe_is_above_zero() -> None:
+    first, rest = swinging(140, -0.17, 0.22), swinging(60, -0.20, 0.24)
+    check = checks_of(np.append(first, rest[1:] / 10_000 * first[-1]))["LATER_PART"]
+    assert (check.figures["later_sharpe"] or 0) > 0
+    assert (check.figures["later_return"] or 0) < 0
+    assert check.verdict == "fail"
+    assert "LATER_PART" not in checks_of(swinging(ROWS, -0.20, 0.24))
 
 
 def test_parts_too_short_or_a_first_part_that_lost_are_not_compared() -> None:

@@ -12,7 +12,6 @@ from app.backtests.report import as_stored, from_stored, held_equity, make_repor
 from app.backtests.report_parts import MOST_POINTS, RunFacts
 from app.backtests.report_rows import REASON_WORDS, metric_groups, shown
 from app.domain.arrays import LONG, Candles, no_decisions
-from app.domain.metrics import equity_figures
 from app.domain.outcome import outcome_of
 from app.domain.simulated import Reason
 from app.domain.simulation import SimulationCosts, simulate
@@ -63,7 +62,7 @@ def test_holding_pays_the_same_costs_and_begins_when_the_strategy_could() -> Non
     costs = SimulationCosts(capital=1_000.0, fee=0.01, slippage=0.1)
     held = held_equity(candles, costs, 1)
     quantity = 1_000 / (110 * 1.1 * 1.01)
-    assert held == pytest.approx([1_000, quantity * 110, quantity * 120, quantity * 130 * 0.9 * 0.99])
+    assert held == pytest.approx([1_000, quantity * 110, quantity * 120, quantity * 130])
 
 
 def test_holding_is_what_the_engine_makes_of_buying_once() -> None:
@@ -72,8 +71,9 @@ def test_holding_is_what_the_engine_makes_of_buying_once() -> None:
     decisions.flags[0] = LONG
     outcome = outcome_of(simulate(candles, decisions, COSTS))
     held = held_equity(candles, COSTS, 0)
-    assert held[:-1] == pytest.approx(outcome.equity[:-1])
-    assert equity_figures(candles.time, held).max_drawdown == pytest.approx(equity_figures(candles.time, outcome.equity).max_drawdown)
+    assert held == pytest.approx(outcome.equity)
+    report = make_report(outcome, candles, COSTS, timeframe_ms=HOUR_MS)
+    assert report.kpis.held_return == pytest.approx(report.kpis.net_return)
 
 
 @pytest.mark.parametrize(("rows", "start"), [(1, 0), (2, 0), (2, 1), (30, 29), (30, 0)])
