@@ -17,11 +17,14 @@ from app.domain.arrays import DECIDED, MOVING, Candles, Decisions, Floats, is_re
 from app.domain.grid import dues, minutes_within
 from app.domain.outcome import FillColumns, Outcome, TradeColumns
 from app.domain.simulation import SimulationCosts
+from app.errors import BeyondNumbers
 
 #: Changes when the same input may give other trades.
 ENGINE_VERSION: Final = "1"
 _FEW_FILLS: Final = 4_096
 _MOVES: Final = 8
+#: Quote units beyond which figures of an account would be infinite, or none.
+_MOST: Final = 1e100
 _NO_FLOATS: Final[Floats] = np.empty(0)
 _NO_NUMBERS: Final[NDArray[np.int64]] = np.empty(0, dtype=np.int64)
 
@@ -38,6 +41,7 @@ def run(candles: Candles, decisions: Decisions, costs: SimulationCosts, start: i
 
     Raises:
         ValueError: decisions and candles differ in length.
+        BeyondNumbers: the account grew so large that there are no figures of it.
     """
     rows = len(candles)
     if len(decisions) != rows:
@@ -58,6 +62,9 @@ def run(candles: Candles, decisions: Decisions, costs: SimulationCosts, start: i
         trades = _longer(trades, len(fills) // 2 + 1)
         lengths = np.array([rows, len(minutes[0]), len(inside[0]), len(fills), len(trades), row], dtype=np.int64)
         row = walk(*given, *(_address(each) for each in (acts, paid, account, slots, fills, trades, lengths)))
+    # A NaN is the largest of all and fails as well.
+    if rows and not (equity.max() < _MOST and equity[-1] > -_MOST):
+        raise BeyondNumbers
     return _outcome(account[0], fills, trades, equity)
 
 

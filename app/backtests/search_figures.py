@@ -102,7 +102,7 @@ class Stretch:
         gained, given = float(profit[won].sum()), float(-profit[profit < 0].sum())
         return Figures(
             net=last - first,
-            net_return=last / first - 1 if first > 0 else 0.0,
+            net_return=(finite(last / first) or 0.0) - 1 if first > 0 else 0.0,
             sharpe=sharpe_ratio(returns),
             sortino=sortino_ratio(returns),
             calmar=ratio(annual_return(first, last, self._duration_ms), max_drawdown) if first > 0 else None,

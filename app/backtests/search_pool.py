@@ -16,6 +16,7 @@ from app.backtests.search_space import Point, Space
 from app.domain.arrays import DECIDED, Candles, Decisions, Floats, repeated
 from app.domain.outcome import Outcome
 from app.domain.simulated import SimulationCosts
+from app.errors import BeyondNumbers
 from app.sandbox.packed import PackedDecisions
 
 
@@ -69,18 +70,18 @@ class Desk:
 def figures_of(
     candles: CandleSource, detail: CandleSource | None, sets: Sequence[PackedDecisions | None], terms: Terms
 ) -> list[list[Figures] | None]:
-    """Return the figures of each set, one for each stretch; None for a set that has no decisions."""
+    """Return the figures of each set, one for each stretch; None for a set that has no decisions, or whose account has no figures."""
     here, walked = candles.here(), None if detail is None else detail.here()
     closes = here.time + terms.timeframe_ms
     stretches = [Stretch(closes, span) for span in terms.spans]
     desk = Desk(len(here))
     found: list[list[Figures] | None] = []
     for one in sets:
-        if one is None:
-            found.append(None)
-            continue
-        outcome = _outcome(here, desk, one, terms, walked)
-        found.append([stretch.figures(outcome) for stretch in stretches])
+        try:
+            outcome = None if one is None else _outcome(here, desk, one, terms, walked)
+        except BeyondNumbers:
+            outcome = None
+        found.append(None if outcome is None else [stretch.figures(outcome) for stretch in stretches])
     return found
 
 

@@ -19,7 +19,7 @@ from app.backtests.search_pool import Terms, figures_of, outcomes_of
 from app.core.i18n import N_
 from app.domain.outcome import Outcome
 from app.domain.simulated import SimulationCosts
-from app.errors import StrategyFailed
+from app.errors import BeyondNumbers, StrategyFailed
 from app.sandbox.asking import Worker
 from app.sandbox.jail import Jail
 from app.sandbox.messages import MOST_SETS, Sweep, Swept, Value
@@ -137,7 +137,10 @@ class Trier:
             found = await self._pool.run(figures_of, self._lent.candles, self._lent.detail, packed, self._subject.terms)
         finally:
             waiting.release()
-        return [Tried(figures=figures, problem=said.problem, line=said.line) for figures, said in zip(found, swept.sets, strict=True)]
+        return [
+            Tried(figures=figures, problem=said.problem or ("" if figures is not None else BeyondNumbers().message), line=said.line)
+            for figures, said in zip(found, swept.sets, strict=True)
+        ]
 
 
 @asynccontextmanager

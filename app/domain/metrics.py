@@ -26,6 +26,8 @@ _PLACES: Final = 8
 #: A deviation below this is what floats leave of none.
 _NO_DEVIATION: Final = 1e-12
 _LARGEST_GROWTH: Final = 1e9
+#: An account that holds less has lost everything: what it would have to grow by to come back is no number.
+_NOTHING: Final = 1e-100
 #: Beyond this its square is infinite.
 _LARGEST_RETURN: Final = 1e150
 #: An account that fell to next to nothing and came back has returns whose squares are infinite: they make no figure, and no warning.
@@ -156,7 +158,7 @@ def daily_rows(times: Times) -> Times:
 @_OVERFLOWS
 def returns_of(levels: Floats) -> Floats:
     """Return the fractions by which each level differs from the one before; none after all is lost."""
-    levels = np.where(np.minimum.accumulate(levels) > 0, levels, 0.0)
+    levels = np.where(np.minimum.accumulate(levels) > _NOTHING, levels, 0.0)
     before, after = levels[:-1], levels[1:]
     returns = np.zeros(len(before))
     np.divide(after - before, before, out=returns, where=before > 0)

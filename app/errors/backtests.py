@@ -27,6 +27,12 @@ class TooManyCandles(InvalidInput):
     default_code = "BACKTEST_TOO_LONG"
 
 
+class BeyondNumbers(InvalidInput):
+    """The account grew beyond all numbers. Nobody trades like that: the strategy looks ahead, or it pays no fees and no slippage."""
+
+    default_code = "BACKTEST_BEYOND_NUMBERS"
+
+
 class NoCandles(InvalidInput):
     """There are no candles of that market in that range."""
 

@@ -5,11 +5,16 @@ import time
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
+import numpy as np
 import pytest
 import pytest_asyncio
 
 from app.backtests import aside, search_running
 from app.backtests.candle_sources import CandleSources, Found, OnFetch, Series
+from app.domain.candles import Timeframe, to_milliseconds
+from app.marketdata.models import CandleSource
+from app.marketdata.store import CandleStore
+from app.strategies.candles import generated
 from tests.app import backtesting, test_searches
 from tests.app.backtesting import ROLES, slow, store_candles, strategy
 from tests.app.library import somebody
@@ -89,3 +94,40 @@ async def test_whoever_fetches_for_long_lets_others_go_first_and_goes_on_after_t
     assert (await backtesting.got(mallory, large["id"]))["attempts"] == 1, "stepping aside is no failed attempt"
     await mallory.call("POST", f"{backtesting.URL}/{large['id']}/cancel")
     assert (await backtesting.until(mallory, large["id"]))["state"] == "canceled"
+
+
+#: Knows the next close, and pays nothing.
+FORESIGHT = """import numpy as np
+from aristobot import Strategy, param
+
+
+class Foresight(Strategy):
+    timeframe = "4h"
+    length = param(1, low=1, high=5)
+
+    def signals(self, candles):
+        coming = np.append(candles.close[1:], candles.close[-1])
+        return {"long": coming > candles.close, "exit": coming < candles.close}
+"""
+
+
+async def test_an_account_that_grows_beyond_all_numbers_fails_in_words_and_leaves_pages_whole(site: Site, mallory: Person) -> None:
+    rows = 1_200
+    candles = generated(rows, Timeframe.H4, end_ms=to_milliseconds(backtesting.END), seed=1)
+    closes = np.where(np.arange(rows) % 2, 40.0, 10.0)
+    opens = np.append(40.0, closes[:-1])
+    candles["open"], candles["close"], candles["high"], candles["low"] = opens, closes, 40.0, 10.0
+    await CandleStore(site.app.state.platform_database).load("binance", "BTC/USDT", Timeframe.H4, candles, source=CandleSource.IMPORT)
+    wish = {"timeframe": "4h", "minutes": 240 * rows, "fee": "0", "slippage": "0"}
+
+    strategy_id = await strategy(mallory, FORESIGHT)
+    backtest = await backtesting.begun(mallory, strategy_id, **wish)
+    over = await backtesting.until(mallory, backtest["id"])
+    assert (over["state"], over["error"]["code"]) == ("failed", "BACKTEST_BEYOND_NUMBERS")
+
+    asked = backtesting.wish(strategy_id, **wish, trials=3, axes=[{"name": "length"}])
+    search = (await mallory.call("POST", test_searches.URL, json=asked)).json()
+    assert (await test_searches.until(mallory, search))["state"] == "completed"
+    trials = await test_searches.trials(mallory, search)
+    assert len(trials) == 3
+    assert all(one["score"] is None and "beyond all numbers" in one["problem"] for one in trials)
