@@ -1,4 +1,4 @@
-"""A person searches for better parameters in a real Chromium: from a backtest's page, stopped, continued, promoted; and asks how robust it is."""
+"""A person searches for better parameters in a real Chromium, stops, goes on and promotes the best; and asks how robust a backtest is."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
