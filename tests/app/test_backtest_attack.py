@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,7 +119,7 @@ async def test_an_account_that_grows_beyond_all_numbers_fails_in_words_and_leave
     opens = np.append(40.0, closes[:-1])
     candles["open"], candles["close"], candles["high"], candles["low"] = opens, closes, 40.0, 10.0
     await CandleStore(site.app.state.platform_database).load("binance", "BTC/USDT", Timeframe.H4, candles, source=CandleSource.IMPORT)
-    wish = {"timeframe": "4h", "minutes": 240 * rows, "fee": "0", "slippage": "0"}
+    wish: dict[str, Any] = {"timeframe": "4h", "minutes": 240 * rows, "fee": "0", "slippage": "0"}
 
     strategy_id = await strategy(mallory, FORESIGHT)
     backtest = await backtesting.begun(mallory, strategy_id, **wish)
