@@ -57,6 +57,9 @@ PAGES: Final = (
     "/webhooks",
     "/heartbeat",
     "/brokers",
+    "/strategies",
+    "/backtests",
+    "/backtests/new",
 )
 FRAGMENTS: Final = (
     "/trading/ticket",

@@ -56,13 +56,17 @@ class BacktestFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """A backtest in a list, without its report; with the name of its strategy, the number of its version, and that one's verdict."""
+    """A backtest in a list, without its report; with the name of its strategy, the number of its version, and that one's verdict.
+
+    `sha256` is of that version's source, as hexadecimal digits.
+    """
 
     backtest: Backtest
     strategy_name: str
     version_number: int
     has_look_ahead: bool
     is_validated: bool
+    sha256: str
 
 
 async def create_backtest(
@@ -233,6 +237,7 @@ async def _with_names(session: AsyncSession, user_id: UUID, backtests: list[Back
         StrategyVersion.has_look_ahead,
         StrategyVersion.validated_at.is_not(None),
         Strategy.name,
+        StrategyVersion.sha256,
     )
     wanted = {backtest.version_id for backtest in backtests}
     query = select(*columns).join(Strategy, Strategy.id == StrategyVersion.strategy_id)
@@ -242,6 +247,7 @@ async def _with_names(session: AsyncSession, user_id: UUID, backtests: list[Back
         Listed(
             backtest=one, strategy_name=known[one.version_id][4], version_number=known[one.version_id][1],
             has_look_ahead=known[one.version_id][2], is_validated=known[one.version_id][3],
+            sha256=known[one.version_id][5],
         )
         for one in backtests
     ]  # fmt: skip

@@ -80,6 +80,7 @@ def head_of(listed: Listed, *, account: str = "") -> BacktestHead:
         has_detail=options.is_detailed,
         candles=None if found.report is None else Decimal(found.report["candles"]),
         took_s=took,
+        code=listed.sha256[:_SHORT],
         checksum=(found.candles_sha256 or "")[: 2 * _SHORT],
         engine=found.engine_version or "",
         seed=found.seed,

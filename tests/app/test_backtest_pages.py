@@ -3,12 +3,13 @@
 import html
 import re
 from collections.abc import AsyncIterator
+from hashlib import sha256
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from tests.app.backtesting import ROLES, begun, slow, store_candles, strategy, until
+from tests.app.backtesting import CROSS, ROLES, begun, slow, store_candles, strategy, until
 from tests.app.library import somebody
 from tests.app.whole_site import Person, Site, running_site
 from tests.emulator_process import EmulatorProcess
@@ -148,7 +149,16 @@ async def test_symbols_are_found_while_they_are_typed(person: Person) -> None:
 async def test_a_result_shows_what_it_was_made_of_and_what_came_of_it(person: Person, done: dict[str, Any]) -> None:
     text = await page(person, f"/backtests/{done['number']}")
     assert await page(person, f"/backtests/{done['id']}")
-    for words in ("Completed", "BTC/USDT · 1m · Binance", "10,000.00", "fast", "Quality checks", "From gross to net", "Run again"):
+    for words in (
+        "Completed",
+        "BTC/USDT · 1m · Binance",
+        "10,000.00",
+        "fast",
+        "Quality checks",
+        "From gross to net",
+        "Run again",
+        sha256(CROSS.encode()).hexdigest()[:7],
+    ):
         assert words in text, words
     assert text.count("data-trade=") == min(done["report"]["trades"]["closed"] + done["report"]["trades"]["open"], 50)
     assert "<progress" not in text
