@@ -17,13 +17,19 @@ import numpy as np
 
 from app.backtests.export_html import html_report
 from app.backtests.export_run import ExportedRun, RunHeader
+from app.core.i18n import N_
 from app.core.spreadsheets import cell
 from app.domain.arrays import Times
 from app.domain.metrics import drawdown_of
 from app.domain.metrics_trades import trade_returns
 from app.domain.outcome import NO_REASON, REASONS
+from app.errors import FileTooLarge
 
 FORMAT_VERSION: Final = 1
+#: Of a file of text. It goes through the server's memory, and a result may have millions of rows; parquet has a tenth of that.
+MOST_BYTES: Final = 128_000_000
+#: Rows that are written at a time: as Python's objects all of them would be gigabytes.
+_PIECE: Final = 20_000
 
 
 class ExportKind(StrEnum):
@@ -68,6 +74,9 @@ def exported(run: ExportedRun, kind: ExportKind, *, language: str = "en") -> byt
         run: What it is about.
         kind: Which file.
         language: Of the HTML report; the others have none.
+
+    Raises:
+        FileTooLarge: as text it would be larger than `MOST_BYTES`.
     """
     match kind:
         case ExportKind.JSON:
@@ -140,9 +149,21 @@ def _csv(header: RunHeader, columns: _Columns, *, has_origin: bool) -> bytes:
     writer = csv.writer(target)
     writer.writerow([*origin, *columns])
     about = list(origin.values())
-    for row in _rows(columns):
-        writer.writerow([*about, *row])
+    for piece in _pieces(columns):
+        writer.writerows([*about, *row] for row in _rows(piece))
+        _check_size(target.tell())
     return target.getvalue().encode()
+
+
+def _pieces(columns: _Columns) -> Iterator[_Columns]:
+    for begin in range(0, len(next(iter(columns.values()))), _PIECE):
+        yield {name: column[begin : begin + _PIECE] for name, column in columns.items()}
+
+
+def _check_size(size: int) -> None:
+    if size > MOST_BYTES:
+        most = MOST_BYTES // 1_000_000
+        raise FileTooLarge(N_(f"This file would be larger than {most} MB. Take it as parquet, or take a shorter range."), field="format")
 
 
 def _rows(columns: _Columns) -> Iterator[Sequence[str]]:
@@ -166,9 +187,18 @@ def _written(value: Any) -> str:
 
 def _json(run: ExportedRun) -> bytes:
     """Amounts are strings, as everywhere; the equity has the points of the report, the whole curve being in CSV and parquet."""
-    tables = {"trades": _records(_trades(run)), "fills": _records(_fills(run))}
-    whole = {"format": "aristobot.backtest", "version": FORMAT_VERSION, "header": run.header, "report": run.report, **tables}
-    return msgspec.json.encode(whole)
+    whole = {"format": "aristobot.backtest", "version": FORMAT_VERSION, "header": run.header, "report": run.report}
+    target = io.BytesIO()
+    target.write(msgspec.json.encode(whole)[:-1])
+    for name, columns in (("trades", _trades(run)), ("fills", _fills(run))):
+        target.write(b',"%s":[' % name.encode())
+        for place, piece in enumerate(_pieces(columns)):
+            target.write(b"," if place else b"")
+            target.write(msgspec.json.encode(_records(piece))[1:-1])
+            _check_size(target.tell())
+        target.write(b"]")
+    target.write(b"}")
+    return target.getvalue()
 
 
 def _records(columns: _Columns) -> list[dict[str, Any]]:

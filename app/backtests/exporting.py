@@ -1,5 +1,8 @@
 """A stored result as a file, made in the pool."""
 
+from collections import Counter
+from collections.abc import AsyncGenerator
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -12,8 +15,42 @@ from app.backtests.packed import unpacked_equity, unpacked_fills, unpacked_trade
 from app.backtests.report import from_stored
 from app.backtests.service import Listed, listed
 from app.backtests.wish import Rules, options_of
+from app.core.i18n import N_
 from app.core.tenancy import owned
-from app.errors import ResultMissing
+from app.errors import RateLimited, ResultMissing
+
+#: Files of one user that are made, or on their way, at a time.
+MOST_FILES: Final = 2
+_PIECE: Final = 1 << 18
+
+
+class FilesUnderWay:
+    """Counts the files of each user that this process holds in memory."""
+
+    def __init__(self) -> None:
+        self._held: Counter[UUID] = Counter()
+
+    def begin(self, user_id: UUID) -> None:
+        """Count one more; whoever began it calls `end` when it has been sent.
+
+        Raises:
+            RateLimited: the user has as many as one may have.
+        """
+        if self._held[user_id] >= MOST_FILES:
+            raise RateLimited(N_("You are making as many files as one may at a time. Wait for one of them."))
+        self._held[user_id] += 1
+
+    def end(self, user_id: UUID) -> None:
+        """Count one less."""
+        self._held[user_id] -= 1
+        if not self._held[user_id]:
+            del self._held[user_id]
+
+
+async def pieces_of(file: bytes) -> AsyncGenerator[bytes, None]:
+    """Yield a file piece by piece, as fast as it is read: sent at once all of it would lie in the connection's buffer."""
+    for begin in range(0, len(file), _PIECE):
+        yield file[begin : begin + _PIECE]
 
 
 class ToExport(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
 """`/api/backtests`: make, list, follow, cancel and delete backtests, and read their results."""
 
+import weakref
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from starlette.responses import StreamingResponse
 from app.accounts.dependencies import CurrentUser
 from app.backtests import service
 from app.backtests.export import ExportKind
-from app.backtests.exporting import make_file, to_export
+from app.backtests.exporting import make_file, pieces_of, to_export
 from app.backtests.making import Backtests
 from app.backtests.models import BacktestState
 from app.backtests.results import MOST_POINTS, TradeOrder, amount, equity_points, page_of_trades, result_of
@@ -137,7 +138,7 @@ async def get_equity(
     response_class=Response,
     responses={
         200: {"content": _FILES},
-        **problems(401, 404, 409, 422),
+        **problems(401, 404, 409, 422, 429),
     },
 )
 async def export(
@@ -149,11 +150,20 @@ async def export(
     language: Annotated[Literal["en", "fr"] | None, Query(description="Of the HTML report; the reader's own if not given")] = None,
 ) -> Response:
     """Return trades, fills or equity as CSV or parquet, the whole as JSON, or a report as one HTML file that needs nothing else."""
-    async with database_of(request).transaction() as session:
-        given = await to_export(session, principal.user_id, backtest_id)
-    file = await request.app.state.backtest_tools.pool.run(make_file, given, kind, language or current_language())
+    state, user_id = request.app.state, principal.user_id
+    state.backtest_files.begin(user_id)
+    try:
+        async with database_of(request).transaction() as session:
+            given = await to_export(session, user_id, backtest_id)
+        file = await state.backtest_tools.pool.run(make_file, given, kind, language or current_language())
+    except BaseException:
+        state.backtest_files.end(user_id)
+        raise
     headers = {"Content-Disposition": f'attachment; filename="{given.named(kind)}"', "Cache-Control": "no-store"}
-    return Response(file, media_type=kind.media_type, headers=headers)
+    answer = StreamingResponse(pieces_of(file), media_type=kind.media_type, headers=headers)
+    # When it has been sent, or when its reader is gone: then it may not even have been begun.
+    weakref.finalize(answer, state.backtest_files.end, user_id)
+    return answer
 
 
 @router.get(

@@ -10,6 +10,7 @@ from app.backtests.candle_sources import CandleSources
 from app.backtests.compiled import CACHE_VARIABLE, kernel_folder
 from app.backtests.dask_pool import DaskPool
 from app.backtests.data import CandleData
+from app.backtests.exporting import FilesUnderWay
 from app.backtests.jobs import BacktestJobs
 from app.backtests.making import Backtests
 from app.backtests.memory import MemoryRoom
@@ -47,6 +48,7 @@ def make_backtests(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:
         bus=ground.bus,
         clock=ground.clock,
     )
+    state.backtest_files = FilesUnderWay()
     state.backtest_jobs = BacktestJobs(state.backtest_tools)
     publish_backtests(state.metrics, state.backtest_jobs, state.backtest_tools.room, ground.bus)
 

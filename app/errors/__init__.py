@@ -48,6 +48,7 @@ from app.errors.assistant import ModelUnchosen as ModelUnchosen
 from app.errors.backtests import BacktestLimit as BacktestLimit
 from app.errors.backtests import BacktestNotFound as BacktestNotFound
 from app.errors.backtests import BeyondNumbers as BeyondNumbers
+from app.errors.backtests import FileTooLarge as FileTooLarge
 from app.errors.backtests import NoCandles as NoCandles
 from app.errors.backtests import ResultMissing as ResultMissing
 from app.errors.backtests import TooManyCandles as TooManyCandles

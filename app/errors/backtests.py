@@ -33,6 +33,12 @@ class BeyondNumbers(InvalidInput):
     default_code = "BACKTEST_BEYOND_NUMBERS"
 
 
+class FileTooLarge(InvalidInput):
+    """The file would be larger than one may be."""
+
+    default_code = "BACKTEST_FILE_TOO_LARGE"
+
+
 class NoCandles(InvalidInput):
     """There are no candles of that market in that range."""
 

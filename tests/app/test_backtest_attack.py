@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -12,13 +13,14 @@ import pytest_asyncio
 
 from app.backtests import aside, search_running
 from app.backtests.candle_sources import CandleSources, Found, OnFetch, Series
+from app.backtests.exporting import MOST_FILES
 from app.domain.candles import Timeframe, to_milliseconds
 from app.marketdata.models import CandleSource
 from app.marketdata.store import CandleStore
 from app.strategies.candles import generated
 from tests.app import backtesting, test_searches
 from tests.app.backtesting import ROLES, slow, store_candles, strategy
-from tests.app.library import somebody
+from tests.app.library import refusal, somebody
 from tests.app.whole_site import Person, Site, running_site
 from tests.emulator_process import EmulatorProcess
 from tests.postgres import PostgresForTests
@@ -132,3 +134,20 @@ async def test_an_account_that_grows_beyond_all_numbers_fails_in_words_and_leave
     trials = await test_searches.trials(mallory, search)
     assert len(trials) == 3
     assert all(one["score"] is None and "beyond all numbers" in one["problem"] for one in trials)
+
+
+async def test_files_of_one_user_are_counted_until_they_are_sent(site: Site, mallory: Person, bob: Person) -> None:
+    """Each lies in the server's memory until its reader has taken it, and a reader may take for ever."""
+    files, user_id = site.app.state.backtest_files, UUID(mallory.ids["user_id"])
+    done = await backtesting.until(mallory, (await backtesting.begun(mallory, await strategy(mallory)))["id"])
+    address = f"{backtesting.URL}/{done['id']}/export"
+    for _ in range(MOST_FILES + 1):
+        assert (await mallory.call("GET", address, params={"format": "equity.csv"})).status_code == 200
+        assert (await bob.call("GET", address)).status_code == 404
+    for _ in range(MOST_FILES):
+        files.begin(user_id)
+    assert refusal(await mallory.call("GET", address)) == (429, "RATE_LIMITED")
+    assert (await bob.call("GET", address)).status_code == 404, "another user's files are another matter"
+    files.end(user_id)
+    assert (await mallory.call("GET", address)).status_code == 200
+    files.end(user_id)

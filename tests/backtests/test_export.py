@@ -11,12 +11,14 @@ import msgspec
 import numpy as np
 import pytest
 
+from app.backtests import export
 from app.backtests.export import ExportKind, exported, file_name
 from app.backtests.export_html import MOST_TRADES
 from app.backtests.export_run import ExportedRun
 from app.backtests.report import Report, make_report
 from app.domain.metrics_trades import trade_returns
 from app.domain.outcome import REASONS
+from app.errors import FileTooLarge
 from tests.backtests.runs import COSTS, HOUR_MS, candles_like, exported_like, header
 from tests.domain.equity_curves import NEW_YEAR_MS, outcome_with
 
@@ -192,3 +194,20 @@ def test_names_of_files_suit_every_file_system(kind: ExportKind) -> None:
 def test_making_files_does_not_load_what_only_parquet_needs() -> None:
     asked = "import sys, app.backtests.export; sys.exit('pyarrow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("kind", [ExportKind.JSON, ExportKind.TRADES_CSV, ExportKind.FILLS_CSV, ExportKind.EQUITY_CSV])
+def test_a_file_is_written_in_pieces_that_nobody_sees(run: ExportedRun, kind: ExportKind, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = exported(run, kind)
+    monkeypatch.setattr(export, "_PIECE", 7)
+    assert exported(run, kind) == whole
+
+
+@pytest.mark.parametrize("kind", [ExportKind.JSON, ExportKind.TRADES_CSV, ExportKind.EQUITY_CSV])
+def test_a_file_of_millions_of_rows_is_refused_before_it_fills_the_memory(
+    run: ExportedRun, kind: ExportKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "MOST_BYTES", 10_000)
+    monkeypatch.setattr(export, "_PIECE", 50)
+    with pytest.raises(FileTooLarge, match="Take it as parquet"):
+        exported(run, kind)
