@@ -21,7 +21,8 @@ class Cell:
     Attributes:
         score: The best of its trials; None where none can be ranked.
         trials: How many there are.
-        shade: 0 to `SHADES` − 1 by score; None without one.
+        shade: 0 to `SHADES` − 1 by its place among the scores of all cells, so that one that is far off does not leave the others alike;
+            None without a score.
         best: Number of the trial that `score` is of.
     """
 
@@ -65,13 +66,18 @@ def heat_map(space: Space, trials: Sequence[Scored], x: str, y: str) -> HeatMap:
     found: dict[tuple[int, int], list[Scored]] = {}
     for trial in trials:
         found.setdefault((_bin(rows, trial.point[row]), _bin(columns, trial.point[column])), []).append(trial)
-    scores = [trial.score for trial in trials if trial.score is not None]
-    low, high = (min(scores), max(scores)) if scores else (None, None)
-    cells = tuple(tuple(_cell(found.get((at, beside), []), low, high) for beside in range(len(columns))) for at in range(len(rows)))
-    x_axis, y_axis = space.axes[column], space.axes[row]
+    best = {place: max(scores) for place, those in found.items() if (scores := [one.score for one in those if one.score is not None])}
+    ladder = sorted(set(best.values()))
+    cells = tuple(tuple(_cell(found.get((at, beside), []), ladder) for beside in range(len(columns))) for at in range(len(rows)))
     return HeatMap(
-        x=x, y=y, columns=_labels(x_axis, columns), rows=_labels(y_axis, rows), cells=cells, lowest=low, highest=high,
-    )  # fmt: skip
+        x=x,
+        y=y,
+        columns=_labels(space.axes[column], columns),
+        rows=_labels(space.axes[row], rows),
+        cells=cells,
+        lowest=ladder[0] if ladder else None,
+        highest=ladder[-1] if ladder else None,
+    )
 
 
 def two_of(space: Space, importance: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -99,11 +105,10 @@ def _labels(axis: Axis, bins: list[tuple[int, int]]) -> tuple[tuple[Value, Value
     return tuple((axis.values[first], axis.values[last]) for first, last in bins)
 
 
-def _cell(trials: list[Scored], low: float | None, high: float | None) -> Cell:
-    ranked = [trial for trial in trials if trial.score is not None]
-    if not ranked or low is None or high is None:
+def _cell(trials: list[Scored], ladder: list[float]) -> Cell:
+    ranked = [(trial.score, -trial.number) for trial in trials if trial.score is not None]
+    if not ranked:
         return Cell(score=None, trials=len(trials), shade=None, best=None)
-    best = max(ranked, key=lambda trial: (trial.score or 0.0, -trial.number))
-    score = best.score or 0.0
-    share = (score - low) / (high - low) if high > low else 1.0
-    return Cell(score=score, trials=len(trials), shade=min(int(share * SHADES), SHADES - 1), best=best.number)
+    score, number = max(ranked)
+    place = ladder.index(score)
+    return Cell(score=score, trials=len(trials), shade=place * (SHADES - 1) // max(len(ladder) - 1, 1), best=-number)

@@ -31,7 +31,7 @@ from app.strategies.quick import failure
 #: Rows of decisions that a worker has room for before it hands them over; a set that decides at every candle must fit.
 _ROOM: Final = 400_000
 #: A worker hands over what it has after so long, so that the pool has something to do and a stop takes effect.
-_PART_S: Final = 0.4
+_PART_S: Final = 0.2
 #: Parts of one lane that the pool has not come to yet.
 _MOST_WAITING: Final = 3
 
