@@ -7,8 +7,8 @@ compute the figures that a search shows of each; of vectorbt no more is asked th
 same in both: EMA of the close, seeded with the first close; from one candle on a cross up buys 1 unit at the next open, a cross down sells
 it there; 2 % stop and 4 % target live from the entry's candle, the stop first; fee 0.1 % a side; cash of 10 million, so that no position is
 refused. Trades and final equity of every set are compared. Each side runs in a process of its own, since memory is compared as well; the
-best of three runs is taken of both, when compiled. Memory: the most that the process of vectorbt ever had, beside the most that our worker
-and our process had together, each page counted once.
+best of three runs is taken of both, when compiled. Processor seconds are told too, which the work of others on the machine changes less.
+Memory: the most that the process of vectorbt ever had, beside the most that our worker and our process had together, each page counted once.
 """
 
 import argparse
@@ -112,9 +112,9 @@ def peer(rows: int, count: int, repeats: int, out: Path) -> None:
         return
     candles, sets = walk(rows), combinations(count)
     close = pd.Series(candles.close)
-    seconds = []
+    seconds, cpu = [], []
     for _ in range(repeats):
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         fast = vbt.MA.run(close, window=[one["fast"] for one in sets], ewm=True, short_name="fast").ma.to_numpy()
         slow = vbt.MA.run(close, window=[one["slow"] for one in sets], ewm=True, short_name="slow").ma.to_numpy()
         up, down = np.zeros(fast.shape, dtype=bool), np.zeros(fast.shape, dtype=bool)
@@ -128,8 +128,16 @@ def peer(rows: int, count: int, repeats: int, out: Path) -> None:
         )  # fmt: skip
         final, trades = portfolio.final_value().to_numpy(), portfolio.trades.closed.count().to_numpy()
         seconds.append(time.perf_counter() - began)
+        cpu.append(time.process_time() - used)
     peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
-    found = {"version": vbt.__version__, "seconds": seconds, "peak_mb": peak, "final": final.tolist(), "closed": trades.tolist()}
+    found = {
+        "version": vbt.__version__,
+        "seconds": seconds,
+        "cpu_s": min(cpu),
+        "peak_mb": peak,
+        "final": final.tolist(),
+        "closed": trades.tolist(),
+    }
     out.write_text(json.dumps(found))
 
 
@@ -137,17 +145,32 @@ def peer(rows: int, count: int, repeats: int, out: Path) -> None:
 
 
 class Watch:
-    """Looks at the memory of all that this process started, while it works: the most of the sum of proportional sizes."""
+    """Looks at all that this process started, while it works: at its processor time, or at the most of the sum of proportional sizes.
 
-    def __init__(self) -> None:
+    Args:
+        is_of_memory: The second, which itself costs time.
+    """
+
+    def __init__(self, *, is_of_memory: bool = False) -> None:
         self.peak_mb = 0.0
+        self._is_of_memory = is_of_memory
+        self._begun = {pid: _ticks(pid) for pid in [os.getpid(), *_family(os.getpid())]}
+        self._seen: dict[int, int] = {}
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
 
     def _look(self) -> None:
         while not self._is_over.wait(0.05):
-            self.peak_mb = max(self.peak_mb, sum(map(_proportional_kb, _family(os.getpid()))) / 1024)
+            family = _family(os.getpid())
+            if self._is_of_memory:
+                self.peak_mb = max(self.peak_mb, sum(map(_proportional_kb, family)) / 1024)
+            self._seen |= {pid: ticks for pid in (os.getpid(), *family) if (ticks := _ticks(pid))}
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor seconds of all of them, and of this process, so far."""
+        return sum(ticks - self._begun.get(pid, 0) for pid, ticks in self._seen.items()) / os.sysconf("SC_CLK_TCK")
 
     def close(self) -> None:
         """Stop looking."""
@@ -164,6 +187,15 @@ def _family(pid: int) -> list[int]:
     except OSError:
         return found
     return found
+
+
+def _ticks(pid: int) -> int:
+    """Return the processor time that a process has used; 0 when it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return int(fields[11]) + int(fields[12])
 
 
 def _proportional_kb(pid: int) -> int:
@@ -199,12 +231,17 @@ async def ours(rows: int, count: int, repeats: int, workers: int) -> dict[str, A
                     found = await trier.tried(sets)
                 seconds.append(time.perf_counter() - began)
             watch.close()
+            memory = Watch(is_of_memory=True)
+            async with trying(subject, jail, pool, lanes=workers) as trier:
+                await trier.tried(sets)
+            memory.close()
         finally:
             await pool.close()
     figures = [one.figures[0] for one in found if one.figures is not None]
     return {
         "seconds": seconds,
-        "peak_mb": watch.peak_mb,
+        "peak_mb": memory.peak_mb,
+        "cpu_s": watch.cpu_s / repeats,
         "net": [one.net for one in figures],
         "trades": [one.trades for one in figures],
     }
@@ -273,25 +310,26 @@ def report(rows: int, count: int, repeats: int) -> None:
     theirs = in_process("peer", rows, count, repeats)
     alone = in_process("ours", rows, count, repeats)
     two = in_process("ours", rows, count, repeats, workers=2)
-    line = "{:34} {:>9.3f} s {:>12,.1f} M candles/s {:>9,.0f} MB"
+    line = "{:34} {:>9.3f} s {:>9.3f} s of processor {:>9,.1f} M candles/s {:>9,.0f} MB"
     for name, found in (("ours, 1 worker + 1 process", alone), ("ours, 2 workers + 2 processes", two)):
         best = min(found["seconds"])
-        print(line.format(name, best, rows * count / best / 1e6, found["peak_mb"]))
+        print(line.format(name, best, found["cpu_s"], rows * count / best / 1e6, found["peak_mb"]))
     best = min(min(alone["seconds"]), min(two["seconds"]))
     answer: dict[str, Any] = {
         "seconds": round(best, 3), "combinations": count, "bars": rows, "ratio_to_vectorbt": None, "peak_mb": round(alone["peak_mb"]),
-        "speedup_of_two": round(min(alone["seconds"]) / min(two["seconds"]), 2),
+        "cpu_s": round(alone["cpu_s"], 3), "speedup_of_two": round(min(alone["seconds"]) / min(two["seconds"]), 2),
     }  # fmt: skip
     if "absent" in theirs:
         print(f"vectorbt is absent: {theirs['absent']}")
     else:
         peer_best = min(theirs["seconds"])
-        print(line.format(f"vectorbt {theirs['version']}", peer_best, rows * count / peer_best / 1e6, theirs["peak_mb"]))
+        print(line.format(f"vectorbt {theirs['version']}", peer_best, theirs["cpu_s"], rows * count / peer_best / 1e6, theirs["peak_mb"]))
         differing = differences(alone, theirs)
         print(f"\nsame trades and equity in {count - differing} of {count} sets")
         answer |= {
             "ratio_to_vectorbt": round(peer_best / best, 1), "vectorbt_s": round(peer_best, 3),
-            "vectorbt_peak_mb": round(theirs["peak_mb"]), "same_results": differing == 0,
+            "processor_ratio": round(theirs["cpu_s"] / alone["cpu_s"], 1), "vectorbt_peak_mb": round(theirs["peak_mb"]),
+            "same_results": differing == 0,
         }  # fmt: skip
     print(json.dumps(answer))
 

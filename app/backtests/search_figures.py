@@ -9,13 +9,13 @@ from enum import StrEnum
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from app.core.i18n import N_
-from app.domain.arrays import Times
+from app.domain.arrays import Floats, Times
 from app.domain.metrics import (
     annual_return,
     daily_rows,
-    drawdown_of,
     finite,
     ratio,
     returns_of,
@@ -88,13 +88,14 @@ class Stretch:
         times = closes[span.first : span.last + 1]
         self._duration_ms = int(times[-1] - times[0])
         self._levels = span.first + daily_rows(times)
+        self._room = np.empty(len(times))
 
     def figures(self, outcome: Outcome) -> Figures:
         """Return what came of one set of parameters here."""
         equity = outcome.equity[self.span.first : self.span.last + 1]
         first, last = float(equity[0]), float(equity[-1])
         returns = returns_of(outcome.equity[self._levels])
-        max_drawdown = float(drawdown_of(equity).max())
+        max_drawdown = self._max_drawdown(equity)
         trades = outcome.trades
         inside = (trades.entry_candle > self.span.first) & (trades.exit_candle <= self.span.last) & (trades.reason != NO_REASON)
         profit = trades.profit[inside]
@@ -112,6 +113,12 @@ class Stretch:
             trades=len(profit),
             win_rate=float(won.mean()) if len(profit) else None,
         )
+
+    def _max_drawdown(self, equity: Floats) -> float:
+        # As `drawdown_of`, in a third of its passes over memory: this is most of what a set costs.
+        np.maximum.accumulate(equity, out=self._room)
+        np.divide(equity, self._room, out=self._room)
+        return min(max(1.0 - float(self._room.min()), 0.0), 1.0)
 
 
 def split_spans(start: int, rows: int, test_share: float) -> list[Span]:
