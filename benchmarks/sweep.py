@@ -8,7 +8,8 @@ same in both: EMA of the close, seeded with the first close; from one candle on 
 it there; 2 % stop and 4 % target live from the entry's candle, the stop first; fee 0.1 % a side; cash of 10 million, so that no position is
 refused. Trades and final equity of every set are compared. Each side runs in a process of its own, since memory is compared as well; the
 best of three runs is taken of both, when compiled. Processor seconds are told too, which the work of others on the machine changes less.
-Memory: the most that the process of vectorbt ever had, beside the most that our worker and our process had together, each page counted once.
+Memory: the most that the process of vectorbt ever had, beside the most that our worker and our process had together, each page counted
+once.
 """
 
 import argparse
