@@ -30,6 +30,8 @@ _PATTERNS = {
 }
 #: Digits shown for an asset whose step is unknown.
 _FREE_PLACES = 8
+#: Between these percentages a share is cut: what is not quite all of it is not shown as all.
+_NEARLY_ALL, _ALL = Decimal(99), Decimal(100)
 
 
 @cache
@@ -106,10 +108,12 @@ def pct(fraction: Decimal | None, *, decimals: int = 2, language: str) -> str:
 
 
 def share(fraction: Decimal | None, *, decimals: int = 2, language: str) -> str:
-    """Return a part as a percentage without a sign, cut to so many decimals at most: 0.5 → 50%, 0.33333 → 33.33%."""
+    """Return a part as a percentage without a sign, of so many decimals at most: 0.5 → 50%, 0.66667 → 66.67%, 0.99999 → 99.99%."""
     if fraction is None:
         return NONE
-    percent = fraction.scaleb(2, context=_WIDE).quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_DOWN, context=_WIDE)
+    percent = fraction.scaleb(2, context=_WIDE)
+    rounding = ROUND_DOWN if _NEARLY_ALL < percent < _ALL else ROUND_HALF_EVEN
+    percent = percent.quantize(Decimal(1).scaleb(-decimals), rounding=rounding, context=_WIDE)
     return f"{number(percent, places(percent), language=language)}{NO_BREAK_SPACE if language == 'fr' else ''}%"
 
 

@@ -103,12 +103,18 @@ def test_short_durations() -> None:
     [
         (Decimal("0.5"), 2, "en", "50%"),
         (Decimal("0.333333"), 2, "en", "33.33%"),
+        (Decimal("0.666666"), 2, "en", "66.67%"),
+        (Decimal("0.0088"), 1, "fr", f"0,9{HARD}%"),
+        (Decimal("0.99999"), 2, "en", "99.99%"),
+        (Decimal("1.00008"), 2, "en", "100.01%"),
         (Decimal("0.49995"), 4, "fr", f"49,995{HARD}%"),
         (Decimal(1), 2, "fr", f"100{HARD}%"),
         (None, 2, "en", "—"),
     ],
 )
-def test_share_is_cut_and_has_no_sign(fraction: Decimal | None, decimals: int, language: str, text: str) -> None:
+def test_share_has_no_sign_and_is_all_only_where_nothing_is_missing(
+    fraction: Decimal | None, decimals: int, language: str, text: str
+) -> None:
     assert formatters.share(fraction, decimals=decimals, language=language) == text
 
 
