@@ -7,7 +7,7 @@ at, the compiled loop fills them, and the report is made of that. A run is timed
 warm and a worker that has loaded the strategy; "no report" leaves the report out, which the peers do not make either. Each engine has a
 process of its own; "cold" is from that process's start to its first result, with what was compiled in an earlier process; for ours,
 sandboxd with all its attacks is started as well, which a server does before anybody asks. The check is that all come to the same trades
-and the same equity. A quick run leaves out what must be compiled for many seconds.
+and the same equity. A quick run leaves out what must be compiled for many seconds, and lets the others compile in their cold start.
 """
 
 import argparse
@@ -203,12 +203,12 @@ ENGINES: Final = {
 }
 
 
-def in_own_process(name: str, market: Path, rows: int) -> Measured | None:
+def in_own_process(name: str, market: Path, rows: int, *, is_quick: bool) -> Measured | None:
     """Measure an engine in a process of its own, after another that compiles what it needs; None where it is absent."""
     if ENGINES[name].needs and importlib.util.find_spec(ENGINES[name].needs) is None:
         return None
     last = None
-    for each in (min(rows, 1_000), rows) if ENGINES[name].compiles else (rows,):
+    for each in (min(rows, 1_000), rows) if ENGINES[name].compiles and not is_quick else (rows,):
         command = [sys.executable, "-W", "ignore", __file__, "--one", name, "--market", str(market), "--rows", str(each)]
         done = subprocess.run(
             [*command, "--began", repr(time.monotonic())],
@@ -270,7 +270,11 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         market = Path(folder) / "market.npz"
         keep_market(made_market(rows), market)
-        found = {name: in_own_process(name, market, rows) for name in ENGINES if not (given.quick and ENGINES[name].is_slow)}
+        found = {
+            name: in_own_process(name, market, rows, is_quick=given.quick)
+            for name in ENGINES
+            if not (given.quick and ENGINES[name].is_slow)
+        }
     table(found, rows)
     print(json.dumps(summary(found, rows)))
 
