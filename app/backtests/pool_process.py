@@ -1,7 +1,7 @@
 """A process of the pool: takes tasks of its server one after the other, computes them at low priority, and ends with the server.
 
-It is a process of its own so that neither the event loop nor what is imported for computing (numba alone is 70 MB and a second) is the
-server's business. It sees none of the server's environment.
+It is a process of its own so that neither the event loop nor what is imported for computing (what loads compiled code alone is 60 MB) is
+the server's business. It sees none of the server's environment.
 """
 
 import argparse
