@@ -22,7 +22,6 @@ from app.errors import BeyondNumbers
 #: Changes when the same input may give other trades.
 ENGINE_VERSION: Final = "1"
 _FEW_FILLS: Final = 4_096
-_MOVES: Final = 8
 #: Quote units beyond which figures of an account would be infinite, or none.
 _MOST: Final = 1e100
 _NO_FLOATS: Final[Floats] = np.empty(0)
