@@ -32,6 +32,8 @@ _PASSED_ON: Final = ("PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE")
 #: After so long without work a process ends: an idle one holds a hundred megabytes.
 _IDLE_S: Final = 300.0
 _STOP_S: Final = 2.0
+#: Bytes of an answer from which on a thread reads it.
+_LARGE: Final = 1 << 20
 #: How such a process is known among others.
 PROCESS: Final = "aristobot-backtests"
 #: It stands back before it imports anything: that alone is a second of work.
@@ -73,7 +75,10 @@ class _Process:
         socket.send_fds(self._socket, [HEADER.pack(len(body), len(descriptors))], descriptors)
         await loop.sock_sendall(self._socket, body)
         length, _ = HEADER.unpack(await self._exactly(HEADER.size))
-        found: tuple[bool, Any] = pickle.loads(await self._exactly(length))  # noqa: S301  # our own process wrote it
+        answer = await self._exactly(length)
+        # Our own process wrote it. Millions of rows would keep the loop from its work.
+        loaded = await asyncio.to_thread(pickle.loads, answer) if length > _LARGE else pickle.loads(answer)  # noqa: S301
+        found: tuple[bool, Any] = loaded
         return found
 
     async def _exactly(self, length: int) -> bytearray:
@@ -120,11 +125,12 @@ class Pool:
     async def run(self, task: Callable[..., T], *arguments: object) -> T:
         """As `Computing.run`. When the caller is cancelled the process ends with its task, and another takes its place."""
         async with self._places:
+            body, descriptors = await asyncio.to_thread(written, (task, arguments))  # it may be millions of rows
             process = await self._taken()
             self._busy.add(process)
             is_whole = False
             try:
-                is_done, answer = await process.ask(*written((task, arguments)))
+                is_done, answer = await process.ask(body, descriptors)
                 is_whole = True
             except (ConnectionError, BrokenPipeError) as error:
                 log.warning("backtest_process_lost", pid=process.process.pid)

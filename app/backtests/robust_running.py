@@ -80,13 +80,14 @@ class RobustnessTurn:
             await asyncio.sleep(_KEEP_S)
 
     async def _held(self, backtest: Backtest, source: str, searched: int, ratios: list[float]) -> dict[str, Any]:
-        async with self._tools.room.held(backtest.memory_bytes):
-            return robustness_stored(await self._worked(backtest, source, searched, ratios))
+        described = await describe(self._tools.jail, self.turn.user_id, source, backtest.parameters)
+        expected = await self._tools.data.expected(wanted_of(backtest), described)
+        async with self._tools.room.held(self._lanes * expected):
+            return robustness_stored(await self._worked(backtest, source, described, searched, ratios))
 
-    async def _worked(self, backtest: Backtest, source: str, searched: int, ratios: list[float]) -> RobustnessReport:
+    async def _worked(self, backtest: Backtest, source: str, described: Described, searched: int, ratios: list[float]) -> RobustnessReport:
         tools, user_id, costs = self._tools, self.turn.user_id, costs_of(backtest)
         own: Parameters = dict(backtest.parameters)
-        described = await describe(tools.jail, user_id, source, own)
         preparing = tools.data.prepare(wanted_of(backtest), described, told=self._on_fetch)
         prepared = await self._fetching.unless_waited_for(preparing, self._is_waited_for)
         spans = tuple(walk_spans(prepared.start, len(prepared.candles)))

@@ -36,11 +36,16 @@ async def _caught(work: Coroutine[Any, Any, T]) -> T | _Expected:
     except (AppError, Lost, StepsAside) as error:
         return error
     except ExceptionGroup as group:
-        # Lanes are a group of their own: the first reason is the one that is told.
-        expected = [error for error in _leaves(group) if isinstance(error, AppError | Lost)]
-        if len(expected) < len(_leaves(group)):
+        if (expected := only_expected(group)) is None:
             raise
-        return expected[0]
+        return expected
+
+
+def only_expected(group: ExceptionGroup[Exception]) -> _Expected | None:
+    """Return the first of several errors, as that is the one that is told; None where one of them is no expected one."""
+    leaves = _leaves(group)
+    expected = [error for error in leaves if isinstance(error, _Expected)]
+    return expected[0] if len(expected) == len(leaves) else None
 
 
 def _leaves(group: ExceptionGroup[Exception]) -> list[Exception]:

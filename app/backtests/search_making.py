@@ -73,7 +73,9 @@ class Searches:
         rows = (end - start) // settled.timeframe.duration + settled.warm_up
         if rows > MOST_CANDLES:
             raise TooManyCandles(N_(f"a search may look at {MOST_CANDLES} candles, was {rows}: take a shorter range"), field="end_at")
-        memory = self.backtests.bounds.memory_of(start, end, settled.timeframe, warm_up=settled.warm_up, others=settled.others)
+        memory = self.backtests.bounds.memory_of(
+            start, end, settled.timeframe, warm_up=settled.warm_up, others=settled.others, is_detailed=wish.base.options.is_detailed
+        )
         header = Header.of(wish.base, settled, start=start, end=end, memory_bytes=memory)
         async with database.transaction() as session:
             made = await service.create_search(session, user_id, version.id, wish, header, space, now=self.clock.now())

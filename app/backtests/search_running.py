@@ -12,6 +12,7 @@ from app.backtests.aside import Fetching, StepsAside
 from app.backtests.candle_sources import Series
 from app.backtests.deciding import describe, wanted_of
 from app.backtests.engine import ENGINE_VERSION
+from app.backtests.models import Backtest
 from app.backtests.running import Tools
 from app.backtests.search_events import SearchChanged
 from app.backtests.search_figures import Objective, best_of, guiding, score, split_spans
@@ -26,6 +27,7 @@ from app.backtests.wish import costs_of
 from app.core.tenancy import owned
 from app.domain.arrays import Times
 from app.errors import SearchNotFound, StrategyKilled
+from app.sandbox.messages import Described
 from app.strategies.versions import version_by_id
 
 #: A turn is so long when others wait.
@@ -73,6 +75,8 @@ class SearchTurn:
         self._fetching = Fetching()
         self._known: list[KnownTrial] = []
         self._importance_at = 0
+        #: Whether a worker was stopped: it tries nothing any more.
+        self._has_killed = False
 
     async def work(self) -> SearchState | None:
         """Return how the search ended; None where it waits for its next turn.
@@ -103,13 +107,15 @@ class SearchTurn:
             await asyncio.sleep(_KEEP_S)
 
     async def _held(self, search: Search, source: str) -> SearchState | None:
-        async with self._tools.room.held(header_of(search.header).memory_bytes):
-            return await self._worked(search, source)
+        backtest = header_of(search.header).as_backtest(self.turn.user_id, search.version_id, search.parameters)
+        described = await describe(self._tools.jail, self.turn.user_id, source, search.parameters)
+        # Whoever made it did not know which other markets the strategy looks at, nor how many workers decide side by side.
+        expected = await self._tools.data.expected(wanted_of(backtest), described)
+        async with self._tools.room.held(self._lanes * expected):
+            return await self._worked(search, source, backtest, described)
 
-    async def _worked(self, search: Search, source: str) -> SearchState | None:
+    async def _worked(self, search: Search, source: str, backtest: Backtest, described: Described) -> SearchState | None:
         tools, turn = self._tools, self.turn
-        backtest = header_of(search.header).as_backtest(turn.user_id, search.version_id, search.parameters)
-        described = await describe(tools.jail, turn.user_id, source, search.parameters)
         preparing = tools.data.prepare(wanted_of(backtest), described, told=self._on_fetch)
         prepared = await self._fetching.unless_waited_for(preparing, self._is_waited_for)
         spans = tuple(split_spans(prepared.start, len(prepared.candles), search.test_percent / 100))
@@ -141,6 +147,8 @@ class SearchTurn:
                 return None
             pace.took(len(points), time.monotonic() - began)
             is_stopped = await self._stored(search, space, points, tried, pace)
+            if self._has_killed and not is_stopped:
+                return None  # the next turn has another worker
             if time.monotonic() > ends_at and not is_stopped:
                 if await self._queue.others_wait("searches"):
                     return None
@@ -157,6 +165,7 @@ class SearchTurn:
         try:
             return await trier.tried(sets)
         except StrategyKilled as error:
+            self._has_killed = True
             return [Tried(figures=None, problem=error.message[:LONGEST_PROBLEM])] if len(sets) == 1 else None
 
     async def _next(self, search: Search, space: Space, count: int) -> list[Point]:

@@ -13,8 +13,10 @@ from uuid import UUID
 
 from app.backtests.data import Prepared
 from app.backtests.deciding import Shared, jail_costs, load, shared
+from app.backtests.memory import MemoryRoom
 from app.backtests.pool import Computing
 from app.backtests.search_figures import Figures, Span
+from app.backtests.search_keeping import only_expected
 from app.backtests.search_pool import Terms, figures_of, outcomes_of
 from app.core.i18n import N_
 from app.domain.outcome import Outcome
@@ -32,8 +34,8 @@ from app.strategies.quick import failure
 _ROOM: Final = 400_000
 #: A worker hands over what it has after so long, so that the pool has something to do and a stop takes effect.
 _PART_S: Final = 0.2
-#: Parts of one lane that the pool has not come to yet.
-_MOST_WAITING: Final = 3
+#: Bytes of decisions that the pool has not come to yet; a strategy that decides at each of a million candles has hundreds of megabytes.
+_MOST_WAITING: Final = 64 << 20
 
 Parameters = dict[str, Value]
 
@@ -81,6 +83,7 @@ class Trier:
         self._pool = pool
         self._workers = workers
         self._lent = lent
+        self._waiting = MemoryRoom(_MOST_WAITING)
 
     async def tried(self, sets: Sequence[Parameters]) -> list[Tried]:
         """Return what came of each set, in their order.
@@ -91,8 +94,11 @@ class Trier:
             WorkerLost: a process of the pool ended.
         """
         shares = [sets[place :: len(self._workers)] for place in range(len(self._workers))]
-        async with asyncio.TaskGroup() as tasks:
-            lanes = [tasks.create_task(self._lane(worker, share)) for worker, share in zip(self._workers, shares, strict=True) if share]
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                lanes = [tasks.create_task(self._lane(worker, share)) for worker, share in zip(self._workers, shares, strict=True) if share]
+        except ExceptionGroup as group:
+            raise only_expected(group) or group from group
         found: list[Tried] = [Tried(figures=None)] * len(sets)
         for place, lane in enumerate(lanes):
             found[place :: len(self._workers)] = lane.result()
@@ -111,14 +117,14 @@ class Trier:
 
     async def _lane(self, worker: Worker, sets: Sequence[Parameters]) -> list[Tried]:
         parts: list[asyncio.Task[list[Tried]]] = []
-        waiting = asyncio.Semaphore(_MOST_WAITING)
         done = 0
         async with asyncio.TaskGroup() as tasks:
             while done < len(sets):
                 swept, packed = await self._decided(worker, sets[done : done + MOST_SETS])
                 done += len(packed)
-                await waiting.acquire()
-                parts.append(tasks.create_task(self._simulated(swept, packed, waiting)))
+                held = AsyncExitStack()
+                await held.enter_async_context(self._waiting.held(sum(one.nbytes for one in packed if one is not None)))
+                parts.append(tasks.create_task(self._simulated(swept, packed, held)))
         return [one for part in parts for one in part.result()]
 
     async def _decided(self, worker: Worker, sets: Sequence[Parameters]) -> tuple[Swept, list[PackedDecisions | None]]:
@@ -132,11 +138,9 @@ class Trier:
             raise StrategyFailed(N_("The jail answered with something else than it was asked for."))
         return swept, await packed_decisions(self._jail, worker, swept.sets, len(prepared.candles))
 
-    async def _simulated(self, swept: Swept, packed: list[PackedDecisions | None], waiting: asyncio.Semaphore) -> list[Tried]:
-        try:
+    async def _simulated(self, swept: Swept, packed: list[PackedDecisions | None], held: AsyncExitStack) -> list[Tried]:
+        async with held:
             found = await self._pool.run(figures_of, self._lent.candles, self._lent.detail, packed, self._subject.terms)
-        finally:
-            waiting.release()
         return [
             Tried(figures=figures, problem=said.problem or ("" if figures is not None else BeyondNumbers().message), line=said.line)
             for figures, said in zip(found, swept.sets, strict=True)
