@@ -33,7 +33,7 @@ const paint = () => {
   series?.applyOptions({ upColor: up, downColor: down, wickUpColor: alpha(up, 0.75), wickDownColor: alpha(down, 0.85) });
   mark();
 };
-const chart = createChart(document.getElementById("trades-chart"), { decimals, paint, moments: "stamp" });
+const chart = createChart(document.getElementById("price-chart"), { decimals, paint, moments: "stamp" });
 series = chart.addSeries(lib.CandlestickSeries, { borderVisible: false, priceLineVisible: false, lastValueVisible: false, priceFormat: { type: "price", precision: decimals, minMove: 10 ** -decimals } });
 line = chart.addSeries(lib.LineSeries, { lineWidth: 2, lineStyle: lib.LineStyle.Dashed, priceLineVisible: false, lastValueVisible: false, crosshairMarkerVisible: false, autoscaleInfoProvider: () => null });
 markers = lib.createSeriesMarkers(series, []);

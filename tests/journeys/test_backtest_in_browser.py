@@ -147,7 +147,7 @@ async def test_a_result_its_trades_on_the_chart_and_two_runs_compared(browser: B
         await page.click(f"#backtest-{first} td.head a")
         await eventually_async(lambda: _is_drawn(watched, "#curve-chart"), "the curve is drawn")
         await page.locator("#backtest-price").scroll_into_view_if_needed()
-        await eventually_async(lambda: _is_drawn(watched, "#trades-chart"), "the candles are drawn")
+        await eventually_async(lambda: _is_drawn(watched, "#price-chart"), "the candles are drawn")
         await shot(watched, f"backtest-{size[0]}")
         for link in await page.locator("#backtest-export a").all():
             answer = await page.request.get(f"{url}{await link.get_attribute('href')}")
