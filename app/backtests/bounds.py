@@ -15,8 +15,8 @@ MIB: Final = 1 << 20
 BYTES_A_CANDLE: Final = 512
 #: For each candle that is only looked at: here, in the worker's memory, in the pool's.
 BYTES_AN_OTHER: Final = 192
-#: Whatever the range, for the processes themselves.
-LEAST_BYTES: Final = 32 * MIB
+#: Whatever the range, for a process that has loaded the engine.
+LEAST_BYTES: Final = 128 * MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

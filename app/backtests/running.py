@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from app.backtests.aside import Fetching, StepsAside
-from app.backtests.bounds import LEAST_BYTES, Bounds
+from app.backtests.bounds import MIB, Bounds
 from app.backtests.candle_sources import Series
 from app.backtests.data import CandleData
 from app.backtests.deciding import Shared, decide, decisions_of, describe, facts_of, judged, load, shared, wanted_of
@@ -41,6 +41,7 @@ TELL_S: Final = 0.5
 #: A look at the part that is done may take so much of the time between two of them.
 _SHARE_OF_LOOKS: Final = 0.25
 _RAREST_S: Final = 3.0
+_SLACK_BYTES: Final = 32 * MIB
 #: So long after it was canceled what was decided may still be computed.
 _KEEP_S: Final = 1.5
 
@@ -171,8 +172,8 @@ class Running:
         described = await describe(tools.jail, user_id, version.source, backtest.parameters)
         wanted = wanted_of(backtest)
         expected = await tools.data.expected(wanted, described)
-        # What its processes take anyway is not counted so closely: whoever made it did not always know the warm-up.
-        if expected > self.claimed.memory_bytes + LEAST_BYTES:
+        # Not so closely: whoever made it did not always know the warm-up.
+        if expected > self.claimed.memory_bytes + _SLACK_BYTES:
             raise NeedsMore(expected)
         preparing = tools.data.prepare(wanted, described, told=self._on_fetch)
         prepared = await self._fetching.unless_waited_for(preparing, self._queue.others_wait)

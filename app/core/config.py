@@ -87,7 +87,7 @@ class Settings(BaseSettings):
     backtests_at_once: int = Field(0, ge=0, le=64)
     backtests_queued_per_user: int = Field(50, ge=1, le=10_000)
     backtests_kept_per_user: int = Field(1_000, ge=1, le=1_000_000)
-    backtest_memory_mb: int = Field(2_048, ge=128, le=1_048_576)
+    backtest_memory_mb: int = Field(2_048, ge=256, le=1_048_576)
     dask_scheduler: str | None = None
     strategy_cpu_minutes_a_day: int = Field(240, ge=1, le=100_000)
     roles: Annotated[tuple[str, ...], NoDecode] = ("web", "heartbeat", "engine", "backtests")

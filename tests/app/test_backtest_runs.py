@@ -149,8 +149,8 @@ async def test_one_that_waits_is_canceled_at_once(person: Person, slow_id: str) 
 
 async def test_one_that_waits_for_memory_behind_a_search_is_canceled_as_soon(site: Site, person: Person, slow_id: str) -> None:
     room = site.app.state.backtest_tools.room
-    async with room.held(room.size - 40 * MIB), asyncio.TaskGroup() as group:
-        behind = group.create_task(_hold(room, 60 * MIB))
+    async with room.held(room.size - 140 * MIB), asyncio.TaskGroup() as group:
+        behind = group.create_task(_hold(room, 160 * MIB))
         await asyncio.sleep(0.01)
         made = await begun(person, slow_id, minutes=MINUTES)
         await until(person, made["id"], "fetching")
