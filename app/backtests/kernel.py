@@ -145,7 +145,7 @@ def decide(desk: Desk, columns: Any, strides: Any, row: int, flags: int) -> None
     if account.quantity == 0:
         account.pending = flags
         return
-    move_levels(desk)
+    move_levels(desk, row + 1)
     adjust = desk.wish[ADJUST]
     if flags & EXIT or (adjust == adjust and adjust != 0):
         account.pending = flags

@@ -39,7 +39,7 @@ def forget(desk: Desk) -> None:
         slot = desk.slots[place]
         slot.price = slot.part = np.nan
         slot.owed = 0.0
-        slot.cut_at = NOBODY
+        slot.cut_at = slot.new_in = NOBODY
         slot.is_done = 0
 
 
@@ -148,8 +148,8 @@ def find_nearest(desk: Desk) -> None:
 
 
 @compiled
-def move_levels(desk: Desk) -> None:
-    """Move stop, targets and trailing stop to where the decision that was read says."""
+def move_levels(desk: Desk, candle: int) -> None:
+    """Move stop, targets and trailing stop to where the decision that was read says, from `candle` on."""
     account, wish = desk.account, desk.wish
     side = 1 if account.quantity > 0 else -1
     stop = wish[STOP_AT]
@@ -159,6 +159,9 @@ def move_levels(desk: Desk) -> None:
         slot = desk.slots[place]
         target, part = wish[TARGET_AT[place]], wish[PART[place]]
         if target == target and not slot.is_done:
+            target = on_tick(target, desk.costs.tick, side > 0)
+            if target != slot.price:
+                slot.new_in = candle
             slot.price = target
             if part == part:
                 slot.part = part
@@ -195,6 +198,7 @@ def open_position(desk: Desk, candle: int, available: float, side: int, price: f
         target, profit = wish[TARGET_AT[place]], wish[PROFIT[place]]
         slot.price = price * (1 + side * profit) if target != target and profit == profit else target
         slot.part = wish[PART[place]]
+        slot.new_in = candle
     put_levels_on_ticks(desk, side)
 
 
@@ -278,9 +282,11 @@ def nearest_stop(desk: Desk) -> tuple[float, int]:
 
 
 @compiled
-def take_part(desk: Desk, candle: int, available: float, place: int, price: float) -> None:
-    """Fill a target that a price has gone through, as far as there is volume."""
+def take_part(desk: Desk, candle: int, available: float, place: int, at: float) -> None:
+    """Fill a target that a price has gone through, as far as there is volume; one that was set where it is already is a market order."""
     account, slot = desk.account, desk.slots[place]
+    limit = slot.price
+    price, is_met = (limit, False) if at != at else (at, slot.new_in == candle)
     side, held = (1 if account.quantity > 0 else -1), abs(account.quantity)
     wanted = held
     if slot.part == slot.part:
@@ -298,8 +304,11 @@ def take_part(desk: Desk, candle: int, available: float, place: int, price: floa
         slot.owed = wanted - quantity
     else:
         slot.price, slot.is_done = np.nan, 1
+    paid, rate = price, desk.costs.maker_fee
+    if is_met:
+        paid, rate = side * max(side * market_price(desk, -side, price), side * limit), desk.costs.fee
     if quantity > 0:
-        fill(desk, candle, -side, quantity, price, price, TARGET, desk.costs.maker_fee)
+        fill(desk, candle, -side, quantity, paid, price, TARGET, rate)
 
 
 @compiled
@@ -324,5 +333,5 @@ def take(desk: Desk, candle: int, available: float, reached: float, at: float) -
         place = nearest_reached(desk, candle, side, reached)
         if place == NOBODY:
             break
-        take_part(desk, candle, available, place, desk.slots[place].price if at != at else at)
+        take_part(desk, candle, available, place, at)
     find_nearest(desk)

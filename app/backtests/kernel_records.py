@@ -42,7 +42,9 @@ _NUMBERS: Final = (
     "side", "pending", "resting_side", "leaving", "entry_candle", "denied", "capped", "missed", "held", "fills", "trades",
 )  # fmt: skip
 ACCOUNT: Final = np.dtype([(name, np.float64) for name in _FLOATS] + [(name, np.int64) for name in _NUMBERS])
-SLOT: Final = np.dtype([("price", np.float64), ("part", np.float64), ("owed", np.float64), ("cut_at", np.int64), ("is_done", np.int64)])
+SLOT: Final = np.dtype(
+    [("price", np.float64), ("part", np.float64), ("owed", np.float64), ("cut_at", np.int64), ("new_in", np.int64), ("is_done", np.int64)]
+)
 COSTS: Final = np.dtype(
     [(name, np.float64) for name in ("fee", "maker_fee", "slippage", "step", "tick", "least_notional", "volume_share", "funding_rate")]
 )
@@ -67,5 +69,5 @@ def fresh_account(capital: float) -> tuple[NDArray[np.void], NDArray[np.void]]:
         account[name] = NOBODY
     slots = np.zeros(TARGETS, dtype=SLOT)
     slots["price"] = slots["part"] = np.nan
-    slots["cut_at"] = NOBODY
+    slots["cut_at"] = slots["new_in"] = NOBODY
     return account, slots

@@ -24,9 +24,9 @@ class Account:
     """
 
     __slots__ = (
-        "_costs", "_cut_at", "_done", "_dues", "_entered", "_has_orders", "_leaving", "_owed", "_parts", "_pending", "_resting", "_targets",
-        "_trade", "_trailing", "_volumes", "best_price", "capped", "cash", "denied", "entry_candle", "entry_price", "fees", "fills",
-        "funding", "is_busy", "missed", "quantity", "slippage", "stop", "target", "trades", "worst_price",
+        "_costs", "_cut_at", "_done", "_dues", "_entered", "_has_orders", "_is_new", "_leaving", "_owed", "_parts", "_pending",
+        "_resting", "_targets", "_trade", "_trailing", "_volumes", "best_price", "capped", "cash", "denied", "entry_candle",
+        "entry_price", "fees", "fills", "funding", "is_busy", "missed", "quantity", "slippage", "stop", "target", "trades", "worst_price",
     )  # fmt: skip
 
     def __init__(self, costs: SimulationCosts, candles: Candles | None = None) -> None:
@@ -52,6 +52,7 @@ class Account:
         self._cut_at = [-1] * TARGETS
         self._done = [False] * TARGETS
         self._entered = 0.0
+        self._is_new = [False] * TARGETS
         self._leaving: Reason | None = None
         self._owed = [0.0] * TARGETS
         self._parts: list[float | None] = [None] * TARGETS
@@ -135,6 +136,7 @@ class Account:
         if self._resting is not None:
             self._resting = None
             self.missed += 1
+        self._is_new = [False] * TARGETS
         self.is_busy = self.quantity != 0
         self._has_orders = self.is_busy and (self._dues is not None or self._leaving is not None)
 
@@ -188,7 +190,7 @@ class Account:
         profits = (wish.take_profit, wish.take_profit_2, wish.take_profit_3)
         for place, (target, profit) in enumerate(zip((wish.target, wish.target_2, wish.target_3), profits, strict=True)):
             self._targets[place] = price * (1 + side * profit) if target is None and profit is not None else target
-        self._parts = [wish.part, wish.part_2, wish.part_3]
+        self._parts, self._is_new = [wish.part, wish.part_2, wish.part_3], [True] * TARGETS
         self._put_levels_on_ticks(side)
 
     def _adjust(self, candle: int, open_: float, fraction: float) -> None:
@@ -197,16 +199,11 @@ class Account:
         if fraction <= -1:
             self._close(candle, open_, Reason.EXIT)
             return
-        if fraction < 0:
-            price = self._market(-side, open_)
-            quantity = floored(held * -fraction, self._costs.step)
-            reason = Reason.REDUCE
-        else:
-            price = self._market(side, open_)
-            # What may still be bought: the whole position is never worth more than the equity.
-            room = (self.equity(price) - held * price) / (price * (1 + self._costs.fee)) if price > 0 else 0.0
-            quantity = floored(min(held * fraction, room), self._costs.step)
-            reason = Reason.ADD
+        way, reason = (side, Reason.ADD) if fraction > 0 else (-side, Reason.REDUCE)
+        price = self._market(way, open_)
+        # What may still be bought: the whole position is never worth more than the equity.
+        room = (self.equity(price) - held * price) / (price * (1 + self._costs.fee)) if price > 0 else 0.0
+        quantity = floored(min(held * abs(fraction), room if fraction > 0 else held), self._costs.step)
         most = self._most(candle)
         # Dust is what rounding leaves of a room that is used up.
         if min(quantity, most) <= held * GRID_TOLERANCE or min(quantity, most) * price < self._costs.least_notional:
@@ -215,7 +212,7 @@ class Account:
         if most < quantity:
             self.capped += 1
             quantity = most
-        self._fill(candle, side if fraction > 0 else -side, quantity, price, open_, reason, self._costs.fee)
+        self._fill(candle, way, quantity, price, open_, reason, self._costs.fee)
 
     def _reach_resting(self, candle: int, high: float, low: float, close: float) -> None:
         """Fill an entry that rests when the price trades through it; what follows in the same candle is what must have come later."""
@@ -267,8 +264,7 @@ class Account:
         if self.target is not None and high > self.target:
             self._take(candle, high, None)
         if self.quantity:
-            self.best_price = max(self.best_price, high)
-            self.worst_price = min(self.worst_price, low)
+            self._see(high, low)
 
     def _inside_short(self, candle: int, open_: float, high: float, low: float) -> None:
         stop, reason = self._stop()
@@ -283,8 +279,7 @@ class Account:
         if self.target is not None and low < self.target:
             self._take(candle, low, None)
         if self.quantity:
-            self.best_price = min(self.best_price, low)
-            self.worst_price = max(self.worst_price, high)
+            self._see(high, low)
 
     def _see(self, high: float, low: float) -> None:
         if self.quantity > 0:
@@ -299,13 +294,14 @@ class Account:
         side = 1 if self.quantity > 0 else -1
         for target, place in sorted((side * target, place) for place, target in enumerate(self._targets) if target is not None):
             if self.quantity and side * reached > target and self._cut_at[place] != candle:
-                self._take_part(candle, place, side * target if at is None else at)
+                self._take_part(candle, place, side * target, at)
         self._find_nearest()
 
-    def _take_part(self, candle: int, place: int, price: float) -> None:
+    def _take_part(self, candle: int, place: int, limit: float, at: float | None) -> None:
+        """Fill a target; one that was set where the price is already meets somebody's offer, and is a market order with that limit."""
+        price, is_met = limit if at is None else at, at is not None and self._is_new[place]
         side, held = (1 if self.quantity > 0 else -1), abs(self.quantity)
-        part = self._parts[place]
-        wanted = held
+        part, wanted = self._parts[place], held
         if part is not None:
             wanted = self._owed[place] if self._owed[place] > 0 else floored(part * self._entered, self._costs.step)
         if held - wanted <= held * GRID_TOLERANCE:
@@ -321,8 +317,11 @@ class Account:
             self._owed[place] = wanted - quantity
         else:
             self._targets[place], self._done[place] = None, True
+        paid, rate = price, self._costs.maker_fee
+        if is_met:
+            paid, rate = side * max(side * self._market(-side, price), side * limit), self._costs.fee
         if quantity > 0:
-            self._fill(candle, -side, quantity, price, price, Reason.TARGET, self._costs.maker_fee)
+            self._fill(candle, -side, quantity, paid, price, Reason.TARGET, rate)
 
     def _move_levels(self, wish: Wish) -> None:
         side = 1 if self.quantity > 0 else -1
@@ -331,7 +330,8 @@ class Account:
         targets = ((wish.target, wish.part), (wish.target_2, wish.part_2), (wish.target_3, wish.part_3))
         for place, (target, part) in enumerate(targets):
             if target is not None and not self._done[place]:
-                self._targets[place] = target
+                price = on_tick(target, self._costs.tick, up=side > 0)
+                self._is_new[place], self._targets[place] = price != self._targets[place], price
                 self._parts[place] = self._parts[place] if part is None else part
         if wish.trailing is not None:
             self._trailing = wish.trailing

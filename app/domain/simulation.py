@@ -10,6 +10,7 @@
    lie inside one candle. A stop fires by touch and is a market order; a target is a limit order: the price must trade *through* it, and it
    fills at its price and pays the maker's fee. There may be three targets, each for a part of what was entered in all; one without a part
    takes all that is left, and each is filled once in a trade; of those that one candle goes through the nearest goes first.
+   One that is set or moved to where the next candle opens beyond it is a market order that takes no worse than its price.
 4. A trailing stop follows the best price of the candles that have closed since the entry: what a candle's own high did before its low is
    not known, so it moves the stop from the next candle on.
 5. With `detail`, what happens inside a candle is read off the shorter candles in it by the same rules, so that they tell whether stop or

@@ -36,6 +36,7 @@ class Target:
     wants: Decimal | None = None
     is_over: bool = False
     silent_in: int = -1
+    new_in: int = -1
 
 
 @dataclass
@@ -173,6 +174,7 @@ class Reference:
                 said = price * (1 + side * profit)
             target.price = None if said is None else self._tick(said, up=side > 0)
             target.part = self._said(f"part{number}", decided)
+            target.new_in = self.row
         if (trailing := self._said("trailing", decided)) is not None:
             self.levels["trailing"] = trailing
         self.levels["best"] = price
@@ -253,6 +255,9 @@ class Reference:
             if not self.held or target.price is None or target.silent_in == self.row or side * (reached - target.price) <= 0:
                 continue
             price, held = target.price if at is None else at, abs(self.held)
+            paid, rate = price, exact(self.costs.maker_fee)
+            if at is not None and target.new_in == self.row:
+                paid, rate = max(side * self._slipped(at, -side), side * target.price) * side, exact(self.costs.fee)
             if target.part is None:
                 wanted = held
             else:
@@ -268,7 +273,7 @@ class Reference:
             else:
                 target.price, target.is_over = None, True
             if quantity > 0:
-                self._book(-side, quantity, price, "target", exact(self.costs.maker_fee))
+                self._book(-side, quantity, paid, "target", rate)
 
     def _move(self) -> None:
         row, side = self.row, ONE if self.held > 0 else -ONE
@@ -278,7 +283,10 @@ class Reference:
             self.levels["stop"] = stop if known is None else max(known, stop) if side > 0 else min(known, stop)
         for target, number in zip(self.targets, ("", "_2", "_3"), strict=True):
             if (said := self._said(f"target{number}", row)) is not None and not target.is_over:
-                target.price = self._tick(said, up=side > 0)
+                said = self._tick(said, up=side > 0)
+                if said != target.price:
+                    target.new_in = self.row + 1
+                target.price = said
                 if (part := self._said(f"part{number}", row)) is not None:
                     target.part = part
         if (trailing := self._said("trailing", row)) is not None:

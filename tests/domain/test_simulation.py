@@ -358,6 +358,28 @@ def test_a_level_on_a_tick_is_touched_where_the_candle_says_so(tick: float, leve
     assert [(fill.reason, fill.price) for fill in stopped[1:]] == [(Reason.STOP, level)]
 
 
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_target_that_is_set_where_the_price_is_already_is_a_market_order(side: int) -> None:
+    """As an entry with a limit: whoever says so takes somebody's offer. One that has rested is filled where a candle opens beyond it."""
+    costs = replace(FREE, fee=0.001, slippage=0.01)
+    level = 100 - side * 5
+    at_once = simulate(candles_of(*[FLAT] * 4), decided(4, flags={0: float(1 if side > 0 else 2)}, target={1: level}), costs).fills[1]
+    assert (at_once.candle, at_once.reason) == (2, Reason.TARGET)
+    assert at_once.price == pytest.approx(100 - side)
+    assert at_once.fee == pytest.approx(at_once.quantity * at_once.price * 0.001)
+    assert at_once.slippage == pytest.approx(at_once.quantity)
+
+    near = 100 - side * 0.5
+    bounded = simulate(candles_of(*[FLAT] * 4), decided(4, flags={0: float(1 if side > 0 else 2)}, target={1: near}), costs).fills[1]
+    assert bounded.price == pytest.approx(near)
+
+    beyond = 100 + side * 5.0
+    gapped = candles_of(FLAT, FLAT, FLAT, (beyond, 106, 94, 100))
+    said = dict.fromkeys((0, 1, 2), 100 + side * 3.0)
+    rested = simulate(gapped, decided(4, flags={0: float(1 if side > 0 else 2)}, target=said), costs).fills[1]
+    assert (rested.candle, rested.price, rested.fee, rested.slippage) == (3, beyond, 0.0, 0.0)
+
+
 def test_of_targets_in_one_candle_the_nearest_goes_first_however_they_are_numbered() -> None:
     candles = candles_of(FLAT, (100, 125, 99, 124))
     fills = outcome(candles, flags={0: LONG}, target={0: 120.0}, target_2={0: 110.0}, part_2={0: 0.5}).fills
