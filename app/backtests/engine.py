@@ -69,7 +69,8 @@ def run(candles: Candles, decisions: Decisions, costs: SimulationCosts, start: i
 
 def _address(array: NDArray[Any]) -> int:
     """Return where an array begins; whoever uses it keeps the array."""
-    return int(array.__array_interface__["data"][0])
+    # Not `__array_interface__`, which describes the fields of records each time.
+    return int(array.ctypes.data)
 
 
 def _addresses(arrays: Iterable[NDArray[Any]]) -> Any:

@@ -44,9 +44,11 @@ class Desk:
     rows: int
     _flags: np.typing.NDArray[np.uint8] = field(init=False)
     _columns: dict[str, Floats] = field(init=False, default_factory=dict)
+    _nothing: Floats = field(init=False)
 
     def __post_init__(self) -> None:
         self._flags = np.zeros(self.rows, dtype=np.uint8)
+        self._nothing = repeated(np.nan, self.rows)
 
     def laid(self, packed: PackedDecisions) -> Decisions:
         """Return a set's decisions, one row a candle; they are good until `cleared`."""
@@ -58,7 +60,7 @@ class Desk:
                 column = self._columns[name] = np.full(self.rows, np.nan)
             column[packed.rows] = values
             columns[name] = column
-        return Decisions(self._flags, *(columns[name] if name in columns else repeated(np.nan, self.rows) for name in DECIDED))
+        return Decisions(self._flags, *(columns.get(name, self._nothing) for name in DECIDED))
 
     def cleared(self, packed: PackedDecisions) -> None:
         """Decide nothing again where that set did."""
