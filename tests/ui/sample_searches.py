@@ -1,10 +1,15 @@
 """Searches with awkward values: in every state, with names of markup, trials that failed, and nothing at all."""
 
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import numpy as np
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response, StreamingResponse
+from starlette.routing import Route
 
 from app.backtests.robust_pool import luck_of
 from app.backtests.robust_report import RobustnessReport, WalkedWindow, robustness_stored, verdicts_of
@@ -16,7 +21,7 @@ from app.domain.robustness_walk import Window, walk_forward
 from app.ui import views
 from app.ui.backtest_figures import decimal
 from app.ui.robustness import robustness_region
-from app.ui.templating import PageView
+from app.ui.templating import PageView, Templating
 from app.ui.views.backtests import BacktestFields, BacktestForm
 from app.ui.views.searches import (
     AxisField,
@@ -261,3 +266,31 @@ def fragments() -> dict[str, object]:
         f"{folder}/_windows.html": answered,
         f"{folder}/_spreads.html": answered,
     }
+
+
+def routes(templating: Templating) -> list[Route]:
+    """What the pages ask for while they are open: what goes on, and the older ones of the list."""
+    folder, reader = "fragments/searches", views.Reader(language="en", timezone="UTC")
+
+    def answering(template: str, region: object) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            del request
+            return HTMLResponse(templating.fragment(f"{folder}/{template}", region, reader=reader))
+
+        return answer
+
+    async def silent(request: Request) -> Response:
+        async def nothing() -> AsyncIterator[str]:
+            while not await request.is_disconnected():
+                yield ": nothing new\n\n"
+                await asyncio.sleep(0.2)
+
+        return StreamingResponse(nothing(), media_type="text/event-stream")
+
+    return [
+        Route("/api/searches/{id}/events", silent),
+        Route("/api/backtests/{id}/robustness/events", silent),
+        Route("/backtests/searches/list", answering("_rows.html", replace(searches(), rows=(), next=""))),
+        Route("/backtests/searches/{number}/live", answering("_live.html", live())),
+        Route("/backtests/{number}/robustness/live", answering("_robustness.html", robustness())),
+    ]
