@@ -28,6 +28,7 @@ _RENEW_S: Final = 2.0
 #: For processors that others have, and for a process that is started anew.
 _BUSY_S: Final = 2.0
 _AWAY_S: Final = 3.0
+_ALL: Final = 1 << 62
 #: The first pages have been answered by then.
 _COMPILE_AFTER_S: Final = 20.0
 
@@ -97,7 +98,9 @@ class BacktestJobs:
         while len(self._runs) < self._bounds.at_once:
             # What was begun and waits behind a search for its memory will have it first.
             promised = sum(run.claimed.memory_bytes for run in self._runs.values() if not run.has_memory)
-            claimed = await queue.claim(of_user=self._bounds.of_user, free_bytes=self._room.free - promised)
+            free = self._room.free - promised
+            # Where nobody holds any there is room for everything: what needs more than there is would else stand before all for ever.
+            claimed = await queue.claim(of_user=self._bounds.of_user, free_bytes=free if free < self._room.size else _ALL)
             if claimed is None:
                 return
             run = self._runs[claimed.id] = Running(self._tools, queue, claimed)

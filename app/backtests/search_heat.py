@@ -64,8 +64,9 @@ def heat_map(space: Space, trials: Sequence[Scored], x: str, y: str) -> HeatMap:
     column, row = places[x], places[y]
     columns, rows = _bins(space.axes[column]), _bins(space.axes[row])
     found: dict[tuple[int, int], list[Scored]] = {}
+    row_of, column_of = _bin_of_places(rows), _bin_of_places(columns)
     for trial in trials:
-        found.setdefault((_bin(rows, trial.point[row]), _bin(columns, trial.point[column])), []).append(trial)
+        found.setdefault((row_of[trial.point[row]], column_of[trial.point[column]]), []).append(trial)
     best = {place: max(scores) for place, those in found.items() if (scores := [one.score for one in those if one.score is not None])}
     ladder = sorted(set(best.values()))
     cells = tuple(tuple(_cell(found.get((at, beside), []), ladder) for beside in range(len(columns))) for at in range(len(rows)))
@@ -97,8 +98,8 @@ def _bins(axis: Axis) -> list[tuple[int, int]]:
     return [(begin, end - 1) for begin, end in pairwise(edges)]
 
 
-def _bin(bins: list[tuple[int, int]], place: int) -> int:
-    return next(number for number, (_, last) in enumerate(bins) if place <= last)
+def _bin_of_places(bins: list[tuple[int, int]]) -> list[int]:
+    return [number for number, (first, last) in enumerate(bins) for _ in range(first, last + 1)]
 
 
 def _labels(axis: Axis, bins: list[tuple[int, int]]) -> tuple[tuple[Value, Value], ...]:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from app.accounts.dependencies import CurrentUser
 from app.backtests import search_service as service
-from app.backtests.search_heat import Scored, heat_map, two_of
+from app.backtests.search_heat import heat_map, two_of
 from app.backtests.search_making import Searches
 from app.backtests.search_schemas import ContinueIn, PromotedOut, SearchIn, SearchOut, SearchPage, SpaceOut, TrialOut, TrialPage
 from app.backtests.search_space import Space
@@ -128,16 +128,14 @@ async def read_heat_map(
 ) -> dict[str, Any]:
     """Return for each pair of values of two parameters the best score of the trials that have them."""
     search = await service.get_search(session, principal.user_id, search_id)
-    trials = await service.list_trials(session, principal.user_id, search_id, limit=search.tried + 1)
+    trials = await service.scored_trials(session, principal.user_id, search_id)
     space_of_it = msgspec.convert(search.space, Space)
     usual = two_of(space_of_it, search.importance) or ("", "")
     chosen = (x or usual[0], y or usual[1])
     names = {axis.name for axis in space_of_it.axes}
     if chosen[0] == chosen[1] or not names.issuperset(chosen):
         raise InvalidInput("x and y must be two parameters that vary", field="x")
-    found: dict[str, Any] = msgspec.to_builtins(
-        heat_map(space_of_it, [Scored(one.number, one.point, one.score) for one in trials], *chosen)
-    )
+    found: dict[str, Any] = msgspec.to_builtins(heat_map(space_of_it, trials, *chosen))
     return found
 
 

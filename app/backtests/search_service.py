@@ -9,10 +9,12 @@ from uuid import UUID
 
 import msgspec
 from sqlalchemy import func, select, text
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.backtests.search_figures import Objective
 from app.backtests.search_header import Header, stored
+from app.backtests.search_heat import Scored
 from app.backtests.search_models import MOST_TRIALS, Method, Search, SearchState, SearchTrial
 from app.backtests.search_space import AxisWish, Space
 from app.backtests.wish import BacktestWish
@@ -215,9 +217,16 @@ async def delete_search(session: AsyncSession, user_id: UUID, search_id: UUID) -
 
 
 async def list_trials(
-    session: AsyncSession, user_id: UUID, search_id: UUID, *, after: int = 0, limit: int = 100, is_best_first: bool = False
+    session: AsyncSession,
+    user_id: UUID,
+    search_id: UUID,
+    *,
+    after: int = 0,
+    limit: int = 100,
+    is_best_first: bool = False,
+    is_newest_first: bool = False,
 ) -> list[SearchTrial]:
-    """Return trials: in the order in which they were tried after number `after`, or the best first.
+    """Return trials: in the order in which they were tried after number `after`, or the best or the newest first.
 
     Raises:
         SearchNotFound: no such search of this user.
@@ -226,9 +235,26 @@ async def list_trials(
     query = owned(SearchTrial, user_id).where(SearchTrial.search_id == search_id)
     if is_best_first:
         query = query.order_by(SearchTrial.score.desc().nulls_last(), SearchTrial.number).offset(after)
+    elif is_newest_first:
+        query = query.order_by(SearchTrial.number.desc()).offset(after)
     else:
         query = query.where(SearchTrial.number > after).order_by(SearchTrial.number)
     return list(await session.scalars(query.limit(limit)))
+
+
+async def scored_trials(session: AsyncSession, user_id: UUID, search_id: UUID) -> list[Scored]:
+    """Return all trials as the heat map needs them, in the order in which they were tried.
+
+    As one value: thousands of rows, each of them made an object, would keep the loop from its work for most of a second.
+
+    Raises:
+        SearchNotFound: no such search of this user.
+    """
+    await get_search(session, user_id, search_id)
+    one = func.jsonb_build_array(SearchTrial.number, SearchTrial.point, SearchTrial.score)
+    query = select(func.jsonb_agg(aggregate_order_by(one, SearchTrial.number)))
+    found = await session.scalar(query.where(SearchTrial.user_id == user_id, SearchTrial.search_id == search_id))
+    return [Scored(number, point, score) for number, point, score in found or ()]
 
 
 async def get_trial(session: AsyncSession, user_id: UUID, search_id: UUID, number: int) -> SearchTrial:

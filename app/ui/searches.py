@@ -135,10 +135,12 @@ async def search_live(
         x: Parameter of the map's columns, "" for the usual one.
         y: Of its rows, likewise.
     """
-    trials = await service.list_trials(session, user_id, search.id, limit=MOST_TRIALS)
+    newest = not is_best_first
+    trials = await service.list_trials(session, user_id, search.id, limit=MOST_ROWS, is_best_first=is_best_first, is_newest_first=newest)
+    scored = await service.scored_trials(session, user_id, search.id)
     space = msgspec.convert(search.space, Space)
     progress = search.progress or {}
-    best = next((one for one in trials if one.number == search.best), None)
+    best = None if search.best is None else await service.get_trial(session, user_id, search.id, search.best)
     return SearchLive(
         number=search.number,
         state=search.state,
@@ -151,12 +153,12 @@ async def search_live(
         score=decimal(search.best_score),
         objective=gettext(OBJECTIVE_WORDS[Objective(search.objective)]),
         error=str((search.error or {}).get("message", "")),
-        trials=trial_list(trials, search, space, is_best_first=is_best_first),
+        trials=trial_list(trials, search, space, is_best_first=is_best_first, total=len(scored)),
         importance=tuple(
             ImportanceRow(name=name, share=Decimal(repr(float(share))))
             for name, share in sorted(search.importance.items(), key=lambda item: -float(item[1]))
         ),
-        heat=heat_of(search, space, trials, x=x, y=y, defaults=defaults),
+        heat=heat_of(search, space, scored, x=x, y=y, defaults=defaults),
         more=_more(search, space),
     )
 
@@ -176,21 +178,16 @@ def _more(search: Search, space: Space) -> int:
     return min(left if left > 0 else USUAL_MORE, most)
 
 
-def trial_list(trials: Sequence[SearchTrial], search: Search, space: Space, *, is_best_first: bool) -> TrialList:
-    """Return the trials that a page shows."""
-
-    def rank(trial: SearchTrial) -> tuple[bool, float, int]:
-        return trial.score is None, -(trial.score or 0.0), trial.number
-
-    ordered = sorted(trials, key=rank) if is_best_first else list(reversed(trials))
+def trial_list(trials: Sequence[SearchTrial], search: Search, space: Space, *, is_best_first: bool, total: int) -> TrialList:
+    """Return the trials that a page shows, of `total`; in the order in which they are given."""
     return TrialList(
         number=search.number,
-        rows=tuple(trial_row(one, space, is_best=one.number == search.best) for one in ordered[:MOST_ROWS]),
+        rows=tuple(trial_row(one, space, is_best=one.number == search.best) for one in trials),
         names=tuple(axis.name for axis in space.axes),
         has_test=search.test_percent > 0,
         is_best_first=is_best_first,
-        total=len(trials),
-        is_cut=len(trials) > MOST_ROWS,
+        total=total,
+        is_cut=total > len(trials),
     )
 
 
@@ -219,7 +216,7 @@ def _figures(stored: dict[str, Any] | None) -> TrialFigures | None:
     )
 
 
-def heat_of(search: Search, space: Space, trials: Sequence[SearchTrial], *, x: str, y: str, defaults: dict[str, Value]) -> Heat | None:
+def heat_of(search: Search, space: Space, trials: Sequence[Scored], *, x: str, y: str, defaults: dict[str, Value]) -> Heat | None:
     """Return the map of two parameters; None where fewer than two vary."""
     usual = two_of(space, search.importance)
     if usual is None:
@@ -227,7 +224,7 @@ def heat_of(search: Search, space: Space, trials: Sequence[SearchTrial], *, x: s
     names = [axis.name for axis in space.axes if len(axis.values) > 1]
     chosen_x = x if x in names else usual[0]
     chosen_y = y if y in names and y != chosen_x else next(name for name in (usual[1], usual[0], *names) if name != chosen_x)
-    found = heat_map(space, [Scored(one.number, one.point, one.score) for one in trials], chosen_x, chosen_y)
+    found = heat_map(space, trials, chosen_x, chosen_y)
     axes = {axis.name: axis for axis in space.axes}
     current = _current(axes[chosen_x], defaults), _current(axes[chosen_y], defaults)
     return Heat(

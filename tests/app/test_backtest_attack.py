@@ -22,6 +22,8 @@ from app.strategies.candles import generated
 from tests.app import backtesting, test_searches
 from tests.app.backtesting import ROLES, slow, store_candles, strategy
 from tests.app.library import refusal, somebody
+from tests.app.test_backtest_lag import _MOST_MS as MOST_MS
+from tests.app.test_backtest_lag import _watched as watched
 from tests.app.whole_site import Person, Site, running_site
 from tests.emulator_process import EmulatorProcess
 from tests.postgres import PostgresForTests
@@ -200,3 +202,38 @@ async def test_what_no_row_can_hold_is_refused_before_it_is_stored(mallory: Pers
             )
             assert over["error"] is None or over["error"]["code"] != "INTERNAL", over["error"]
         assert answer.status_code in (201, 404, 422), answer.text
+
+
+async def test_one_that_needs_more_memory_than_there_is_does_not_stand_before_everybody(site: Site, mallory: Person, bob: Person) -> None:
+    """As after the administrator gave backtests less memory than they had when it was made."""
+    done = await backtesting.until(mallory, (await backtesting.begun(mallory, await strategy(mallory)))["id"])
+    async with site.app.state.platform_database.connection() as connection:
+        await connection.execute("UPDATE backtests SET memory_bytes = $2 WHERE id = $1", UUID(done["id"]), 1 << 40)
+    again = (await mallory.call("POST", f"{backtesting.URL}/{done['id']}/repeat")).json()
+    small = await backtesting.begun(bob, await strategy(bob))
+    assert (await backtesting.until(bob, small["id"], within_s=20))["state"] == "completed"
+    assert (await backtesting.until(mallory, again["id"]))["state"] == "completed", "its candles are as few as they were"
+
+
+async def test_a_search_of_very_many_trials_is_shown_without_keeping_the_loop_from_its_work(site: Site, mallory: Person) -> None:
+    search = await test_searches.begun(mallory, await strategy(mallory), method="random", trials=2)
+    await test_searches.until(mallory, search)
+    address = f"/backtests/searches/{search['number']}"
+    await mallory.browse("GET", address)  # its template is compiled by the first who asks
+    async with site.app.state.platform_database.connection() as connection:
+        await connection.execute(
+            """INSERT INTO search_trials (search_id, number, user_id, point, parameters, score, train, test, problem, line)
+               SELECT search_id, n, user_id, point, parameters, n, train, test, problem, line
+                 FROM search_trials, generate_series(3, 5000) n WHERE search_id = $1 AND number = 1""",
+            UUID(search["id"]),
+        )
+        await connection.execute("UPDATE searches SET tried = 5000, wanted = 5000 WHERE id = $1", UUID(search["id"]))
+    stop, busy_ms = asyncio.Event(), list[float]()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(watched(stop, busy_ms))
+        answer = await mallory.call("GET", f"{test_searches.URL}/{search['id']}/heat-map")
+        page = await mallory.browse("GET", address)
+        stop.set()
+    assert (answer.status_code, page.status_code) == (200, 200)
+    print(f"the loop computed at most {max(busy_ms):.0f} ms at a time")
+    assert max(busy_ms) < MOST_MS
