@@ -38,7 +38,7 @@ async def site(
     postgres: PostgresForTests, standing_emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Site]:
     # One processor for everybody, and memory for little more than one at a time.
-    ours = {"roles": ROLES, "backtests_at_once": 1, "backtest_memory_mb": 128, "strategy_run_s": 2}
+    ours = {"roles": ROLES, "backtests_at_once": 1, "backtest_memory_mb": 384, "strategy_run_s": 2}
     async with running_site(postgres, standing_emulator, tmp_path_factory.mktemp("site"), **ours) as running:
         await store_candles(running, 6_000)
         yield running
