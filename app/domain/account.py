@@ -24,7 +24,7 @@ class Account:
     """
 
     __slots__ = (
-        "_costs", "_cut_at", "_done", "_dues", "_entered", "_has_orders", "_is_new", "_leaving", "_owed", "_parts", "_pending",
+        "_costs", "_cut_at", "_done", "_dues", "_entered", "_has_orders", "_leaving", "_new", "_owed", "_parts", "_pending",
         "_resting", "_targets", "_trade", "_trailing", "_volumes", "best_price", "capped", "cash", "denied", "entry_candle",
         "entry_price", "fees", "fills", "funding", "is_busy", "missed", "quantity", "slippage", "stop", "target", "trades", "worst_price",
     )  # fmt: skip
@@ -52,8 +52,8 @@ class Account:
         self._cut_at = [-1] * TARGETS
         self._done = [False] * TARGETS
         self._entered = 0.0
-        self._is_new = [False] * TARGETS
         self._leaving: Reason | None = None
+        self._new = 0  # bits of the targets that were set at the close before, or with the entry
         self._owed = [0.0] * TARGETS
         self._parts: list[float | None] = [None] * TARGETS
         self._resting: tuple[Wish, float] | None = None
@@ -136,7 +136,7 @@ class Account:
         if self._resting is not None:
             self._resting = None
             self.missed += 1
-        self._is_new = [False] * TARGETS
+        self._new = 0
         self.is_busy = self.quantity != 0
         self._has_orders = self.is_busy and (self._dues is not None or self._leaving is not None)
 
@@ -190,7 +190,7 @@ class Account:
         profits = (wish.take_profit, wish.take_profit_2, wish.take_profit_3)
         for place, (target, profit) in enumerate(zip((wish.target, wish.target_2, wish.target_3), profits, strict=True)):
             self._targets[place] = price * (1 + side * profit) if target is None and profit is not None else target
-        self._parts, self._is_new = [wish.part, wish.part_2, wish.part_3], [True] * TARGETS
+        self._parts, self._new = [wish.part, wish.part_2, wish.part_3], -1
         self._put_levels_on_ticks(side)
 
     def _adjust(self, candle: int, open_: float, fraction: float) -> None:
@@ -299,7 +299,7 @@ class Account:
 
     def _take_part(self, candle: int, place: int, limit: float, at: float | None) -> None:
         """Fill a target; one that was set where the price is already meets somebody's offer, and is a market order with that limit."""
-        price, is_met = limit if at is None else at, at is not None and self._is_new[place]
+        price, is_met = limit if at is None else at, at is not None and self._new >> place & 1
         side, held = (1 if self.quantity > 0 else -1), abs(self.quantity)
         part, wanted = self._parts[place], held
         if part is not None:
@@ -317,11 +317,9 @@ class Account:
             self._owed[place] = wanted - quantity
         else:
             self._targets[place], self._done[place] = None, True
-        paid, rate = price, self._costs.maker_fee
-        if is_met:
-            paid, rate = side * max(side * self._market(-side, price), side * limit), self._costs.fee
         if quantity > 0:
-            self._fill(candle, -side, quantity, paid, price, Reason.TARGET, rate)
+            paid = side * max(side * self._market(-side, price), side * limit) if is_met else price
+            self._fill(candle, -side, quantity, paid, price, Reason.TARGET, self._costs.fee if is_met else self._costs.maker_fee)
 
     def _move_levels(self, wish: Wish) -> None:
         side = 1 if self.quantity > 0 else -1
@@ -331,7 +329,8 @@ class Account:
         for place, (target, part) in enumerate(targets):
             if target is not None and not self._done[place]:
                 price = on_tick(target, self._costs.tick, up=side > 0)
-                self._is_new[place], self._targets[place] = price != self._targets[place], price
+                self._new |= (price != self._targets[place]) << place
+                self._targets[place] = price
                 self._parts[place] = self._parts[place] if part is None else part
         if wish.trailing is not None:
             self._trailing = wish.trailing
