@@ -31,7 +31,7 @@ class Stability(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """One step. Returns are fractions a year (CAGR) where the window is long enough, else of the window, the same for both.
+    """One step. Returns are fractions a year, not compounded: a window of days would otherwise promise thousands of percent.
 
     Attributes:
         train_start_ms: Begin of the part that parameters were chosen on.
