@@ -32,8 +32,9 @@ from app.strategies.versions import version_by_id
 SETS: Final = 64
 #: Sets that are tried before the page is told how far it is.
 _PART: Final = 16
-#: Seconds for all of them. Of a strategy that is slower than that windows choose from fewer: it holds processors that others wait for.
-_LONGEST_S: Final = 300.0
+#: Part of what one run may take, for all of them: with the backtest's own a worker may not compute for much longer. Of a strategy that is
+#: slower than that windows choose from fewer.
+_SHARE_OF_RUN: Final = 0.9
 _KEEP_S: Final = 2.0
 #: A fill's price is moved by at least so much, where the backtest has no slippage: 5 bps.
 _LEAST_SPREAD: Final = 0.0005
@@ -110,7 +111,7 @@ class RobustnessTurn:
         """Return what came of the sets, or of the first of them that there was time for."""
         found: list[Tried] = []
         with suppress(TimeoutError):
-            async with asyncio.timeout(_LONGEST_S):
+            async with asyncio.timeout(_SHARE_OF_RUN * self._tools.jail.config.run_s):
                 while len(found) < len(sets):
                     self._tell({"phase": "windows", "done": len(found), "total": len(sets)})
                     # The backtest's own alone first: that one windows can always choose.

@@ -135,6 +135,8 @@ class SearchTurn:
             # One of the sets ended the worker the last time: which one is found out one by one.
             pace = _Pace(most=1, size=1)
         ends_at = time.monotonic() + TURN_S
+        # Nobody's worker computes for longer than one run and is not stopped for it; what it took is counted when it ends.
+        last_at = time.monotonic() + self._tools.jail.config.run_s
         is_stopped = await self._queue.renew(self.turn, self._progress)
         while not is_stopped:
             count = min(pace.size, search.wanted - len(self._known))
@@ -147,7 +149,7 @@ class SearchTurn:
                 return None
             pace.took(len(points), time.monotonic() - began)
             is_stopped = await self._stored(search, space, points, tried, pace)
-            if self._has_killed and not is_stopped:
+            if (self._has_killed or time.monotonic() > last_at) and not is_stopped:
                 return None  # the next turn has another worker
             if time.monotonic() > ends_at and not is_stopped:
                 if await self._queue.others_wait("searches"):

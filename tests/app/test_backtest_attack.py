@@ -237,3 +237,14 @@ async def test_a_search_of_very_many_trials_is_shown_without_keeping_the_loop_fr
     assert (answer.status_code, page.status_code) == (200, 200)
     print(f"the loop computed at most {max(busy_ms):.0f} ms at a time")
     assert max(busy_ms) < MOST_MS
+
+
+async def test_a_search_that_computes_for_longer_than_a_worker_may_is_nobodys_offence(site: Site, mallory: Person) -> None:
+    """A worker may compute for some eight seconds here; whoever goes on for longer would be stopped and accused of it."""
+    killed = dict(site.app.state.jail.violations.counts)
+    search = await test_searches.begun(mallory, await strategy(mallory, slow(2_000)), method="random", trials=60)
+    over = await test_searches.until(mallory, search, within_s=90)
+    assert (over["state"], over["tried"], over["error"]) == ("completed", 60, None)
+    assert all(one["train"] is not None for one in await test_searches.trials(mallory, search))
+    assert site.app.state.jail.violations.counts == killed
+    assert site.app.state.jail.quotas.used_today_s(UUID(mallory.ids["user_id"])) > 8
