@@ -21,9 +21,9 @@ from app.accounts.metrics_router import router as metrics_router
 from app.accounts.router import router as accounts_router
 from app.accounts.security_router import router as security_router
 from app.accounts.tokens_router import router as tokens_router
-from app.backtests.robust_router import router as robustness_router
+from app.backtests.robustness.router import router as robustness_router
 from app.backtests.router import router as backtests_router
-from app.backtests.search_router import router as searches_router
+from app.backtests.search.router import router as searches_router
 from app.bootstrap import running
 from app.bootstrap.ground import Announce
 from app.brokers.router import router as brokers_router

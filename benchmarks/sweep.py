@@ -36,8 +36,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from app.backtests.data import Facts, Prepared
 from app.backtests.pool import Pool
-from app.backtests.search_figures import Span
-from app.backtests.search_trying import Subject, Tried, trying
+from app.backtests.search.figures import Span
+from app.backtests.search.trying import Subject, Tried, trying
 from app.domain.arrays import Candles
 from app.domain.candles import Timeframe
 from app.domain.simulated import SimulationCosts

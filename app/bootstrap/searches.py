@@ -4,8 +4,8 @@ import os
 
 from fastapi import FastAPI
 
-from app.backtests.search_jobs import SearchJobs
-from app.backtests.search_making import Searches
+from app.backtests.search.jobs import SearchJobs
+from app.backtests.search.making import Searches
 from app.bootstrap.ground import Ground
 from app.core.supervisor import Supervisor
 from app.strategies.workers import TrialWorkers

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from app.backtests.robust_report import RobustnessReport, Verdict, WalkedWindow, robustness_of
-from app.backtests.search_models import Robustness
+from app.backtests.robustness.report import RobustnessReport, Verdict, WalkedWindow, robustness_of
+from app.backtests.search.models import Robustness
 from app.core import formatters
 from app.core.i18n import N_, current_language, gettext
 from app.domain.candles import from_milliseconds

@@ -10,10 +10,10 @@ from fastapi import FastAPI
 from starlette.datastructures import FormData
 
 from app.backtests.models import Backtest
-from app.backtests.search_figures import OBJECTIVE_WORDS, Objective
-from app.backtests.search_models import MOST_TRIALS, Method
-from app.backtests.search_service import SearchWish
-from app.backtests.search_space import AxisWish, space_of, usual
+from app.backtests.search.figures import OBJECTIVE_WORDS, Objective
+from app.backtests.search.models import MOST_TRIALS, Method
+from app.backtests.search.service import SearchWish
+from app.backtests.search.space import AxisWish, space_of, usual
 from app.backtests.service import backtest_numbered
 from app.core.db import Database
 from app.core.i18n import N_, gettext

@@ -8,13 +8,13 @@ from uuid import UUID
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.backtests import search_service as service
-from app.backtests.search_figures import OBJECTIVE_WORDS, Objective
-from app.backtests.search_header import header_of
-from app.backtests.search_heat import MOST_CELLS, HeatMap, Scored, heat_map, two_of
-from app.backtests.search_models import MOST_TRIALS, Method, Search, SearchState, SearchTrial
-from app.backtests.search_service import USUAL_MORE, ListedSearch
-from app.backtests.search_space import Axis, Space
+from app.backtests.search import service
+from app.backtests.search.figures import OBJECTIVE_WORDS, Objective
+from app.backtests.search.header import header_of
+from app.backtests.search.heat import MOST_CELLS, HeatMap, Scored, heat_map, two_of
+from app.backtests.search.models import MOST_TRIALS, Method, Search, SearchState, SearchTrial
+from app.backtests.search.service import USUAL_MORE, ListedSearch
+from app.backtests.search.space import Axis, Space
 from app.core.i18n import N_, gettext
 from app.sandbox.messages import Value
 from app.ui.backtest_figures import decimal

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.backtests import search_study
 from app.backtests.engine import run
-from app.backtests.robust_walk import TRAIN_PARTS, WINDOWS, WalkedSet, walk_spans, walked
-from app.backtests.search_figures import Figures, Objective, Span, Stretch, best_of, guiding, score, split_spans
-from app.backtests.search_heat import SHADES, Scored, heat_map, two_of
-from app.backtests.search_space import Axis, AxisWish, Space, space_of, usual
+from app.backtests.robustness.walk import TRAIN_PARTS, WINDOWS, WalkedSet, walk_spans, walked
+from app.backtests.search import study as search_study
+from app.backtests.search.figures import Figures, Objective, Span, Stretch, best_of, guiding, score, split_spans
+from app.backtests.search.heat import SHADES, Scored, heat_map, two_of
+from app.backtests.search.space import Axis, AxisWish, Space, space_of, usual
 from app.domain.arrays import EXIT, LONG, Candles, no_decisions
 from app.domain.metrics import equity_figures
 from app.domain.metrics_trades import trade_figures

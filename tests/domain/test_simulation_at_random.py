@@ -12,7 +12,7 @@ from app.domain.matching import MatchingEngine
 from app.domain.simulation import Reason, simulate
 from tests.domain.candle_reference import Reference, exact
 from tests.domain.markets_at_random import random_case
-from tests.domain.test_simulation import FLAT, candles_of, outcome
+from tests.domain.small_markets import FLAT, candles_of, outcome
 
 
 @pytest.mark.parametrize("seed", range(150))

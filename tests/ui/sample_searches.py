@@ -11,11 +11,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from app.backtests.robust_pool import luck_of
-from app.backtests.robust_report import RobustnessReport, WalkedWindow, robustness_stored, verdicts_of
-from app.backtests.search_heat import Cell, Scored, heat_map
-from app.backtests.search_models import Robustness
-from app.backtests.search_space import Axis, Space
+from app.backtests.robustness.pool import luck_of
+from app.backtests.robustness.report import RobustnessReport, WalkedWindow, robustness_stored, verdicts_of
+from app.backtests.search.heat import Cell, Scored, heat_map
+from app.backtests.search.models import Robustness
+from app.backtests.search.space import Axis, Space
 from app.core.i18n import use_language
 from app.domain.robustness_walk import Window, walk_forward
 from app.ui import views

@@ -7,9 +7,9 @@ from starlette.responses import Response
 
 from app.accounts.dependencies import CurrentUser
 from app.accounts.principal import Principal
-from app.backtests import robust_service
-from app.backtests.search_events import SearchAsked
-from app.backtests.search_models import Robustness
+from app.backtests.robustness import service as robust_service
+from app.backtests.search.events import SearchAsked
+from app.backtests.search.models import Robustness
 from app.backtests.service import Listed, backtest_numbered, listed
 from app.core.http import database_of
 from app.core.i18n import use_language

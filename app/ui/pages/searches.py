@@ -11,10 +11,10 @@ from starlette.responses import Response
 
 from app.accounts.dependencies import CurrentUser
 from app.accounts.principal import Principal
-from app.backtests import search_service as service
-from app.backtests.search_making import Searches
-from app.backtests.search_models import Search
-from app.backtests.search_service import ListedSearch
+from app.backtests.search import service
+from app.backtests.search.making import Searches
+from app.backtests.search.models import Search
+from app.backtests.search.service import ListedSearch
 from app.backtests.service import backtest_numbered, version_number
 from app.core.http import database_of
 from app.core.i18n import gettext, use_language

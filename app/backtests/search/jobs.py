@@ -6,12 +6,12 @@ from typing import Any, Final
 import structlog
 
 from app.backtests.aside import ASIDE_S, StepsAside
-from app.backtests.robust_running import RobustnessTurn
+from app.backtests.robustness.running import RobustnessTurn
 from app.backtests.running import Tools
-from app.backtests.search_events import RobustnessChanged, SearchAsked, SearchChanged
-from app.backtests.search_models import RobustnessState, SearchState
-from app.backtests.search_queue import MOST_ATTEMPTS, Kind, Lost, SearchQueue, Turn
-from app.backtests.search_running import SearchTurn
+from app.backtests.search.events import RobustnessChanged, SearchAsked, SearchChanged
+from app.backtests.search.models import RobustnessState, SearchState
+from app.backtests.search.queue import MOST_ATTEMPTS, Kind, Lost, SearchQueue, Turn
+from app.backtests.search.running import SearchTurn
 from app.core.events import Subscription
 from app.core.leases import process_name
 from app.core.outage import is_database_gone

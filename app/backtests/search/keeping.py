@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from app.backtests.aside import StepsAside
-from app.backtests.search_queue import Lost
+from app.backtests.search.queue import Lost
 from app.errors import AppError
 
 T = TypeVar("T")

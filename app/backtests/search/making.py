@@ -6,16 +6,16 @@ from uuid import UUID
 
 import msgspec
 
-from app.backtests import search_service as service
 from app.backtests.bounds import check_range
 from app.backtests.making import Backtests
 from app.backtests.models import Backtest
-from app.backtests.search_events import SearchAsked, SearchChanged
-from app.backtests.search_header import Header, header_of
-from app.backtests.search_models import Search
-from app.backtests.search_promote import promote_to_version, values_of
-from app.backtests.search_service import SearchWish
-from app.backtests.search_space import AxisWish, space_of, usual
+from app.backtests.search import service
+from app.backtests.search.events import SearchAsked, SearchChanged
+from app.backtests.search.header import Header, header_of
+from app.backtests.search.models import Search
+from app.backtests.search.promote import promote_to_version, values_of
+from app.backtests.search.service import SearchWish
+from app.backtests.search.space import AxisWish, space_of, usual
 from app.backtests.service import get_backtest, version_wished
 from app.backtests.wish import BacktestWish
 from app.core.clock import Clock
@@ -103,19 +103,19 @@ class Searches:
         return await self.quick.describe(user_id, version.source)
 
     async def stop(self, database: Database, user_id: UUID, search_id: UUID) -> Search:
-        """Stop a search. Raises as `search_service.stop_search`."""
+        """Stop a search. Raises as `search.service.stop_search`."""
         async with database.transaction() as session:
             search = await service.stop_search(session, user_id, search_id, now=self.clock.now())
         return self.told(search)
 
     async def resume(self, database: Database, user_id: UUID, search_id: UUID, *, more: int | None = None) -> Search:
-        """Let a search go on. Raises as `search_service.continue_search`."""
+        """Let a search go on. Raises as `search.service.continue_search`."""
         async with database.transaction() as session:
             search = await service.continue_search(session, user_id, search_id, more=more)
         return self.told(search)
 
     async def delete(self, database: Database, user_id: UUID, search_id: UUID) -> None:
-        """Delete a search. Raises as `search_service.delete_search`."""
+        """Delete a search. Raises as `search.service.delete_search`."""
         async with database.transaction() as session:
             await service.delete_search(session, user_id, search_id)
         self.bus.publish(SearchAsked())

@@ -10,17 +10,17 @@ from app.backtests.aside import Fetching
 from app.backtests.candle_sources import Series
 from app.backtests.deciding import describe, wanted_of
 from app.backtests.models import Backtest
-from app.backtests.robust_pool import luck_of
-from app.backtests.robust_report import Luck, RobustnessReport, WalkedWindow, robustness_stored, verdicts_of
-from app.backtests.robust_walk import WalkedSet, walk_spans, walked
+from app.backtests.robustness.pool import luck_of
+from app.backtests.robustness.report import Luck, RobustnessReport, WalkedWindow, robustness_stored, verdicts_of
+from app.backtests.robustness.walk import WalkedSet, walk_spans, walked
 from app.backtests.running import Tools
-from app.backtests.search_events import RobustnessChanged
-from app.backtests.search_keeping import while_kept
-from app.backtests.search_models import RobustnessState
-from app.backtests.search_queue import SearchQueue, Turn
-from app.backtests.search_service import trials_of_strategy
-from app.backtests.search_space import MOST_AXES, space_of, usual
-from app.backtests.search_trying import Parameters, Subject, Tried, Trier, trying
+from app.backtests.search.events import RobustnessChanged
+from app.backtests.search.keeping import while_kept
+from app.backtests.search.models import RobustnessState
+from app.backtests.search.queue import SearchQueue, Turn
+from app.backtests.search.service import trials_of_strategy
+from app.backtests.search.space import MOST_AXES, space_of, usual
+from app.backtests.search.trying import Parameters, Subject, Tried, Trier, trying
 from app.backtests.wish import costs_of
 from app.core.tenancy import owned
 from app.domain.robustness_walk import walk_forward

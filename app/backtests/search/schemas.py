@@ -8,11 +8,11 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.backtests.schemas import BacktestIn
-from app.backtests.search_figures import Figures, Objective
-from app.backtests.search_header import header_of
-from app.backtests.search_models import MOST_TRIALS, Method, SearchState, SearchTrial
-from app.backtests.search_service import ListedSearch, SearchWish
-from app.backtests.search_space import MOST_AXES, AxisWish
+from app.backtests.search.figures import Figures, Objective
+from app.backtests.search.header import header_of
+from app.backtests.search.models import MOST_TRIALS, Method, SearchState, SearchTrial
+from app.backtests.search.service import ListedSearch, SearchWish
+from app.backtests.search.space import MOST_AXES, AxisWish
 from app.domain.metrics import amount
 from app.sandbox.messages import Described
 

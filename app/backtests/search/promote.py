@@ -8,8 +8,8 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.backtests.search_models import Search, SearchTrial
-from app.backtests.search_service import get_search, get_trial
+from app.backtests.search.models import Search, SearchTrial
+from app.backtests.search.service import get_search, get_trial
 from app.core.clock import Clock
 from app.core.db import Database
 from app.core.i18n import N_

@@ -11,8 +11,8 @@ import numpy as np
 
 from app.backtests.engine import run
 from app.backtests.lending import CandleSource
-from app.backtests.search_figures import Figures, Span, Stretch
-from app.backtests.search_space import Point, Space
+from app.backtests.search.figures import Figures, Span, Stretch
+from app.backtests.search.space import Point, Space
 from app.domain.arrays import DECIDED, Candles, Decisions, Floats, repeated
 from app.domain.outcome import Outcome
 from app.domain.simulated import SimulationCosts
@@ -102,12 +102,12 @@ def _outcome(candles: Candles, desk: Desk, packed: PackedDecisions, terms: Terms
 
 
 def suggested(space: Space, seed: int, known: list[tuple[Point, float | None]], count: int) -> list[Point]:
-    """As `search_study.suggest`. Optuna is imported here alone: by name, so that the server, which names this task, never does."""
-    found: list[Point] = importlib.import_module("app.backtests.search_study").suggest(space, seed, known, count)
+    """As `search.study.suggest`. Optuna is imported here alone: by name, so that the server, which names this task, never does."""
+    found: list[Point] = importlib.import_module("app.backtests.search.study").suggest(space, seed, known, count)
     return found
 
 
 def importance_of(space: Space, known: list[tuple[Point, float | None]]) -> dict[str, float]:
-    """As `search_study.importance`."""
-    found: dict[str, float] = importlib.import_module("app.backtests.search_study").importance(space, known)
+    """As `search.study.importance`."""
+    found: dict[str, float] = importlib.import_module("app.backtests.search.study").importance(space, known)
     return found

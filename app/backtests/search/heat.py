@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
-from app.backtests.search_space import Axis, Space
+from app.backtests.search.space import Axis, Space
 from app.sandbox.messages import Value
 
 #: Rows and columns of a map; longer axes are put together.

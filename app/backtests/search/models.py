@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, ForeignKeyConstr
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.backtests.search_figures import Objective
+from app.backtests.search.figures import Objective
 from app.core.models import Base, CandleFloat, Identified, Owned, one_of
 
 MOST_TRIALS: Final = 5_000
@@ -106,11 +106,11 @@ class Search(Identified, Owned, Work, Base):
     version_id: Mapped[UUID] = mapped_column(ForeignKey("strategy_versions.id", ondelete="CASCADE"), index=True)
     #: Where it was asked for; None where it came from nowhere, or that was deleted.
     backtest_id: Mapped[UUID | None] = mapped_column(ForeignKey("backtests.id", ondelete="SET NULL"), index=True)
-    #: See `search_header.Header`: market, range, costs.
+    #: See `search.header.Header`: market, range, costs.
     header: Mapped[dict[str, Any]] = mapped_column(JSONB)
     #: Of those that do not vary, what differs from the strategy's own.
     parameters: Mapped[dict[str, Any]] = mapped_column(JSONB)
-    #: See `search_space.Space`.
+    #: See `search.space.Space`.
     space: Mapped[dict[str, Any]] = mapped_column(JSONB)
     method: Mapped[str]
     objective: Mapped[str]
@@ -154,7 +154,7 @@ class SearchTrial(Owned, Base):
     parameters: Mapped[dict[str, Any]] = mapped_column(JSONB)
     #: What it is ranked by; None where it cannot be.
     score: Mapped[float | None] = mapped_column(CandleFloat)
-    #: See `search_figures.Figures`; None where the strategy failed.
+    #: See `search.figures.Figures`; None where the strategy failed.
     train: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     #: Of what was kept back; None where nothing was.
     test: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
@@ -176,5 +176,5 @@ class Robustness(Owned, Work, Base):
     backtest_id: Mapped[UUID] = mapped_column(ForeignKey("backtests.id", ondelete="CASCADE"), primary_key=True)
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     state: Mapped[str] = mapped_column(server_default=RobustnessState.QUEUED.value)
-    #: See `robust_report.RobustnessReport`.
+    #: See `robustness.report.RobustnessReport`.
     report: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))

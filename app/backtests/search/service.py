@@ -1,4 +1,4 @@
-"""Searches of a user: make, find, stop, continue, delete, and their trials. What runs them is `backtests.search_jobs`."""
+"""Searches of a user: make, find, stop, continue, delete, and their trials. What runs them is `backtests.search.jobs`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,11 +12,11 @@ from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.backtests.search_figures import Objective
-from app.backtests.search_header import Header, stored
-from app.backtests.search_heat import Scored
-from app.backtests.search_models import MOST_TRIALS, Method, Search, SearchState, SearchTrial
-from app.backtests.search_space import AxisWish, Space
+from app.backtests.search.figures import Objective
+from app.backtests.search.header import Header, stored
+from app.backtests.search.heat import Scored
+from app.backtests.search.models import MOST_TRIALS, Method, Search, SearchState, SearchTrial
+from app.backtests.search.space import AxisWish, Space
 from app.backtests.wish import BacktestWish
 from app.core.i18n import N_
 from app.core.ids import new_id

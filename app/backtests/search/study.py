@@ -13,7 +13,7 @@ from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from app.backtests.search_space import Point, Space
+from app.backtests.search.space import Point, Space
 
 #: A point and what it came to; None where the strategy failed.
 Known = tuple[Sequence[int], float | None]

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from app.accounts.dependencies import CurrentUser
-from app.backtests import robust_service as service
-from app.backtests.search_events import SearchAsked
-from app.backtests.search_models import RobustnessState
-from app.backtests.search_stream import robustness_stream
+from app.backtests.robustness import service
+from app.backtests.search.events import SearchAsked
+from app.backtests.search.models import RobustnessState
+from app.backtests.search.stream import robustness_stream
 from app.core.http import SessionDep, database_of, problems
 from app.core.streams import check_room, streaming
 

@@ -9,8 +9,8 @@ from uuid import UUID
 
 import orjson
 
-from app.backtests.search_events import RobustnessChanged, SearchChanged
-from app.backtests.search_models import RobustnessState, SearchState
+from app.backtests.search.events import RobustnessChanged, SearchChanged
+from app.backtests.search.models import RobustnessState, SearchState
 from app.core.db import Database
 from app.core.events import EventBus
 

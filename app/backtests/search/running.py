@@ -14,15 +14,15 @@ from app.backtests.deciding import describe, wanted_of
 from app.backtests.engine import ENGINE_VERSION
 from app.backtests.models import Backtest
 from app.backtests.running import Tools
-from app.backtests.search_events import SearchChanged
-from app.backtests.search_figures import Objective, best_of, guiding, score, split_spans
-from app.backtests.search_header import header_of
-from app.backtests.search_keeping import while_kept
-from app.backtests.search_models import LONGEST_PROBLEM, Method, Search, SearchState
-from app.backtests.search_pool import importance_of, suggested
-from app.backtests.search_queue import KnownTrial, SearchQueue, Standing, Trial, Turn, plain
-from app.backtests.search_space import Point, Space
-from app.backtests.search_trying import Parameters, Subject, Tried, Trier, trying
+from app.backtests.search.events import SearchChanged
+from app.backtests.search.figures import Objective, best_of, guiding, score, split_spans
+from app.backtests.search.header import header_of
+from app.backtests.search.keeping import while_kept
+from app.backtests.search.models import LONGEST_PROBLEM, Method, Search, SearchState
+from app.backtests.search.pool import importance_of, suggested
+from app.backtests.search.queue import KnownTrial, SearchQueue, Standing, Trial, Turn, plain
+from app.backtests.search.space import Point, Space
+from app.backtests.search.trying import Parameters, Subject, Tried, Trier, trying
 from app.backtests.wish import costs_of
 from app.core.tenancy import owned
 from app.domain.arrays import Times

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from app.backtests.robust_report import WalkedWindow
-from app.backtests.search_figures import Figures, Span
+from app.backtests.robustness.report import WalkedWindow
+from app.backtests.search.figures import Figures, Span
 from app.domain.arrays import Times
 from app.domain.metrics import DAY_MS, DAYS_A_YEAR
 from app.domain.robustness_walk import Window

@@ -15,9 +15,9 @@ from app.backtests.data import Prepared
 from app.backtests.deciding import Shared, jail_costs, load, shared
 from app.backtests.memory import MemoryRoom
 from app.backtests.pool import Computing
-from app.backtests.search_figures import Figures, Span
-from app.backtests.search_keeping import only_expected
-from app.backtests.search_pool import Terms, figures_of, outcomes_of
+from app.backtests.search.figures import Figures, Span
+from app.backtests.search.keeping import only_expected
+from app.backtests.search.pool import Terms, figures_of, outcomes_of
 from app.core.i18n import N_
 from app.domain.outcome import Outcome
 from app.domain.simulated import SimulationCosts

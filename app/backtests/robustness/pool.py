@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from app.backtests.robust_report import FEWEST_TRADES, Luck
+from app.backtests.robustness.report import FEWEST_TRADES, Luck
 from app.domain.arrays import Times
 from app.domain.metrics import daily_returns
 from app.domain.outcome import Outcome

@@ -7,12 +7,12 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from app.accounts.dependencies import CurrentUser
-from app.backtests import search_service as service
-from app.backtests.search_heat import heat_map, two_of
-from app.backtests.search_making import Searches
-from app.backtests.search_schemas import ContinueIn, PromotedOut, SearchIn, SearchOut, SearchPage, SpaceOut, TrialOut, TrialPage
-from app.backtests.search_space import Space
-from app.backtests.search_stream import search_stream
+from app.backtests.search import service
+from app.backtests.search.heat import heat_map, two_of
+from app.backtests.search.making import Searches
+from app.backtests.search.schemas import ContinueIn, PromotedOut, SearchIn, SearchOut, SearchPage, SpaceOut, TrialOut, TrialPage
+from app.backtests.search.space import Space
+from app.backtests.search.stream import search_stream
 from app.core.db import Database
 from app.core.http import SessionDep, database_of, problems
 from app.core.streams import check_room, streaming

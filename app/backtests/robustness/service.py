@@ -1,4 +1,4 @@
-"""Checks of robustness of a user's backtests: ask for one, find it. What answers it is `backtests.search_jobs`."""
+"""Checks of robustness of a user's backtests: ask for one, find it. What answers it is `backtests.search.jobs`."""
 
 from datetime import datetime
 from typing import Final
@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.backtests.models import Backtest, BacktestState
-from app.backtests.search_models import Robustness, RobustnessState
+from app.backtests.search.models import Robustness, RobustnessState
 from app.backtests.service import get_backtest
 from app.core.i18n import N_
 from app.core.tenancy import owned

@@ -81,7 +81,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A trial as it is stored; see `search_models.SearchTrial`."""
+    """A trial as it is stored; see `search.models.SearchTrial`."""
 
     number: int
     point: Sequence[int]
