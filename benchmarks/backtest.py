@@ -115,6 +115,7 @@ async def _ours(candles: Candles, began: float, source: str, costs: SimulationCo
     messages = importlib.import_module("app.sandbox.messages")
     purpose = importlib.import_module("app.sandbox.quotas").Purpose.BACKTEST
     make_report = importlib.import_module("app.backtests.report").make_report
+    importlib.import_module("app.sandbox.lock.kernel").keep_freed_memory()  # as the processes do that compute backtests
     rows = len(candles)
     frame = messages.Frame(symbol="BTC/USDT", timeframe="1m", rows=rows)
     asked_costs = messages.Costs(**asdict(costs))

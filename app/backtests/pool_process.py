@@ -17,6 +17,7 @@ import sys
 from typing import Any, Final
 
 from app.backtests.lending import Descriptor
+from app.sandbox.lock.kernel import keep_freed_memory
 
 #: Length of the body, and how many descriptors come with it.
 HEADER: Final = struct.Struct("<QI")
@@ -131,5 +132,6 @@ def main() -> None:
     parser.add_argument("--parent", type=int, required=True)
     given = parser.parse_args()
     _settle_in(given.parent)
+    keep_freed_memory()  # the next task wants arrays as large; this process ends after some idle minutes
     with socket.socket(fileno=given.fd) as sock:
         serve(sock)
