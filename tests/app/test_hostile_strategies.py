@@ -158,21 +158,22 @@ def at_indicators(strategy, candles):
 
 
 @pytest.mark.parametrize(
-    ("flags", "price"), [("1 << 40", "1.0"), ("-1", "1.0"), ("1", "float('inf')"), ("1", "-1.0"), ("7", "1e-300"), ("3", "1e15")]
+    ("flags", "price"), [("8", "1.0"), ("255", "1.0"), ("1", "float('inf')"), ("1", "-1.0"), ("7", "1e-300"), ("3", "1e15")]
 )
 async def test_decisions_forged_past_the_guest_are_refused_or_traded_like_any_others(site: Site, flags: str, price: str) -> None:
     code = f"""
 def at_indicators(strategy, candles):
     for it in gc.get_objects():
-        if type(it).__name__ == "Decisions" and it.flags.flags.writeable:
+        if type(it).__name__ == "Sheet":
             it.flags[:] = {flags}
-            it.stop[:] = it.target[:] = {price}
+            it.column("stop")[:] = it.column("target")[:] = {price}
+            it.come_to(len(it))
     answer({{"type": "ran", "rows": len(candles.close)}})
     time.sleep(3)
 """
     answer = await site.ada.call("POST", "/api/strategies/quick", json={"source": hostile(code)})
     assert answer.status_code in (200, 422), answer.text
-    if flags in ("1 << 40", "-1") or price in ("float('inf')", "-1.0"):
+    if flags in ("8", "255") or price in ("float('inf')", "-1.0"):
         assert (answer.status_code, answer.json()["code"]) == (422, "STRATEGY_KILLED")
 
 

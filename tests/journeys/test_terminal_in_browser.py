@@ -131,10 +131,10 @@ async def test_the_view_stays_where_it_is_while_candles_come_and_indicators_are_
         await chart_is_drawn(watched)
         box = await page.locator("#price-chart").bounding_box()
         assert box is not None
-        # A person looks at what was some time ago.
+        # A person looks at what was some time ago; not further back than a market goes that has just begun.
         await page.mouse.move(box["x"] + 200, box["y"] + 150)
         await page.mouse.down()
-        await page.mouse.move(box["x"] + 380, box["y"] + 150, steps=6)
+        await page.mouse.move(box["x"] + 260, box["y"] + 150, steps=6)
         await page.mouse.up()
         await asyncio.sleep(0.3)
         before = await page.evaluate(RANGE)
