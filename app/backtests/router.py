@@ -25,7 +25,7 @@ from app.backtests.schemas import (
     EquityOut,
 )
 from app.backtests.service import BacktestFilter
-from app.backtests.stream import BacktestStream
+from app.backtests.stream import backtest_stream
 from app.core.http import SessionDep, database_of, problems
 from app.core.i18n import current_language
 from app.core.streams import check_room, streaming
@@ -177,11 +177,7 @@ async def follow(request: Request, principal: CurrentUser, backtest_id: UUID) ->
     check_room(request, principal.user_id)
     async with database_of(request).transaction() as session:
         await service.get_backtest(session, principal.user_id, backtest_id)
-    state = request.app.state
-    stream = BacktestStream(
-        state.platform_database, backtests_of(request).bus, state.stopping, user_id=principal.user_id, backtest_id=backtest_id
-    )
-    return streaming(request, principal.user_id, stream)
+    return streaming(request, principal.user_id, backtest_stream(request.app.state, principal.user_id, backtest_id))
 
 
 async def _detail(request: Request, user_id: UUID, backtest_id: UUID) -> BacktestDetail:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import orjson
 import psutil
@@ -18,7 +19,7 @@ import pytest_asyncio
 
 from app.backtests.bounds import MIB
 from app.backtests.memory import MemoryRoom
-from app.backtests.stream import BacktestStream
+from app.backtests.stream import RowStream, backtest_stream
 from app.backtests.work import prepare
 from app.core.ids import new_id
 from app.domain.candles import Timeframe
@@ -60,13 +61,8 @@ async def slow_id(person: Person) -> str:
     return await strategy(person, SLOWLY, "Slow")
 
 
-def events(site: Site, person: Person, backtest_id: str) -> BacktestStream:
-    from uuid import UUID
-
-    state = site.app.state
-    return BacktestStream(
-        state.platform_database, state.backtests.bus, state.stopping, user_id=UUID(person.ids["user_id"]), backtest_id=UUID(backtest_id)
-    )
+def events(site: Site, person: Person, backtest_id: str) -> RowStream:
+    return backtest_stream(site.app.state, UUID(person.ids["user_id"]), UUID(backtest_id))
 
 
 async def followed(site: Site, person: Person, backtest_id: str) -> list[tuple[str, dict[str, Any]]]:
