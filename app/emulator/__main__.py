@@ -58,6 +58,7 @@ def read_arguments(arguments: list[str]) -> EmulatorConfig:
         start_at_ms=given.start_at,
         is_shifted=not given.no_shift,
         is_paused=given.paused,
+        ideal=given.ideal,
         state_file=given.state,
         fees=FeeRates(maker=given.maker_fee, taker=given.taker_fee),
         parent_pid=given.parent_pid,
@@ -115,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--start-at", type=_moment, metavar="ISO|MS", help="candle of the file at which now begins")
     parser.add_argument("--no-shift", action="store_true", help="keep the file's own times")
     parser.add_argument("--paused", action="store_true", help="start with a market that stands still")
+    parser.add_argument("--ideal", type=_decimal, metavar="SLIPPAGE", help="the market that backtests assume, such as 0.0005")
     parser.add_argument("--state", type=Path, metavar="FILE", help="keep accounts, orders and the market's place here")
     parser.add_argument("--maker-fee", type=_decimal, default=Decimal("0.001"))
     parser.add_argument("--taker-fee", type=_decimal, default=Decimal("0.001"))

@@ -1,5 +1,7 @@
 """What a fill costs: a fraction of what it brings in, or, for who wants it so and has enough, less than that in BNB.
 
+An account may also pay the same fraction in the quote asset whatever it trades, as other venues take it, and backtests.
+
 Source: Binance Spot API documentation, faqs/commission_faq.md. The discount is the real venue's 25 %.
 """
 
@@ -36,6 +38,8 @@ def commission_of(
         value: What changed hands, quote units.
         rate: Fraction to pay.
     """
+    if account.pays_in_quote:
+        return (value * rate).quantize(FEE_QUANTUM, ROUND_DOWN), quote
     price = bnb_price(markets, quote) if account.pays_in_bnb else None
     if price is not None:
         discounted = (value * rate * (1 - DISCOUNT) / price).quantize(FEE_QUANTUM, ROUND_DOWN)

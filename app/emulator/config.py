@@ -72,11 +72,11 @@ class EmulatorConfig:
     `replay`, `generate`, `silent` and `scripted` say what is traded; with none of them two made-up markets are. `speed` is market
     minutes per wall minute. `history_minutes` lie in the past at start. `start_at_ms` names the candle at which "now" begins, in
     the source's own time. With `is_shifted` the market is moved by whole minutes to the present. `port` 0 takes a free one. `is_paused`
-    lets the market of a fresh start stand still. With a virtual `clock` everything stands until it is moved; it begins at the present, or
-    without `is_shifted` at the source's own time, which makes a run repeatable. A connection is cut after `connection_lifetime_s`.
-    The last `journal_capacity` requests are remembered. A websocket client that sends more than `message_limit` frames a second is
-    disconnected. `accounts` are opened unless a state file has them, `faults` put in force or wait for their time, and what `expect` says
-    is judged at the end.
+    lets the market of a fresh start stand still; `ideal` is the slippage of one as backtests assume it. With a virtual `clock` everything
+    stands until it is moved; it begins at the present, or without `is_shifted` at the source's own time, which makes a run repeatable.
+    A connection is cut after `connection_lifetime_s`. The last `journal_capacity` requests are remembered. A websocket client that sends
+    more than `message_limit` frames a second is disconnected. `accounts` are opened unless a state file has them, `faults` put in force or
+    wait for their time, and what `expect` says is judged at the end.
 
     Raises:
         ConfigError: a value cannot be used; above all a host that others on the network could reach.
@@ -94,6 +94,7 @@ class EmulatorConfig:
     start_at_ms: int | None = None
     is_shifted: bool = True
     is_paused: bool = False
+    ideal: Decimal | None = None
     state_file: Path | None = None
     fees: FeeRates = DEFAULT_FEES
     parent_pid: int | None = None
@@ -117,6 +118,8 @@ class EmulatorConfig:
             raise ConfigError(f"history must not be negative, was {self.history_minutes}")
         if self.clock.is_virtual and (self.speed != 1 or self.is_paused):
             raise ConfigError("a virtual clock stands still by itself and has no speed")
+        if self.ideal is not None and not 0 < self.ideal < 1:
+            raise ConfigError(f"the slippage of an ideal market must lie between 0 and 1, was {self.ideal}")
         if self.journal_capacity < 1:
             raise ConfigError(f"the journal must hold at least one request, was {self.journal_capacity}")
         if self.connection_lifetime_s <= 0:

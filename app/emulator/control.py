@@ -58,7 +58,8 @@ class _Control:
         exchange = self._venue.exchange
         if document.get("if_absent") is True and api_key in exchange.accounts:
             return reply({"api_key": api_key, "created": False})
-        exchange.open_account(api_key, api_secret, amounts, pays_in_bnb=document.get("bnb_fee") is True)
+        fees = {"pays_in_bnb": document.get("bnb_fee") is True, "pays_in_quote": document.get("quote_fee") is True}
+        exchange.open_account(api_key, api_secret, amounts, **fees)
         return reply({"api_key": api_key, "created": True})
 
     async def revoke_key(self, request: web.Request) -> web.Response:

@@ -6,6 +6,7 @@ Every order is checked (admission), goes through domain.matching, and what it fi
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 
 from app.domain.enums import Side
 from app.domain.fees import FeeRates
@@ -14,6 +15,7 @@ from app.emulator.admission import check_filters, check_matching
 from app.emulator.bars import Trade
 from app.emulator.changes import ExecutionType
 from app.emulator.errors import VenueError
+from app.emulator.ideal import ENDLESS
 from app.emulator.ledger import Account, Amendment, Balance, NewList, NewOrder, OrderList, OrderRecord, book_order
 from app.emulator.market import SymbolMarket
 from app.emulator.order_lists import OrderLists
@@ -30,6 +32,8 @@ class Exchange(ExchangeState):
         super().__init__(markets, fees=fees, wall_ms=wall_ms)
         self._settlement = Settlement(self)
         self._lists = OrderLists(self, self._settlement)
+        for symbol, market in markets.items():
+            market.awaited = partial(self._awaited, symbol)
 
     def owner(self, api_key: str, *, is_trade: bool = False) -> Account:
         """Return the account whose key is let in, to trade or only to look.
@@ -47,14 +51,23 @@ class Exchange(ExchangeState):
         self.accounts[api_key].is_revoked = True
         self.changes += 1
 
-    def open_account(self, api_key: str, api_secret: str, balances: Mapping[str, Decimal], *, pays_in_bnb: bool = False) -> Account:
+    def open_account(
+        self,
+        api_key: str,
+        api_secret: str,
+        balances: Mapping[str, Decimal],
+        *,
+        pays_in_bnb: bool = False,
+        pays_in_quote: bool = False,
+    ) -> Account:
         """Create an account; one with the same key is replaced, its open orders canceled and its history forgotten."""
         old = self.accounts.get(api_key)
         if old is not None:
             self.cancel_all(old)
             for order_id in old.orders:
                 del self.orders[order_id]
-        account = Account(api_key=api_key, api_secret=api_secret, update_time=self.wall_ms(), pays_in_bnb=pays_in_bnb)
+        account = Account(api_key=api_key, api_secret=api_secret, update_time=self.wall_ms())
+        account.pays_in_bnb, account.pays_in_quote = pays_in_bnb, pays_in_quote
         account.balances = {asset: Balance(free=amount) for asset, amount in balances.items()}
         self.accounts[api_key] = account
         self.changes += 1
@@ -176,7 +189,9 @@ class Exchange(ExchangeState):
         """Let a public trade of the market fill and wake orders, unless trading is halted; `time` is that of their fills, wall ms."""
         engine = self.engines[symbol]
         if len(engine) > 0 and self.markets[symbol].rules.is_trading:
-            outcome = engine.trade(TapePrint(price=trade.price, quantity=trade.quantity), self.markets[symbol].depth())
+            market = self.markets[symbol]
+            quantity = trade.quantity if market.slippage is None else ENDLESS
+            outcome = engine.trade(TapePrint(price=trade.price, quantity=quantity), market.depth())
             self._settlement.apply(outcome, time=time)
             self._conclude(time=time)
 
@@ -195,6 +210,11 @@ class Exchange(ExchangeState):
             raise Conflict(f"the account has {free} {asset} free, and that fill takes {needed}")
         self._settlement.fill_ended(order, price=price, quantity=quantity, time=self.wall_ms())
         self._conclude(time=order.update_time)
+
+    def _awaited(self, symbol: str) -> list[Decimal]:
+        """Return the prices at which orders of a symbol wake."""
+        orders = (order for account in self.accounts.values() for order in account.open_orders.values())
+        return [order.stop_price for order in orders if order.symbol == symbol and order.stop_price]
 
     def _conclude(self, *, time: int) -> None:
         self._lists.advance()

@@ -127,14 +127,23 @@ class Feed:
 
     def _advance(self, symbol: str, market: SymbolMarket, now: int) -> None:
         lower = symbol.lower()
-        wants_trades = self._wants_trades(lower)
-        for event in market.advance(now, with_trades=wants_trades or len(self._exchange.engines[symbol]) > 0):
+        wants_trades, is_ideal = self._wants_trades(lower), market.slippage is not None
+        for event in market.advance(now, with_trades=wants_trades or is_ideal or len(self._exchange.engines[symbol]) > 0):
             if isinstance(event, MinuteEnd):
                 self._publish_closed(lower, market, event)
                 continue
             self._exchange.match(symbol, event, time=self._clock.wall_at(event.time))
             if wants_trades:
                 self._publish_trade(lower, market, event)
+            if is_ideal:
+                self._tell_at_once(lower, market)
+
+    def _tell_at_once(self, lower: str, market: SymbolMarket) -> None:
+        """Let listeners hear of every trade, offers first: what simulates orders from the streams then meets the same market as ours."""
+        if self._hub.has_listeners(book := f"{lower}@bookTicker"):
+            self._publish_book(book, market)
+        if self._hub.has_listeners(candle := f"{lower}@kline_1m") and market.open_bar is not None:
+            self._publish_kline(candle, market, market.open_bar, Timeframe.M1, is_closed=False)
 
     def _wants_trades(self, lower: str) -> bool:
         return any(map(self._hub.has_listeners, (f"{lower}@aggTrade", f"{lower}@trade")))

@@ -219,14 +219,16 @@ class OrderList:
 class Account:
     """A key pair with balances and its own orders. Only keys that were made here are let in.
 
-    With `pays_in_bnb` fees are taken in BNB, at a discount, where there is enough of it. The flags after it are the key's: a test can take
-    permissions away. `may_withdraw` and `is_ip_bound` are only told; no money leaves here, and every client is at one address.
+    With `pays_in_bnb` fees are taken in BNB, at a discount, where there is enough of it, with `pays_in_quote` in the quote asset, of buys
+    too. The flags after them are the key's: a test can take permissions away. `may_withdraw` and `is_ip_bound` are only told; no money
+    leaves here, and every client is at one address.
     """
 
     api_key: str
     api_secret: str = field(repr=False)
     update_time: int = 0
     pays_in_bnb: bool = False
+    pays_in_quote: bool = False
     is_revoked: bool = False
     is_read_only: bool = False
     is_ip_allowed: bool = True

@@ -5,7 +5,7 @@ Everything is in market time; the source's own time is that minus `shift`. The m
 
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -13,6 +13,7 @@ from app.domain.candles import Timeframe
 from app.domain.matching import Depth, Level
 from app.emulator.bars import MINUTE_MS, PRINTS_PER_MINUTE, Bar, Trade, join, merge, walk
 from app.emulator.filters import SymbolRules
+from app.emulator.ideal import ideal_depth, ideal_walk, on_the_way
 from app.emulator.sources import CandleSource
 
 MATCHED_LEVELS = 40
@@ -32,11 +33,14 @@ class MinuteEnd:
 
 
 class SymbolMarket:
-    """One symbol. `advance` is the only thing that moves it."""
+    """One symbol. `advance` is the only thing that moves it. With a `slippage` it is the market of emulator.ideal."""
 
-    def __init__(self, rules: SymbolRules, source: CandleSource, *, shift_ms: int, start_ms: int) -> None:
+    def __init__(self, rules: SymbolRules, source: CandleSource, *, shift_ms: int, start_ms: int, slippage: Decimal | None = None) -> None:
         self.rules = rules
         self.shift_ms = shift_ms
+        self.slippage = slippage
+        self.awaited: Callable[[], Iterable[Decimal]] = tuple
+        """Returns the prices that orders wait for: an ideal market passes none of them by."""
         self._source = source
         self._minute = start_ms // MINUTE_MS * MINUTE_MS
         self._path: tuple[Trade, ...] = ()
@@ -83,6 +87,10 @@ class SymbolMarket:
     def _play(self, to_ms: int) -> Iterator[Trade]:
         while self._path_next < len(self._path) and self._path[self._path_next].time <= to_ms:
             trade = self._path[self._path_next]
+            if self.slippage is not None and self._path_next > 0:
+                for passed in on_the_way(self.last_price, trade, self.awaited()):
+                    self._see(passed)
+                    yield passed
             self._path_next += 1
             self._see(trade)
             yield trade
@@ -118,9 +126,14 @@ class SymbolMarket:
 
     def _load_path(self) -> None:
         bar = next(self.bars(self._minute, self._minute), None)
-        rules = self.rules
-        self._path = walk(bar, symbol=rules.symbol, tick_size=rules.tick_size, step_size=rules.step_size) if bar is not None else ()
+        self._path = self._walk(bar) if bar is not None else ()
         self._path_next = 0
+
+    def _walk(self, bar: Bar) -> tuple[Trade, ...]:
+        rules = self.rules
+        if self.slippage is not None:
+            return ideal_walk(bar)
+        return walk(bar, symbol=rules.symbol, tick_size=rules.tick_size, step_size=rules.step_size)
 
     def bars(self, first_ms: int, last_ms: int) -> Iterator[Bar]:
         """Yield the source's minutes that open in [first_ms, last_ms], whether or not they have happened yet."""
@@ -190,9 +203,8 @@ class SymbolMarket:
 
     def trades(self, first_ms: int, last_ms: int) -> Iterator[Trade]:
         """Yield the trades in [first_ms, last_ms] that have happened, ascending."""
-        rules = self.rules
         for bar in self.bars(first_ms // MINUTE_MS * MINUTE_MS, min(last_ms, self._minute - 1)):
-            for trade in walk(bar, symbol=rules.symbol, tick_size=rules.tick_size, step_size=rules.step_size):
+            for trade in self._walk(bar):
                 if first_ms <= trade.time <= last_ms:
                     yield trade
         yield from (trade for trade in self._path[: self._path_next] if first_ms <= trade.time <= last_ms)
@@ -214,6 +226,8 @@ class SymbolMarket:
         """Return the offers around the last price; the same moment always shows the same depth."""
         if self.forced_depth is not None:
             return Depth(bids=self.forced_depth.bids[:levels], asks=self.forced_depth.asks[:levels])
+        if self.slippage is not None:
+            return ideal_depth(self.last_price, self.slippage, self.rules.tick_size)
         key = (self.last_price, self.is_buyer_maker, self._minute)
         if levels > MATCHED_LEVELS:
             return self._make_depth(levels)

@@ -139,7 +139,7 @@ class Snapshots:
         return known
 
 
-_ACCOUNT_FLAGS = ("pays_in_bnb", "is_revoked", "is_read_only", "is_ip_allowed", "may_withdraw", "is_ip_bound")
+_ACCOUNT_FLAGS = ("pays_in_bnb", "pays_in_quote", "is_revoked", "is_read_only", "is_ip_allowed", "may_withdraw", "is_ip_bound")
 _PLAIN_FIELDS = (
     "order_id",
     "api_key",

@@ -69,7 +69,8 @@ def build_venue(config: EmulatorConfig) -> Venue:
         clock, shift_ms = continue_clock(config, mark), mark.shift_ms
     else:
         clock, shift_ms = start_clock(config, start_ms)
-    markets = {rules.symbol: SymbolMarket(rules, source, shift_ms=shift_ms, start_ms=clock.now()) for rules, source in listed}
+    where = {"shift_ms": shift_ms, "start_ms": clock.now()}
+    markets = {rules.symbol: SymbolMarket(rules, source, slippage=config.ideal, **where) for rules, source in listed}
     exchange = Exchange(markets, fees=config.fees, wall_ms=clock.wall_now)
     timeline = Timeline(clock.wall)
     sockets = _sockets(config, timeline, clock)
