@@ -30,6 +30,7 @@ _ALL_SENTENCES = frozenset(
         "domain/guard",
         "domain/limits",
         "domain/protection",
+        "domain/safeguard_words",
         "domain/symbols",
         "exchanges/binance_user_messages",
         "exchanges/errors",
