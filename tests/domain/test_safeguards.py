@@ -33,8 +33,9 @@ def minutes(count: int) -> datetime:
 
 
 def state(**given: Any) -> SafeguardState:
-    usual: dict[str, Any] = dict.fromkeys(("capital", "equity", "day_start", "peak"), Decimal(10_000))
-    return SafeguardState(**{"now": NOON, "timeframe": Timeframe.M5} | usual | given)
+    usual: dict[str, Any] = {"now": NOON, "timeframe": Timeframe.M5}
+    usual |= dict.fromkeys(("capital", "equity", "day_start", "peak"), Decimal(10_000))
+    return SafeguardState(**usual | given)
 
 
 def trade(at: datetime, profit: int = -1, *, is_stop: bool = True) -> ClosedTrade:
