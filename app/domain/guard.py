@@ -190,7 +190,7 @@ def _pair_or_stop(guarded: Guarded, index: int, quantity: Decimal) -> Action:
         return PlaceStop(slice=index, quantity=quantity, is_market=True)
     if index == REST:
         return PlaceStop(slice=REST, quantity=quantity)
-    return PlacePair(slice=index, quantity=quantity, price=guarded.plan.targets[index].price)
+    return PlacePair(slice=index, quantity=quantity, price=guarded.plan.targets[index].at)
 
 
 def _stop_and_watched_targets(guarded: Guarded) -> list[Action]:
@@ -243,7 +243,7 @@ def _target_steps(guarded: Guarded, parts: list[tuple[int, Decimal]], *, is_held
             missing = guarded.instrument.floor_quantity(min(missing, free))
             free -= missing
         if guarded.is_tradable(missing):
-            yield PlaceTarget(slice=index, quantity=missing, price=guarded.plan.targets[index].price, is_held=is_held)
+            yield PlaceTarget(slice=index, quantity=missing, price=guarded.plan.targets[index].at, is_held=is_held)
 
 
 def _let_through(guarded: Guarded, triggered: list[Leg]) -> list[Action]:
@@ -344,7 +344,7 @@ def _break_even(guarded: Guarded) -> ProtectionPlan | None:
     entry = guarded.instrument.round_price(Side.SELL, guarded.average_price)
     if plan.stop_price is not None and plan.stop_price >= entry:
         return replace(plan, break_even_after=None)
-    return replace(plan, stop_price=entry, stop_limit_price=None, trailing_delta=None, break_even_after=None)
+    return replace(plan, stop_price=entry, stop_limit_price=None, trailing_delta=None, break_even_after=None, stop_fraction=None)
 
 
 def _last_refusals(guarded: Guarded) -> list[Leg]:

@@ -157,7 +157,7 @@ class Guarded:
     @property
     def has_stop(self) -> bool:
         """Whether the plan wants a stop."""
-        return self.plan.stop_price is not None or self.plan.trailing_delta is not None
+        return self.plan.has_stop
 
     @property
     def covered(self) -> Decimal:

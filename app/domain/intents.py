@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from uuid import UUID
 
 from app.domain.enums import OrderType, Role, Side, Source, TimeInForce
 from app.domain.protection import ProtectionPlan
@@ -16,7 +17,8 @@ class OrderIntent:
     buy, base for a sell) or `close_position` says how much; with `is_reversal` that closes the position and opens as much on the other
     side, with a `quantity` it closes no more than that. `trailing_delta` is a fraction; `protection` says how the position that the order
     opens is to be guarded. `symbol` may be any spelling a trader uses (`BTC/USDT`, `BTCUSDT`, `BINANCE:BTCUSDT`). `key` names the signal:
-    the same key on the same broker account never makes a second order.
+    the same key on the same broker account never makes a second order. `bot_id` says whose position it is about: that bot's own, or the
+    hand's (None).
     """
 
     symbol: str
@@ -39,6 +41,7 @@ class OrderIntent:
     leg: int = 0
     attempt: int = 0
     deadline: datetime | None = None
+    bot_id: UUID | None = None
 
     @property
     def purpose(self) -> Role:

@@ -112,8 +112,9 @@ class Money:
 class Standing:
     """How an account, or all accounts of a user, stand. Quantities in base units, the loss in USDT; None where nobody could know.
 
-    `position` is signed; `closing` is what others on the order's side may still take of it, `opening` what they may still add. The counts
-    of the minute and the day include the order that asks.
+    `position` is that of the bot, or of the hand, that the order is about. It is signed; `closing` is what others on the order's side may
+    still take of it. `others` is what the account's other bots and the hand hold of the symbol, `opening` what orders may still add,
+    whoever's. The counts of the minute and the day include the order that asks.
     """
 
     open_orders: int = 0
@@ -124,6 +125,7 @@ class Standing:
     position: Decimal = Decimal(0)
     closing: Decimal = Decimal(0)
     opening: Decimal = Decimal(0)
+    others: Decimal = Decimal(0)
 
 
 def lowers(ask: Ask, standing: Standing) -> bool:
@@ -234,7 +236,7 @@ def _amounts(ask: Ask, standing: Standing, limits: RiskLimits, whose: str) -> _F
     if limits.max_order_notional is not None:
         yield from _bounded(ask, ask.value, DenialReason.MAX_NOTIONAL, limits.max_order_notional, "the order", "an order")
     if limits.max_position_notional is not None and ask.side is Side.BUY:
-        held = max(standing.position, Decimal(0)) + standing.opening + ask.quantity
+        held = max(standing.position, Decimal(0)) + standing.others + standing.opening + ask.quantity
         what = f"the position in {ask.symbol} with this order"
         yield from _bounded(ask, ask.in_usdt(held), DenialReason.MAX_POSITION_NOTIONAL, limits.max_position_notional, what, "a position")
 

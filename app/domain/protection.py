@@ -2,20 +2,35 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from decimal import Decimal
-from typing import Any
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from typing import Any, Final
 
 from app.domain.enums import Side
 from app.domain.instruments import Instrument, plain
 from app.errors import DenialReason, OrderDenied
 
+_ZERO: Final = Decimal(0)
+_EXACT: Final = Context(prec=150)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A price at which a part of the position is to be sold. `fraction` of the whole, 0 < fraction ≤ 1; `price` is quote per base."""
+    """A price at which a part of the position is to be sold. `fraction` of the whole, 0 < fraction ≤ 1; `price` is quote per base.
 
-    price: Decimal
+    Instead of a price it may say a `gain`, a fraction above what the entry pays: the price is known when the entry has filled, and kept
+    beside the gain then.
+    """
+
     fraction: Decimal
+    price: Decimal | None = None
+    gain: Decimal | None = None
+
+    @property
+    def at(self) -> Decimal:
+        """The price, which all targets of a plan that guards a position have."""
+        if self.price is None:
+            raise ValueError("the price of a target by gain is known when the entry has filled")
+        return self.price
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +39,9 @@ class ProtectionPlan:
 
     `stop_price` triggers the stop (quote per base); `stop_limit_price` makes it a limit order; `trailing_delta` (a fraction) makes it
     follow the best price instead. `break_even_after` moves the stop to the entry price once so many targets are filled.
+
+    `stop_fraction` says how far below what the entry pays the stop is at most: where there is a `stop_price` too, the higher of both holds.
+    `tick_size` is the exchange's, kept for when such a distance becomes a price.
     """
 
     stop_price: Decimal | None = None
@@ -31,11 +49,48 @@ class ProtectionPlan:
     trailing_delta: Decimal | None = None
     targets: tuple[Target, ...] = ()
     break_even_after: int | None = None
+    stop_fraction: Decimal | None = None
+    tick_size: Decimal | None = None
 
     @property
     def is_empty(self) -> bool:
         """Whether it guards nothing."""
-        return self.stop_price is None and self.trailing_delta is None and not self.targets
+        return not self.has_stop and not self.targets
+
+    @property
+    def has_stop(self) -> bool:
+        """Whether it says where the position is left at a loss."""
+        return self.stop_price is not None or self.stop_fraction is not None or self.trailing_delta is not None
+
+    @property
+    def has_distances(self) -> bool:
+        """Whether some of it is measured from what the entry pays."""
+        return self.stop_fraction is not None or any(target.gain is not None for target in self.targets)
+
+    def from_entry(self, paid: Decimal, *, wished: "ProtectionPlan | None" = None) -> "ProtectionPlan":
+        """Return the plan with prices for its distances; what is no distance stays as it is.
+
+        On the tick both are a little farther away, as in a backtest: the stop lower, a target higher. The distances stay in the plan, so
+        that a further fill of the same entry moves the prices; whoever moves a level leaves its distance out.
+
+        Args:
+            paid: What the entry paid on average, quote per base, above 0.
+            wished: The plan as it was ordered, when this one has been resolved before: its `stop_price` is a bound, not an outcome.
+        """
+        stop = self.stop_price
+        if self.stop_fraction is not None:
+            bound = stop if wished is None else wished.stop_price
+            far = self._on_grid(_EXACT.multiply(paid, 1 - self.stop_fraction), ROUND_FLOOR)
+            stop = max(bound or _ZERO, far) or None
+        targets = tuple(
+            target if target.gain is None else replace(target, price=self._on_grid(_EXACT.multiply(paid, 1 + target.gain), ROUND_CEILING))
+            for target in self.targets
+        )
+        return replace(self, stop_price=stop, targets=targets)
+
+    def _on_grid(self, price: Decimal, rounding: str) -> Decimal:
+        tick = self.tick_size
+        return price if tick is None else _EXACT.multiply(_EXACT.divide(price, tick).to_integral_value(rounding), tick)
 
 
 def fitted_plan(
@@ -60,15 +115,31 @@ def fitted_plan(
         plan,
         stop_price=_on_tick(plan.stop_price, instrument),
         stop_limit_price=_on_tick(plan.stop_limit_price, instrument),
-        targets=tuple(replace(target, price=instrument.round_price(Side.SELL, target.price)) for target in plan.targets),
+        targets=tuple(replace(target, price=_on_tick(target.price, instrument)) for target in plan.targets),
+        tick_size=instrument.tick_size if plan.has_distances else None,
     )
-    _check_stop(fitted, instrument, entry_price, quantity, against=against)
-    _check_targets(fitted, instrument, entry_price, against=against)
+    _check_distances(fitted)
+    likely = fitted if entry_price is None or entry_price <= 0 else fitted.from_entry(entry_price)
+    _check_stop(likely, instrument, entry_price, quantity, against=against)
+    _check_targets(likely, instrument, entry_price, against=against)
     return fitted
 
 
 def _on_tick(price: Decimal | None, instrument: Instrument) -> Decimal | None:
     return None if price is None else instrument.round_price(Side.SELL, price)
+
+
+def _check_distances(plan: ProtectionPlan) -> None:
+    if plan.stop_fraction is not None:
+        if not 0 < plan.stop_fraction < 1:
+            raise _invalid(f"a stop is between 0 and 100 percent below the entry, was {plain(plan.stop_fraction * 100)}", "stop_loss")
+        if plan.trailing_delta is not None or plan.stop_limit_price is not None:
+            raise _invalid("a stop by its distance from the entry neither trails nor has a limit", "stop_loss")
+    for target in plan.targets:
+        if (target.price is None) == (target.gain is None):
+            raise _invalid("a target has a price or a gain, one of them", "take_profit")
+        if target.gain is not None and target.gain <= 0:
+            raise _invalid(f"a target must be above the entry, was {plain(target.gain * 100)} percent", "take_profit")
 
 
 def _check_stop(plan: ProtectionPlan, instrument: Instrument, entry_price: Decimal | None, quantity: Decimal, *, against: str) -> None:
@@ -101,6 +172,8 @@ def _check_targets(plan: ProtectionPlan, instrument: Instrument, entry_price: De
     for target in plan.targets:
         if not 0 < target.fraction <= 1:
             raise _invalid(f"a target sells between 0 and 100 percent, was {plain(target.fraction * 100)}", "take_profit")
+        if target.price is None:
+            continue  # nobody knows yet what the entry pays
         if entry_price is not None and target.price <= entry_price:
             raise _invalid(
                 f"a target must be above the {against}, which is about {plain(entry_price)} {instrument.quote}; was {plain(target.price)}",
@@ -122,23 +195,36 @@ def _invalid(message: str, field: str) -> OrderDenied:
 
 def dump_plan(plan: ProtectionPlan) -> dict[str, Any]:
     """Return the plan as a JSON document; numbers as exact text."""
+    distances = {} if plan.stop_fraction is None else {"stop_fraction": _text(plan.stop_fraction)}
     return {
         "stop_price": _text(plan.stop_price),
         "stop_limit_price": _text(plan.stop_limit_price),
         "trailing_delta": _text(plan.trailing_delta),
-        "targets": [{"price": f"{target.price:f}", "fraction": f"{target.fraction:f}"} for target in plan.targets],
+        "targets": [_dump_target(target) for target in plan.targets],
         "break_even_after": plan.break_even_after,
+        **distances,
+        **({} if plan.tick_size is None else {"tick_size": _text(plan.tick_size)}),
     }
 
 
+def _dump_target(target: Target) -> dict[str, Any]:
+    gain = {} if target.gain is None else {"gain": _text(target.gain)}
+    return {"price": _text(target.price), "fraction": _text(target.fraction), **gain}
+
+
 def load_plan(document: Mapping[str, Any]) -> ProtectionPlan:
-    """Return the plan that `dump_plan` wrote."""
+    """Return the plan that `dump_plan` wrote. Plans of before there were distances have none."""
     return ProtectionPlan(
         stop_price=_number(document["stop_price"]),
         stop_limit_price=_number(document["stop_limit_price"]),
         trailing_delta=_number(document["trailing_delta"]),
-        targets=tuple(Target(price=Decimal(entry["price"]), fraction=Decimal(entry["fraction"])) for entry in document["targets"]),
+        targets=tuple(
+            Target(price=_number(entry["price"]), fraction=Decimal(entry["fraction"]), gain=_number(entry.get("gain")))
+            for entry in document["targets"]
+        ),
         break_even_after=document["break_even_after"],
+        stop_fraction=_number(document.get("stop_fraction")),
+        tick_size=_number(document.get("tick_size")),
     )
 
 

@@ -319,6 +319,6 @@ def _risk_and_reward(intent: OrderIntent, quantity: Decimal, entry: Decimal, fee
     won = _ZERO
     for target in plan.targets:
         # A target rests and pays as a maker, or is sent when its price is reached: the dearer rate is the honest one.
-        back = _DOWN.multiply(_DOWN.multiply(target.price, _ONE - fees.dearer), _ONE - fees.dearer)
+        back = _DOWN.multiply(_DOWN.multiply(target.at, _ONE - fees.dearer), _ONE - fees.dearer)
         won += _DOWN.multiply(_DOWN.multiply(quantity, target.fraction), back - entry)
     return risk, won

@@ -188,6 +188,7 @@ async def _admit(
         user_id=order.user_id,
         role=order.role,
         source=order.source,
+        bot_id=order.bot_id,
         reference_price=price,
         replaces_id=order.id,
     )
@@ -245,7 +246,7 @@ async def _store(
         draft = _draft(desk, order, leaves, account=account, reservation=reservation, attempt=attempt + 1)
         new = await insert(desk, connection, draft)
         if order.side is Side.SELL:
-            await disturb(connection, order.broker_id, order.symbol)
+            await disturb(connection, order)
         if not is_atomic and await connection.fetchrow(_ASK_CANCEL, order.id, desk.clock.now()) is None:
             raise OrderNotCancellable("the order has just finished")
     return new
@@ -262,6 +263,7 @@ def _draft(desk: Desk, order: OrderRecord, wanted: SizedOrder, *, account: Accou
         type=wanted.type,
         role=order.role,
         protection=None if order.protection is None else load_plan(order.protection),
+        bot_id=order.bot_id,
     )
     return Draft(
         user_id=order.user_id,

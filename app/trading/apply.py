@@ -29,6 +29,7 @@ from app.trading.folding import fee_values, folded, position_of
 from app.trading.outbox import NoticeKind, put
 from app.trading.protections import open_protection
 from app.trading.records import OrderRecord
+from app.trading.whose import PLACE, same
 
 log = structlog.get_logger(__name__)
 
@@ -69,12 +70,14 @@ SELECT * FROM changed
 _STAMP: Final = """
 UPDATE orders SET reconciled_at = $2 WHERE id = ANY($1) AND (reconciled_at IS NULL OR reconciled_at < $2::timestamptz - $3::interval)
 """
-_OPEN_POSITION: Final = """
-INSERT INTO positions (id, user_id, broker_id, bot_id, symbol, base, quote, source, status, opened_at, updated_at, side)
-VALUES ($1, $2, $3, NULL, $4, $5, $6, $7, 'open', $8, $8, $9)
-ON CONFLICT (broker_id, symbol) WHERE status <> 'closed' AND bot_id IS NULL DO NOTHING RETURNING *
-"""
-_LOCK_POSITION: Final = "SELECT * FROM positions WHERE broker_id = $1 AND symbol = $2 AND status <> 'closed' AND bot_id IS NULL FOR UPDATE"
+_OPEN_POSITION: Final = f"""
+INSERT INTO positions (id, user_id, broker_id, bot_id, symbol, base, quote, source, status, opened_at, updated_at, side, delivery_id)
+VALUES ($1, $2, $3, $10, $4, $5, $6, $7, 'open', $8, $8, $9, $11)
+ON CONFLICT {PLACE} WHERE status <> 'closed' DO NOTHING RETURNING *
+"""  # noqa: S608  # a constant
+_LOCK_POSITION: Final = f"""
+SELECT * FROM positions WHERE broker_id = $1 AND symbol = $2 AND {same("bot_id", "$3::uuid")} AND status <> 'closed' FOR UPDATE
+"""  # noqa: S608  # a constant
 #: What the fills realised is counted into the day's result as well; both read the position as it was before. The fills become its own.
 _UPDATE_POSITION: Final = """
 WITH realised AS (
@@ -87,7 +90,7 @@ owned AS (
    WHERE f.order_id = $11 AND f.trade_id = v.trade_id)
 UPDATE positions
    SET quantity = $2, average_price = $3, realized_pnl = $4, fees = $5, updated_at = $6, status = $7, closed_at = $8, cost = $9,
-       unvalued_fees = $10
+       unvalued_fees = $10, exit_role = CASE WHEN $7 = 'closed' THEN $14 END
  WHERE id = $1
 """
 
@@ -294,8 +297,11 @@ async def _fold(desk: Desk, connection: Any, order: OrderRecord, fills: Sequence
         order.id,
         [fill.trade_id for fill in fills],
         fee_values(order.symbol, fills, prices),
+        order.role.value,
     )
-    await open_protection(connection, order, position_id=row["id"], quantity=position.quantity, now=now)
+    await open_protection(
+        connection, order, position_id=row["id"], quantity=position.quantity, added=position.quantity - row["quantity"], now=now
+    )
 
 
 async def _lock_position(connection: Any, order: OrderRecord, *, opened_at: datetime) -> Any:
@@ -311,9 +317,11 @@ async def _lock_position(connection: Any, order: OrderRecord, *, opened_at: date
         order.source.value,
         opened_at,
         "long" if order.side is Side.BUY else "short",
+        order.bot_id,
+        order.delivery_id,
     )
     while True:
-        row = await connection.fetchrow(_LOCK_POSITION, order.broker_id, order.symbol)
+        row = await connection.fetchrow(_LOCK_POSITION, order.broker_id, order.symbol, order.bot_id)
         if row is None:
             row = await connection.fetchrow(_OPEN_POSITION, *values)
         if row is not None:
@@ -361,5 +369,6 @@ def publish(desk: Desk, order: OrderRecord, fresh: Sequence[Fill]) -> None:
                 quantity=fill.quantity,
                 executed_at=fill.executed_at,
                 is_guarded=order.protection is not None,
+                bot_id=order.bot_id,
             )
         )

@@ -22,6 +22,7 @@ from app.trading.desk import Desk
 from app.trading.events import GuardWanted
 from app.trading.protections import CLOSES, HELD, LIVE, REPLACING, Protection, active_protection, read
 from app.trading.records import OrderRecord
+from app.trading.whose import same
 
 log = structlog.get_logger(__name__)
 
@@ -30,16 +31,17 @@ log = structlog.get_logger(__name__)
 _PATIENCE: Final = timedelta(seconds=5)
 _LOOK_EVERY_S: Final = 0.05
 _LOCK_ORDER: Final = "SELECT id FROM orders WHERE id = $1 AND state = 'intent' FOR UPDATE"
-_LOCK_POSITION: Final = """
-SELECT quantity FROM positions WHERE broker_id = $1 AND symbol = $2 AND status <> 'closed' AND bot_id IS NULL FOR UPDATE
-"""
-#: What others may still sell, and what was sold and is not counted yet, the legs' fills too. Of a pair one half sells.
+_LOCK_POSITION: Final = f"""
+SELECT quantity FROM positions WHERE broker_id = $1 AND symbol = $2 AND {same("bot_id", "$3::uuid")} AND status <> 'closed' FOR UPDATE
+"""  # noqa: S608  # a constant
+#: What other orders of the bot, or of the hand, may still sell, and what was sold and is not counted yet, the legs' fills too. Of a pair
+#: one half sells.
 _GONE: Final = f"""
 SELECT coalesce(sum(each.amount), 0)
   FROM (SELECT max(CASE WHEN o.state IN {LIVE} AND o.role NOT IN ('stop', 'target') AND o.id <> $4 AND NOT {HELD} AND NOT {REPLACING}
                         THEN o.quantity - o.filled_quantity ELSE 0 END) + sum(o.filled_quantity - o.fills_quantity) AS amount
           FROM orders o
-         WHERE o.user_id = $1 AND o.broker_id = $2 AND o.symbol = $3 AND o.side = 'sell'
+         WHERE o.user_id = $1 AND o.broker_id = $2 AND o.symbol = $3 AND o.side = 'sell' AND {same("o.bot_id", "$5::uuid")}
            AND (o.state IN {LIVE} OR o.fills_quantity <> o.filled_quantity)
          GROUP BY coalesce(o.group_id, o.id)) each
 """  # noqa: S608  # constants
@@ -65,7 +67,7 @@ async def make_room(desk: Desk, order: OrderRecord, client: ExchangeClient, *, i
         legs stay away from it, and reconcile asks again.
     """
     async with desk.database.connection() as connection:
-        protection_id = await active_protection(connection, order.broker_id, order.symbol)
+        protection_id = await active_protection(connection, order.broker_id, order.symbol, order.bot_id)
     if protection_id is None:
         return True
     desk.bus.publish(GuardWanted(protection_id=protection_id))
@@ -116,6 +118,6 @@ async def claim_close(desk: Desk, order: OrderRecord, client: ExchangeClient) ->
 
 
 async def _left(connection: Any, order: OrderRecord) -> Decimal:
-    position: Decimal = await connection.fetchval(_LOCK_POSITION, order.broker_id, order.symbol) or Decimal(0)
-    gone: Decimal = await connection.fetchval(_GONE, order.user_id, order.broker_id, order.symbol, order.id)
+    position: Decimal = await connection.fetchval(_LOCK_POSITION, order.broker_id, order.symbol, order.bot_id) or Decimal(0)
+    gone: Decimal = await connection.fetchval(_GONE, order.user_id, order.broker_id, order.symbol, order.id, order.bot_id)
     return position - gone

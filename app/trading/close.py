@@ -15,6 +15,7 @@ from app.trading.desk import Desk
 from app.trading.events import GuardWanted, ProtectionChanged
 from app.trading.guardian import last_price
 from app.trading.protections import StaleLookError, active_protection, change_plan, guard_position, read_on
+from app.trading.records import OrderRecord
 from app.trading.submit import Submission, submit
 
 OTHER_ORDER: Final = N_("this Idempotency-Key was used for another order; give each order its own")
@@ -69,12 +70,17 @@ async def close_position(
             type=OrderType.MARKET,
             close_position=True,
             is_reversal=is_reversal,
+            bot_id=row["bot_id"],
         )
     made = await submit(desk, user_id, intent, broker_id=row["broker_id"])
     order = made.order
-    if not made.is_new and (order.symbol, order.side, order.type, order.role) != (row["symbol"], side, intent.type, intent.purpose):
+    if not made.is_new and _of(order) != (row["symbol"], side, intent.type, intent.purpose, row["bot_id"]):
         raise DuplicateIntent(OTHER_ORDER)
     return made
+
+
+def _of(order: OrderRecord) -> tuple[object, ...]:
+    return order.symbol, order.side, order.type, order.role, order.bot_id
 
 
 def _part(row: Any, side: Side, fraction: Decimal, *, source: Source, key: str, is_reversal: bool) -> OrderIntent:
@@ -91,6 +97,7 @@ def _part(row: Any, side: Side, fraction: Decimal, *, source: Source, key: str, 
         type=OrderType.MARKET,
         quantity=_DOWN.multiply(abs(row["quantity"]), fraction),
         close_position=True,
+        bot_id=row["bot_id"],
     )
 
 
@@ -160,7 +167,7 @@ async def _replace_stop(
     desk: Desk, position: Any, stop: ProtectionPlan, *, is_even: bool = False, break_even_after: int | None = None
 ) -> UUID:
     async with desk.database.raw_transaction() as connection:
-        protection_id = await active_protection(connection, position["broker_id"], position["symbol"])
+        protection_id = await active_protection(connection, position["broker_id"], position["symbol"], position["bot_id"])
         if protection_id is None:
             raise NotFound("nothing guards this position; give it a stop first")
         protection = await read_on(connection, protection_id)

@@ -20,6 +20,8 @@ class OrderChanged:
     symbol: str
     state: OrderState
     delivery_id: UUID | None
+    #: Whose position it is about; None for the hand's.
+    bot_id: UUID | None = None
     #: Seconds from the order's leaving to the exchange's answer, when this change is that answer.
     answered_after_s: float | None = None
 
@@ -38,6 +40,8 @@ class FillRecorded:
     executed_at: datetime
     #: Whether its order says how the position is to be guarded.
     is_guarded: bool = False
+    #: Whose position it is about; None for the hand's.
+    bot_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +106,7 @@ def announce(bus: EventBus, order: OrderRecord) -> None:
             symbol=order.symbol,
             state=order.state,
             delivery_id=order.delivery_id,
+            bot_id=order.bot_id,
             answered_after_s=_answered_after_s(order),
         )
     )

@@ -16,7 +16,7 @@ from app.core.crash_points import reach
 from app.core.ids import new_id
 from app.core.leases import HOLD
 from app.core.outage import DATABASE_GONE, UNDONE
-from app.domain.enums import OrderState, Side
+from app.domain.enums import OrderState, Role, Side
 from app.domain.orders import SHOWN, Fill, OrderEvent, OrderStatus, Reported, apply
 from app.domain.positions import Position, cost_of
 from app.trading.apply import as_kept, columns_of, publish, record, told_of
@@ -25,35 +25,39 @@ from app.trading.fee_prices import quoted
 from app.trading.folding import fee_values, folded
 from app.trading.hints import OpenPosition
 from app.trading.records import OrderRecord
+from app.trading.whose import same
 
-_READ_POSITION: Final = """
+_READ_POSITION: Final = f"""
 SELECT id, quantity, average_price, cost, realized_pnl, fees FROM positions
- WHERE broker_id = $1 AND symbol = $2 AND status <> 'closed' AND bot_id IS NULL
-"""
+ WHERE broker_id = $1 AND symbol = $2 AND {same("bot_id", "$3::uuid")} AND status <> 'closed'
+"""  # noqa: S608  # a constant
 #: The order's row comes first and everything else depends on it. Who changes what an order's status is made of sets `updated_at`.
 _MINE: Final = f"""
 WITH held AS ({HOLD.format(role="$2", owner="$3", epoch="$4")}),
 mine AS (
-  SELECT o.id, o.user_id, o.broker_id, o.symbol, o.side FROM orders o, held
+  SELECT o.id, o.user_id, o.broker_id, o.symbol, o.side, o.bot_id, o.role, o.delivery_id FROM orders o, held
    WHERE o.id = $1 AND o.state = 'submitting' AND o.epoch = $4 AND o.updated_at = $6 AND o.filled_quantity = 0 AND o.fills_quantity = 0
      AND o.venue_order_id IS NULL FOR UPDATE OF o)"""  # noqa: S608  # constants
 #: The position that the fills go into, only if it is still the one they were folded into.
 _SAME_POSITION: Final = """,
 place AS (
-  SELECT p.id, p.quote, p.realized_pnl FROM positions p, mine
+  SELECT p.id, p.quote, p.realized_pnl, mine.role FROM positions p, mine
    WHERE p.id = $31 AND p.status <> 'closed' AND p.quantity = $32 AND p.average_price IS NOT DISTINCT FROM $33
      AND p.cost IS NOT DISTINCT FROM $34 AND p.realized_pnl = $35 AND p.fees = $36 FOR UPDATE OF p),
 folded AS (
   UPDATE positions p
-     SET quantity = $24, average_price = $25, cost = $26, realized_pnl = $27, fees = $28, updated_at = $5, status = $29, closed_at = $30
+     SET quantity = $24, average_price = $25, cost = $26, realized_pnl = $27, fees = $28, updated_at = $5, status = $29, closed_at = $30,
+         exit_role = CASE WHEN $29 = 'closed' THEN place.role END
     FROM place WHERE p.id = place.id RETURNING p.*)"""
 #: A new one: the index of open positions refuses it when there is one by now, and the whole statement with it.
 _NEW_POSITION: Final = """,
 place AS (SELECT $33::text AS quote, 0::numeric AS realized_pnl FROM mine),
 folded AS (
   INSERT INTO positions (id, user_id, broker_id, bot_id, symbol, base, quote, source, side, status, opened_at, updated_at, quantity,
-                         average_price, cost, realized_pnl, fees, closed_at)
-  SELECT $31, user_id, broker_id, NULL, symbol, $32, $33, $34, $35, $29, $36, $5, $24, $25, $26, $27, $28, $30 FROM mine RETURNING *)"""
+                         average_price, cost, realized_pnl, fees, closed_at, exit_role, delivery_id)
+  SELECT $31, user_id, broker_id, bot_id, symbol, $32, $33, $34, $35, $29, $36, $5, $24, $25, $26, $27, $28, $30,
+         CASE WHEN $29 = 'closed' THEN role END, delivery_id
+    FROM mine RETURNING *)"""
 #: A fill that was counted already fails the statement. What the fills realised is counted into the day's result as well.
 _FILLS: Final = """,
 counted AS (
@@ -102,13 +106,13 @@ async def record_answer(desk: Desk, order: OrderRecord, event: OrderEvent) -> Or
             publish(desk, written, answer.fills)
             return written
     # What is written now, the guess does not know.
-    desk.hints.positions.pop((order.broker_id, order.symbol), None)
+    desk.hints.positions.pop((order.broker_id, order.symbol, order.bot_id), None)
     return await record(desk, order.id, event)
 
 
 async def _recorded_after_all(desk: Desk, order: OrderRecord, answer: "_Answer") -> OrderRecord:
     """Write down an answer whose writing broke off. If that had counted, the rows say so, and all that is left is to tell of it."""
-    desk.hints.positions.pop((order.broker_id, order.symbol), None)
+    desk.hints.positions.pop((order.broker_id, order.symbol, order.bot_id), None)
     begun_at = desk.clock.now()
     recorded = await record(desk, order.id, answer.event)
     if recorded.updated_at < begun_at:
@@ -131,7 +135,7 @@ class _Answer:
     fee_prices: Mapping[str, Decimal | None]
 
     async def written(self) -> OrderRecord | None:
-        hints, key = self.desk.hints, (self.order.broker_id, self.order.symbol)
+        hints, key = self.desk.hints, (self.order.broker_id, self.order.symbol, self.order.bot_id)
         if not self.fills:
             async with self.desk.database.fast_connection() as connection:
                 row = await connection.fetchrow(_WITHOUT_FILLS, *self._values()[:15])
@@ -140,6 +144,8 @@ class _Answer:
             before = hints.positions.pop(key, None)
             if before is None and (found := await connection.fetchrow(_READ_POSITION, *key)) is not None:
                 before = OpenPosition(**found)
+            if before is not None and self.order.bot_id is not None and self.order.role is Role.ENTRY:
+                return None  # what a bot adds changes what its targets' parts are of
             row = await self._fold(connection, before)
             if row is None:
                 return None

@@ -36,36 +36,38 @@ from app.trading.states import restraining
 #: who locks the protection of what is sold is changing it. Nobody waits for any of them here, so that what the statement saw of halts is
 #: never older than itself.
 _ENTER_AND_CLAIM: Final = f"""
-WITH held AS ({HOLD.format(role="$30", owner="$31", epoch="$32")} SKIP LOCKED),
-o AS (SELECT $1::uuid AS id, $2::uuid AS user_id, $3::uuid AS broker_id, NULL::uuid AS bot_id, $5::text AS symbol, $6::text AS side,
+WITH held AS ({HOLD.format(role="$31", owner="$32", epoch="$33")} SKIP LOCKED),
+o AS (SELECT $1::uuid AS id, $2::uuid AS user_id, $3::uuid AS broker_id, $30::uuid AS bot_id, $5::text AS symbol, $6::text AS side,
              $16::text AS role, $15::text AS source, $8::numeric AS quantity),
 seen AS (
   SELECT a.broker_id FROM account_activity a, held
-   WHERE a.broker_id = $3 AND a.xmin = $33 AND a.minute <= $34 AND a.day <= $35 AND ($27::timestamptz IS NULL OR $27 > $28::timestamptz)
+   WHERE a.broker_id = $3 AND a.xmin = $34 AND a.minute <= $35 AND a.day <= $36 AND ($27::timestamptz IS NULL OR $27 > $28::timestamptz)
      AND EXISTS (SELECT 1 FROM brokers b WHERE b.id = $3 AND b.is_active AND b.paused_reason IS NULL AND b.removed_at IS NULL)
      AND NOT EXISTS (SELECT 1 FROM o, LATERAL ({restraining("o")}) r)
      FOR UPDATE OF a SKIP LOCKED),
 together AS (
-  SELECT u.scope_id FROM risk_limits u, seen WHERE u.scope_id = $2 AND u.xmin = $36::xid FOR UPDATE OF u SKIP LOCKED),
+  SELECT u.scope_id FROM risk_limits u, seen WHERE u.scope_id = $2 AND u.xmin = $37::xid FOR UPDATE OF u SKIP LOCKED),
 guarding AS (
-  SELECT protections.id FROM protections, seen WHERE $6::text = 'sell' AND {DISTURBED.format(broker="$3", symbol="$5")}
+  SELECT protections.id FROM protections, seen WHERE $6::text = 'sell' AND {DISTURBED.format(broker="$3", symbol="$5", bot="$30")}
      FOR NO KEY UPDATE OF protections SKIP LOCKED),
 turned AS (UPDATE risk_limits u SET updated_at = u.updated_at FROM together WHERE u.scope_id = together.scope_id),
 entered AS (
   UPDATE account_activity a
-     SET minute_orders = CASE WHEN a.minute = $34 THEN a.minute_orders + 1 ELSE 1 END, minute = $34,
-         day_orders = CASE WHEN a.day = $35 THEN a.day_orders + 1 ELSE 1 END, day = $35
+     SET minute_orders = CASE WHEN a.minute = $35 THEN a.minute_orders + 1 ELSE 1 END, minute = $35,
+         day_orders = CASE WHEN a.day = $36 THEN a.day_orders + 1 ELSE 1 END, day = $36
     FROM seen
-   WHERE a.broker_id = seen.broker_id AND ($36::xid IS NULL OR EXISTS (SELECT 1 FROM together))
+   WHERE a.broker_id = seen.broker_id AND ($37::xid IS NULL OR EXISTS (SELECT 1 FROM together))
      AND ($6::text <> 'sell' OR EXISTS (SELECT 1 FROM guarding)
-          OR NOT EXISTS (SELECT 1 FROM protections WHERE {DISTURBED.format(broker="$3", symbol="$5")}))
+          OR NOT EXISTS (SELECT 1 FROM protections WHERE {DISTURBED.format(broker="$3", symbol="$5", bot="$30")}))
   RETURNING a.broker_id),
-placed AS (INSERT INTO orders ({COLUMNS}, state, epoch, sent_at) SELECT {VALUES}, 'submitting', $32, $28 FROM entered RETURNING *),
-disturbed AS ({DISTURB} FROM placed WHERE placed.side = 'sell' AND {DISTURBED.format(broker="placed.broker_id", symbol="placed.symbol")}),
+placed AS (INSERT INTO orders ({COLUMNS}, state, epoch, sent_at) SELECT {VALUES}, 'submitting', $33, $28 FROM entered RETURNING *),
+disturbed AS (
+  {DISTURB} FROM placed
+   WHERE placed.side = 'sell' AND {DISTURBED.format(broker="placed.broker_id", symbol="placed.symbol", bot="placed.bot_id")}),
 noted AS (
   INSERT INTO order_events (order_id, user_id, at, kind, state, epoch)
   SELECT placed.id, placed.user_id, $28, step.kind, step.state, step.epoch
-    FROM placed, (VALUES (1, 'Intent', 'intent', NULL), (2, 'Claimed', 'submitting', $32)) AS step (number, kind, state, epoch)
+    FROM placed, (VALUES (1, 'Intent', 'intent', NULL), (2, 'Claimed', 'submitting', $33)) AS step (number, kind, state, epoch)
    ORDER BY step.number)
 SELECT * FROM placed
 """  # noqa: S608  # constants
@@ -141,7 +143,7 @@ class _Attempt:
         minute, day = now.replace(second=0, microsecond=0), now.astimezone(UTC).date()
         async with desk.database.fast_connection() as connection:
             asked = about(self.user_id, account, order, reservation, role=role)
-            found = await connection.fetchrow(LOOK, *asked, day, minute, intent.source.value)
+            found = await connection.fetchrow(LOOK, *asked, day, minute, intent.source.value, intent.bot_id)
             if found is None or not found["is_open"] or (must_be_default and not found["is_default"]):
                 return None
             counted = Counted(minute=found["minute_orders"] + 1, day=found["day_orders"] + 1, unseen=1)

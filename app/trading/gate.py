@@ -22,6 +22,7 @@ from app.trading.account import Account
 from app.trading.desk import Desk
 from app.trading.limits import NAMES, in_usdt, usdt_per
 from app.trading.states import restraining
+from app.trading.whose import same
 
 #: A reservation is rounded up: what is kept back must cover the order.
 _UP: Final = Context(prec=60, rounding=ROUND_CEILING)
@@ -42,16 +43,17 @@ ON CONFLICT (broker_id) DO UPDATE
 RETURNING minute, minute_orders, day, day_orders, set_config('plan_cache_mode', 'force_generic_plan', true)
 """
 #: Live orders and what they keep back. A leg that waits here has locked nothing yet; of a pair the stop alone counts; and the legs of a
-#: position's protection step aside for whatever else sells it. The moment of the balance is asked for by itself where it is to bound an
-#: index; joined, it would not. No index takes IS NOT DISTINCT FROM: of the fills only those since then are to be looked at, not all of the
-#: account's.
+#: position's protection step aside for whatever else sells it, but not those of another bot's. The moment of the balance is asked for by
+#: itself where it is to bound an index; joined, it would not. No index takes IS NOT DISTINCT FROM: of the fills only those since then are
+#: to be looked at, not all of the account's.
 _ORDERS: Final = f"""
-o AS (SELECT $6::uuid AS id, $1::uuid AS user_id, $2::uuid AS broker_id, NULL::uuid AS bot_id, $3::text AS symbol, $4::text AS side,
+o AS (SELECT $6::uuid AS id, $1::uuid AS user_id, $2::uuid AS broker_id, $12::uuid AS bot_id, $3::text AS symbol, $4::text AS side,
              $7::text AS role, $11::text AS source, $5::numeric AS quantity),
 told AS (SELECT coalesce(l.updated_at, b.last_balance_update) AS at, coalesce(l.free, 0) AS free
            FROM brokers b LEFT JOIN balances l ON l.broker_id = b.id AND l.asset = $8 WHERE b.id = $2),
 unsettled AS MATERIALIZED (
   SELECT u.symbol, u.side, u.type, u.role, u.quantity, u.filled_quantity, u.fills_quantity, u.reserved, u.reserved_asset, u.group_id, u.leg,
+         {same("u.bot_id", "$12::uuid")} AS is_own,
          u.state = 'intent' AND u.execution = 'supervised' AND u.triggered_at IS NULL AS is_held,
          u.role IN ('stop', 'target') AS is_leg,
          u.state IN {_LIVE} AS is_live,
@@ -59,7 +61,8 @@ unsettled AS MATERIALIZED (
     FROM orders u WHERE u.user_id = $1 AND u.broker_id = $2 AND u.id <> $6
      AND (u.state IN {_LIVE} OR u.fills_quantity <> u.filled_quantity)),
 keeping AS (
-  SELECT u.quantity, u.filled_quantity, u.reserved, u.is_news, $7 <> 'entry' AND u.is_leg AND u.symbol = $3 AS steps_aside FROM unsettled u
+  SELECT u.quantity, u.filled_quantity, u.reserved, u.is_news, $7 <> 'entry' AND u.is_leg AND u.is_own AND u.symbol = $3 AS steps_aside
+    FROM unsettled u
    WHERE u.is_live AND u.reserved_asset = $8 AND NOT (u.is_held AND u.is_leg) AND NOT (u.role = 'target' AND EXISTS (
          SELECT 1 FROM unsettled s
           WHERE s.group_id = u.group_id AND s.role = 'stop' AND s.leg = u.leg - 1 AND s.is_live AND NOT s.is_held))),
@@ -92,7 +95,7 @@ counts AS (
   SELECT count(*) FILTER (WHERE is_live AND NOT is_held AND type <> 'market') AS open_orders,
          count(*) FILTER (WHERE is_live AND NOT is_held AND type <> 'market' AND symbol = $3) AS open_in_symbol,
          coalesce(sum(CASE WHEN is_live THEN quantity ELSE filled_quantity END - fills_quantity)
-                  FILTER (WHERE symbol = $3 AND side = $4 AND NOT is_leg), 0) AS closing,
+                  FILTER (WHERE symbol = $3 AND side = $4 AND NOT is_leg AND is_own), 0) AS closing,
          coalesce(sum(quantity - fills_quantity) FILTER (WHERE symbol = $3 AND side = 'buy' AND is_live AND NOT is_leg), 0) AS opening
     FROM unsettled)"""
 
@@ -106,8 +109,7 @@ SELECT told.at AS told_at, told.free - money.kept + money.stepping_aside - past.
        money.reserved, money.reserved_by, counts.*,
        EXISTS (SELECT 1 FROM unsettled n WHERE n.symbol = $3 AND n.is_news AND n.is_live AND NOT n.is_held)
          OR EXISTS (SELECT 1 FROM ended n WHERE n.symbol = $3) OR gained.amount <> 0 AS has_news,
-       coalesce((SELECT p.quantity FROM positions p WHERE p.broker_id = $2 AND p.symbol = $3 AND p.status <> 'closed'
-                    AND p.bot_id IS NULL), 0) AS position,
+       p.own AS position, p.others,
        CASE WHEN b.max_daily_loss IS NOT NULL THEN (
          SELECT jsonb_object_agg(d.quote, d.realized::text) FROM daily_results d WHERE d.broker_id = $2 AND d.day = $9) END AS b_results,
        CASE WHEN u.max_daily_loss IS NOT NULL THEN (
@@ -125,8 +127,12 @@ SELECT told.at AS told_at, told.free - money.kept + money.stepping_aside - past.
        r.state AS restraint, r.reason AS restraint_reason, r.is_mode"""  # noqa: S608  # constants
 _FROM: Final = f"""
   FROM told, money, past, gained, counts, o
+ CROSS JOIN LATERAL (
+   SELECT coalesce(sum(quantity) FILTER (WHERE {same("bot_id", "o.bot_id")}), 0) AS own,
+          coalesce(sum(quantity) FILTER (WHERE quantity > 0 AND NOT {same("bot_id", "o.bot_id")}), 0) AS others
+     FROM positions WHERE broker_id = $2 AND symbol = $3 AND status <> 'closed') p
   LEFT JOIN LATERAL ({restraining("o")}) r ON true
-  LEFT JOIN risk_limits u ON u.scope_id = $1 LEFT JOIN risk_limits b ON b.scope_id = $2"""  # constants
+  LEFT JOIN risk_limits u ON u.scope_id = $1 LEFT JOIN risk_limits b ON b.scope_id = $2"""  # noqa: S608  # constants
 _WITH: Final = f"WITH {_ORDERS}, {_MONEY}, {_COUNTS}"
 _READ: Final = f"{_WITH}{_FOUND}{_FROM}"
 _ACTIVITY: Final = """
@@ -190,6 +196,7 @@ async def admit(
     user_id: UUID,
     role: Role,
     source: Source,
+    bot_id: UUID | None,
     reference_price: Decimal | None,
     replaces_id: UUID | None = None,
 ) -> Reservation:
@@ -204,6 +211,7 @@ async def admit(
         user_id: Whose it is.
         role: What it is for. The limits hold for entries; the trading states and the balance for all.
         source: Who wishes for it, which the account's trading mode may leave out.
+        bot_id: Whose position it is about; None for the hand's. Money and limits are the account's, whoever spends it.
         reference_price: What the market would pay or take now, in quote per base; None when nobody knows.
         replaces_id: The order whose place it takes, whose reservation is free then.
 
@@ -214,7 +222,7 @@ async def admit(
     reservation = reservation_of(order, instrument, reference_price=reference_price)
     entered = await connection.fetchrow(_ENTER, account.id, user_id, desk.clock.now())
     asked = about(user_id, account, order, reservation, role=role, replaces_id=replaces_id)
-    found = await connection.fetchrow(_READ, *asked, entered["day"], entered["minute"], source.value)
+    found = await connection.fetchrow(_READ, *asked, entered["day"], entered["minute"], source.value, bot_id)
     counted = Counted(minute=entered["minute_orders"], day=entered["day_orders"])
     judge(desk, found, account, order, instrument, reservation, counted, role=role, reference_price=reference_price)
     return reservation
@@ -256,7 +264,7 @@ async def _look(
     now = desk.clock.now()
     day, minute = now.astimezone(UTC).date(), now.replace(second=0, microsecond=0)
     async with desk.database.connection() as connection:
-        found = await connection.fetchrow(_READ, *about(user_id, account, order, reservation, role=role), day, minute, source.value)
+        found = await connection.fetchrow(_READ, *about(user_id, account, order, reservation, role=role), day, minute, source.value, None)
         before = await connection.fetchrow(_ACTIVITY, account.id, minute, day)
     orders = (0, 0) if before is None else (before["minute_orders"], before["day_orders"])
     return found, Counted(minute=orders[0] + 1, day=orders[1] + 1, unseen=1)
@@ -349,6 +357,7 @@ def _standing(desk: Desk, found: Any, alias: str, exchange: str, *, minute: int,
         orders_today=day,
         lost_today=in_usdt(results, desk.quotes, exchange),
         position=found["position"],
+        others=found["others"],
         closing=found["closing"],
         opening=found["opening"],
     )

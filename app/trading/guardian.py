@@ -41,8 +41,8 @@ ALERT_AFTER: Final = timedelta(seconds=5)
 UNPROTECTED: Final = "UNPROTECTED"
 #: And those that are done but of which a leg is live: one that was given up for lost has appeared.
 _TO_LOOK_AT: Final = f"""
-SELECT id, user_id, broker_id, symbol FROM protections WHERE status = 'active'
- UNION SELECT p.id, p.user_id, p.broker_id, p.symbol FROM orders o JOIN protections p ON p.id = o.group_id
+SELECT id, user_id, symbol, bot_id FROM protections WHERE status = 'active'
+ UNION SELECT p.id, p.user_id, p.symbol, p.bot_id FROM orders o JOIN protections p ON p.id = o.group_id
         WHERE o.state IN {LIVE} AND o.role IN ('stop', 'target')
 """  # noqa: S608  # a constant
 _FINISH: Final = """
@@ -176,7 +176,7 @@ class Guardian:
         self._border = Border()
         self._working: dict[UUID, asyncio.Task[None]] = {}
         self._again: set[UUID] = set()
-        self._places: dict[tuple[UUID, str], set[UUID]] = {}
+        self._places: dict[tuple[UUID, str, UUID | None], set[UUID]] = {}
         self._due: dict[UUID, float] = {}
         self._next_round_at = 0.0
 
@@ -208,7 +208,7 @@ class Guardian:
                 self._again.add(event.protection_id)
                 event = changes.get_nowait()
                 continue
-            self._again.update(self._places.get((event.user_id, event.symbol), ()))
+            self._again.update(self._places.get((event.user_id, event.symbol, event.bot_id), ()))
             if isinstance(event, FillRecorded) and event.is_guarded:
                 # It may have opened a position whose protection is not known here yet.
                 self._next_round_at = 0.0
@@ -227,9 +227,9 @@ class Guardian:
         self._next_round_at = asyncio.get_running_loop().time() + _ROUND_S
         async with self._desk.database.connection() as connection:
             rows = await connection.fetch(_TO_LOOK_AT)
-        places: dict[tuple[UUID, str], set[UUID]] = defaultdict(set)
+        places: dict[tuple[UUID, str, UUID | None], set[UUID]] = defaultdict(set)
         for row in rows:
-            places[row["user_id"], row["symbol"]].add(row["id"])
+            places[row["user_id"], row["symbol"], row["bot_id"]].add(row["id"])
             self._begin(group, row["id"])
         self._places = places
 

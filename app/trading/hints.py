@@ -28,10 +28,10 @@ class OpenPosition:
 
 @dataclass(slots=True)
 class Hints:
-    """Accounts by user and by how they were asked for (None is the default one), and open positions by account and symbol."""
+    """Accounts by user and by how they were asked for (None is the default one), and open positions by account, symbol and bot."""
 
     accounts: "dict[tuple[UUID, UUID | None], Account]" = field(default_factory=dict)
-    positions: dict[tuple[UUID, str], OpenPosition] = field(default_factory=dict)
+    positions: dict[tuple[UUID, str, UUID | None], OpenPosition] = field(default_factory=dict)
     #: One turn for each account's admissions, and one for each position's fills.
     entering: defaultdict[UUID, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
-    folding: defaultdict[tuple[UUID, str], asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+    folding: defaultdict[tuple[UUID, str, UUID | None], asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))

@@ -166,6 +166,7 @@ class KillLoop:
             close_position=True,
             role=Role.FLATTEN,
             attempt=attempt,
+            bot_id=row["bot_id"],
         )
         try:
             await submit(self._desk, row["user_id"], intent, broker_id=row["broker_id"])

@@ -200,6 +200,7 @@ class _Legs:
             role=role,
             leg=leg,
             attempt=max(attempts, default=-1) + 1,
+            bot_id=protection.bot_id,
         )
         return Draft(
             user_id=protection.user_id,

@@ -20,11 +20,13 @@ from app.trading import audit_tables as audit_tables
 from app.trading import flow_tables as flow_tables
 from app.trading import history_tables as history_tables
 from app.trading import risk_tables as risk_tables  # so that whoever loads this package's tables has those too
+from app.trading.whose import whose
 
 #: A supervised order waits here, unsent, until its trigger is reached.
 _HELD = "state = 'intent' AND execution = 'supervised' AND triggered_at IS NULL"
 _OPEN = "state IN ('intent', 'submitting', 'unknown', 'open', 'partial')"
 _UNSETTLED = "state IN ('intent', 'submitting', 'unknown', 'open', 'partial') OR fills_quantity <> filled_quantity"
+_WHOSE = text(whose("bot_id"))
 
 
 class Order(Identified, Owned, Base):
@@ -55,6 +57,7 @@ class Order(Identified, Owned, Base):
         Index("ix_orders_held", "broker_id", postgresql_where=text(_HELD)),
         Index("ix_orders_group_id", "group_id", postgresql_where=text("group_id IS NOT NULL")),
         Index("ix_orders_replaces_id", "replaces_id", postgresql_where=text("replaces_id IS NOT NULL")),
+        Index("ix_orders_of_bots", "bot_id", postgresql_where=text(f"bot_id IS NOT NULL AND ({_UNSETTLED})")),
         Index("ix_orders_delivery_id", "delivery_id", postgresql_where=text("delivery_id IS NOT NULL")),
         # As that of fills.
         Index(
@@ -183,7 +186,17 @@ class PositionRow(Identified, Owned, Base):
     __tablename__ = "positions"
     __table_args__ = (
         CheckConstraint("status IN ('open', 'closing', 'closed')", name="status_known"),
-        Index("uq_positions_open", "broker_id", "symbol", unique=True, postgresql_where=text("status <> 'closed' AND bot_id IS NULL")),
+        # One of each bot, and one of the hand.
+        Index("uq_positions_open", "broker_id", "symbol", _WHOSE, unique=True, postgresql_where=text("status <> 'closed'")),
+        Index("ix_positions_of_bots", "bot_id", postgresql_where=text("bot_id IS NOT NULL AND status <> 'closed'")),
+        Index(
+            "ix_positions_closed_by_bots",
+            "bot_id",
+            "closed_at",
+            postgresql_where=text("bot_id IS NOT NULL AND status = 'closed'"),
+            postgresql_include=["realized_pnl", "fees"],
+        ),
+        one_of("exit_role", Role),
         Index("ix_positions_user_id_status", "user_id", "status"),
         CheckConstraint("side IN ('long', 'short')", name="side_known"),
         # Round trips, newest first, with what their sums are made of.
@@ -221,6 +234,10 @@ class PositionRow(Identified, Owned, Base):
     opened_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
+    #: What the order was for that closed it.
+    exit_role: Mapped[str | None]
+    #: The webhook delivery whose order opened it.
+    delivery_id: Mapped[UUID | None]
 
 
 class BalanceRow(Owned, Base):
@@ -256,13 +273,15 @@ class ProtectionRow(Identified, Owned, Base):
     __table_args__ = (
         CheckConstraint("status IN ('active', 'done')", name="status_known"),
         CheckConstraint("mode IN ('pairs', 'stop_at_venue', 'supervised')", name="mode_known"),
-        Index("uq_protections_active", "broker_id", "symbol", unique=True, postgresql_where=text("status = 'active'")),
+        Index("uq_protections_active", "broker_id", "symbol", _WHOSE, unique=True, postgresql_where=text("status = 'active'")),
         Index("ix_protections_user_id_id", "user_id", "id"),
     )
 
     user_id: Mapped[UUID]
     broker_id: Mapped[UUID] = mapped_column(ForeignKey("brokers.id", ondelete="RESTRICT"))
     symbol: Mapped[str]
+    #: The bot whose position it guards; None for the hand's.
+    bot_id: Mapped[UUID | None]
     status: Mapped[str]
     mode: Mapped[str]
     plan: Mapped[dict[str, Any]] = mapped_column(JSONB)

@@ -122,6 +122,7 @@ async def _store(
             user_id=user_id,
             role=intents[0].purpose,
             source=intents[0].source,
+            bot_id=intents[0].bot_id,
             reference_price=market.price,
         )
         for intent, order in zip(intents, legs, strict=True):

@@ -22,6 +22,7 @@ from app.trading.fit import Fitted, fit
 from app.trading.gate import Reservation, admit
 from app.trading.protections import HELD, LIVE, REPLACING, disturb
 from app.trading.records import OrderRecord
+from app.trading.whose import same
 
 #: An order that could not be sent within this time is about a market that is gone, also when nobody set a deadline: a process that died
 #: before sending must not have its successor send it a day later.
@@ -29,10 +30,10 @@ SEND_WITHIN: Final = timedelta(seconds=60)
 #: What is stored of a draft, in the order of `values_of`.
 COLUMNS: Final = """id, user_id, broker_id, client_order_id, symbol, side, type, quantity, notional, price, trigger_price, trailing_delta,
   time_in_force, post_only, source, role, execution, group_id, replaces_id, protection, reserved, reserved_asset, key, leg, attempt,
-  delivery_id, deadline, created_at, updated_at, replaces_filled"""
+  delivery_id, deadline, created_at, updated_at, replaces_filled, bot_id"""
 VALUES: Final = (
     "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, "
-    "$28, $28, $29"
+    "$28, $28, $29, $30"
 )
 _INSERT: Final = f"""
 WITH placed AS (
@@ -41,18 +42,18 @@ noted AS (INSERT INTO order_events (order_id, user_id, at, kind, state) SELECT i
 SELECT * FROM placed
 """  # noqa: S608  # constants
 #: Locked, so that two closes of one position are sized one after the other.
-_POSITION: Final = """
-SELECT quantity FROM positions WHERE broker_id = $1 AND symbol = $2 AND status <> 'closed' AND bot_id IS NULL FOR UPDATE
-"""
-#: What orders on that side may still fill, or have filled without its being counted yet; of a pair one half fills. One that waits here for
-#: its trigger has taken nothing yet, and the legs of a protection step aside for a close.
+_POSITION: Final = f"""
+SELECT quantity FROM positions WHERE broker_id = $1 AND symbol = $2 AND {same("bot_id", "$3::uuid")} AND status <> 'closed' FOR UPDATE
+"""  # noqa: S608  # a constant
+#: What orders of the bot, or of the hand, on that side may still fill, or have filled without its being counted yet; of a pair one half
+#: fills. One that waits here for its trigger has taken nothing yet, and the legs of a protection step aside for a close.
 _UNDER_WAY: Final = f"""
 SELECT coalesce(sum(each.amount), 0)
   FROM (SELECT max(CASE WHEN o.state IN {LIVE} AND NOT {HELD} AND NOT {REPLACING} THEN o.quantity - o.filled_quantity ELSE 0 END)
                + sum(o.filled_quantity - o.fills_quantity) AS amount
           FROM orders o
          WHERE o.user_id = $1 AND o.broker_id = $2 AND o.symbol = $3 AND o.side = $4 AND o.role NOT IN ('stop', 'target')
-           AND (o.state IN {LIVE} OR o.fills_quantity <> o.filled_quantity)
+           AND {same("o.bot_id", "$5::uuid")} AND (o.state IN {LIVE} OR o.fills_quantity <> o.filled_quantity)
          GROUP BY coalesce(o.group_id, o.id)) each
 """  # noqa: S608  # constants
 #: An account's activity is locked before its positions, as whoever replaces an order does.
@@ -124,7 +125,7 @@ async def store(
             )
             stored = await insert(desk, connection, replace(draft, order_id=order_id))
             if stored is not None and stored.side is Side.SELL:
-                await disturb(connection, account.id, stored.symbol)
+                await disturb(connection, stored)
             # The lease is locked before the claim is made: who waits for it within would see the halts of the moment it began to wait.
             is_to_go = stored is not None and draft.execution is Execution.NATIVE and stored.role is Role.ENTRY and desk.lease.is_held
             if is_to_go and await desk.lease.ask_whether_held(connection):
@@ -155,7 +156,7 @@ async def _draft(
 ) -> Draft:
     position = Decimal(0)
     if intent.close_position:
-        position = await closable(connection, user_id, account.id, instrument.symbol, intent.side)
+        position = await closable(connection, user_id, account.id, instrument.symbol, intent.side, bot_id=intent.bot_id)
     intent, fitted = shaped(intent, instrument, capabilities, market, position=position)
     reservation = await admit(
         desk,
@@ -166,6 +167,7 @@ async def _draft(
         user_id=user_id,
         role=intent.purpose,
         source=intent.source,
+        bot_id=intent.bot_id,
         reference_price=market.price,
     )
     return Draft(
@@ -207,15 +209,15 @@ def deadline_of(desk: Desk, intent: OrderIntent, execution: Execution) -> dateti
     return intent.deadline or desk.clock.now() + SEND_WITHIN
 
 
-async def closable(connection: Any, user_id: UUID, broker_id: UUID, symbol: str, side: Side) -> Decimal:
-    """Return what of the position no order of ours is closing already; signed like the position, whose row stays locked.
+async def closable(connection: Any, user_id: UUID, broker_id: UUID, symbol: str, side: Side, *, bot_id: UUID | None) -> Decimal:
+    """Return what of a bot's position, or of the hand's, no order of its own is closing already; signed like it. Its row stays locked.
 
     Raises:
         OrderDenied: all of it is being closed.
     """
     await connection.execute(_TURN, broker_id)
-    position: Decimal = await connection.fetchval(_POSITION, broker_id, symbol) or Decimal(0)
-    under_way: Decimal = await connection.fetchval(_UNDER_WAY, user_id, broker_id, symbol, side.value)
+    position: Decimal = await connection.fetchval(_POSITION, broker_id, symbol, bot_id) or Decimal(0)
+    under_way: Decimal = await connection.fetchval(_UNDER_WAY, user_id, broker_id, symbol, side.value, bot_id)
     left = position + side.sign * under_way
     if position * side.sign < 0 and left * position <= 0:
         raise OrderDenied(DenialReason.NO_POSITION, f"the position in {symbol} is being closed already")
@@ -261,6 +263,7 @@ def values_of(draft: Draft, now: datetime) -> tuple[object, ...]:
         draft.deadline,
         now,
         draft.replaces_filled,
+        intent.bot_id,
     )
 
 

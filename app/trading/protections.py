@@ -21,6 +21,7 @@ from app.exchanges.capabilities import Capabilities
 from app.trading.desk import Desk
 from app.trading.fit import is_native_trail
 from app.trading.records import OrderRecord
+from app.trading.whose import PLACE, same
 
 #: The purposes of orders that close a position.
 CLOSES: Final = frozenset({Role.EXIT, Role.FLATTEN})
@@ -33,16 +34,16 @@ REPLACING: Final = f"EXISTS (SELECT 1 FROM orders r WHERE r.id = o.replaces_id A
 _IS_NEW: Final = """(excluded.plan_wished_at > protections.plan_wished_at
                      OR protections.position_id IS DISTINCT FROM excluded.position_id)"""
 _OPEN: Final = f"""
-INSERT INTO protections (id, user_id, broker_id, symbol, status, mode, plan, base_quantity, entry_order_id, position_id, plan_wished_at,
-                         created_at, updated_at, mode_since, plan_since, unprotected_since)
-VALUES ($1, $2, $3, $4, 'active', 'pairs', $5, $6, $7, $8, $9, $10, $10, $10, $10, $10)
-ON CONFLICT (broker_id, symbol) WHERE status = 'active' DO UPDATE
+INSERT INTO protections (id, user_id, broker_id, symbol, bot_id, status, mode, plan, base_quantity, entry_order_id, position_id,
+                         plan_wished_at, created_at, updated_at, mode_since, plan_since, unprotected_since)
+VALUES ($1, $2, $3, $4, $5, 'active', 'pairs', $6, $7, $8, $9, $10, $11, $11, $11, $11, $11)
+ON CONFLICT {PLACE} WHERE status = 'active' DO UPDATE
    SET updated_at = excluded.updated_at, revision = protections.revision + 1, position_id = excluded.position_id,
        base_quantity = excluded.base_quantity + CASE WHEN {_IS_NEW} THEN 0 ELSE (
          SELECT coalesce(sum(fills_quantity), 0) FROM orders
           WHERE group_id = protections.id AND created_at >= protections.plan_since) END,
        entry_order_id = CASE WHEN {_IS_NEW} THEN excluded.entry_order_id ELSE protections.entry_order_id END,
-       plan = CASE WHEN {_IS_NEW} THEN excluded.plan ELSE protections.plan END,
+       plan = CASE WHEN {_IS_NEW} THEN excluded.plan ELSE coalesce($12, protections.plan) END,
        plan_wished_at = CASE WHEN {_IS_NEW} THEN excluded.plan_wished_at ELSE protections.plan_wished_at END,
        plan_since = CASE WHEN {_IS_NEW} THEN excluded.plan_since ELSE protections.plan_since END,
        mode = CASE WHEN {_IS_NEW} THEN 'pairs' ELSE protections.mode END,
@@ -56,6 +57,17 @@ WITH RECURSIVE chain AS (
   UNION ALL SELECT o.id, o.replaces_id, o.created_at FROM orders o JOIN chain c ON o.id = c.replaces_id)
 SELECT min(created_at) FROM chain
 """
+#: On average, with the orders whose place it took.
+_PAID: Final = """
+WITH RECURSIVE chain AS (
+  SELECT id, replaces_id FROM orders WHERE id = $1 UNION ALL SELECT o.id, o.replaces_id FROM orders o JOIN chain c ON o.id = c.replaces_id)
+SELECT sum(f.price * f.quantity) / sum(f.quantity) FROM fills f JOIN chain c ON f.order_id = c.id
+"""
+#: Of what a bot adds without a word on how to guard it, its targets have their parts as well.
+_GROW: Final = f"""
+UPDATE protections SET base_quantity = base_quantity + $4, revision = revision + 1, updated_at = $5
+ WHERE broker_id = $1 AND symbol = $2 AND {same("bot_id", "$3")} AND status = 'active'
+"""  # noqa: S608  # a constant
 _SHOW: Final = "UPDATE positions SET stop_loss = $2, take_profit = $3, updated_at = $4 WHERE id = $1"
 #: Whether an order that is no leg takes its units from the legs: one that closes the position always; any other sell while it is selling
 #: at the market or nobody knows what became of it. One that only rests has its units locked at the venue, and may sell others.
@@ -70,7 +82,7 @@ _SELLING: Final = f"""
                  max(o.quantity - o.filled_quantity) FILTER (WHERE {_LEAVES}) AS leaving
             FROM orders o
            WHERE o.user_id = p.user_id AND o.broker_id = p.broker_id AND o.symbol = p.symbol AND o.side = 'sell'
-             AND (o.state IN {LIVE} OR o.fills_quantity <> o.filled_quantity)
+             AND {same("o.bot_id", "p.bot_id")} AND (o.state IN {LIVE} OR o.fills_quantity <> o.filled_quantity)
            GROUP BY coalesce(o.group_id, o.id)) each"""  # noqa: S608  # constants
 _PROTECTION: Final = f"""
 SELECT p.*, b.exchange, coalesce(s.quantity, 0) AS quantity, s.average_price, coalesce(s.source, 'manual') AS source, u.uncounted, u.leaving
@@ -80,7 +92,9 @@ SELECT p.*, b.exchange, coalesce(s.quantity, 0) AS quantity, s.average_price, co
  WHERE p.id = $1
 """  # noqa: S608  # constants
 _LEGS: Final = "SELECT * FROM orders WHERE group_id = $1 ORDER BY created_at, id"
-_ACTIVE: Final = "SELECT id FROM protections WHERE broker_id = $1 AND symbol = $2 AND status = 'active'"
+_ACTIVE: Final = f"""
+SELECT id, plan, plan_wished_at FROM protections WHERE broker_id = $1 AND symbol = $2 AND {same("bot_id", "$3::uuid")} AND status = 'active'
+"""  # noqa: S608  # a constant
 _NEW_PLAN: Final = """
 UPDATE protections SET plan = $2, updated_at = $3, revision = revision + 1
  WHERE id = $1 AND status = 'active' AND revision = $4 RETURNING id
@@ -97,8 +111,9 @@ SELECT p.id FROM protections p, held
 """  # noqa: S608  # constants
 #: Lets every look at a position's protection be stale.
 DISTURB: Final = "UPDATE protections SET revision = revision + 1"
-DISTURBED: Final = "protections.broker_id = {broker} AND protections.symbol = {symbol} AND protections.status = 'active'"
-_DISTURB: Final = f"{DISTURB} WHERE {DISTURBED.format(broker='$1', symbol='$2')}"
+DISTURBED: Final = f"""protections.broker_id = {{broker}} AND protections.symbol = {{symbol}} AND protections.status = 'active'
+     AND {same("protections.bot_id", "{bot}")}"""
+_DISTURB: Final = f"{DISTURB} WHERE {DISTURBED.format(broker='$1', symbol='$2', bot='$3::uuid')}"
 
 
 class StaleLookError(Exception):
@@ -114,6 +129,8 @@ class Protection:
     broker_id: UUID
     exchange: str
     symbol: str
+    #: Whose position it guards; None for the hand's.
+    bot_id: UUID | None
     is_active: bool
     #: Changes with everything that a decision about the protection rests on, but for its own legs.
     revision: int
@@ -190,23 +207,43 @@ def _leg(order: OrderRecord, now: datetime, *, plan_since: datetime) -> Leg:
     )
 
 
-async def open_protection(connection: Any, order: OrderRecord, *, position_id: UUID, quantity: Decimal, now: datetime) -> UUID | None:
+async def open_protection(
+    connection: Any, order: OrderRecord, *, position_id: UUID, quantity: Decimal, added: Decimal, now: datetime
+) -> UUID | None:
     """Write down, in the transaction that counts an entry's fill, how the position is to be guarded; None when the order has no plan.
 
-    The position's row is locked already.
+    The position's row is locked already; it holds `quantity` now, and `added` more than before.
     """
-    if order.protection is None or quantity <= 0 or order.role is not Role.ENTRY:
+    if quantity <= 0 or order.role is not Role.ENTRY:
+        return None
+    if order.protection is None:
+        if order.bot_id is not None and added > 0:
+            await connection.execute(_GROW, order.broker_id, order.symbol, order.bot_id, added, now)
         return None
     wished_at = order.created_at if order.replaces_id is None else await connection.fetchval(_WISHED_AT, order.id)
-    values = (order.user_id, order.broker_id, order.symbol, order.protection, quantity, order.id, position_id, wished_at, now)
-    row = await connection.fetchrow(_OPEN, new_id(), *values)
+    plan, followed = await _resolved(connection, order, load_plan(order.protection), wished_at)
+    place = (order.user_id, order.broker_id, order.symbol, order.bot_id)
+    row = await connection.fetchrow(_OPEN, new_id(), *place, plan, quantity, order.id, position_id, wished_at, now, followed)
     await _show(connection, position_id, load_plan(row["plan"]), now)
     found: UUID = row["id"]
     return found
 
 
+async def _resolved(
+    connection: Any, order: OrderRecord, wished: ProtectionPlan, wished_at: datetime
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The plan with prices for its distances, by what its entry paid; and what becomes of it where earlier fills had made it present."""
+    if not wished.has_distances:
+        return dump_plan(wished), None
+    paid = await connection.fetchval(_PAID, order.id)
+    present = await connection.fetchrow(_ACTIVE, order.broker_id, order.symbol, order.bot_id)
+    is_same = present is not None and present["plan_wished_at"] == wished_at
+    followed = dump_plan(load_plan(present["plan"]).from_entry(paid, wished=wished)) if is_same else None
+    return dump_plan(wished.from_entry(paid)), followed
+
+
 async def _show(connection: Any, position_id: UUID | None, plan: ProtectionPlan, now: datetime) -> None:
-    target = plan.targets[0].price if plan.targets else None
+    target = plan.targets[0].at if plan.targets else None
     await connection.execute(_SHOW, position_id, plan.stop_price, target, now)
 
 
@@ -232,6 +269,7 @@ async def read_on(connection: Any, protection_id: UUID) -> Protection:
         "broker_id",
         "exchange",
         "symbol",
+        "bot_id",
         "revision",
         "position_id",
         "base_quantity",
@@ -255,9 +293,9 @@ async def read_on(connection: Any, protection_id: UUID) -> Protection:
     )
 
 
-async def active_protection(connection: Any, broker_id: UUID, symbol: str) -> UUID | None:
-    """Return the id of the protection that guards a position now, if there is one."""
-    found: UUID | None = await connection.fetchval(_ACTIVE, broker_id, symbol)
+async def active_protection(connection: Any, broker_id: UUID, symbol: str, bot_id: UUID | None) -> UUID | None:
+    """Return the id of the protection that guards a bot's position now, or (None) the hand's, if there is one."""
+    found: UUID | None = await connection.fetchval(_ACTIVE, broker_id, symbol, bot_id)
     return found
 
 
@@ -278,9 +316,9 @@ async def confirm(desk: Desk, connection: Any, protection: Protection) -> None:
     raise StaleLookError
 
 
-async def disturb(connection: Any, broker_id: UUID, symbol: str) -> None:
-    """Let every look at the position's protection that was taken before this transaction commits be stale."""
-    await connection.execute(_DISTURB, broker_id, symbol)
+async def disturb(connection: Any, order: OrderRecord) -> None:
+    """Let every look at the protection of what the order sells that was taken before this transaction commits be stale."""
+    await connection.execute(_DISTURB, order.broker_id, order.symbol, order.bot_id)
 
 
 async def change_plan(connection: Any, protection: Protection, plan: ProtectionPlan, *, now: datetime) -> None:
@@ -304,8 +342,9 @@ async def guard_position(connection: Any, position_id: UUID, plan: ProtectionPla
     position = await connection.fetchrow(_LOCK_POSITION, position_id)
     if position is None:
         raise NotFound("there is no such open position")
-    place = (position["user_id"], position["broker_id"], position["symbol"])
-    row = await connection.fetchrow(_OPEN, new_id(), *place, dump_plan(plan), position["quantity"], None, position_id, now, now)
+    place = (position["user_id"], position["broker_id"], position["symbol"], position["bot_id"])
+    wished = dump_plan(plan.from_entry(position["average_price"]) if plan.has_distances else plan)
+    row = await connection.fetchrow(_OPEN, new_id(), *place, wished, position["quantity"], None, position_id, now, now, None)
     await _show(connection, position_id, load_plan(row["plan"]), now)
     found: UUID = row["id"]
     return found

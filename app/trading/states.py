@@ -16,6 +16,7 @@ from app.domain.enums import Source, TradingState
 from app.domain.risk import LEFT_OUT, LOWERING, PASSING, Scope, ScopeKind, strictest
 from app.trading.desk import Desk
 from app.trading.events import TradingStateChanged
+from app.trading.whose import same
 
 log = structlog.get_logger(__name__)
 
@@ -60,11 +61,11 @@ def _passes(order: str) -> str:
                                THEN u.quantity ELSE u.filled_quantity END - u.fills_quantity), 0)
         FROM orders u
        WHERE u.user_id = {order}.user_id AND u.broker_id = {order}.broker_id AND u.symbol = {order}.symbol AND u.side = {order}.side
-         AND u.id <> {order}.id AND u.role NOT IN ('stop', 'target')
+         AND {same("u.bot_id", f"{order}.bot_id")} AND u.id <> {order}.id AND u.role NOT IN ('stop', 'target')
          AND (u.state IN ('intent', 'submitting', 'unknown', 'open', 'partial') OR u.fills_quantity <> u.filled_quantity))
       <= (SELECT abs(p.quantity) FROM positions p
-           WHERE p.broker_id = {order}.broker_id AND p.symbol = {order}.symbol AND p.status <> 'closed' AND p.bot_id IS NULL
-             AND p.quantity <> 0 AND ({order}.side = 'sell') = (p.quantity > 0)), false)"""  # noqa: S608  # an alias of ours
+           WHERE p.broker_id = {order}.broker_id AND p.symbol = {order}.symbol AND p.status <> 'closed'
+             AND {same("p.bot_id", f"{order}.bot_id")} AND p.quantity <> 0 AND ({order}.side = 'sell') = (p.quantity > 0)), false)"""  # noqa: S608  # an alias of ours
     cases = []
     for state, roles in PASSING.items():
         listed = ", ".join(f"'{role.value}'" for role in sorted(roles))

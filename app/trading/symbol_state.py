@@ -1,4 +1,4 @@
-"""How an account stands in one symbol, as whoever plans an order by it must know; and what the account is worth."""
+"""How the hand stands in one symbol of an account, as whoever plans an order by it must know; and what the account is worth."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,7 +24,8 @@ SELECT p.id, coalesce(p.quantity, 0) AS quantity, p.average_price, g.plan, u.buy
           coalesce(sum(each.amount) FILTER (WHERE each.side = 'sell'), 0) AS selling
      FROM (SELECT o.side, CASE WHEN o.state IN {LIVE} THEN o.quantity ELSE o.filled_quantity END - o.fills_quantity AS amount
              FROM orders o
-            WHERE o.user_id = $1 AND o.broker_id = $2 AND o.symbol = $3 AND o.role NOT IN ('stop', 'target') AND NOT {HELD}
+            WHERE o.user_id = $1 AND o.broker_id = $2 AND o.symbol = $3 AND o.bot_id IS NULL
+              AND o.role NOT IN ('stop', 'target') AND NOT {HELD}
               AND (o.source = 'webhook' OR o.type = 'market') AND (o.state IN {LIVE} OR o.fills_quantity <> o.filled_quantity)) each) u
 """  # noqa: S608  # constants
 _WORTH: Final = "SELECT at, equity_usdt FROM equity_snapshots WHERE broker_id = $1 AND user_id = $2 ORDER BY at DESC LIMIT 1"
@@ -47,7 +48,7 @@ class SymbolState:
 
 
 async def read_symbol_state(desk: Desk, user_id: UUID, broker_id: UUID, symbol: str) -> SymbolState:
-    """Return how one of the user's accounts stands in `symbol` (unified), as of one moment."""
+    """Return how one of the user's accounts stands in `symbol` (unified), as of one moment, but for what bots hold there."""
     async with desk.database.connection() as connection:
         row = await connection.fetchrow(_STATE, user_id, broker_id, symbol)
     return SymbolState(

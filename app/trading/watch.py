@@ -265,7 +265,7 @@ class TriggerWatch:
                     return None, [order.id]
             row = await connection.fetchrow(_TRIGGER, *values)
             if row is not None and order.side is Side.SELL and not _is_guarded(order):
-                await disturb(connection, order.broker_id, order.symbol)
+                await disturb(connection, order)
             siblings = await connection.fetch(_SIBLINGS, order.group_id, order.id) if is_pair and row is not None else []
         return (None if row is None else OrderRecord.of(row)), [sibling["id"] for sibling in siblings]
 

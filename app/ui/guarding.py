@@ -24,7 +24,7 @@ def guard_row(row: Any) -> GuardRow:
         stop=plan.stop_price,
         stop_limit=plan.stop_limit_price,
         trailing=plan.trailing_delta,
-        targets=tuple(TargetRow(price=item.price, fraction=item.fraction, is_reached=item.price in reached) for item in plan.targets),
+        targets=tuple(TargetRow(price=item.at, fraction=item.fraction, is_reached=item.price in reached) for item in plan.targets),
         break_even_after=plan.break_even_after,
         since=row["unprotected_since"],
         alarm=(row["detail"] or "") if row["code"] else "",
@@ -98,7 +98,7 @@ def _fields(targets: list[Target], scale: Decimal) -> tuple[TargetField, ...]:
         percent = min((target.fraction * scale * 100).quantize(Decimal("0.01"), rounding=ROUND_DOWN), room)
         room -= percent
         if percent > 0:
-            fields.append(TargetField(price=plain(target.price), percent=plain(percent)))
+            fields.append(TargetField(price=plain(target.at), percent=plain(percent)))
     return tuple(fields)
 
 

@@ -119,5 +119,5 @@ def _on_tick(plan: ProtectionPlan, instrument: Instrument) -> ProtectionPlan:
     stop, limit = (
         None if price is None else instrument.round_price(Side.SELL, price) for price in (plan.stop_price, plan.stop_limit_price)
     )
-    targets = tuple(replace(target, price=instrument.round_price(Side.SELL, target.price)) for target in plan.targets)
+    targets = tuple(replace(target, price=instrument.round_price(Side.SELL, target.at)) for target in plan.targets)
     return replace(plan, stop_price=stop, stop_limit_price=limit, targets=targets)

@@ -233,7 +233,7 @@ async def test_first_fills_of_two_processes_open_one_position(ready: Pieces) -> 
 
 async def test_a_wrong_guess_of_the_position_changes_nothing(ready: Pieces) -> None:
     await ready.filled()
-    key = (ready.broker_id, SYMBOL)
+    key = (ready.broker_id, SYMBOL, None)
     right = ready.desk.hints.positions[key]
     for wrong in (
         replace(right, quantity=right.quantity + 1),

@@ -83,7 +83,7 @@ async def test_the_newest_entrys_plan_is_not_replaced_by_a_late_fill_of_an_older
 async def test_after_the_second_pair_is_refused_the_whole_position_has_a_stop(moving: Pieces) -> None:
     """As when an exchange allows five waiting orders a symbol and the plan has six targets."""
     say(moving, "60000")
-    plan = replace(HALVES, targets=tuple(replace(target, price=target.price + 500) for target in HALVES.targets))
+    plan = replace(HALVES, targets=tuple(replace(target, price=target.at + 500) for target in HALVES.targets))
     await bought(moving, plan, "0.02")
     real = (await moving.desk.connections.client(moving.broker_id)).place_oco
     count = 0
