@@ -27,9 +27,8 @@ class Target:
 
     @property
     def at(self) -> Decimal:
-        """The price, which all targets of a plan that guards a position have."""
-        if self.price is None:
-            raise ValueError("the price of a target by gain is known when the entry has filled")
+        """The price, which all targets of a plan that guards a position have: theirs are known."""
+        assert self.price is not None  # noqa: S101  # `from_entry` came before
         return self.price
 
 

@@ -113,5 +113,6 @@ def _guard(guard: ProtectionPlan, instrument: Instrument) -> list[str]:
         told.append(N_(f"with a stop at {plain(guard.stop_price)} {quote}"))
     if guard.trailing_delta is not None:
         told.append(N_(f"with a stop that follows at {plain(guard.trailing_delta * 100)} %"))
-    told += [N_(f"with a target at {plain(each.at)} {quote} for {plain(each.fraction * 100)} %") for each in guard.targets]
+    for price, fraction in ((each.at, each.fraction) for each in guard.targets):
+        told.append(N_(f"with a target at {plain(price)} {quote} for {plain(fraction * 100)} %"))
     return told

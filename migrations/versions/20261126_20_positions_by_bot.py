@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "20261126_20"
-down_revision = "20261126_17"
+down_revision = "20261126_31"
 branch_labels = None
 depends_on = None
 
