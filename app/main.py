@@ -26,6 +26,7 @@ from app.backtests.router import router as backtests_router
 from app.backtests.search.router import router as searches_router
 from app.bootstrap import running
 from app.bootstrap.ground import Announce
+from app.bots.router import router as bots_router
 from app.brokers.router import router as brokers_router
 from app.core.config import Settings
 from app.core.http import describe_problems, install_error_handlers
@@ -222,6 +223,7 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
         *_WEBHOOKS,
         *_STRATEGIES,
         *_BACKTESTS,
+        bots_router,
     ):
         app.include_router(router, dependencies=[_BEARER])
     for router in (marketdata_router, heartbeat_router, symbols_router):

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from app.bootstrap.accounts import make_accounts
 from app.bootstrap.assistant import make_assistant
 from app.bootstrap.backtests import make_backtests, start_backtests
+from app.bootstrap.bots import make_bots
 from app.bootstrap.ground import Announce, Ground, open_database, open_secrets, opened
 from app.bootstrap.library import make_library
 from app.bootstrap.searches import make_searches, start_searches
@@ -64,6 +65,7 @@ async def running(app: FastAPI, settings: Settings, announce: Announce) -> Async
         make_library(app, ground)
         make_backtests(app, ground, stack)
         make_searches(app, ground)
+        make_bots(app, ground)
         # Entered last, so that the loops have ended before the clients and the database are closed under them.
         supervisor = await stack.enter_async_context(Supervisor(is_outage=is_database_gone))
         app.state.supervisor = supervisor

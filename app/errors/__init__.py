@@ -21,6 +21,8 @@ AppError 500 (never raised bare)
 ├─ BacktestNotFound 404  BacktestLimit, ResultMissing, WorkerLost 409 · TooManyCandles, NoCandles 422 (InvalidInput)
 │                        SearchNotFound, SearchTrialNotFound, RobustnessNotFound 404 · SearchLimit, SearchUnderWay, SearchExhausted,
 │                        DraftUnsaved 409
+├─ BotNotFound 404       BotSignalNotFound, BotTripNotFound 404 · BotLimit, BotStateWrong, BotNotStartable, BotTripped, BotHoldsPosition,
+│                        BotHoldsNothing, SignalDecided 409 · BotInvalid 422 (InvalidInput)
 ├─ Fenced 503            this process no longer owns the role; it must stop writing
 ├─ KeyMissing 503        the encryption key is not here · KeyUnreadable 409: no key here opens one stored secret
 └─ ConfigError           refuses to start
@@ -53,6 +55,17 @@ from app.errors.backtests import NoCandles as NoCandles
 from app.errors.backtests import ResultMissing as ResultMissing
 from app.errors.backtests import TooManyCandles as TooManyCandles
 from app.errors.backtests import WorkerLost as WorkerLost
+from app.errors.bots import BotHoldsNothing as BotHoldsNothing
+from app.errors.bots import BotHoldsPosition as BotHoldsPosition
+from app.errors.bots import BotInvalid as BotInvalid
+from app.errors.bots import BotLimit as BotLimit
+from app.errors.bots import BotNotFound as BotNotFound
+from app.errors.bots import BotNotStartable as BotNotStartable
+from app.errors.bots import BotSignalNotFound as BotSignalNotFound
+from app.errors.bots import BotStateWrong as BotStateWrong
+from app.errors.bots import BotTripNotFound as BotTripNotFound
+from app.errors.bots import BotTripped as BotTripped
+from app.errors.bots import SignalDecided as SignalDecided
 from app.errors.exchange import BadCredentials as BadCredentials
 from app.errors.exchange import ExchangeError as ExchangeError
 from app.errors.exchange import ExchangeRateLimited as ExchangeRateLimited

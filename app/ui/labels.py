@@ -86,6 +86,15 @@ ACTIONS = {
     "trading_resumed": N_("Trading resumed"),
     "limits_changed": N_("Risk limits changed"),
     "strategy_killed": N_("Strategy stopped by force"),
+    "bot_made": N_("Bot made"),
+    "bot_changed": N_("Bot changed"),
+    "bot_deleted": N_("Bot deleted"),
+    "bot_started": N_("Bot started"),
+    "bot_suspended": N_("Bot suspended"),
+    "bot_stopped": N_("Bot stopped"),
+    "bot_sold": N_("A bot's position sold"),
+    "bot_signal_answered": N_("Word given to a bot"),
+    "bot_rearmed": N_("Safeguard armed again"),
     "audit_exported": N_("Audit log exported"),
 }
 #: Pill colours; a state that is missing is shown neutral.

@@ -20,6 +20,7 @@ from app.backtests.packed import packed
 from app.brokers.models import Broker
 from app.core.http import SessionDep
 from app.core.ids import new_id
+from tests.app.botting import stored_bot
 from tests.app.whole_site import STREAMS, Site, routes, running_site
 from tests.emulator_process import EmulatorProcess
 from tests.postgres import PostgresForTests
@@ -52,6 +53,13 @@ _BODIES: dict[str, dict[str, object]] = {
     },
 }
 _BODIES["SearchIn"] = _BODIES["BacktestIn"]
+_BODIES["BotIn"] = {
+    "strategy_id": "0190a000-0000-7000-8000-000000000001",
+    "broker_id": "0190a000-0000-7000-8000-000000000002",
+    "symbol": "BTCUSDT",
+    "mode": "live",
+    "capital": "1000",
+}
 #: For every body that cannot be empty, of what an id in the path names.
 _NEEDED: dict[str, dict[str, object]] = {
     "DraftIn": {"source": "a = 1", "revision": 0},
@@ -120,6 +128,7 @@ async def hers(site: Site) -> dict[str, str]:
     mine |= await _conversation(site, user["id"])
     mine |= {"backtest_id": await _backtest(site, mine["strategy_id"])}
     mine |= {"search_id": await _search(site, mine["backtest_id"])}
+    mine |= await stored_bot(site, mine["strategy_id"])
     return {**site.ada.ids, **mine, "session_id": sessions[0]["id"], "invitation_id": str(new_id())}
 
 
@@ -361,6 +370,9 @@ async def test_who_works_for_nobody_sees_nothing_and_nobody_writes_for_another(s
             "searches",
             "search_trials",
             "robustness_checks",
+            "bots",
+            "bot_signals",
+            "bot_trips",
         ):
             assert await connection.fetchval(f"SELECT count(*) FROM {table}") == 0, table  # constants
         await connection.work_for(eve)

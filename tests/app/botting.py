@@ -1,0 +1,84 @@
+"""Bots through the API of a running application."""
+
+from typing import Any
+from uuid import UUID
+
+from app.core.ids import new_id
+from app.strategies.versions import get_version
+from tests.app.backtesting import CROSS
+from tests.app.library import keep, made, report_of
+from tests.app.whole_site import Person, Site
+
+URL = "/api/bots"
+#: Enters at the first candle that it is asked about, and never leaves by itself.
+BUYS = """from aristobot import Strategy
+
+
+class Buys(Strategy):
+    timeframe = "1m"
+    warm_up = 2
+
+    def should_long(self):
+        return True
+
+    def should_exit(self):
+        return False
+"""
+
+
+async def valid_strategy(site: Site, person: Person, source: str = CROSS, name: str = "Cross") -> str:
+    """A strategy of that person whose newest version may trade; no validation runs for it."""
+    user_id = person.ids.get("user_id") or (await person.call("GET", "/api/auth/current")).json()["id"]
+    person.ids["user_id"] = user_id
+    strategy = await made(person, name, source=source)
+    async with site.app.state.platform_database.transaction() as session:
+        version = await get_version(session, UUID(user_id), UUID(strategy["id"]))
+    await keep(site, person, {"id": str(version.id)}, report_of(version.source))
+    return str(strategy["id"])
+
+
+async def paper_account(person: Person, name: str = "Play", balance: str = "100000") -> str:
+    """A paper account of that person."""
+    answer = await person.call("POST", "/api/brokers", json={"exchange": "paper", "name": name, "paper_balance_usdt": balance})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+def wish(strategy_id: str, broker_id: str, **given: Any) -> dict[str, Any]:
+    """The body that makes a bot of a strategy on a paper account."""
+    return {"strategy_id": strategy_id, "broker_id": broker_id, "symbol": "BTCUSDT", "mode": "paper", "capital": "1000", **given}
+
+
+async def bot(person: Person, strategy_id: str, broker_id: str, **given: Any) -> dict[str, Any]:
+    """A bot, made and not started."""
+    answer = await person.call("POST", URL, json=wish(strategy_id, broker_id, **given))
+    assert answer.status_code == 201, answer.text
+    return dict(answer.json())
+
+
+async def act(person: Person, bot_id: str, what: str, **body: Any) -> dict[str, Any]:
+    """What a bot is after somebody did that to it."""
+    answer = await person.call("POST", f"{URL}/{bot_id}/{what}", **({"json": body} if body else {}))
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+async def stored_bot(site: Site, strategy_id: str) -> dict[str, str]:
+    """A bot of the strategy's owner, with something that it decided, and a safeguard that has tripped."""
+    bot_id, signal_id, trip_id = new_id(), new_id(), new_id()
+    async with site.app.state.platform_database.connection() as connection:
+        for query in (
+            """INSERT INTO bots (id, user_id, number, name, strategy_id, version_id, parameters, broker_id, exchange, symbol, timeframe,
+                                 mode, state, capital, created_at, started_at)
+               SELECT $1, v.user_id, 1, 'Hers alone', v.strategy_id, v.id, '{}', b.id, 'binance', 'BTC/USDT', '1m', 'live', 'suspended',
+                      1000, now(), now() FROM strategy_versions v JOIN brokers b USING (user_id)
+                WHERE v.strategy_id = $2 AND $3::uuid IS NOT NULL AND $4::uuid IS NOT NULL""",
+            """INSERT INTO bot_signals (id, bot_id, user_id, open_time, decided_at, decision, action, state)
+               SELECT $3, id, user_id, now(), now(), '{}', 'long', 'waiting' FROM bots
+                WHERE id = $1 AND strategy_id = $2 AND $4::uuid IS NOT NULL""",
+            """INSERT INTO bot_trips (id, bot_id, user_id, rule, at, action)
+               SELECT $4, id, user_id, 'max_drawdown', now(), 'suspend' FROM bots
+                WHERE id = $1 AND strategy_id = $2 AND $3::uuid IS NOT NULL""",
+        ):
+            await connection.execute(query, bot_id, UUID(strategy_id), signal_id, trip_id)
+    return {"bot_id": str(bot_id), "signal_id": str(signal_id), "trip_id": str(trip_id)}
