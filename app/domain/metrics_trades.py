@@ -4,14 +4,14 @@ Only closed trades count, but for `open`: what an open one will come to is not k
 slippage and funding. The return of a trade is its profit as a fraction of what was entered (quantity × mean entry price).
 """
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 
 import numpy as np
 
 from app.domain.arrays import Floats, Times
 from app.domain.metrics import amount, finite, ratio
+from app.domain.metrics_outcomes import outcome_figures
 from app.domain.outcome import NO_REASON, REASONS, TradeColumns
 
 
@@ -122,36 +122,18 @@ def trade_figures(trades: TradeColumns, times: Times) -> TradeFigures:
     """Return the figures of trades; `times` are the open times of the candles that their rows name, in ms."""
     rows = closed_rows(trades)
     profit, returned = trades.profit[rows], trade_returns(trades)[rows]
-    held = times[trades.exit_candle[rows]] - times[trades.entry_candle[rows]]
-    is_won, is_lost = profit > 0, profit < 0
-    won, lost, closed = int(is_won.sum()), int(is_lost.sum()), len(rows)
-    gained, given = float(profit[is_won].sum()), float(-profit[is_lost].sum())
+    outcomes = outcome_figures(profit, times[trades.exit_candle[rows]] - times[trades.entry_candle[rows]])
+    closed = outcomes.closed
     return TradeFigures(
-        closed=closed,
+        **{each.name: getattr(outcomes, each.name) for each in fields(outcomes)},
         open=len(trades) - closed,
         long=int((trades.side[rows] > 0).sum()),
         short=int((trades.side[rows] < 0).sum()),
-        won=won,
-        lost=lost,
-        win_rate=won / closed if closed else None,
-        expectancy=amount(float(profit.mean())) if closed else None,
-        gross_profit=amount(gained),
-        gross_loss=amount(given),
-        profit_factor=ratio(gained, given) if lost else None,
-        payoff_ratio=ratio(gained / won, given / lost) if won and lost else None,
-        sqn=system_quality(profit),
-        average_win=amount(gained / won) if won else None,
-        average_loss=amount(given / lost) if lost else None,
         average_return=finite(returned.mean()) if closed else None,
         median_return=finite(float(np.median(returned))) if closed else None,
         best=_note(rows, profit, returned, int(np.argmax(profit))) if closed else None,
         worst=_note(rows, profit, returned, int(np.argmin(profit))) if closed else None,
-        average_hold_ms=round(float(held.mean())) if closed else None,
-        median_hold_ms=round(float(np.median(held))) if closed else None,
-        longest_hold_ms=int(held.max()) if closed else None,
-        longest_wins=longest_streak(is_won),
-        longest_losses=longest_streak(is_lost),
-        excursions=_excursions(trades.worst[rows], trades.best[rows], is_won, is_lost) if closed else None,
+        excursions=_excursions(trades.worst[rows], trades.best[rows], profit > 0, profit < 0) if closed else None,
     )
 
 
@@ -190,19 +172,6 @@ def trade_returns(trades: TradeColumns) -> Floats:
     returned = np.zeros(len(entered))
     np.divide(trades.profit, entered, out=returned, where=entered > 0)
     return returned
-
-
-def system_quality(profit: Floats) -> float | None:
-    """Return √n · mean / deviation of trades' profits; None below two or without any deviation."""
-    if len(profit) < 2:
-        return None
-    return ratio(math.sqrt(len(profit)) * float(profit.mean()), float(np.std(profit, ddof=1)))
-
-
-def longest_streak(is_one: np.typing.NDArray[np.bool_]) -> int:
-    """Return the most True in a row."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], is_one.astype(np.int8), [0]))))
-    return int((edges[1::2] - edges[::2]).max()) if len(edges) else 0
 
 
 def _note(rows: Times, profit: Floats, returned: Floats, place: int) -> TradeNote:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.metrics_trades import by_reason, longest_streak, trade_figures, trade_returns
+from app.domain.metrics_outcomes import longest_streak
+from app.domain.metrics_trades import by_reason, trade_figures, trade_returns
 from app.domain.simulated import Reason
 from tests.domain.equity_curves import joined, trades_of
 

@@ -22,7 +22,7 @@ from app.domain.metrics import (
     sharpe_ratio,
     sortino_ratio,
 )
-from app.domain.metrics_trades import system_quality
+from app.domain.metrics_outcomes import system_quality
 from app.domain.outcome import NO_REASON, Outcome
 
 
