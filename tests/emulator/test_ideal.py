@@ -76,7 +76,7 @@ def test_a_limit_fills_whole_when_the_market_goes_through_it_and_not_when_it_tou
         sent(client, side="SELL", type="LIMIT", timeInForce="GTC", quantity="50", price=price) for price in ("103.99", "104")
     )
     market.advance_ms(3 * QUARTER_MS)
-    assert (filled_at(client, through), filled_at(client, touched)) == (Decimal("103.99"), 0)
+    assert (filled_at(client, through), filled_at(client, touched)) == (Decimal("103.99"), Decimal(0))
 
 
 def test_an_account_may_pay_its_fees_in_the_quote_asset(market: EmulatorProcess) -> None:
