@@ -137,7 +137,7 @@ def _loaded(llvm: ModuleType, symbol: str, code: bytes) -> Walk:
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     _ENGINES.append(engine)
-    return ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * 11)(engine.get_function_address(symbol))
+    return ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * 14)(engine.get_function_address(symbol))
 
 
 #: Code is gone with the engine that holds it.

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.backtests.compiled import kernel
-from app.backtests.kernel_records import COSTS, FILL, TRADE, fresh_account
+from app.backtests.kernel_records import COSTS, FILL, MOST_TRIPS, TRADE, TRIP, fresh_account, fresh_guards
 from app.domain.arrays import DECIDED, MOVING, Candles, Decisions, Floats, is_repeated
 from app.domain.grid import dues, minutes_within
 from app.domain.outcome import FillColumns, Outcome, TradeColumns
-from app.domain.simulation import SimulationCosts
+from app.domain.simulation import SimulatedTrip, SimulationCosts
 from app.errors import BeyondNumbers
 
 #: Changes when the same input may give other trades.
@@ -49,22 +49,24 @@ def run(candles: Candles, decisions: Decisions, costs: SimulationCosts, start: i
     equity, wish = np.empty(rows), np.empty(len(DECIDED))
     equity[:start] = costs.capital
     account, slots = fresh_account(costs.capital)
+    guards, rules = fresh_guards(costs)
     paid = np.array([tuple(getattr(costs, name) for name in COSTS.names or ())], dtype=COSTS)
     market, minutes, inside = _market(candles, costs, detail)
     columns, strides = _columns(decisions)
-    acts = _acts(decisions)
-    given = [_addresses(each) for each in ([*market[:5], equity, wish], minutes, columns, [market[5], *inside, strides])]
-    fills, trades = np.empty(0, dtype=FILL), np.empty(0, dtype=TRADE)
+    acts, times = _acts(decisions), np.ascontiguousarray(candles.time, dtype=np.int64)
+    given = [_addresses(each) for each in ([*market[:5], equity, wish], minutes, columns, [market[5], *inside, strides, times])]
+    fills, trades, trips = np.empty(0, dtype=FILL), np.empty(0, dtype=TRADE), np.empty(0, dtype=TRIP)
     row = start
     while row < rows:
         fills = _longer(fills, max(_FEW_FILLS, 4 * len(fills)))
         trades = _longer(trades, len(fills) // 2 + 1)
-        lengths = np.array([rows, len(minutes[0]), len(inside[0]), len(fills), len(trades), row], dtype=np.int64)
-        row = walk(*given, *(_address(each) for each in (acts, paid, account, slots, fills, trades, lengths)))
+        trips = _longer(trips, 2 * len(trips) + MOST_TRIPS)
+        lengths = np.array([rows, len(minutes[0]), len(inside[0]), len(fills), len(trades), row, len(trips)], dtype=np.int64)
+        row = walk(*given, *(_address(each) for each in (acts, paid, account, slots, fills, trades, guards, rules, trips, lengths)))
     # A NaN is the largest of all and fails as well.
     if rows and not (equity.max() < _MOST and equity[-1] > -_MOST):
         raise BeyondNumbers
-    return _outcome(account[0], fills, trades, equity)
+    return _outcome(account[0], guards[0], fills, trades, trips, equity)
 
 
 def _address(array: NDArray[Any]) -> int:
@@ -118,7 +120,9 @@ def _longer(table: NDArray[np.void], length: int) -> NDArray[np.void]:
     return longer
 
 
-def _outcome(account: Any, fills: NDArray[np.void], trades: NDArray[np.void], equity: Floats) -> Outcome:
+def _outcome(
+    account: Any, guards: Any, fills: NDArray[np.void], trades: NDArray[np.void], trips: NDArray[np.void], equity: Floats
+) -> Outcome:
     fills, trades = fills[: account["fills"]], trades[: account["trades"]]
     return Outcome(
         trades=TradeColumns(**{name: _column(trades, name) for name in TradeColumns.__slots__}),
@@ -131,6 +135,20 @@ def _outcome(account: Any, fills: NDArray[np.void], trades: NDArray[np.void], eq
         funding=float(account["funding"]),
         candles_held=int(account["held"]),
         missed=int(account["missed"]),
+        refused=int(guards["refused"]),
+        limited=int(guards["limited"]),
+        trips=tuple(_trip(line) for line in trips[: guards["trips"]]),
+    )
+
+
+def _trip(line: Any) -> SimulatedTrip:
+    return SimulatedTrip(
+        candle=int(line["candle"]),
+        rule=int(line["rule"]),
+        flattens=bool(line["flattens"]),
+        measured=float(line["measured"]),
+        equity=float(line["equity"]),
+        base=float(line["base"]),
     )
 
 

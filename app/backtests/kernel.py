@@ -10,7 +10,8 @@ import numba
 import numpy as np
 
 from app.backtests.kernel_account import act, leave, most, move_levels, nearest_stop, open_position, settle, take
-from app.backtests.kernel_records import ACCOUNT, ADJUST, COSTS, FILL, MOST_IN_A_CANDLE, NOBODY, SLOT, TRADE
+from app.backtests.kernel_guards import armed_floor, begin, highest_floor, look_at, next_look
+from app.backtests.kernel_records import ACCOUNT, ADJUST, COSTS, FILL, GUARDS, MOST_IN_A_CANDLE, MOST_TRIPS, NOBODY, RULE, SLOT, TRADE, TRIP
 from app.backtests.kernel_state import Desk, compiled, on_tick
 from app.domain.account import TARGETS
 from app.domain.arrays import DECIDED, EXIT, LONG, SHORT
@@ -123,15 +124,27 @@ def in_range(desk: Desk, candle: int, available: float, open_: float, high: floa
             inside_short(desk, candle, available, open_, high, low)
     elif account.resting == account.resting:
         reach_resting(desk, candle, available, high, low, close)
+    if desk.guards.is_on:
+        look_at(desk, candle, account.cash + account.quantity * (low if account.quantity > 0 else high))
 
 
 @compiled
-def at_close(desk: Desk) -> None:
-    """Forget an entry that rested and was not reached."""
-    account = desk.account
+def at_close(desk: Desk, close: float) -> None:
+    """Forget an entry that rested and was not reached, and note the highest equity."""
+    account, guards = desk.account, desk.guards
     if account.resting == account.resting:
         account.resting = np.nan
         account.missed += 1
+    if guards.is_on:
+        guards.peak = max(guards.peak, account.cash + account.quantity * close)
+
+
+@compiled
+def is_full(desk: Desk) -> bool:
+    """Whether one more candle might bring more fills or trips than there is room for."""
+    return bool(
+        desk.account.fills + MOST_IN_A_CANDLE > len(desk.fills) or (desk.guards.is_on and desk.guards.trips + MOST_TRIPS > len(desk.trips))
+    )
 
 
 @compiled
@@ -209,6 +222,40 @@ def pass_while_short(desk: Desk, acts: Any, equity: Any, open_: Any, high: Any, 
 
 
 @compiled
+def pass_while_guarded(desk: Desk, acts: Any, equity: Any, open_: Any, high: Any, low: Any, close: Any, dues: Any, row: int) -> int:
+    """Go to the next candle in which anything may happen to a position with safeguards; passing one too few is no harm."""
+    account, guards, tick = desk.account, desk.guards, desk.costs.tick
+    side = 1.0 if account.quantity > 0 else -1.0
+    stop, _ = nearest_stop(desk)
+    # Prices times side, so that worse is lower for a short as well.
+    level = side * stop if stop == stop else -np.inf
+    target = side * account.target if account.target == account.target else np.inf
+    cash, quantity, best, worst, trailing = account.cash, account.quantity, account.best, account.worst, account.trailing
+    floor, until, begin_row, rows = armed_floor(desk), next_look(desk), row, len(acts)
+    while row < rows and acts[row] == 0 and dues[row] == 0 and desk.times[row] < until:
+        bad, good = (low[row], high[row]) if side > 0 else (high[row], low[row])
+        is_reached = side * bad <= level or side * good > target or side * open_[row] <= level or side * open_[row] > target
+        if is_reached or cash + quantity * bad <= floor:
+            break
+        worst = side * min(side * worst, side * bad)
+        if side * good > side * best:
+            best = good
+            if trailing == trailing:
+                level = max(level, side * on_tick(best * (1 - side * trailing), tick, side < 0))
+        value = cash + quantity * close[row]
+        equity[row] = value
+        if value > guards.peak:
+            guards.peak = value
+            floor, (at, _) = armed_floor(desk), highest_floor(desk)
+            if at == at:
+                level = max(level, side * ((at - cash) / quantity))
+        row += 1
+    account.best, account.worst = best, worst
+    account.held += row - begin_row
+    return row
+
+
+@compiled
 def pass_quietly(
     desk: Desk,
     acts: Any,
@@ -229,6 +276,8 @@ def pass_quietly(
         return pass_while_flat(desk, acts, equity, row)
     if is_detailed:
         return row
+    if desk.guards.is_on:
+        return pass_while_guarded(desk, acts, equity, open_, high, low, close, dues, row)
     if account.quantity > 0:
         return pass_while_long(desk, acts, equity, open_, high, low, close, dues, row)
     return pass_while_short(desk, acts, equity, open_, high, low, close, dues, row)
@@ -249,9 +298,10 @@ def walk(
     book, is_detailed = desk.account, len(first) > 0
     while True:
         row = pass_quietly(desk, acts, equity, open_, high, low, close, dues, row, is_detailed)
-        if row >= len(acts) or book.fills + MOST_IN_A_CANDLE > len(desk.fills):
+        if row >= len(acts) or is_full(desk):
             break
         if book.quantity != 0 or book.pending != NOBODY:
+            begin(desk, row, close[row - 1])
             available = most(desk, volume[row])
             at_open(desk, row, available, open_[row], dues[row])
             if is_detailed and first[row] < end[row]:
@@ -259,7 +309,7 @@ def walk(
                     in_range(desk, row, available, minute_open[place], minute_high[place], minute_low[place], minute_close[place])
             else:
                 in_range(desk, row, available, open_[row], high[row], low[row], close[row])
-            at_close(desk)
+            at_close(desk, close[row])
         if acts[row]:
             decide(desk, columns, strides, row, acts[row])
         equity[row] = book.cash
@@ -275,7 +325,7 @@ def walk(
 
 def walk_from_outside(
     prices: Any, minutes: Any, columns: Any, numbers: Any, acts: Any, costs: Any, account: Any, slots: Any, fills: Any, trades: Any,
-    lengths: Any,
+    guards: Any, rules: Any, trips: Any, lengths: Any,
 ) -> int:  # fmt: skip
     """Take memory as another language gives it, and walk; return the row that is next.
 
@@ -283,19 +333,26 @@ def walk_from_outside(
         prices: Addresses of open, high, low, close, volume, the equity to be written, and room for one decision.
         minutes: Addresses of open, high, low and close of the shorter candles.
         columns: Addresses of the columns of decisions, in the order of `DECIDED`.
-        numbers: Addresses of the fundings due, the first and the end of each candle's shorter ones, and the strides of the columns.
+        numbers: Addresses of the fundings due, the first and the end of each candle's shorter ones, the strides of the columns, and the
+            open times of candles.
         acts: Flags of the decisions.
         costs: One record, as `account`; three `slots`; `fills` and `trades` as many as there is room for.
         account: See there.
         slots: See there.
         fills: See there.
         trades: See there.
-        lengths: Candles, shorter candles, candles that have such, room for fills, room for trades, the row to begin with.
+        guards: One record; `rules` as many as trip; `trips` as many as there is room for.
+        rules: See there.
+        trips: See there.
+        lengths: Candles, shorter candles, candles that have such, room for fills, room for trades, the row to begin with, room for trips.
     """
     rows, inside, days = lengths[0], lengths[1], lengths[2]
     fills_, trades_ = carray(fills, lengths[3]), carray(trades, lengths[4])
     wish = carray(prices[6], len(DECIDED))
-    desk = Desk(carray(costs, 1)[0], carray(account, 1)[0], carray(slots, TARGETS), fills_, trades_, wish)
+    desk = Desk(
+        carray(costs, 1)[0], carray(account, 1)[0], carray(slots, TARGETS), fills_, trades_, wish,
+        carray(guards, 1)[0], carray(rules, MOST_TRIPS), carray(trips, lengths[6]), carray(numbers[4], rows),
+    )  # fmt: skip
     return walk(
         carray(prices[0], rows), carray(prices[1], rows), carray(prices[2], rows), carray(prices[3], rows),
         carray(prices[4], rows), carray(numbers[0], rows),
@@ -309,7 +366,7 @@ def object_code() -> tuple[str, bytes]:
     """Compile for this processor; return the name of `walk_from_outside` as a function of C, and the code as an object file."""
     pointer = types.CPointer
     floats, numbers = pointer(pointer(numba.float64)), pointer(pointer(numba.int64))
-    records = [pointer(from_dtype(dtype)) for dtype in (COSTS, ACCOUNT, SLOT, FILL, TRADE)]
+    records = [pointer(from_dtype(dtype)) for dtype in (COSTS, ACCOUNT, SLOT, FILL, TRADE, GUARDS, RULE, TRIP)]
     signature = numba.int64(floats, floats, floats, numbers, pointer(numba.uint8), *records, pointer(numba.int64))
     built: Any = numba.cfunc(signature, error_model="numpy")(walk_from_outside)
     # numba hands out the address alone; what its own cache writes to disk is this.

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from app.backtests.kernel_guards import allowed, count, highest_floor, is_refused, trip_by_equity
 from app.backtests.kernel_records import (
     ADD,
     ADJUST,
@@ -13,6 +14,7 @@ from app.backtests.kernel_records import (
     PART,
     PROFIT,
     REDUCE,
+    SAFEGUARD,
     SIZE,
     STOP,
     STOP_AT,
@@ -96,6 +98,8 @@ def fill(desk: Desk, candle: int, side: int, quantity: float, price: float, refe
         else:
             settle(desk, candle, reason, max(account.worst, reference), min(account.best, reference))
         forget(desk)
+        if desk.guards.is_on:
+            count(desk, candle, reason)
 
 
 @compiled
@@ -114,6 +118,9 @@ def market_price(desk: Desk, side: int, price: float) -> float:
 def leave(desk: Desk, candle: int, available: float, price: float, reason: int) -> None:
     """Leave the position with a market order, as far as there is volume."""
     account = desk.account
+    if reason == SAFEGUARD and account.leaving == NOBODY:
+        _, rule = highest_floor(desk)
+        trip_by_equity(desk, rule, candle, account.cash + account.quantity * price)
     side = -1 if account.quantity > 0 else 1
     held = abs(account.quantity)
     quantity = min(held, available)
@@ -175,7 +182,7 @@ def open_position(desk: Desk, candle: int, available: float, side: int, price: f
     """Enter, with the size and the levels of the decision that was read."""
     account, wish, costs = desk.account, desk.wish, desk.costs
     budget = account.cash * (1.0 if wish[SIZE] != wish[SIZE] else min(wish[SIZE], 1.0))
-    quantity = floored(budget / (price * (1 + rate)), costs.step) if price > 0 else 0.0
+    quantity = allowed(desk, floored(budget / (price * (1 + rate)), costs.step) if price > 0 else 0.0, price, 0.0)
     if min(quantity, available) <= 0 or min(quantity, available) * price < costs.least_notional:
         account.denied += 1
         return
@@ -206,6 +213,9 @@ def open_position(desk: Desk, candle: int, available: float, side: int, price: f
 def enter(desk: Desk, candle: int, available: float, open_: float, side: int) -> None:
     """Enter at the open, or rest with a limit."""
     account = desk.account
+    if is_refused(desk, candle):
+        desk.guards.refused += 1
+        return
     price = market_price(desk, side, open_)
     limit = desk.wish[LIMIT]
     if limit != limit:
@@ -230,13 +240,16 @@ def adjust(desk: Desk, candle: int, available: float, open_: float) -> None:
     if fraction <= -1:
         leave(desk, candle, available, open_, EXITED)
         return
+    if fraction > 0 and desk.guards.has_tripped:
+        desk.guards.refused += 1
+        return
     if fraction < 0:
         price = market_price(desk, -side, open_)
         quantity = floored(held * -fraction, costs.step)
     else:
         price = market_price(desk, side, open_)
         room = (account.cash + account.quantity * price - held * price) / (price * (1 + costs.fee)) if price > 0 else 0.0
-        quantity = floored(min(held * fraction, room), costs.step)
+        quantity = allowed(desk, floored(min(held * fraction, room), costs.step), price, held)
     if min(quantity, available) <= held * GRID_TOLERANCE or min(quantity, available) * price < costs.least_notional:
         account.denied += 1
         return
@@ -278,6 +291,11 @@ def nearest_stop(desk: Desk) -> tuple[float, int]:
         trailing = on_tick(account.best * (1 - side * account.trailing), desk.costs.tick, side < 0)
         if stop != stop or side * (trailing - stop) > 0:
             stop, reason = trailing, TRAILING
+    if desk.guards.is_on:
+        floor, _ = highest_floor(desk)
+        level = (floor - account.cash) / account.quantity
+        if floor == floor and (stop != stop or side * (level - stop) > 0):
+            stop, reason = level, SAFEGUARD
     return stop, reason
 
 

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from app.domain.account import TARGETS
 from app.domain.arrays import DECIDED
 from app.domain.outcome import REASONS
-from app.domain.simulated import Reason
+from app.domain.safeguards import TRIPPING
+from app.domain.simulated import Reason, SimulationCosts
 
 #: Codes of reasons.
 ENTRY: Final = REASONS.index(Reason.ENTRY)
@@ -19,6 +20,7 @@ STOP: Final = REASONS.index(Reason.STOP)
 TRAILING: Final = REASONS.index(Reason.TRAILING)
 TARGET: Final = REASONS.index(Reason.TARGET)
 LIQUIDATION: Final = REASONS.index(Reason.LIQUIDATION)
+SAFEGUARD: Final = REASONS.index(Reason.SAFEGUARD)
 NOBODY: Final = -1
 
 #: Places of the columns of a decision.
@@ -55,8 +57,25 @@ TRADE: Final = np.dtype(
     [(name, np.float64) for name in ("quantity", "entry_price", "exit_price", "fees", "slippage", "funding", "profit", "worst", "best")]
     + [(name, np.int64) for name in ("side", "entry_candle", "exit_candle", "reason")]
 )
+#: Safeguards of an account and what it keeps for them, and their rules in the order of `TRIPPING`. A time is 0 where there is none.
+GUARDS: Final = np.dtype(
+    [(name, np.float64) for name in ("capital", "most_notional", "day_start", "peak")]
+    + [
+        (name, np.int64)
+        for name in (
+            "is_on", "timeframe_ms", "cooldown_ms", "is_after_losing", "stops_window_ms", "cooled_at", "counts_from", "day", "streak",
+            "has_tripped", "refused", "limited", "trips",
+        )
+    ]
+)  # fmt: skip
+RULE: Final = np.dtype([("limit", np.float64)] + [(name, np.int64) for name in ("flattens", "rearm_ms", "rearms_at", "has_tripped")])
+TRIP: Final = np.dtype(
+    [(name, np.float64) for name in ("measured", "equity", "base")] + [(name, np.int64) for name in ("candle", "rule", "flattens")]
+)
 #: More fills than one candle can bring: an exit, an entry, targets at the open and later, and a stop.
 MOST_IN_A_CANDLE: Final = 16
+#: Each rule trips at most once before it is re-armed, which a candle does before it begins.
+MOST_TRIPS: Final = len(TRIPPING)
 
 
 def fresh_account(capital: float) -> tuple[NDArray[np.void], NDArray[np.void]]:
@@ -71,3 +90,18 @@ def fresh_account(capital: float) -> tuple[NDArray[np.void], NDArray[np.void]]:
     slots["price"] = slots["part"] = np.nan
     slots["cut_at"] = slots["new_in"] = NOBODY
     return account, slots
+
+
+def fresh_guards(costs: SimulationCosts) -> tuple[NDArray[np.void], NDArray[np.void]]:
+    """Return the safeguards of an account, and their rules."""
+    guards, rules, given = np.zeros(1, dtype=GUARDS), np.zeros(len(TRIPPING), dtype=RULE), costs.safeguards
+    guards["capital"] = guards["day_start"] = guards["peak"] = costs.capital
+    guards["day"] = -1
+    if given is None:
+        return guards, rules
+    guards["is_on"] = 1
+    for name in ("timeframe_ms", "cooldown_ms", "is_after_losing", "stops_window_ms", "most_notional"):
+        guards[name] = getattr(given, name)
+    for place, rule in enumerate(given.rules):
+        rules[place]["limit"], rules[place]["flattens"], rules[place]["rearm_ms"] = rule.limit, rule.flattens, rule.rearm_ms
+    return guards, rules

@@ -15,7 +15,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Desk(NamedTuple):
-    """The account with all that is written down of it; `wish` is the row of decisions that was read last."""
+    """The account with all that is written down of it; `wish` is the row of decisions that was read last, `times` those of candles."""
 
     costs: Any
     account: Any
@@ -23,6 +23,10 @@ class Desk(NamedTuple):
     fills: Any
     trades: Any
     wish: Any
+    guards: Any
+    rules: Any
+    trips: Any
+    times: Any
 
 
 def compiled(function: F) -> F:

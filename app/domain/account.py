@@ -6,7 +6,7 @@ from typing import Final
 
 from app.domain.arrays import EXIT, LONG, SHORT, Candles, numbers
 from app.domain.grid import GRID_TOLERANCE, dues, floored, on_tick, tighter, worse
-from app.domain.simulated import Reason, SimulatedFill, SimulatedTrade, SimulationCosts, Wish
+from app.domain.simulated import Reason, SimulatedFill, SimulatedTrade, SimulatedTrip, SimulationCosts, Wish
 
 #: How many targets a position may have.
 TARGETS: Final = 3
@@ -23,10 +23,12 @@ class Account:
         candles: Of the market, for their volumes and times; needed by accounts with a share of the volume or a funding rate that step.
     """
 
+    _is_guarded = False  # whether a position may be left at another level than its own
     __slots__ = (
         "_costs", "_cut_at", "_done", "_dues", "_entered", "_has_orders", "_leaving", "_new", "_owed", "_parts", "_pending",
         "_resting", "_targets", "_trade", "_trailing", "_volumes", "best_price", "capped", "cash", "denied", "entry_candle",
-        "entry_price", "fees", "fills", "funding", "is_busy", "missed", "quantity", "slippage", "stop", "target", "trades", "worst_price",
+        "entry_price", "fees", "fills", "funding", "is_busy", "limited", "missed", "quantity", "refused", "slippage", "stop", "target",
+        "trades", "trips", "worst_price",
     )  # fmt: skip
 
     def __init__(self, costs: SimulationCosts, candles: Candles | None = None) -> None:
@@ -37,14 +39,13 @@ class Account:
         self._pending: Wish | None = None
         self._trade: SimulatedTrade | None = None
         self.best_price = self.worst_price = 0.0
-        self.capped = self.denied = self.missed = 0
-        self.cash = costs.capital
-        self.entry_candle = -1
+        self.capped = self.denied = self.limited = self.missed = self.refused = 0
+        self.cash, self.entry_candle = costs.capital, -1
         self.fees = self.funding = self.slippage = 0.0
         self.fills: list[SimulatedFill] = []
         self.is_busy = False
         self.quantity = 0.0
-        self.trades: list[SimulatedTrade] = []
+        self.trades, self.trips = list[SimulatedTrade](), list[SimulatedTrip]()
         self._forget()
 
     def _forget(self) -> None:
@@ -173,7 +174,7 @@ class Account:
         budget = self.cash * (1.0 if wish.size is None else min(wish.size, 1.0))
         rate = self._costs.maker_fee if is_maker else self._costs.fee
         # What is worth less than a tick is sold for nothing.
-        quantity = floored(budget / (price * (1 + rate)), self._costs.step) if price > 0 else 0.0
+        quantity = self._allowed(floored(budget / (price * (1 + rate)), self._costs.step) if price > 0 else 0.0, price)
         most = self._most(candle)
         if min(quantity, most) <= 0 or min(quantity, most) * price < self._costs.least_notional:
             self.denied += 1
@@ -204,6 +205,7 @@ class Account:
         # What may still be bought: the whole position is never worth more than the equity.
         room = (self.equity(price) - held * price) / (price * (1 + self._costs.fee)) if price > 0 else 0.0
         quantity = floored(min(held * abs(fraction), room if fraction > 0 else held), self._costs.step)
+        quantity = self._allowed(quantity, price, held) if fraction > 0 else quantity
         most = self._most(candle)
         # Dust is what rounding leaves of a room that is used up.
         if min(quantity, most) <= held * GRID_TOLERANCE or min(quantity, most) * price < self._costs.least_notional:
@@ -252,7 +254,7 @@ class Account:
         return stop, reason
 
     def _inside_long(self, candle: int, open_: float, high: float, low: float) -> None:
-        stop, reason = (self.stop, Reason.STOP) if self._trailing is None else self._stop()
+        stop, reason = self._stop() if self._is_guarded or self._trailing is not None else (self.stop, Reason.STOP)
         if stop is not None and open_ <= stop:
             self._close(candle, open_, reason)
             return
@@ -283,11 +285,9 @@ class Account:
 
     def _see(self, high: float, low: float) -> None:
         if self.quantity > 0:
-            self.best_price = max(self.best_price, high)
-            self.worst_price = min(self.worst_price, low)
+            self.best_price, self.worst_price = max(self.best_price, high), min(self.worst_price, low)
         else:
-            self.best_price = min(self.best_price, low)
-            self.worst_price = max(self.worst_price, high)
+            self.best_price, self.worst_price = min(self.best_price, low), max(self.worst_price, high)
 
     def _take(self, candle: int, reached: float, at: float | None) -> None:
         """Fill the targets that a price has gone through, the nearest first: each at its own, or all at one that is better."""
@@ -323,8 +323,7 @@ class Account:
 
     def _move_levels(self, wish: Wish) -> None:
         side = 1 if self.quantity > 0 else -1
-        if wish.stop is not None:
-            self.stop = tighter(side, self.stop, wish.stop)
+        self.stop = tighter(side, self.stop, wish.stop)
         targets = ((wish.target, wish.part), (wish.target_2, wish.part_2), (wish.target_3, wish.part_3))
         for place, (target, part) in enumerate(targets):
             if target is not None and not self._done[place]:
@@ -337,8 +336,7 @@ class Account:
         self._put_levels_on_ticks(side)
 
     def _close(self, candle: int, price: float, reason: Reason) -> None:
-        side = -1 if self.quantity > 0 else 1
-        held = abs(self.quantity)
+        side, held = (-1 if self.quantity > 0 else 1), abs(self.quantity)
         quantity = min(held, self._most(candle))
         if quantity < held:
             self.capped += self._leaving is None
@@ -382,6 +380,9 @@ class Account:
     def _most(self, candle: int) -> float:
         """Return what one order may take of a candle's volume."""
         return math.inf if self._volumes is None else floored(self._volumes[candle] * self._costs.volume_share, self._costs.step)
+
+    def _allowed(self, quantity: float, price: float, held: float = 0.0) -> float:  # a guarded account looks at them
+        return quantity
 
     def _market(self, side: int, price: float) -> float:
         return on_tick(price * (1 + side * self._costs.slippage), self._costs.tick, up=side > 0)

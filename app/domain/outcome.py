@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.domain.arrays import Floats
-from app.domain.simulated import Reason, Simulation
+from app.domain.simulated import Reason, SimulatedTrip, Simulation
 
 Rows = NDArray[np.int64]
 Codes = NDArray[np.int8]
@@ -89,6 +89,9 @@ class Outcome:
         funding: Quote units paid, negative when received.
         candles_held: Candles at whose close there was a position.
         missed: Entries with a limit that the price did not come to.
+        refused: Entries and additions that a safeguard denied.
+        limited: Entries and additions that one cut.
+        trips: Safeguards that tripped, in order.
     """
 
     trades: TradeColumns
@@ -101,6 +104,9 @@ class Outcome:
     funding: float
     candles_held: int
     missed: int = 0
+    refused: int = 0
+    limited: int = 0
+    trips: tuple[SimulatedTrip, ...] = ()
 
 
 def outcome_of(simulation: Simulation) -> Outcome:
@@ -139,6 +145,9 @@ def outcome_of(simulation: Simulation) -> Outcome:
         slippage=simulation.slippage,
         funding=simulation.funding,
         candles_held=simulation.candles_held,
+        refused=simulation.refused,
+        limited=simulation.limited,
+        trips=simulation.trips,
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from app.domain.arrays import Floats
+from app.domain.safeguards import SafeguardNumbers
 
 
 class Reason(StrEnum):
@@ -17,6 +18,7 @@ class Reason(StrEnum):
     TRAILING = "trailing"
     TARGET = "target"
     LIQUIDATION = "liquidation"
+    SAFEGUARD = "safeguard"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,7 @@ class SimulationCosts:
         least_notional: Quote units below which an order is denied.
         volume_share: Fraction of a candle's volume that one order may take; 0: as much as it wants.
         funding_rate: Of a perpetual, of the notional at each funding (00, 08 and 16 UTC): positive is paid by longs to shorts. 0: none.
+        safeguards: Rules that keep it from losing too much; None: none.
     """
 
     capital: float = 10_000.0
@@ -44,6 +47,7 @@ class SimulationCosts:
     least_notional: float = 0.0
     volume_share: float = 0.0
     funding_rate: float = 0.0
+    safeguards: SafeguardNumbers | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,27 @@ class SimulatedTrade:
 
 
 @dataclass(frozen=True, slots=True)
+class SimulatedTrip:
+    """A safeguard that has tripped.
+
+    Attributes:
+        candle: Row of the candle in which it did.
+        rule: Its place in `safeguards.TRIPPING`.
+        flattens: Whether the position was left.
+        measured: A fraction that was lost, or a count.
+        equity: Quote units at that moment; 0 of rules that count trades.
+        base: What it is compared with: that at the day's beginning, or its peak; 0 likewise.
+    """
+
+    candle: int
+    rule: int
+    flattens: bool
+    measured: float
+    equity: float = 0.0
+    base: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Simulation:
     """What came of decisions.
 
@@ -126,6 +151,9 @@ class Simulation:
         capped: Orders that got less than they wanted, as the candle's volume had no more.
         missed: Entries with a limit that the price did not come to.
         funding: Quote units paid, negative when received.
+        refused: Entries and additions that a safeguard denied.
+        limited: Entries and additions that one cut.
+        trips: Safeguards that tripped, in order.
     """
 
     trades: tuple[SimulatedTrade, ...]
@@ -138,6 +166,9 @@ class Simulation:
     capped: int = 0
     missed: int = 0
     funding: float = 0.0
+    refused: int = 0
+    limited: int = 0
+    trips: tuple[SimulatedTrip, ...] = ()
 
 
 @dataclass(slots=True)

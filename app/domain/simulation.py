@@ -22,7 +22,8 @@
 8. With a funding rate, a position pays for each funding (00, 08 and 16 UTC) since the candle before at the open of a candle, before
    anything else: rate times notional at that open, from longs to shorts. Of funding inside a candle that it did not survive it pays none.
 9. Nothing is borrowed: an entry takes at most the equity. A short whose losses have eaten the equity is closed where they do.
-10. Equity is cash + position at the close. A position that is open at the end is marked there and shown as open.
+10. With safeguards (`domain.guarded_account`) entries may be denied or cut, a position left, and the account suspended.
+11. Equity is cash + position at the close. A position that is open at the end is marked there and shown as open.
 
 All is pure: no time, no I/O. `Account` is one step at a time, which a strategy's per-candle methods see; `simulate` walks through decisions
 that are already made and must come to the same fills. The compiled form of the same rules is `app.backtests.kernel`.
@@ -35,9 +36,13 @@ import numpy as np
 from app.domain.account import Account
 from app.domain.arrays import DECIDED, Candles, Decisions, deciding_rows, numbers
 from app.domain.grid import minutes_within
-from app.domain.simulated import Reason, SimulatedFill, SimulatedTrade, Simulation, SimulationCosts, Wish
+from app.domain.guarded_account import made_account
+from app.domain.simulated import Reason, SimulatedFill, SimulatedTrade, SimulatedTrip, Simulation, SimulationCosts, Wish
 
-__all__ = ["Account", "Minutes", "Reason", "SimulatedFill", "SimulatedTrade", "Simulation", "SimulationCosts", "Wish", "simulate"]
+__all__ = [
+    "Account", "Minutes", "Reason", "SimulatedFill", "SimulatedTrade", "SimulatedTrip", "Simulation", "SimulationCosts", "Wish",
+    "made_account", "simulate",
+]  # fmt: skip
 
 Happening = Callable[[int, float, float, float, float], None]
 
@@ -59,7 +64,7 @@ def simulate(
     """
     if len(decisions) != len(candles):
         raise ValueError(f"there must be one decision a candle, was {len(decisions)} for {len(candles)}")
-    account = Account(costs, candles)
+    account = made_account(costs, candles)
     equity = np.full(len(candles), costs.capital)
     wishes = _wishes(decisions, start)
     candles_held = 0
@@ -88,6 +93,9 @@ def simulate(
         capped=account.capped,
         missed=account.missed,
         funding=account.funding,
+        refused=account.refused,
+        limited=account.limited,
+        trips=tuple(account.trips),
     )
 
 

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from app.domain.safeguards import SafeguardNumbers
+
 #: Characters of a strategy's source.
 LONGEST_SOURCE = 131_072
 LONGEST_NAME = 64
@@ -105,6 +107,8 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     least_notional: Number = 0.0
     volume_share: Annotated[float, Meta(ge=0, le=1)] = 0.0
     funding_rate: Annotated[float, Meta(ge=-1, le=1)] = 0.0
+    #: Of the account; a strategy sees what they do to it, not what they are.
+    safeguards: SafeguardNumbers | None = None
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="check"):

@@ -1,5 +1,6 @@
 """The compiled loop comes to the same as the readable simulation, bit by bit."""
 
+from collections import Counter
 from importlib import import_module
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import pytest
 
 from app.backtests.engine import run
 from app.domain.arrays import DECIDED, EXIT, LONG, SHORT, Candles, Decisions, no_decisions, repeated
-from app.domain.outcome import FillColumns, Outcome, TradeColumns, outcome_of
-from app.domain.simulation import SimulationCosts, simulate
+from app.domain.outcome import REASONS, FillColumns, Outcome, TradeColumns, outcome_of
+from app.domain.safeguards import TRIPPING
+from app.domain.simulation import Reason, SimulationCosts, simulate
 from tests.conftest import Size
-from tests.domain.markets_at_random import random_case
+from tests.domain.markets_at_random import guarded, random_case
 from tests.sandbox.guest.market import resampled
 from tests.shared_data import shared_data
 
@@ -22,7 +24,7 @@ def assert_same(ours: Outcome, theirs: Outcome) -> None:
     for name in TradeColumns.__slots__:
         assert np.array_equal(getattr(ours.trades, name), getattr(theirs.trades, name)), f"trades: {name}"
     assert np.array_equal(ours.equity, theirs.equity)
-    for name in ("denied", "capped", "missed", "fees", "slippage", "funding", "candles_held"):
+    for name in ("denied", "capped", "missed", "fees", "slippage", "funding", "candles_held", "refused", "limited", "trips"):
         assert getattr(ours, name) == getattr(theirs, name), name
 
 
@@ -42,6 +44,21 @@ def test_random_markets_come_out_as_in_the_readable_simulation(size: Size) -> No
             raise AssertionError(f"seed {seed}: {error}") from error
         fills += len(outcome.fills)
     assert fills > 1_000
+
+
+def test_every_market_with_safeguards_comes_out_as_in_the_readable_simulation(size: Size) -> None:
+    trips: Counter[int] = Counter()
+    refused = limited = left = 0
+    for seed in range(size(300, full=10_000)):
+        case = random_case(seed, 150 + seed % 101, is_plain=seed % 3 == 0)
+        try:
+            outcome = compare(case.candles, case.decisions, guarded(case, seed), start=seed % 7, detail=case.detail)
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}: {error}") from error
+        trips.update(trip.rule for trip in outcome.trips)
+        refused, limited = refused + outcome.refused, limited + outcome.limited
+        left += int((outcome.fills.reason == REASONS.index(Reason.SAFEGUARD)).sum())
+    assert min(refused, limited, left, *(trips[rule] for rule in range(len(TRIPPING)))) > 50
 
 
 _WITH_ALL = SimulationCosts(step=1e-4, tick=1e-6, least_notional=0.01, volume_share=0.5, funding_rate=1e-4)

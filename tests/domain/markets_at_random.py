@@ -1,12 +1,13 @@
 """Markets, decisions and costs at random, with everything that a simulated candle can be: gaps, both levels in one, no volume, limits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.domain.arrays import EXIT, LONG, SHORT, Candles, Decisions, no_decisions
+from app.domain.safeguards import RuleNumbers, SafeguardNumbers
 from app.domain.simulation import SimulationCosts
 
 #: Shorter candles in one of the market's.
@@ -98,6 +99,30 @@ class _Maker:
             volume_share=self.pick(0.0, 0.1, 1.0) if plenty else 0.0,
             funding_rate=self.pick(0.0, 0.0001, -0.0003) if plenty else 0.0,
         )
+
+
+def guarded(case: Case, seed: int) -> SimulationCosts:
+    """Return the costs of a case with safeguards that are tight enough to trip, of the same seed the same."""
+    make = _Maker(seed, len(case.candles), is_plain=True)
+    length = int(case.candles.time[1] - case.candles.time[0])
+
+    def rule(low: float, high: float, *, is_count: bool = False) -> RuleNumbers:
+        limit = float(make.chance.integers(int(low), int(high))) if is_count else round(make.chance.uniform(low, high), 3)
+        rearms = int(make.pick(0, 1, 3, 20))
+        return RuleNumbers(limit=limit * make.pick(1, 0, first=0.6), flattens=make.pick(1, 0) == 1, rearm_ms=rearms * length)
+
+    safeguards = SafeguardNumbers(
+        timeframe_ms=length,
+        cooldown_ms=int(make.pick(0, 1, 5)) * length,
+        is_after_losing=make.pick(0, 1) == 1,
+        most_notional=make.pick(0.0, case.costs.capital / 3, case.costs.capital * 2),
+        stops_window_ms=int(make.pick(10, 30, 1_000)) * length,
+        daily_loss=rule(0.002, 0.1),
+        drawdown=rule(0.01, 0.3),
+        stops=rule(1, 5, is_count=True),
+        losses=rule(1, 5, is_count=True),
+    )
+    return replace(case.costs, safeguards=safeguards)
 
 
 def random_case(seed: int, rows: int = 400, *, is_plain: bool = True) -> Case:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from app.domain.arrays import EXIT, LONG, SHORT, Candles, numbers
-from app.domain.simulation import Account, Minutes, Reason, SimulatedFill, SimulationCosts, Wish
+from app.domain.simulation import Minutes, Reason, SimulatedFill, SimulationCosts, Wish, made_account
 from app.sandbox.guest.candles import TradedCandles
 from app.sandbox.guest.loading import Loaded
 from app.sandbox.guest.mistakes import StrategyMistake
@@ -18,7 +18,7 @@ from app.sandbox.guest.template import TemplateAdapter
 from app.sandbox.messages import Frame
 
 Frames = Sequence[tuple[Frame, Candles]]
-_TOLD = {Reason.LIQUIDATION: "stop"}
+_TOLD = {Reason.LIQUIDATION: "stop", Reason.SAFEGUARD: "stop"}
 
 
 class Session:
@@ -39,7 +39,7 @@ class Session:
         self.minutes = None if detail is None else Minutes(frames[0][1], detail)
         self.instance = loaded.make() if instance is None else instance
         self.candles = frames[0][1]
-        self.account = Account(costs, self.candles)
+        self.account = made_account(costs, self.candles)
         self.cursor = Cursor()
         self.closes: Sequence[float] = numbers(self.candles.close)
         self.traded = TradedCandles(frames)

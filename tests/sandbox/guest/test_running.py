@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from app.domain.arrays import DECIDED, EXIT, LONG, SHORT, Decisions, no_decisions
+from app.domain.safeguards import RuleNumbers, SafeguardNumbers
 from app.domain.simulation import Reason, SimulationCosts, simulate
 from app.sandbox.guest.guest import Guest, simulation_costs
 from app.sandbox.guest.loading import load
@@ -84,12 +85,24 @@ EVERYTHING = f"""{HEAD}
 
 CHOOSY = Costs(capital=5_000.0, fee=0.001, maker_fee=0.0005, slippage=0.0005, step=0.001, tick=0.01, least_notional=10.0)
 THIN = Costs(capital=5_000.0, volume_share=0.2, funding_rate=0.0001)
+GUARDED = Costs(
+    capital=5_000.0,
+    safeguards=SafeguardNumbers(
+        timeframe_ms=3_600_000,
+        cooldown_ms=7_200_000,
+        most_notional=4_000.0,
+        stops_window_ms=864_000_000,
+        daily_loss=RuleNumbers(limit=0.004, flattens=True, rearm_ms=86_400_000),
+        drawdown=RuleNumbers(limit=0.1, rearm_ms=864_000_000),
+        stops=RuleNumbers(limit=3, rearm_ms=86_400_000),
+    ),
+)
 
 
 @pytest.mark.parametrize(
     "source", [EVERYTHING, *(each.source for each in builtins())], ids=["everything", *(each.name for each in builtins())]
 )
-@pytest.mark.parametrize("costs", [COSTS, CHOOSY, THIN], ids=["usual", "with steps", "of a thin perpetual"])
+@pytest.mark.parametrize("costs", [COSTS, CHOOSY, THIN, GUARDED], ids=["usual", "with steps", "of a thin perpetual", "guarded"])
 def test_replaying_the_decisions_outside_gives_the_fills_that_the_strategy_saw(source: str, costs: Costs) -> None:
     candles = made_candles(4_000, seed=5)
     results = Sheet(len(candles))
@@ -107,6 +120,8 @@ def test_replaying_the_decisions_outside_gives_the_fills_that_the_strategy_saw(s
     assert list(replayed.fills) == session.account.fills
     assert (replayed.denied, replayed.capped, replayed.missed) == (session.account.denied, session.account.capped, session.account.missed)
     assert replayed.funding == session.account.funding
+    assert (replayed.refused, list(replayed.trips)) == (session.account.refused, session.account.trips)
+    assert not replayed.trips or costs.safeguards is not None
     for name in ("flags", *DECIDED):
         assert np.array_equal(getattr(results.decisions(), name), getattr(decisions, name), equal_nan=name != "flags")
 
