@@ -42,12 +42,12 @@ class Instrument:
 
     def floor_quantity(self, quantity: Decimal) -> Decimal:
         """Return `quantity` rounded down to the step, so that it never exceeds what was meant or held."""
-        return _on_grid(quantity, self.step_size, ROUND_FLOOR)
+        return on_grid(quantity, self.step_size, ROUND_FLOOR)
 
     def round_price(self, side: Side, price: Decimal) -> Decimal:
         """Return `price` on the tick grid, on the trader's safe side: a buy never higher, a sell never lower than asked."""
         rounding = ROUND_FLOOR if side is Side.BUY else ROUND_CEILING
-        return _on_grid(price, self.tick_size, rounding)
+        return on_grid(price, self.tick_size, rounding)
 
     def check_quantity(self, quantity: Decimal, *, asked: Decimal | None = None, is_market: bool = False) -> None:
         """Refuse a quantity outside the exchange's bounds.
@@ -102,7 +102,7 @@ class Instrument:
         highest = None if ratios[1] is None else market_price * ratios[1]
         if (lowest is not None and price < lowest * (1 - _MEAN_SLACK)) or (highest is not None and price > highest * (1 + _MEAN_SLACK)):
             bounds = " and ".join(
-                f"{word} {plain(_on_grid(bound, self.tick_size, ROUND_FLOOR))}"
+                f"{word} {plain(on_grid(bound, self.tick_size, ROUND_FLOOR))}"
                 for word, bound in (("at least", lowest), ("at most", highest))
                 if bound is not None
             )
@@ -134,7 +134,8 @@ class Instrument:
             )
 
 
-def _on_grid(value: Decimal, step: Decimal, rounding: str) -> Decimal:
+def on_grid(value: Decimal, step: Decimal, rounding: str) -> Decimal:
+    """Return the multiple of `step` that `value` is rounded to, in a rounding mode of `decimal`, exactly."""
     return _EXACT.multiply(_EXACT.divide(value, step).to_integral_value(rounding), step)
 
 

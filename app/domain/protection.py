@@ -1,12 +1,12 @@
 """What guards a position: a stop, fixed or trailing, and targets that take profit in parts. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import Any, Final
 
 from app.domain.enums import Side
-from app.domain.instruments import Instrument, plain
+from app.domain.instruments import Instrument, on_grid, plain
 from app.errors import DenialReason, OrderDenied
 
 _ZERO: Final = Decimal(0)
@@ -79,17 +79,16 @@ class ProtectionPlan:
         stop = self.stop_price
         if self.stop_fraction is not None:
             bound = stop if wished is None else wished.stop_price
-            far = self._on_grid(_EXACT.multiply(paid, 1 - self.stop_fraction), ROUND_FLOOR)
+            far = self._on_tick(_EXACT.multiply(paid, 1 - self.stop_fraction), ROUND_FLOOR)
             stop = max(bound or _ZERO, far) or None
         targets = tuple(
-            target if target.gain is None else replace(target, price=self._on_grid(_EXACT.multiply(paid, 1 + target.gain), ROUND_CEILING))
+            target if target.gain is None else replace(target, price=self._on_tick(_EXACT.multiply(paid, 1 + target.gain), ROUND_CEILING))
             for target in self.targets
         )
         return replace(self, stop_price=stop, targets=targets)
 
-    def _on_grid(self, price: Decimal, rounding: str) -> Decimal:
-        tick = self.tick_size
-        return price if tick is None else _EXACT.multiply(_EXACT.divide(price, tick).to_integral_value(rounding), tick)
+    def _on_tick(self, price: Decimal, rounding: str) -> Decimal:
+        return price if self.tick_size is None else on_grid(price, self.tick_size, rounding)
 
 
 def fitted_plan(
@@ -122,6 +121,36 @@ def fitted_plan(
     _check_stop(likely, instrument, entry_price, quantity, against=against)
     _check_targets(likely, instrument, entry_price, against=against)
     return fitted
+
+
+def moved_plan(
+    plan: ProtectionPlan, instrument: Instrument, *, stop_price: Decimal | None, targets: Sequence[Target] | None
+) -> ProtectionPlan:
+    """Return the plan of an open position with other levels; an equal one where they change nothing. On the tick as in a backtest.
+
+    Args:
+        plan: How the position is guarded.
+        instrument: The exchange's rules.
+        stop_price: Holds if it is nearer to the market than the present stop; None leaves that as it is.
+        targets: All of them, with prices; None leaves them as they are.
+
+    Raises:
+        OrderDenied: PLAN_INVALID or PRICE_OUT_OF_RANGE.
+    """
+    if stop_price is not None:
+        stop = on_grid(stop_price, instrument.tick_size, ROUND_FLOOR)
+        instrument.check_price(stop)
+        if plan.trailing_delta is not None:
+            raise _invalid("this stop follows the price by itself", "trailing_percent")
+        if plan.stop_price is None or stop > plan.stop_price:
+            plan = replace(plan, stop_price=stop, stop_limit_price=None, stop_fraction=None)
+    if targets is not None:
+        fitted = tuple(replace(target, price=on_grid(target.at, instrument.tick_size, ROUND_CEILING), gain=None) for target in targets)
+        if [(target.price, target.fraction) for target in fitted] != [(target.price, target.fraction) for target in plan.targets]:
+            after = plan.break_even_after if plan.break_even_after is None or plan.break_even_after <= len(fitted) else None
+            plan = replace(plan, targets=fitted, break_even_after=after)
+            _check_targets(plan, instrument, None, against="market")
+    return plan
 
 
 def _on_tick(price: Decimal | None, instrument: Instrument) -> Decimal | None:
