@@ -14,6 +14,9 @@ always. Each row lets pass a part of what the row above it does, so the strictes
 An account's trading mode says whose orders it takes: by hand, from webhooks, from bots; of nobody's it is off. To a source that the mode
 leaves out the account is as halted: its signals are not followed, also those that close. To a person it is as reducing instead: what they
 hold they can always sell by hand. What guards a position passes whoever opened it.
+
+"The position" is that of the order's bot, or the hand's: each bot has its own in a symbol. What restrains bots, all or one of them, is
+about what they order themselves: a person can sell by hand what a halted bot holds.
 """
 
 from collections.abc import Iterable
@@ -57,6 +60,7 @@ class ScopeKind(StrEnum):
     PLATFORM = "platform"
     USER = "user"
     BROKER = "broker"
+    BOTS = "bots"
     STRATEGY = "strategy"
     SYMBOL = "symbol"
 
@@ -93,8 +97,13 @@ class Scope:
         return cls(kind=ScopeKind.BROKER, key=str(broker_id), user_id=user_id)
 
     @classmethod
+    def bots(cls, user_id: UUID) -> "Scope":
+        """All bots of a user: what they order, and what they hold."""
+        return cls(kind=ScopeKind.BOTS, key=f"{ScopeKind.BOTS.value}/{user_id}", user_id=user_id)
+
+    @classmethod
     def strategy(cls, bot_id: UUID, user_id: UUID) -> "Scope":
-        """One running strategy."""
+        """One bot."""
         return cls(kind=ScopeKind.STRATEGY, key=str(bot_id), user_id=user_id)
 
     @classmethod
@@ -105,7 +114,7 @@ class Scope:
     @property
     def name(self) -> str:
         """The key without its owner: what a person would call it."""
-        return self.key.partition("/")[2] if self.kind is ScopeKind.SYMBOL else self.key
+        return self.key.partition("/")[2] if self.kind in (ScopeKind.SYMBOL, ScopeKind.BOTS) else self.key
 
 
 def strictness(state: TradingState) -> int:

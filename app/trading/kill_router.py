@@ -21,7 +21,10 @@ router = APIRouter(prefix="/api/kill-switch", tags=["risk"])
 
 
 class ScopeIn(BaseModel):
-    """What is meant: everything of mine, one `broker` (its id), one `symbol` (BTC/USDT); for an administrator the whole `platform`."""
+    """What is meant: everything of mine, one `broker` (its id), one `symbol` (BTC/USDT); for an administrator the whole `platform`.
+
+    With `bots` it is what all my bots ordered and hold, with `strategy` what one bot did (its id), and nothing else.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -80,8 +83,8 @@ async def scope_of(desk: Desk, principal: Principal, kind: ScopeKind, key: str |
     Raises:
         Forbidden: only an administrator stops or resumes the platform.
         BrokerNotFound: no such account of theirs.
-        NotFound: no such strategy of theirs.
-        InvalidInput: an account or a symbol was not named.
+        NotFound: no such bot of theirs.
+        InvalidInput: an account, a bot or a symbol was not named.
     """
     if kind is ScopeKind.PLATFORM:
         if not principal.is_admin:

@@ -99,13 +99,14 @@ def restraining(order: str) -> str:
     Args:
         order: An alias with id, user_id, broker_id, bot_id, symbol, side, role, source and quantity.
     """
+    of_bots = f"'{ScopeKind.BOTS.value}/' || {order}.user_id::text, {order}.bot_id::text"
     scopes = (
-        f"'{ScopeKind.PLATFORM.value}', {order}.user_id::text, {order}.broker_id::text, {order}.bot_id::text, "
-        f"{order}.user_id::text || '/' || {order}.symbol"
+        f"ARRAY['{ScopeKind.PLATFORM.value}', {order}.user_id::text, {order}.broker_id::text, "
+        f"{order}.user_id::text || '/' || {order}.symbol] || CASE WHEN {order}.source = '{Source.BOT.value}' THEN ARRAY[{of_bots}] END"
     )
     return f"""
 SELECT s.state, s.reason, s.is_mode FROM (
-  SELECT state, reason, set_at, false AS is_mode FROM trading_states WHERE key = ANY(ARRAY[{scopes}])
+  SELECT state, reason, set_at, false AS is_mode FROM trading_states WHERE key = ANY({scopes})
    UNION ALL {_mode(order)}) s
  WHERE NOT {_passes(order)}
  ORDER BY array_position({_ORDERED}, s.state) DESC, s.set_at LIMIT 1
@@ -198,11 +199,11 @@ async def list_for(desk: Desk, user_id: UUID) -> list[Restraint]:
 async def effective(
     desk: Desk, user_id: UUID, *, broker_id: UUID | None = None, symbol: str | None = None, bot_id: UUID | None = None
 ) -> TradingState:
-    """Return the strictest state that holds for that user's account, symbol or strategy."""
+    """Return the strictest state that holds for that user's account, symbol or bot."""
     scopes = [Scope.platform(), Scope.user(user_id)]
     scopes += [Scope.broker(broker_id, user_id)] if broker_id is not None else []
     scopes += [Scope.symbol(symbol, user_id)] if symbol is not None else []
-    scopes += [Scope.strategy(bot_id, user_id)] if bot_id is not None else []
+    scopes += [Scope.bots(user_id), Scope.strategy(bot_id, user_id)] if bot_id is not None else []
     async with desk.database.connection() as connection:
         rows = await connection.fetch(_OF, [scope.key for scope in scopes])
     return strictest(TradingState(row["state"]) for row in rows)

@@ -65,11 +65,15 @@ def _alarm(row: Any, broker_names: dict[UUID, str]) -> AlarmRow:
 
 def _row(item: Restraint, names: dict[str, str], *, is_admin: bool) -> RestraintRow:
     kind = item.scope.kind
-    where = {ScopeKind.PLATFORM: gettext("the whole platform"), ScopeKind.USER: gettext("all your accounts")}.get(kind, item.scope.name)
+    wide = {
+        ScopeKind.PLATFORM: gettext("the whole platform"),
+        ScopeKind.USER: gettext("all your accounts"),
+        ScopeKind.BOTS: gettext("all your bots"),
+    }
     return RestraintRow(
         scope=kind.value,
-        key="" if kind in (ScopeKind.PLATFORM, ScopeKind.USER) else item.scope.name,
-        where=names.get(item.scope.key, where),
+        key="" if kind in wide else item.scope.name,
+        where=names.get(item.scope.key, wide.get(kind, item.scope.name)),
         state=_STATES[item.state],
         reason=item.reason,
         since=item.set_at,
