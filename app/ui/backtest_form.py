@@ -170,7 +170,7 @@ class FormMaker:
         return BacktestForm(
             fields=fields,
             strategies=strategies,
-            versions=tuple(_version_choice(one) for one in rows),
+            versions=tuple(version_choice(one) for one in rows),
             accounts=(self._without_account(), *(_account_choice(one) for one in accounts)),
             timeframes=tuple(one.value for one in Timeframe),
             presets=await self._presets(exchange, fields.symbol),
@@ -348,7 +348,8 @@ def _typed_of(wish: BacktestWish) -> dict[str, str]:
     return {name: written(value) for name, value in values.items()}
 
 
-def _version_choice(version: StrategyVersion) -> Choice:
+def version_choice(version: StrategyVersion) -> Choice:
+    """Return a version as it can be chosen, with what is known of it."""
     words = [str(version.number), gettext(_VALIDITY[validity_of(version)]), version.note]
     return Choice(value=str(version.number), label=" · ".join(word for word in words if word))
 

@@ -74,7 +74,7 @@ def head_of(listed: Listed, *, account: str = "") -> BacktestHead:
         maker=found.maker_fee,
         slippage=found.slippage,
         created_at=found.created_at,
-        parameters=tuple((name, _written(value)) for name, value in (data.get("parameters") or found.parameters).items()),
+        parameters=tuple((name, written_parameter(value)) for name, value in (data.get("parameters") or found.parameters).items()),
         volume_share=decimal(options.volume_share) if options.volume_share else None,
         funding=decimal(options.funding_rate) if options.funding_rate else None,
         has_detail=options.is_detailed,
@@ -103,7 +103,8 @@ def tick_of(backtest: Backtest) -> Decimal | None:
     return Decimal(str(backtest.rules.get("tick", "0"))) or None
 
 
-def _written(value: Any) -> str:
+def written_parameter(value: Any) -> str:
+    """Return the value of a parameter as pages show it."""
     if isinstance(value, bool):
         return gettext("yes") if value else gettext("no")
     return "—" if value is None else f"{value:.10g}" if isinstance(value, float) else str(value)

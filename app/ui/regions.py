@@ -8,6 +8,7 @@ from uuid import UUID
 
 from fastapi import FastAPI
 
+from app.bots.overview import count_bots
 from app.brokers.models import Broker
 from app.brokers.service import get_broker, list_brokers
 from app.brokers.testing import ConnectionTest
@@ -88,10 +89,15 @@ class Regions:
         kpis = await self.kpis()
         async with self._database.transaction() as session:
             accounts = await list_brokers(session, self.user_id)
+            bots = await count_bots(session, self.user_id)
         return StatusItems(
             heartbeat=await bar_heartbeat(self.app),
             exchanges=tuple(sorted(self._exchanges(accounts) & self.app.state.instruments.loaded)),
             brokers=tuple(bar_status(account) for account in accounts),
+            bots=bots.bots,
+            bots_running=bots.running,
+            bots_faulted=bots.faulted,
+            bots_waiting=bots.waiting,
             day_pnl=kpis.day_change,
             currency=kpis.currency,
             decimals=kpis.decimals,

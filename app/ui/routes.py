@@ -14,6 +14,8 @@ from app.ui.pages import (
     assistant,
     backtest,
     backtests,
+    bot,
+    bots,
     broker_changes,
     brokers,
     builder,
@@ -54,7 +56,7 @@ def mount_pages(app: FastAPI) -> None:
     alerts = (webhooks, builder, deliveries, hooks)
     market = (trading, terminal, ticket, order_changes, positions, symbols, heartbeat)
     # The list before the page of one, whose name could be any word.
-    code = (strategies, strategy_editor, strategy_trials, assistant, backtests, searches, robustness, backtest)
+    code = (strategies, strategy_editor, strategy_trials, assistant, backtests, searches, robustness, backtest, bots, bot)
     for area in (*mine, dashboard, portfolio, brokers, broker_changes, *alerts, *code, history, *market, docs, stream):
         app.include_router(area.router)
     app.router.routes.append(Route("/static/{path:path}", assets.serve, methods=["GET", "HEAD"]))

@@ -37,8 +37,9 @@ from app.trading.events import (
     ProtectionChanged,
     TradingStateChanged,
 )
-from app.ui import backtest_events
+from app.ui import backtest_events, bot_stream
 from app.ui.book_topics import book_topics, look_at_books
+from app.ui.bot_stream import BotStream
 from app.ui.named_events import named_event
 from app.ui.portfolio import Portfolio, accounts_of
 from app.ui.regions import Regions
@@ -63,10 +64,11 @@ _REPEATED: Final = (
     (frozenset({"audit"}), 10.0),
     (frozenset({"hooks"}), 5.0),  # counted anew, which with a flood of alerts is not done for each; and one is late without any event
     (frozenset({"updates"}), 3.0),  # what another process does is known by its row only
+    bot_stream.REPEATED,
 )  # fmt: skip
 _EVENTS: Final = (
     OrderChanged, FillRecorded, PortfolioChanged, DeliveryChanged, HeartbeatChanged, TradingStateChanged, KillSwitchChanged,
-    ProtectionChanged, InstrumentsUpdated, PreferencesChanged, FeedAlert, BacktestChanged,
+    ProtectionChanged, InstrumentsUpdated, PreferencesChanged, FeedAlert, BacktestChanged, *bot_stream.EVENTS,
 )  # fmt: skip
 #: Of every watched symbol many times a second: for pages with a chart only.
 _OF_THE_MARKET: Final = (TickerChanged, CandleChanged, CandleClosed, CandlesLoaded)
@@ -82,11 +84,12 @@ _TOUCHES: Final[dict[type, frozenset[str]]] = {
     KillSwitchChanged: frozenset({"trading"}),
     ProtectionChanged: frozenset({"positions", "orders", "open-orders", "lines", "trading", "hook-positions"}),
     InstrumentsUpdated: frozenset({"updates"}),
+    **bot_stream.TOUCHES,
 }
 #: Pages say themselves which part of these they show: they are told that it is out of date, and fetch it.
 _ASKED_FOR: Final = frozenset({"log", "delivery"})
 #: Topics that name what the page is about, one of each kind: `feed:BTC/USDT`, `terminal:<account>:BTC/USDT`.
-_OF_ONE: Final = ("feed", "terminal", backtest_events.ONE)
+_OF_ONE: Final = ("feed", "terminal", backtest_events.ONE, bot_stream.ONE, bot_stream.MONITOR)
 #: What a trading page is sent as JSON.
 _OF_A_TERMINAL: Final = frozenset({"lines", "market"})
 #: Without a user, these concern everybody; the others nobody.
@@ -121,7 +124,9 @@ async def events(request: Request, principal: CurrentUser, topics: str = "") -> 
     check_room(request, principal.user_id)
     given = frozenset(topics.split(","))
     of_one = {next((topic for topic in sorted(given) if topic.partition(":")[0] == name), "") for name in _OF_ONE}
-    wanted = given & (_TEMPLATES.keys() | {"chart", "equity", backtest_events.ALL, *of_one, *_ASKED_FOR, *book_topics(given)})
+    wanted = given & (
+        _TEMPLATES.keys() | {"chart", "equity", backtest_events.ALL, bot_stream.RUNNING, *of_one, *_ASKED_FOR, *book_topics(given)}
+    )
     stream = PageStream(
         request,
         wanted,
@@ -150,12 +155,13 @@ class PageStream:
         self._bus = request.app.state.bus
         self._stopping: asyncio.Event = request.app.state.stopping
         self._accounts = request.app.state.accounts
-        self._topics = topics
         self._principal = principal
         self._templating = templating
         self._reader: Reader = reader_of(request, principal)
         self._looks: dict[str, str] = {}
         self._regions = regions
+        self._bots = BotStream(regions, topics)
+        self._topics = topics | self._bots.topics
         self._number = 0
         self._next_at: dict[frozenset[str], float] = {}
         self._messages: dict[str, Callable[[], Awaitable[object]]] = {}
@@ -178,7 +184,9 @@ class PageStream:
 
     async def messages(self) -> AsyncGenerator[bytes, None]:
         """Yield messages until the client leaves, the session ends, rights change or the server stops."""
-        dirty = set(self._topics & (self._builders.keys() | _ASKED_FOR))  # everything once: whatever was missed while it was away
+        dirty = set(
+            self._topics & (self._builders.keys() | _ASKED_FOR | self._bots.topics)
+        )  # everything once: whatever was missed while it was away
         flush_at = 0.0
         kinds = (*_EVENTS, *_OF_THE_MARKET) if "chart" in self._topics else _EVENTS
         async with AsyncExitStack() as stack:
@@ -278,6 +286,8 @@ class PageStream:
         if name == "equity":
             worth = (await self._regions.kpis()).equity
             return self._named("equity", {"t": int(time.time() * 1000), "v": plain(worth)}) if worth is not None else b""
+        if name in self._bots.topics:
+            return await self._of_bots(name)
         if name in _OF_A_TERMINAL:
             with use_language(self._reader.language):
                 message = await self._messages[name]()
@@ -288,12 +298,21 @@ class PageStream:
             return self._named(name, message)
         with use_language(self._reader.language):
             region = await self._builders[name]()
-        html = self._templating.partial(_TEMPLATES[name], region, target=_TARGETS.get(name, name), reader=self._reader)
-        lines = "".join(f"data: {line}\n" for line in html.splitlines() if line.strip())
-        message = f"id: {self._next()}\n{lines}\n".encode()
+        message = self._partial(_TEMPLATES[name], region, _TARGETS.get(name, name))
         if isinstance(region, PortfolioLive) and region.headline.total is not None:
             message += self._named("worth", {"t": int(time.time() * 1000), "v": plain(region.headline.total)})
         return message
+
+    async def _of_bots(self, name: str) -> bytes:
+        with use_language(self._reader.language):
+            told, parts = await self._bots.message(name), await self._bots.parts(name)
+        messages = [self._partial(part.template, part.region, part.target) for part in parts]
+        return b"".join(messages if told is None else [*messages, self._named(name, told)])
+
+    def _partial(self, template: str, region: object, target: str) -> bytes:
+        html = self._templating.partial(template, region, target=target, reader=self._reader)
+        lines = "".join(f"data: {line}\n" for line in html.splitlines() if line.strip())
+        return f"id: {self._next()}\n{lines}\n".encode()
 
     def _as_named(self, event: object) -> bytes:
         if isinstance(event, FeedNews):

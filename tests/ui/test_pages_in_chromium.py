@@ -17,7 +17,16 @@ from app.core.middleware import CONTENT_SECURITY_POLICY
 from app.ui.assets import Assets
 from app.ui.templating import Templating
 from tests.journeys.chromium import installed_chromium
-from tests.ui import sample_assistant, sample_backtests, sample_history, sample_searches, sample_terminal, sample_ticket, sample_views
+from tests.ui import (
+    sample_assistant,
+    sample_backtests,
+    sample_bots,
+    sample_history,
+    sample_searches,
+    sample_terminal,
+    sample_ticket,
+    sample_views,
+)
 
 CHROMIUM = installed_chromium()
 NOTE_VIOLATIONS = """
@@ -89,6 +98,7 @@ def build_app(templating: Templating, assets: Assets) -> Starlette:
             Route("/trading/symbols", more_symbols),
             Route("/strategies/{id}/assistant", assistant),
             *sample_searches.routes(templating),
+            *sample_bots.routes(),
             *sample_backtests.routes(templating),
             Route("/page/{name}", page),
         ]

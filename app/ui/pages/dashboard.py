@@ -9,13 +9,15 @@ from app.accounts.dependencies import CurrentUser
 from app.core.i18n import use_language
 from app.domain.candles import Timeframe
 from app.errors import ExchangeError
+from app.ui.bot_cards import Monitor
+from app.ui.bot_stream import RUNNING
 from app.ui.regions import Regions
 from app.ui.surroundings import page, reader_of, regions_of, shell_of
 from app.ui.views import CHART_TIMEFRAMES, ChartView, DashboardView
 
 router = APIRouter(include_in_schema=False)
 
-_TOPICS = ("kpis", "positions", "orders", "external", "audit", "deliveries", "balances", "equity", "chart")
+_TOPICS = ("kpis", "positions", "orders", "external", "audit", "deliveries", "balances", "equity", "chart", RUNNING)
 
 
 @router.get("/")
@@ -30,6 +32,7 @@ async def dashboard(request: Request, principal: CurrentUser, symbol: str = "", 
             equity=await regions.equity(),
             balances=await regions.balances(),
             positions=await regions.positions(),
+            bots=await Monitor(regions=regions).running(),
             orders=await regions.orders(),
             external=await regions.external(),
             audit=await regions.audit(),

@@ -8,6 +8,7 @@ from typing import Literal
 from app.domain.candles import LIVE_TIMEFRAMES, Timeframe
 from app.domain.enums import OrderState, OrderType, Side, Source
 from app.domain.orders import TERMINAL
+from app.ui.views.bots import RunningBots
 from app.ui.views.guarding import GuardRow
 from app.ui.views.oversight import AuditView, ExternalOrderRow
 from app.ui.views.shell import Region, Shell
@@ -180,6 +181,7 @@ class DashboardView:
     equity: EquityView = field(default_factory=EquityView)
     balances: Balances = field(default_factory=Balances)
     positions: Region[PositionRow] = field(default_factory=Region)
+    bots: RunningBots = field(default_factory=RunningBots)
     orders: Region[OrderRow] = field(default_factory=Region)
     external: Region[ExternalOrderRow] = field(default_factory=Region)
     audit: AuditView = field(default_factory=AuditView)

@@ -70,6 +70,7 @@ NAVIGATION = (
     NavItem(key="portfolio", href="/portfolio", icon="wallet", label=N_("Portfolio")),
     NavItem(key="history", href="/history", icon="clock", label=N_("History")),
     NavItem(key="webhooks", href="/webhooks", icon="webhook", label=N_("Webhooks")),
+    NavItem(key="bots", href="/bots", icon="bot", label=N_("Bots")),
     NavItem(key="strategies", href="/strategies", icon="code-xml", label=N_("Strategies")),
     NavItem(key="backtests", href="/backtests", icon="flask-conical", label=N_("Backtests")),
     NavItem(key="heartbeat", href="/heartbeat", icon="activity", label=N_("Heartbeat")),
@@ -112,12 +113,19 @@ class BrokerStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusItems:
-    """Live middle of the status bar, region of `fragments/shell/_status_items.html`."""
+    """Live middle of the status bar, region of `fragments/shell/_status_items.html`.
+
+    `bots` is how many the person has, `bots_waiting` how many decisions wait for them.
+    """
 
     heartbeat: HeartbeatSummary = field(default_factory=HeartbeatSummary)
     #: Exchanges of the person's accounts, and the heartbeat's, whose symbols are at hand.
     exchanges: tuple[str, ...] = ()
     brokers: tuple[BrokerStatus, ...] = ()
+    bots: int = 0
+    bots_running: int = 0
+    bots_faulted: int = 0
+    bots_waiting: int = 0
     day_pnl: Decimal | None = None
     currency: str = "USDT"
     decimals: int = 2
