@@ -22,7 +22,7 @@ from app.domain.safeguards import Safeguards, plain_safeguards, read_safeguards
 from app.errors import AppError, StrategyNotValid
 from app.sandbox.messages import Described, Value
 from app.strategies import versions
-from app.strategies.models import Strategy, StrategyVersion
+from app.strategies.models import Strategy
 from app.strategies.service import activatable, get_strategy
 from app.trading.queries import list_balances
 from app.ui.backtest_form import FormMaker, version_choice
@@ -198,7 +198,7 @@ class BotFormMaker:
             feed=exchange_name(self._feed),
             venue=self._venue(account),
             free=await self._free(account, quote),
-            problem=_problem(next((one for one in rows if str(one.number) == fields.version), None)),
+            problem=await self._problem(fields),
             backtest=asked.backtest,
             cloned=asked.cloned,
             errors=errors,
@@ -278,6 +278,13 @@ class BotFormMaker:
             else (replace(wish, parameters=values, idempotency_key=given.key[:_LONGEST] or None), asked)
         )
 
+    async def _problem(self, fields: BotFields) -> str:
+        try:
+            await self._check_version(fields)
+        except StrategyNotValid as error:
+            return error.message
+        return ""
+
     async def _check_version(self, fields: BotFields) -> None:
         strategy_id = _uuid(fields.strategy)
         if strategy_id is None or not fields.version.isdecimal():
@@ -354,15 +361,6 @@ class _Reading:
         except ValueError:
             self.errors[name] = _NOT_A_DATE
             return None
-
-
-def _problem(version: StrategyVersion | None) -> str:
-    try:
-        if version is not None:
-            activatable(version)
-    except StrategyNotValid as error:
-        return error.message
-    return ""
 
 
 def _paper_first(accounts: list[Broker]) -> list[Broker]:
