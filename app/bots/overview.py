@@ -15,6 +15,7 @@ SELECT count(*) AS bots, count(*) FILTER (WHERE state = 'running') AS running, c
        (SELECT count(*) FROM bot_signals WHERE user_id = :user_id AND state = 'waiting') AS waiting
   FROM bots WHERE user_id = :user_id AND state <> 'stopped'
 """)
+_NAMES: Final = text("SELECT id, name FROM bots WHERE user_id = :user_id")
 _LAST_TRADES: Final = text("""
 SELECT b.id, t.realized_pnl, t.closed_at FROM unnest(CAST(:ids AS uuid[])) AS b (id)
  CROSS JOIN LATERAL (SELECT realized_pnl, closed_at FROM positions
@@ -54,6 +55,11 @@ async def count_bots(session: AsyncSession, user_id: UUID) -> BotCounts:
     """Count a user's bots."""
     row = (await session.execute(_COUNTS, {"user_id": user_id})).one()
     return BotCounts(bots=row.bots, running=row.running, faulted=row.faulted, waiting=row.waiting)
+
+
+async def bot_names(session: AsyncSession, user_id: UUID) -> dict[UUID, str]:
+    """Return what a user calls each bot."""
+    return {row.id: row.name for row in await session.execute(_NAMES, {"user_id": user_id})}
 
 
 async def last_trades(session: AsyncSession, user_id: UUID, bot_ids: Sequence[UUID], *, most: int = 10) -> dict[UUID, list[ClosedTrade]]:

@@ -7,6 +7,9 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.backtests.service import get_backtest
 from app.bots import queries
 from app.bots.lifecycle import answer_until
 from app.bots.models import Bot, BotSignal, BotState, BotTrip
@@ -17,10 +20,12 @@ from app.core.sentences import said, said_with
 from app.domain.candles import Timeframe
 from app.domain.enums import Role
 from app.domain.instruments import Instrument, plain
-from app.errors import BotNotFound
+from app.domain.safeguards import read_safeguards
+from app.errors import BacktestNotFound, BotNotFound
 from app.trading.bot_ledger import BotLedger, read_ledger
 from app.ui.backtest_result import written_parameter
 from app.ui.bot_cards import Monitor, Shown, levels_of, log_of
+from app.ui.safeguard_lines import safeguard_lines
 from app.ui.symbols import exchange_name
 from app.ui.views.bot import (
     ApprovalRow,
@@ -138,6 +143,7 @@ class BotRegions:
         row = await self.row()
         async with self._app.state.database.transaction() as session:
             bot = await get_bot(session, self._user_id, self.bot_id)
+            backtest = await _backtest_number(session, self._user_id, bot)
         return BotSettings(
             title=card.title,
             strategy_id=str(row.strategy_id),
@@ -147,6 +153,8 @@ class BotRegions:
             created_at=bot.created_at,
             start_at=bot.start_at,
             end_at=bot.end_at,
+            backtest=backtest,
+            safeguards=safeguard_lines(read_safeguards(bot.safeguards), card.title.quote),
             parameters=tuple(FactLine(name=name, value=written_parameter(value)) for name, value in bot.parameters.items()),
         )
 
@@ -198,6 +206,16 @@ class BotRegions:
         async with self._app.state.database.transaction() as session:
             found = await queries.list_equity(session, self._user_id, self.bot_id, since=since, most=_POINTS)
         return [[int(point.at.timestamp() * 1000), plain(point.equity)] for point in found]
+
+
+async def _backtest_number(session: AsyncSession, user_id: UUID, bot: Bot) -> int:
+    """Return the number of the backtest that it was promoted from; 0 for none, or one that is gone."""
+    if bot.backtest_id is None:
+        return 0
+    try:
+        return (await get_backtest(session, user_id, bot.backtest_id)).number
+    except BacktestNotFound:
+        return 0
 
 
 def _with_targets(card: BotCard, ledger: BotLedger) -> BotCard:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from fastapi import FastAPI
 
-from app.bots.overview import count_bots
+from app.bots.overview import bot_names, count_bots
 from app.brokers.models import Broker
 from app.brokers.service import get_broker, list_brokers
 from app.brokers.testing import ConnectionTest
@@ -111,7 +111,8 @@ class Regions:
     async def trading(self) -> TradingView:
         """What restrains trading, and how far the kill switch is."""
         missing = missing_key(self.app.state.keyring, is_admin=self.is_admin)
-        view = await trading_view(self._desk, self.user_id, await self.broker_names(), is_admin=self.is_admin, missing_key=missing)
+        names = await self.broker_names() | await self.bot_names()
+        view = await trading_view(self._desk, self.user_id, names, is_admin=self.is_admin, missing_key=missing)
         return replace(view, is_unlocked=self.app.state.jail.is_forced)
 
     async def kpis(self) -> Kpis:
@@ -161,6 +162,11 @@ class Regions:
             return {
                 row["id"]: row["name"] for row in await connection.fetch("SELECT id, name FROM brokers WHERE user_id = $1", self.user_id)
             }
+
+    async def bot_names(self) -> dict[UUID, str]:
+        """What the user calls each bot."""
+        async with self._database.transaction() as session:
+            return await bot_names(session, self.user_id)
 
     async def orders(self) -> Region[OrderRow]:
         """Our open orders, then our last ones, refused ones too."""

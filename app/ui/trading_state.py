@@ -25,16 +25,19 @@ _STATES: Final[dict[TradingState, Literal["reducing", "reconciling", "halted"]]]
 
 
 async def trading_view(
-    desk: Desk, user_id: UUID, broker_names: dict[UUID, str], *, is_admin: bool, missing_key: MissingKey | None = None
+    desk: Desk, user_id: UUID, own_names: dict[UUID, str], *, is_admin: bool, missing_key: MissingKey | None = None
 ) -> TradingView:
-    """Return the banner's rows; nothing while trading is free, no kill switch is at work and every position has its stop."""
+    """Return the banner\'s rows; nothing while trading is free, no kill switch is at work and every position has its stop.
+
+    `own_names` are those of accounts and bots.
+    """
     found = await states.list_for(desk, user_id)
     unprotected = await oversight_queries.list_alarms(desk.database, user_id, UNPROTECTED)
-    alarms = tuple(_alarm(row, broker_names) for row in unprotected)
+    alarms = tuple(_alarm(row, own_names) for row in unprotected)
     if not found:
         # Every kill switch that is at work has halted something.
         return TradingView(missing_key=missing_key, alarms=alarms)
-    names = {str(broker_id): name for broker_id, name in broker_names.items()}
+    names = {str(one): name for one, name in own_names.items()}
     commands = await kill_switch.list_commands(desk, user_id)
     return TradingView(
         missing_key=missing_key,

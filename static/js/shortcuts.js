@@ -2,7 +2,7 @@
 
 const root = document.documentElement;
 const PAGES = {
-  t: "/trading", d: "/", o: "/portfolio", y: "/history", w: "/webhooks", h: "/heartbeat", b: "/brokers", s: "/symbols", p: "/account/preferences",
+  t: "/trading", d: "/", o: "/portfolio", y: "/history", w: "/webhooks", h: "/heartbeat", b: "/brokers", r: "/bots", s: "/symbols", p: "/account/preferences",
 };
 const PERCENTS = { 1: 25, 2: 50, 3: 75, 4: 100 };
 const SIDES = { b: "buy", s: "sell" };

@@ -1,5 +1,6 @@
 """The pages of bots, through the whole application: the monitor, the form, one bot, and what is done with it."""
 
+import asyncio
 import html
 import re
 from typing import Any
@@ -7,8 +8,13 @@ from uuid import UUID
 
 import pytest
 import pytest_asyncio
+from starlette.requests import Request
 
+from app.bots import lifecycle
 from app.core.ids import new_id
+from app.core.tenancy import working_for
+from app.ui.stream import PageStream
+from app.ui.surroundings import regions_of, templating_of
 from tests.app.botting import bot, paper_account, valid_strategy
 from tests.app.library import somebody
 from tests.app.whole_site import Person, Site
@@ -202,6 +208,54 @@ async def test_the_bar_counts_bots_and_the_dashboard_shows_those_at_work(site: S
     found = await page(owner, "/")
     assert 'id="bar-bots" href="/bots" data-running="1"' in found
     assert "At work" in found
+
+
+async def test_an_open_page_is_told_what_changes_and_nothing_twice(site: Site, person: Person, strategy_id: str, broker_id: str) -> None:
+    made = await bot(person, strategy_id, broker_id, name="Watched")
+    user_id = UUID(person.ids["user_id"])
+    principal = await site.app.state.accounts.by_cookie(person.cookie)
+    request = Request({"type": "http", "app": site.app, "method": "GET", "path": "/events", "headers": []})
+    topics = frozenset({"monitor:all:all:watched", f"bot:{made['id']}:all:all:all"})
+    shown = PageStream(request, topics, principal=principal, regions=regions_of(request, principal), templating=templating_of(request))
+    heard = b""
+    with working_for(user_id):
+        async with asyncio.timeout(20):
+            async for message in shown.messages():
+                heard += message
+                if b'data-state="ready"' in heard and heard.count(b"event: ping") == 1 and b'data-state="running"' not in heard:
+                    await lifecycle.start(site.app.state.desk, user_id, UUID(made["id"]), by="ada")
+                if heard.count(b"event: ping") == 2:
+                    break
+    told = heard.decode()
+    assert f'hx-target="#bot-{made["number"]}"' in told, "one card alone"
+    assert 'id="bot-live" data-state="running"' in told
+    assert told.count("<article") == 2, "as it was, and as it is"
+
+
+async def test_all_bots_are_stopped_with_one_press_and_resumed(person: Person, strategy_id: str, broker_id: str) -> None:
+    await bot(person, strategy_id, broker_id)
+    assert 'id="kill-bots"' in await page(person, "/heartbeat")
+    stopped = await send(person, "/trading/kill-bots", flatten="true")
+    assert "all your bots" in stopped.text
+    assert "being sold" in stopped.headers["HX-Trigger"]
+    goes_on = await send(person, "/trading/resume", scope="bots")
+    assert "Trading is halted" not in goes_on.text
+
+
+async def test_a_backtest_fills_the_form_of_its_bot(site: Site, person: Person, strategy_id: str, broker_id: str) -> None:
+    asked = {"strategy_id": strategy_id, "symbol": "BTCUSDT", "timeframe": "1m", "parameters": {"fast": 8}, "capital": "2500"}
+    made = (
+        await person.call("POST", "/api/backtests", json={**asked, "start_at": "2026-01-01T00:00Z", "end_at": "2026-02-01T00:00Z"})
+    ).json()
+    found = await page(person, f"/bots/new?backtest={made['number']}")
+    assert f"Promote backtest #{made['number']}" in found
+    assert re.search(r'name="param:fast" value="8"', found)
+    assert re.search(r'name="capital" value="2500"', found)
+    answer = await send(
+        person, "/bots", **form(strategy_id, broker_id, backtest=str(made["number"]), **{"param:fast": "8", "was:fast": "5"})
+    )
+    assert f'href="/backtests/{made["number"]}"' in await page(person, answer.headers["HX-Redirect"])
+    del site
 
 
 async def test_strange_addresses_ask_for_nothing_that_breaks(person: Person, strategy_id: str, broker_id: str) -> None:

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 #: Parameters of paths that name what belongs to everybody.
 _SHARED = {"exchange", "exchange_id", "symbol", "path", "section", "update_id"}
 #: Places within something that has an id.
-_PLACES = {"number": "1", "place": "1"}
+_PLACES = {"action": "start", "number": "1", "place": "1"}
 #: The secret of a webhook is itself the right to use it.
 _RIGHTS = {"secret"}
 #: For every body that names something by its id: what else it needs.

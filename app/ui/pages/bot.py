@@ -17,7 +17,7 @@ from app.bots.making import Bots
 from app.bots.models import LONGEST_NAME, Bot
 from app.core.http import database_of
 from app.core.i18n import N_, gettext, use_language
-from app.errors import AppError, Conflict, InvalidInput
+from app.errors import AppError, BotNotFound, Conflict, InvalidInput
 from app.trading.desk import Desk
 from app.ui.bot_cards import LOGS, Monitor
 from app.ui.bot_page import SIGNALS, BotRegions, OneShown
@@ -44,7 +44,8 @@ _DONE: Final = {
     "sell": N_("Its position is being sold."),
 }
 
-Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
+#: A number, #7, or the id.
+Name = Annotated[str, Path(max_length=40)]
 #: Where a button stands that was pressed, which decides what its answer replaces.
 Place = Literal["bots", "bot"]
 Text = Annotated[str, Query(max_length=64)]
@@ -56,32 +57,37 @@ def _desk(request: Request) -> Desk:
     return desk
 
 
-async def _bot(request: Request, principal: Principal, number: int) -> Bot:
-    """Return a bot by its number.
+async def _bot(request: Request, principal: Principal, name: str) -> Bot:
+    """Return a bot by its number or its id.
 
     Raises:
         BotNotFound: no such bot of this user.
     """
+    which: UUID | int | None = _uuid(name)
+    if name.isdecimal() and name.isascii() and 1 <= int(name) < 2**31:
+        which = int(name)
+    if which is None:
+        raise BotNotFound
     async with database_of(request).transaction() as session:
-        return await service.get_bot(session, principal.user_id, number)
+        return await service.get_bot(session, principal.user_id, which)
 
 
 def _regions(request: Request, principal: Principal, bot: Bot, shown: OneShown | None = None) -> BotRegions:
     return BotRegions(monitor=Monitor(regions=regions_of(request, principal)), bot_id=bot.id, shown=shown or OneShown())
 
 
-@router.get("/bots/{number}")
+@router.get("/bots/{bot_id}")
 async def show_bot(
     request: Request,
     principal: CurrentUser,
-    number: Number,
+    bot_id: Name,
     tab: Text = "signals",
     signals: Text = "all",
     log: Text = "all",
     before: Text = "",
 ) -> Response:
     """Everything about one bot. `before` is where an older page of the tab's list begins."""
-    bot = await _bot(request, principal, number)
+    bot = await _bot(request, principal, bot_id)
     tab = tab if tab in _TABS else "signals"
     shown = _shown(tab, reader_of(request, principal), signals=signals, log=log, before=before)
     regions = _regions(request, principal, bot, shown)
@@ -118,26 +124,26 @@ def _uuid(text: str) -> UUID | None:
         return None
 
 
-@router.get("/bots/{number}/equity")
-async def show_equity(request: Request, principal: CurrentUser, number: Number) -> Response:
+@router.get("/bots/{bot_id}/equity")
+async def show_equity(request: Request, principal: CurrentUser, bot_id: Name) -> Response:
     """The points of its curve."""
-    bot = await _bot(request, principal, number)
+    bot = await _bot(request, principal, bot_id)
     return _json({"points": await _regions(request, principal, bot).points()})
 
 
 # ---- what is done with it
 
 
-@router.get("/bots/{number}/{action}")
+@router.get("/bots/{bot_id}/{action}")
 async def ask(
     request: Request,
     principal: CurrentUser,
-    number: Number,
+    bot_id: Name,
     action: Literal["start", "stop", "sell", "delete", "rename"],
     place: Place = "bot",
 ) -> Response:
     """The question before something is done."""
-    bot = await _bot(request, principal, number)
+    bot = await _bot(request, principal, bot_id)
     with use_language(reader_of(request, principal).language):
         return await _question(request, principal, bot, action, place=place)
 
@@ -162,68 +168,68 @@ async def _question(
     return fragment(request, principal, _QUESTION, question, status=status)
 
 
-@router.post("/bots/{number}/start")
-async def start(request: Request, principal: CurrentUser, number: Number, place: Place = "bot") -> Response:
+@router.post("/bots/{bot_id}/start")
+async def start(request: Request, principal: CurrentUser, bot_id: Name, place: Place = "bot") -> Response:
     """Let it trade."""
     return await _do(
         request,
         principal,
-        number,
+        bot_id,
         "start",
-        lambda desk, user_id, bot_id: lifecycle.start(desk, user_id, bot_id, by=principal.username),
+        lambda desk, user_id, which: lifecycle.start(desk, user_id, which, by=principal.username),
         place,
     )
 
 
-@router.post("/bots/{number}/suspend")
-async def suspend(request: Request, principal: CurrentUser, number: Number, place: Place = "bot") -> Response:
+@router.post("/bots/{bot_id}/suspend")
+async def suspend(request: Request, principal: CurrentUser, bot_id: Name, place: Place = "bot") -> Response:
     """Let it enter nothing more; what it holds keeps its stop."""
     return await _do(
         request,
         principal,
-        number,
+        bot_id,
         "suspend",
-        lambda desk, user_id, bot_id: lifecycle.suspend(desk, user_id, bot_id, by=principal.username),
+        lambda desk, user_id, which: lifecycle.suspend(desk, user_id, which, by=principal.username),
         place,
     )
 
 
-@router.post("/bots/{number}/stop")
+@router.post("/bots/{bot_id}/stop")
 async def stop(
     request: Request,
     principal: CurrentUser,
-    number: Number,
+    bot_id: Name,
     position: Annotated[Literal["keep", "sell"] | None, Form()] = None,
     place: Place = "bot",
 ) -> Response:
     """End it. While it holds something, the answer says what is to become of that."""
 
-    async def end(desk: Desk, user_id: UUID, bot_id: UUID) -> object:
-        return await lifecycle.stop(desk, user_id, bot_id, by=principal.username, position=position)
+    async def end(desk: Desk, user_id: UUID, which: UUID) -> object:
+        return await lifecycle.stop(desk, user_id, which, by=principal.username, position=position)
 
-    return await _do(request, principal, number, "stop", end, place, is_asked=True)
+    return await _do(request, principal, bot_id, "stop", end, place, is_asked=True)
 
 
-@router.post("/bots/{number}/sell")
+@router.post("/bots/{bot_id}/sell")
 async def sell(
-    request: Request, principal: CurrentUser, number: Number, key: Annotated[str, Form(max_length=40)] = "", place: Place = "bot"
+    request: Request, principal: CurrentUser, bot_id: Name, key: Annotated[str, Form(max_length=40)] = "", place: Place = "bot"
 ) -> Response:
     """Sell what it holds. The question names the position: sent again later, it does not sell the next one."""
 
-    async def leave(desk: Desk, user_id: UUID, bot_id: UUID) -> object:
-        row = await BotRegions(monitor=Monitor(regions=regions_of(request, principal)), bot_id=bot_id, shown=OneShown()).row()
+    async def leave(desk: Desk, user_id: UUID, which: UUID) -> object:
+        row = await BotRegions(monitor=Monitor(regions=regions_of(request, principal)), bot_id=which, shown=OneShown()).row()
         if row.held is None or str(row.held.position_id) != key:
             raise Conflict(_SOLD_MEANWHILE)
-        return await lifecycle.close_position(desk, user_id, bot_id, by=principal.username)
+        return await lifecycle.close_position(desk, user_id, which, by=principal.username)
 
-    return await _do(request, principal, number, "sell", leave, place, is_asked=True)
+    return await _do(request, principal, bot_id, "sell", leave, place, is_asked=True)
 
 
 async def _do(
-    request: Request, principal: Principal, number: int, action: str, act: Act, place: Place, *, is_asked: bool = False
+    request: Request, principal: Principal, name: str, action: str, act: Act, place: Place, *, is_asked: bool = False
 ) -> Response:
     """Do it and answer with how the bot stands then; what does not go is said, in the dialog that asked or as a toast."""
-    bot = await _bot(request, principal, number)
+    bot = await _bot(request, principal, name)
     with use_language(reader_of(request, principal).language):
         try:
             await act(_desk(request), principal.user_id, bot.id)
@@ -240,20 +246,20 @@ async def _stands(request: Request, principal: Principal, bot: Bot, place: Place
     return fragment(request, principal, template, region, status=status, toast=toast, close_dialog=_DIALOG if status == 200 else "")
 
 
-@router.post("/bots/{number}/signals/{signal_id}/approve")
-async def approve(request: Request, principal: CurrentUser, number: Number, signal_id: UUID) -> Response:
+@router.post("/bots/{bot_id}/signals/{signal_id}/approve")
+async def approve(request: Request, principal: CurrentUser, bot_id: Name, signal_id: UUID) -> Response:
     """Let the orders of a decision be sent."""
-    return await _answer(request, principal, number, signal_id, is_approved=True)
+    return await _answer(request, principal, bot_id, signal_id, is_approved=True)
 
 
-@router.post("/bots/{number}/signals/{signal_id}/reject")
-async def reject(request: Request, principal: CurrentUser, number: Number, signal_id: UUID) -> Response:
+@router.post("/bots/{bot_id}/signals/{signal_id}/reject")
+async def reject(request: Request, principal: CurrentUser, bot_id: Name, signal_id: UUID) -> Response:
     """Let nothing come of a decision."""
-    return await _answer(request, principal, number, signal_id, is_approved=False)
+    return await _answer(request, principal, bot_id, signal_id, is_approved=False)
 
 
-async def _answer(request: Request, principal: Principal, number: int, signal_id: UUID, *, is_approved: bool) -> Response:
-    bot = await _bot(request, principal, number)
+async def _answer(request: Request, principal: Principal, name: str, signal_id: UUID, *, is_approved: bool) -> Response:
+    bot = await _bot(request, principal, name)
     answer = lifecycle.approve if is_approved else lifecycle.reject
     with use_language(reader_of(request, principal).language):
         try:
@@ -264,10 +270,10 @@ async def _answer(request: Request, principal: Principal, number: int, signal_id
         return await _stands(request, principal, bot, "bot", toast=("success", words))
 
 
-@router.post("/bots/{number}/trips/{trip_id}/rearm")
-async def rearm(request: Request, principal: CurrentUser, number: Number, trip_id: UUID) -> Response:
+@router.post("/bots/{bot_id}/trips/{trip_id}/rearm")
+async def rearm(request: Request, principal: CurrentUser, bot_id: Name, trip_id: UUID) -> Response:
     """Arm a safeguard again; the bot is started by hand."""
-    bot = await _bot(request, principal, number)
+    bot = await _bot(request, principal, bot_id)
     with use_language(reader_of(request, principal).language):
         await lifecycle.rearm(_desk(request), principal.user_id, trip_id, by=principal.username)
         return await _stands(
@@ -275,10 +281,10 @@ async def rearm(request: Request, principal: CurrentUser, number: Number, trip_i
         )
 
 
-@router.post("/bots/{number}/rename")
-async def rename(request: Request, principal: CurrentUser, number: Number, name: Annotated[str, Form(max_length=200)] = "") -> Response:
+@router.post("/bots/{bot_id}/rename")
+async def rename(request: Request, principal: CurrentUser, bot_id: Name, name: Annotated[str, Form(max_length=200)] = "") -> Response:
     """Give it another name."""
-    bot = await _bot(request, principal, number)
+    bot = await _bot(request, principal, bot_id)
     bots: Bots = request.app.state.bots
     with use_language(reader_of(request, principal).language):
         try:
@@ -290,13 +296,13 @@ async def rename(request: Request, principal: CurrentUser, number: Number, name:
             return await _question(
                 request, principal, bot, "rename", place="bot", error=error.message, typed=name[:LONGEST_NAME], status=422
             )
-    return see_other(request, f"/bots/{number}")
+    return see_other(request, f"/bots/{bot.number}")
 
 
-@router.post("/bots/{number}/delete")
-async def delete(request: Request, principal: CurrentUser, number: Number) -> Response:
+@router.post("/bots/{bot_id}/delete")
+async def delete(request: Request, principal: CurrentUser, bot_id: Name) -> Response:
     """Delete it with its log, and go to the monitor; its orders and trades stay."""
-    bot = await _bot(request, principal, number)
+    bot = await _bot(request, principal, bot_id)
     with use_language(reader_of(request, principal).language):
         try:
             async with database_of(request).transaction() as session:

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from app.accounts.dependencies import CurrentUser
 from app.core.i18n import gettext, pgettext, use_language
-from app.domain.risk import KillAction, ScopeKind
+from app.domain.risk import KillAction, Scope, ScopeKind
 from app.errors import AppError
 from app.trading import kill_switch
 from app.trading.kill_router import scope_of
@@ -43,6 +43,21 @@ async def pull(
             KillAction.CANCEL: gettext("Trading is stopped; open orders are being canceled."),
             KillAction.FLATTEN: gettext("Trading is stopped; positions are being closed."),
         }[action]
+        region = await regions_of(request, principal).trading()
+    return fragment(request, principal, _STATE, region, toast=("warning", words), close_dialog=_DIALOG)
+
+
+@router.post("/trading/kill-bots")
+async def stop_bots(request: Request, principal: CurrentUser, flatten: Annotated[bool, Form()] = False) -> Response:  # a switch of the form
+    """Stop all bots of whoever asks and cancel their orders; with `flatten` sell what they hold, too. Nothing else is touched."""
+    desk, action = request.app.state.desk, KillAction.FLATTEN if flatten else KillAction.CANCEL
+    with use_language(reader_of(request, principal).language):
+        await kill_switch.pull(desk, principal.user_id, Scope.bots(principal.user_id), action=action, by=principal.username)
+        words = (
+            gettext("All bots are stopped; what they hold is being sold.")
+            if flatten
+            else gettext("All bots are stopped; their orders are being canceled.")
+        )
         region = await regions_of(request, principal).trading()
     return fragment(request, principal, _STATE, region, toast=("warning", words), close_dialog=_DIALOG)
 
