@@ -70,6 +70,7 @@ class Action(StrEnum):
     BOT_SOLD = "bot_sold"
     BOT_SIGNAL_ANSWERED = "bot_signal_answered"
     BOT_REARMED = "bot_rearmed"
+    SAFEGUARDS_CHANGED = "safeguards_changed"
     DEVELOPMENT_MODE = "development_mode"
     AUDIT_EXPORTED = "audit_exported"
 

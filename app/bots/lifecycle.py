@@ -15,13 +15,15 @@ from app.accounts.audit_log import Action, note
 from app.bots import words
 from app.bots.events import BotAsked, BotChanged, BotLogged, BotSignalled
 from app.bots.log import Line, Said, said, write_line
-from app.bots.models import Bot, BotSignal, BotState, BotTrip, EventLevel, SignalState
+from app.bots.models import Bot, BotSignal, BotState, BotTrip, EventLevel, SignalState, UserSafeguards
 from app.bots.queries import active_trips, get_signal
+from app.bots.safeguard_state import worth
 from app.bots.service import get_bot, holds_position, note_bot
 from app.core.i18n import N_
 from app.core.tenancy import owned
 from app.domain.candles import Timeframe
 from app.domain.enums import Source
+from app.domain.safeguards import Rule
 from app.errors import (
     BotHoldsNothing,
     BotHoldsPosition,
@@ -218,18 +220,30 @@ def signalled(signal: BotSignal) -> BotSignalled:
 async def rearm(desk: Desk, user_id: UUID, trip_id: UUID, *, by: str) -> BotTrip:
     """Arm a safeguard again that has tripped; the bot stays suspended until it is started. One that is armed stays so.
 
+    What happened before counts no more: it looks at the equity, and at the trades, from now on.
+
     Raises:
         BotTripNotFound: no such trip of this user.
     """
     now = desk.clock.now()
     async with desk.database.transaction() as session:
-        trip: BotTrip | None = await session.scalar(owned(BotTrip, user_id).where(BotTrip.id == trip_id).with_for_update())
+        trip: BotTrip | None = await session.scalar(owned(BotTrip, user_id).where(BotTrip.id == trip_id))
+    if trip is None:
+        raise BotTripNotFound
+    async with desk.database.connection() as connection:
+        counted = await worth(connection, user_id, trip.bot_id, now=now, price=desk.quotes.last_price)
+    async with desk.database.transaction() as session:
+        trip = await session.scalar(owned(BotTrip, user_id).where(BotTrip.id == trip_id).with_for_update())
         if trip is None:
             raise BotTripNotFound
         if trip.rearmed_at is not None:
             return trip
         trip.rearmed_at, trip.rearmed_by = now, by
+        trip.rearmed_equity = counted.get(trip.values.get("quote", ""))
         await session.flush()
+        if trip.bot_id is None and trip.rule == Rule.DRAWDOWN:
+            peaks = {quote: f"{profit:f}" for quote, profit in counted.items()}
+            await session.execute(update(UserSafeguards).where(UserSafeguards.user_id == user_id).values(peaks=peaks))
         if trip.bot_id is not None:
             told = said(words.REARMED, rule=trip.rule, by=by)
             await write_line(session, Line(bot_id=trip.bot_id, user_id=user_id, kind="rearmed", told=told), at=now)

@@ -15,7 +15,7 @@ from app.bots.models import EventLevel
 
 _ADD: Final = """
 INSERT INTO bot_events (bot_id, user_id, at, level, kind, message, values)
-SELECT bot_id, user_id, at, level, kind, message, given::jsonb
+SELECT line.bot_id, line.user_id, line.at, level, kind, message, given::jsonb
   FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[])
        AS line (bot_id, user_id, at, level, kind, message, given)
   JOIN bots ON bots.id = bot_id AND bots.user_id = line.user_id

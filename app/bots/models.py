@@ -264,6 +264,9 @@ class BotTrip(Identified, Owned, Base):
         CheckConstraint("(rearmed_at IS NULL) = (rearmed_by IS NULL)", name="rearmed_by_somebody"),
         Index("ix_bot_trips_active", "user_id", "bot_id", postgresql_where=text("rearmed_at IS NULL")),
         Index("ix_bot_trips_bot_id", "bot_id"),
+        # One of each rule until it is armed again.
+        Index("uq_bot_trips_of_bot", "bot_id", "rule", unique=True, postgresql_where=text("rearmed_at IS NULL AND bot_id IS NOT NULL")),
+        Index("uq_bot_trips_of_user", "user_id", "rule", unique=True, postgresql_where=text("rearmed_at IS NULL AND bot_id IS NULL")),
     )
 
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
@@ -271,10 +274,13 @@ class BotTrip(Identified, Owned, Base):
     bot_id: Mapped[UUID | None] = mapped_column(ForeignKey("bots.id", ondelete="CASCADE"))
     rule: Mapped[str]
     at: Mapped[datetime]
+    #: Why, with the numbers: `message` and `values`, as `bots.state_reason`; of all bots together also `quote`, the currency.
     values: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))
     action: Mapped[str]
     rearmed_at: Mapped[datetime | None]
     rearmed_by: Mapped[str | None]
+    #: Quote units; the equity at that moment, from which on it counts. None where it is not about equity, or nobody knew.
+    rearmed_equity: Mapped[Decimal | None]
 
 
 class UserSafeguards(Owned, Base):
@@ -285,6 +291,8 @@ class UserSafeguards(Owned, Base):
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
     #: See `domain.safeguards.Safeguards`.
     safeguards: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))
+    #: The highest profit of all bots together at any look, by quote currency, as text.
+    peaks: Mapped[dict[str, str]] = mapped_column(JSONB, server_default=text("'{}'"))
 
 
 class BotCounter(Owned, Base):

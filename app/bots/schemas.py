@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from app.bots.log import Said
 from app.bots.models import LONGEST_NAME, AtEnd, BotEvent, BotMode, BotSignal, BotState, BotTrip
@@ -13,12 +13,13 @@ from app.bots.monitor import BotRow
 from app.bots.queries import BotTrade, EquityPoint
 from app.bots.service import BotWish, Listed
 from app.core.sentences import filled
+from app.domain.safeguards import checked
 from app.strategies.trial_schemas import Parameters, TimeframeName
 from app.trading.schemas import Amount, MoneyOut
 
 Capital = Annotated[Amount, Field(le=Decimal(10) ** 12, description="Quote units that it is given")]
 Name = Annotated[str, Field(max_length=LONGEST_NAME)]
-Limits = Annotated[dict[str, Any], Field(max_length=40, description="Its safeguards; see /api/bots/safeguards")]
+Limits = Annotated[dict[str, Any], BeforeValidator(checked), Field(description="Its safeguards: docs/safeguards.md")]
 
 
 class BotIn(BaseModel):
@@ -295,7 +296,7 @@ class TripOut(BaseModel):
     bot_id: UUID | None
     rule: str
     at: datetime
-    values: dict[str, Any]
+    reason: SaidOut | None
     action: str
     rearmed_at: datetime | None
     rearmed_by: str | None
@@ -303,4 +304,5 @@ class TripOut(BaseModel):
     @classmethod
     def of(cls, trip: BotTrip) -> "TripOut":
         """Return a trip."""
-        return cls(**{name: getattr(trip, name) for name in cls.model_fields})
+        reason = SaidOut.stored(trip.values) if trip.values else None
+        return cls(reason=reason, **{name: getattr(trip, name) for name in cls.model_fields if name != "reason"})

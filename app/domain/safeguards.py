@@ -237,3 +237,25 @@ def read_safeguards(stored: object) -> Safeguards:
         msgspec.ValidationError: it is something else; the message says what and where.
     """
     return msgspec.convert(stored, Safeguards)
+
+
+def checked(given: object, *, is_together: bool = False) -> dict[str, object]:
+    """Return safeguards that somebody sent as they are stored.
+
+    Args:
+        given: What JSON made of it.
+        is_together: Whether they are of all bots of a user: these have no candles.
+
+    Raises:
+        ValueError: it is something else; the message says what and where.
+    """
+    try:
+        safeguards = read_safeguards(given)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from error
+    if is_together:
+        spans = [one for one in (safeguards.cooldown and safeguards.cooldown.span, safeguards.stops and safeguards.stops.window) if one]
+        rules = [one for one in map(safeguards.tripping, TRIPPING) if one is not None]
+        if any(span.candles for span in spans) or any(rule.rearm_after for rule in rules):
+            raise ValueError("safeguards of all bots are told in minutes, and armed again by hand: candles are those of one bot")
+    return plain_safeguards(safeguards)

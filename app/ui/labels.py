@@ -95,6 +95,7 @@ ACTIONS = {
     "bot_sold": N_("A bot's position sold"),
     "bot_signal_answered": N_("Word given to a bot"),
     "bot_rearmed": N_("Safeguard armed again"),
+    "safeguards_changed": N_("Safeguards of all bots changed"),
     "audit_exported": N_("Audit log exported"),
 }
 #: Pill colours; a state that is missing is shown neutral.

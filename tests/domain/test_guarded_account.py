@@ -22,7 +22,7 @@ def hours(*prices: Prices, first: int = 0) -> Candles:
 
 def played(candles: Candles, flags: dict[int, int], **rules: RuleNumbers | float | bool) -> Simulation:
     given = SafeguardNumbers(timeframe_ms=HOUR_MS, **rules)  # type: ignore[arg-type]  # each by its name
-    return outcome(candles, replace(FREE, safeguards=given), flags=flags)
+    return outcome(candles, replace(FREE, safeguards=given), flags={row: float(flag) for row, flag in flags.items()})
 
 
 def flat(price: float) -> Prices:
