@@ -27,7 +27,6 @@ from app.backtests.search.router import router as searches_router
 from app.bootstrap import running
 from app.bootstrap.ground import Announce
 from app.bots.router import router as bots_router
-from app.bots.safeguard_router import router as safeguards_router
 from app.brokers.router import router as brokers_router
 from app.core.config import Settings
 from app.core.http import describe_problems, install_error_handlers
@@ -224,7 +223,6 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
         *_WEBHOOKS,
         *_STRATEGIES,
         *_BACKTESTS,
-        safeguards_router,
         bots_router,
     ):
         app.include_router(router, dependencies=[_BEARER])

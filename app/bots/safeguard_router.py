@@ -1,6 +1,6 @@
 """`/api/bots/safeguards` and `/api/bots/trips`: the safeguards of all of a user's bots together, and what has tripped.
 
-Its routes come before those of `/api/bots/{bot_id}`.
+`bots.router` includes its routes before those of `/api/bots/{bot_id}`.
 """
 
 from functools import partial
@@ -16,7 +16,7 @@ from app.bots.schemas import TripOut
 from app.core.http import SessionDep, problems
 from app.domain.safeguards import checked, plain_safeguards, read_safeguards
 
-router = APIRouter(prefix="/api/bots", tags=["bots"])
+router = APIRouter()
 
 _Together = Annotated[dict[str, Any], BeforeValidator(partial(checked, is_together=True))]
 
