@@ -35,6 +35,7 @@ from app.errors import ConfigError, KeyMissing
 from app.marketdata.heartbeat_router import router as heartbeat_router
 from app.marketdata.router import router as marketdata_router
 from app.marketdata.symbols_router import router as symbols_router
+from app.notifications.router import router as notifications_router
 from app.strategies.assistant_router import router as assistant_router
 from app.strategies.router import router as strategies_router
 from app.strategies.trials_router import router as trials_router
@@ -65,6 +66,7 @@ else:
 health = APIRouter(tags=["health"])
 
 #: Fixed paths come before ids.
+_SAFETY = (protection_router, risk_router, kill_router)
 _WEBHOOKS = (attempts_router, webhook_log_router, webhooks_router)
 _STRATEGIES = (assistant_router, trials_router, versions_router, strategies_router)
 _BACKTESTS = (backtests_router, robustness_router, searches_router)
@@ -217,9 +219,8 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
         ticket_router,
         trading_router,
         portfolio_router,
-        protection_router,
-        risk_router,
-        kill_router,
+        *_SAFETY,
+        notifications_router,
         *_WEBHOOKS,
         *_STRATEGIES,
         *_BACKTESTS,

@@ -60,6 +60,7 @@ class Action(StrEnum):
     KILL_SWITCH = "kill_switch"
     TRADING_RESUMED = "trading_resumed"
     LIMITS_CHANGED = "limits_changed"
+    NOTIFICATIONS_CHANGED = "notifications_changed"
     STRATEGY_KILLED = "strategy_killed"
     BOT_MADE = "bot_made"
     BOT_CHANGED = "bot_changed"

@@ -17,6 +17,7 @@ from app.bootstrap.backtests import make_backtests, start_backtests
 from app.bootstrap.bots import make_bots
 from app.bootstrap.ground import Announce, Ground, open_database, open_secrets, opened
 from app.bootstrap.library import make_library
+from app.bootstrap.notifications import make_notifications, start_notifications
 from app.bootstrap.searches import make_searches, start_searches
 from app.bootstrap.strategies import make_jail
 from app.bootstrap.trading import make_trading, start_engine
@@ -61,6 +62,7 @@ async def running(app: FastAPI, settings: Settings, announce: Announce) -> Async
         await make_accounts(app, ground, announce)
         make_trading(app, ground, stack)
         make_assistant(app, ground)
+        make_notifications(app, ground, stack)
         make_jail(app, ground, stack)
         make_library(app, ground)
         make_backtests(app, ground, stack)
@@ -101,6 +103,7 @@ async def _start_loops(app: FastAPI, ground: Ground, supervisor: Supervisor) -> 
     state.lookout.start(supervisor)
     supervisor.start("jail", state.jail.run, limit_s=60)
     supervisor.start("strategies.shares", state.strategies.delivery.run, limit_s=60)
+    start_notifications(app, ground, supervisor)
     start_backtests(app, ground, supervisor)
     start_searches(app, ground, supervisor)
     if "engine" in settings.roles:

@@ -81,24 +81,28 @@ def _inner(address: Address) -> list[IPv4Address]:
     return found + [inner for inner in (address.sixtofour, *(address.teredo or ())) if inner is not None]
 
 
-def parse_allowed(entries: tuple[str, ...]) -> frozenset[tuple[str, int]]:
+def parse_allowed(entries: tuple[str, ...], *, setting: str = "OLLAMA_ALLOWED_HOSTS") -> frozenset[tuple[str, int]]:
     """Return (host, port) pairs of an allow-list: `host`, `host:port`, `[IPv6]:port`. The word `none` alone allows nothing.
+
+    Args:
+        entries: As the administrator wrote them.
+        setting: Where, for the error.
 
     Raises:
         ValueError: an entry is neither.
     """
     if [entry.strip().lower() for entry in entries] == ["none"]:
         return frozenset()
-    return frozenset(_parse(entry.strip()) for entry in entries)
+    return frozenset(_parse(entry.strip(), setting) for entry in entries)
 
 
-def _parse(entry: str) -> tuple[str, int]:
+def _parse(entry: str, setting: str) -> tuple[str, int]:
     is_bare_v6 = entry.count(":") > 1 and not entry.startswith("[")
     host, separator, port = (entry, "", "") if is_bare_v6 else entry.rpartition(":")
     if not separator or entry.endswith("]"):
         host, port = entry, str(DEFAULT_PORT)
     if not host or any(sign in host for sign in "/@?# *") or not port.isdecimal() or not 0 < int(port) <= LARGEST_PORT:
-        raise ValueError(f"OLLAMA_ALLOWED_HOSTS takes entries such as localhost:11434 or nas.local, was {entry!r}")
+        raise ValueError(f"{setting} takes entries such as localhost:11434 or nas.local, was {entry!r}")
     return comparable(host.removeprefix("[").removesuffix("]")), int(port)
 
 

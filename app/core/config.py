@@ -89,13 +89,27 @@ class Settings(BaseSettings):
     backtests_kept_per_user: int = Field(1_000, ge=1, le=1_000_000)
     backtest_memory_mb: int = Field(2_048, ge=256, le=1_048_576)
     dask_scheduler: str | None = None
+    notifications_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    notifications_per_minute: int = Field(10, ge=2, le=1_000)
+    notifications_keep_days: int = Field(30, ge=1, le=3_650)
+    deadman_url: SecretStr | None = None
+    deadman_minutes: int = Field(5, ge=1, le=1_440)
+    deadman_tells_failure: bool = False
     strategy_cpu_minutes_a_day: int = Field(240, ge=1, le=100_000)
     roles: Annotated[tuple[str, ...], NoDecode] = ("web", "heartbeat", "engine", "backtests")
     log_level: str = "INFO"
     log_format: LogFormat = LogFormat.CONSOLE
     log_file: Path | None = None
 
-    @field_validator("heartbeat_symbols", "roles", "allowed_hosts", "trusted_proxies", "ollama_allowed_hosts", mode="before")
+    @field_validator(
+        "heartbeat_symbols",
+        "roles",
+        "allowed_hosts",
+        "trusted_proxies",
+        "ollama_allowed_hosts",
+        "notifications_allowed_hosts",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -131,6 +145,12 @@ class Settings(BaseSettings):
     @classmethod
     def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         parse_allowed(value)
+        return value
+
+    @field_validator("notifications_allowed_hosts", mode="after")
+    @classmethod
+    def _places(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        parse_allowed(value, setting="NOTIFICATIONS_ALLOWED_HOSTS")
         return value
 
     @property

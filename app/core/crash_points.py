@@ -13,6 +13,8 @@ from typing import Final
 POINTS: Final = ("P_INBOX_BEFORE", "P_INBOX_AFTER", "P0", "P1", "P2", "P4", "P5")
 #: After a notice was handed on, before that is written down.
 NOTICE_POINT: Final = "P6"
+#: After a message was answered by the messenger it went to, before that is written down.
+MESSAGE_POINT: Final = "P7"
 VARIABLE: Final = "ARISTOBOT_CRASH"
 
 _armed: str | None = os.environ.get(VARIABLE)

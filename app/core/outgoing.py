@@ -67,10 +67,8 @@ _WORDS: Final = {
 _NO_ADDRESS: Final = N_("That is no address. It begins with http:// or https:// and has no user name, question mark or # in it.")
 _ASKING_ALREADY: Final = N_("You are asking already. Wait for the answer, then try again.")
 _DATABASE: Final = N_("This server never calls the port of its own database.")
-_REFUSALS: Final = {
-    Refusal.PRIVATE: N_("This server calls nothing inside its own network that its administrator has not allowed (OLLAMA_ALLOWED_HOSTS)."),
-    Refusal.METADATA: N_("This server never calls that address: it is where clouds keep their machines' secrets."),
-}
+_PRIVATE: Final = N_("This server calls nothing inside its own network that its administrator has not allowed (OLLAMA_ALLOWED_HOSTS).")
+_METADATA: Final = N_("This server never calls that address: it is where clouds keep their machines' secrets.")
 
 
 def failed(failure: Failure) -> UpstreamFailed:
@@ -93,6 +91,7 @@ class Outgoing:
         transport: Makes what carries a request; a test's own, or None for the network.
         context: What certificates are trusted; None for the usual ones.
         total_s: Seconds a call may take in all.
+        private: What is said where an address is inside our network: it names the setting that allows some.
     """
 
     def __init__(
@@ -104,7 +103,9 @@ class Outgoing:
         transport: Callable[[], httpx.AsyncBaseTransport] | None = None,
         context: ssl.SSLContext | None = None,
         total_s: float = TOTAL_S,
+        private: str = _PRIVATE,
     ) -> None:
+        self._refusals = {Refusal.PRIVATE: private, Refusal.METADATA: _METADATA}
         self._allowed = allowed
         self._forbidden_ports = frozenset(forbidden_ports)
         self._resolve = Lookups() if resolve is None else resolve
@@ -190,7 +191,7 @@ class Outgoing:
             # One that may not be called is enough: who has such a name chooses which of them answers.
             refusal = refusal_of(address, is_allowed=is_allowed)
             if refusal is not None:
-                raise AddressRefused(_REFUSALS[refusal])
+                raise AddressRefused(self._refusals[refusal])
         return list(dict.fromkeys(found))
 
     def carrier(self) -> httpx.AsyncBaseTransport:

@@ -23,6 +23,7 @@ AppError 500 (never raised bare)
 │                        DraftUnsaved 409
 ├─ BotNotFound 404       BotSignalNotFound, BotTripNotFound 404 · BotLimit, BotStateWrong, BotNotStartable, BotTripped, BotHoldsPosition,
 │                        BotHoldsNothing, SignalDecided 409 · BotInvalid 422 (InvalidInput)
+├─ TargetNotFound, NoticeNotFound 404 · TargetRefused 422 (InvalidInput) · TargetLimit 409       where people are told, and what
 ├─ Fenced 503            this process no longer owns the role; it must stop writing
 ├─ KeyMissing 503        the encryption key is not here · KeyUnreadable 409: no key here opens one stored secret
 └─ ConfigError           refuses to start
@@ -119,6 +120,10 @@ from app.errors.general import UpstreamFailed as UpstreamFailed
 from app.errors.general import UserNotFound as UserNotFound
 from app.errors.general import WebhookError as WebhookError
 from app.errors.general import WebhookNotFound as WebhookNotFound
+from app.errors.notifications import NoticeNotFound as NoticeNotFound
+from app.errors.notifications import TargetLimit as TargetLimit
+from app.errors.notifications import TargetNotFound as TargetNotFound
+from app.errors.notifications import TargetRefused as TargetRefused
 from app.errors.searches import DraftUnsaved as DraftUnsaved
 from app.errors.searches import RobustnessNotFound as RobustnessNotFound
 from app.errors.searches import SearchExhausted as SearchExhausted

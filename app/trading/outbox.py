@@ -1,6 +1,7 @@
 """What people are to be told: a row committed together with what it is about, then handed to whoever tells it, at least once.
 
-A process that dies between the two hands the row on again after its restart; who tells people recognises it by its id.
+A process that dies between the two hands the row on again after its restart; who tells people recognises it by its id. To the user's
+bell and targets it goes (`app.notifications`) in the transaction that marks it as handed on.
 """
 
 import asyncio
@@ -14,6 +15,10 @@ import structlog
 
 from app.core.crash_points import NOTICE_POINT, reach
 from app.core.supervisor import Beat
+from app.notifications import NoticeKind as ToldKind
+from app.notifications import Severity
+from app.notifications import notices as notifications
+from app.notifications.kinds import KINDS
 from app.trading.desk import Desk
 
 log = structlog.get_logger(__name__)
@@ -38,6 +43,16 @@ class NoticeKind(StrEnum):
     POSITION_UNPROTECTED = "position_unprotected"
     SYMBOL_STOPPED = "symbol_stopped"
     ALERT_MISSED = "alert_missed"
+
+
+#: What costs money or leaves a position open to loss until somebody looks.
+_GRAVE: Final = frozenset({NoticeKind.ORDER_LOST, NoticeKind.ORDER_OVERFILLED, NoticeKind.AUDIT_FAILED, NoticeKind.POSITION_UNPROTECTED})
+_PAGES: Final = {
+    NoticeKind.POSITION_UNPROTECTED: "/trading",
+    NoticeKind.SYMBOL_STOPPED: "/symbols",
+    NoticeKind.ALERT_MISSED: "/webhooks",
+    NoticeKind.AUDIT_FAILED: "/",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,10 +110,24 @@ class Outbox:
             log.warning("notice", notice=notice.kind.value, notice_id=notice.id, user_id=str(notice.user_id), text=notice.text)
             self._desk.bus.publish(notice)
             reach(NOTICE_POINT)
-            async with self._desk.database.connection() as connection:
+            async with self._desk.database.raw_transaction() as connection:
+                await notifications.put(connection, _told(notice), user_id=notice.user_id)
                 await connection.execute(_DONE, notice.id, self._desk.clock.now())
         return len(rows)
 
     async def _purge(self) -> None:
         async with self._desk.database.connection() as connection:
             await connection.execute(_PURGE, self._desk.clock.now())
+
+
+def _told(notice: Notice) -> notifications.Notice:
+    kind = ToldKind(notice.kind.value)
+    return notifications.Notice(
+        kind=kind,
+        severity=Severity.ERROR if notice.kind in _GRAVE else Severity.WARNING,
+        title=KINDS[kind].label,
+        text=notice.text,
+        url=_PAGES.get(notice.kind, "/history/orders"),
+        key=f"outbox:{notice.id}",
+        at=notice.created_at,
+    )

@@ -85,6 +85,7 @@ ACTIONS = {
     "kill_switch": N_("Trading stopped"),
     "trading_resumed": N_("Trading resumed"),
     "limits_changed": N_("Risk limits changed"),
+    "notifications_changed": N_("Notifications changed"),
     "strategy_killed": N_("Strategy stopped by force"),
     "bot_made": N_("Bot made"),
     "bot_changed": N_("Bot changed"),

@@ -7,12 +7,11 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
-from app.core.crypto import Vault
 from app.core.db import Database
-from app.core.ids import new_id
 from app.notifications import Notice, NoticeKind, Severity, put
 from app.notifications.kinds import GROUPS, KINDS
-from tests.app.conftest import FERNET_KEY, make_user
+from tests.app.conftest import make_user
+from tests.app.telling import target_row
 
 pytestmark = pytest.mark.asyncio
 AT = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -30,12 +29,11 @@ def _notice(kind: NoticeKind = NoticeKind.ORDER_LOST, severity: Severity = Sever
 
 
 async def _target(database: Database, user_id: UUID, **fields: Any) -> UUID:
-    target_id = new_id()
-    url = Vault((FERNET_KEY,)).seal("json://example.org", context=f"user:{user_id}:notification_target:{target_id}:url").decode()
-    row = {"id": target_id, "user_id": user_id, "name": str(target_id), "service": "json", "url": url, "hint": ".org", **fields}
+    row = target_row(user_id, **fields)
     listed, places = ", ".join(row), ", ".join(f"${place}" for place in range(1, len(row) + 1))
     async with database.connection() as connection:
         await connection.execute(f"INSERT INTO notification_targets ({listed}) VALUES ({places})", *row.values())
+    target_id: UUID = row["id"]
     return target_id
 
 

@@ -21,6 +21,7 @@ from app.brokers.models import Broker
 from app.core.http import SessionDep
 from app.core.ids import new_id
 from tests.app.botting import stored_bot
+from tests.app.telling import notified
 from tests.app.whole_site import STREAMS, Site, routes, running_site
 from tests.emulator_process import EmulatorProcess
 from tests.postgres import PostgresForTests
@@ -129,6 +130,7 @@ async def hers(site: Site) -> dict[str, str]:
     mine |= {"backtest_id": await _backtest(site, mine["strategy_id"])}
     mine |= {"search_id": await _search(site, mine["backtest_id"])}
     mine |= await stored_bot(site, mine["strategy_id"])
+    mine |= await notified(site, user["id"])
     return {**site.ada.ids, **mine, "session_id": sessions[0]["id"], "invitation_id": str(new_id())}
 
 
