@@ -98,6 +98,7 @@ async def readyz(request: Request, response: Response) -> dict[str, object]:
         "status": "ready" if is_ready else "unwell",
         "closed": missing,
         "jail": state.jail.summary(),
+        "bots": state.bot_engine.summary(),
         "loops": loops,
         "is_engine": state.desk.lease.is_held,
         "loop_lag_ms": {"last": round(state.loop_lag.last_ms), "max": round(state.loop_lag.max_ms)},

@@ -11,11 +11,11 @@ import msgspec
 import numpy as np
 
 from app.backtests.bounds import Bounds
-from app.backtests.candle_sources import CandleSources, Found, OnFetch, Series
 from app.core.i18n import N_
 from app.domain.arrays import Candles
 from app.domain.candles import Timeframe, to_milliseconds
 from app.errors import InvalidInput, NoCandles
+from app.marketdata.candle_sources import CandleSources, Found, OnFetch, Series
 from app.marketdata.history import EARLIEST
 from app.marketdata.instruments import InstrumentBook
 from app.sandbox.frames import CANDLE_COLUMNS

@@ -12,7 +12,6 @@ import structlog
 
 from app.backtests.aside import Fetching, StepsAside
 from app.backtests.bounds import MIB, Bounds
-from app.backtests.candle_sources import Series
 from app.backtests.data import CandleData
 from app.backtests.deciding import Shared, decide, decisions_of, describe, facts_of, judged, load, shared, wanted_of
 from app.backtests.events import MOST_POINTS, BacktestChanged, Progress
@@ -27,6 +26,7 @@ from app.core.events import EventBus
 from app.core.tenancy import owned
 from app.domain.simulation import SimulationCosts
 from app.errors import AppError, BacktestNotFound
+from app.marketdata.candle_sources import Series
 from app.sandbox.jail import Jail, Worker
 from app.sandbox.messages import Described, Ran
 from app.sandbox.quotas import Purpose

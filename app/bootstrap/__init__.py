@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from app.bootstrap.accounts import make_accounts
 from app.bootstrap.assistant import make_assistant
 from app.bootstrap.backtests import make_backtests, start_backtests
-from app.bootstrap.bots import make_bots
+from app.bootstrap.bots import make_bots, start_bot_symbols, start_bots
 from app.bootstrap.ground import Announce, Ground, open_database, open_secrets, opened
 from app.bootstrap.library import make_library
 from app.bootstrap.notifications import make_notifications, start_notifications
@@ -80,6 +80,11 @@ async def running(app: FastAPI, settings: Settings, announce: Announce) -> Async
         log.info("stopping")
 
 
+async def _start_trading(app: FastAPI, ground: Ground, supervisor: Supervisor) -> None:
+    await start_engine(app, ground, supervisor)
+    start_bots(app, ground, supervisor)
+
+
 async def _keep_database(embedded: EmbeddedPostgres, beat: Beat) -> None:
     """Bring the private server back when it has died; what was committed is still there."""
     while True:
@@ -106,10 +111,11 @@ async def _start_loops(app: FastAPI, ground: Ground, supervisor: Supervisor) -> 
     start_notifications(app, ground, supervisor)
     start_backtests(app, ground, supervisor)
     start_searches(app, ground, supervisor)
+    start_bot_symbols(app, ground, supervisor)
     if "engine" in settings.roles:
         if ground.keyring.is_whole:
-            await start_engine(app, ground, supervisor)
+            await _start_trading(app, ground, supervisor)
         else:
-            ground.keyring.on_whole = partial(start_engine, app, ground, supervisor)
+            ground.keyring.on_whole = partial(_start_trading, app, ground, supervisor)
     shared = {"registry": state.registry, "database": ground.database, "bus": ground.bus, "clock": ground.clock}
     await start_feed(settings, supervisor, state.metrics, feed=state.feed, heartbeat=state.heartbeat, **shared)

@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack
 from fastapi import FastAPI
 
 from app.backtests.bounds import MIB, Bounds
-from app.backtests.candle_sources import CandleSources
 from app.backtests.compiled import CACHE_VARIABLE, kernel_folder
 from app.backtests.dask_pool import DaskPool
 from app.backtests.data import CandleData
@@ -20,6 +19,7 @@ from app.backtests.running import Tools
 from app.bootstrap.ground import Ground
 from app.core.config import Settings
 from app.core.supervisor import Supervisor
+from app.marketdata.candle_sources import CandleSources
 
 
 def make_backtests(app: FastAPI, ground: Ground, stack: AsyncExitStack) -> None:

@@ -11,14 +11,15 @@ from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.bots.events import BotLogged
 from app.bots.models import EventLevel
 
 _ADD: Final = """
 INSERT INTO bot_events (bot_id, user_id, at, level, kind, message, values)
-SELECT line.bot_id, line.user_id, line.at, level, kind, message, given::jsonb
+SELECT line.bot_id, line.user_id, line.at, line.level, line.kind, line.message, line.given::jsonb
   FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[])
        AS line (bot_id, user_id, at, level, kind, message, given)
-  JOIN bots ON bots.id = bot_id AND bots.user_id = line.user_id
+  JOIN bots ON bots.id = line.bot_id AND bots.user_id = line.user_id
 """
 _ADD_ONE: Final = text("""
 INSERT INTO bot_events (bot_id, user_id, at, level, kind, message, values)
@@ -57,6 +58,10 @@ class Line:
     kind: str
     told: Said
     level: EventLevel = EventLevel.INFO
+
+    def event(self) -> BotLogged:
+        """Return the event that tells of it."""
+        return BotLogged(user_id=self.user_id, bot_id=self.bot_id, level=self.level.value, kind=self.kind)
 
 
 async def write_line(session: AsyncSession, line: Line, *, at: datetime) -> None:

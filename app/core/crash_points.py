@@ -15,6 +15,8 @@ POINTS: Final = ("P_INBOX_BEFORE", "P_INBOX_AFTER", "P0", "P1", "P2", "P4", "P5"
 NOTICE_POINT: Final = "P6"
 #: After a message was answered by the messenger it went to, before that is written down.
 MESSAGE_POINT: Final = "P7"
+#: Of a bot's decision: before it is written down · before its order is handed over, and after.
+BOT_POINTS: Final = ("B0", "B1", "B2")
 VARIABLE: Final = "ARISTOBOT_CRASH"
 
 _armed: str | None = os.environ.get(VARIABLE)

@@ -1,15 +1,28 @@
 """Bots through the API of a running application."""
 
-from typing import Any
+from datetime import timedelta
+from typing import Any, Protocol, cast
 from uuid import UUID
 
+from fastapi import FastAPI
+
 from app.core.ids import new_id
+from app.domain.candles import to_milliseconds
 from app.strategies.versions import get_version
 from tests.app.backtesting import CROSS
 from tests.app.library import keep, made, report_of
+from tests.app.replaying import Replay
 from tests.app.whole_site import Person, Site
 
 URL = "/api/bots"
+
+
+class HasApp(Protocol):
+    """What has the running application: a site, or a replay."""
+
+    app: FastAPI
+
+
 #: Enters at the first candle that it is asked about, and never leaves by itself.
 BUYS = """from aristobot import Strategy
 
@@ -26,14 +39,14 @@ class Buys(Strategy):
 """
 
 
-async def valid_strategy(site: Site, person: Person, source: str = CROSS, name: str = "Cross") -> str:
+async def valid_strategy(site: HasApp, person: Person, source: str = CROSS, name: str = "Cross") -> str:
     """A strategy of that person whose newest version may trade; no validation runs for it."""
     user_id = person.ids.get("user_id") or (await person.call("GET", "/api/auth/current")).json()["id"]
     person.ids["user_id"] = user_id
     strategy = await made(person, name, source=source)
     async with site.app.state.platform_database.transaction() as session:
         version = await get_version(session, UUID(user_id), UUID(strategy["id"]))
-    await keep(site, person, {"id": str(version.id)}, report_of(version.source))
+    await keep(cast("Site", site), person, {"id": str(version.id)}, report_of(version.source))
     return str(strategy["id"])
 
 
@@ -82,3 +95,44 @@ async def stored_bot(site: Site, strategy_id: str) -> dict[str, str]:
         ):
             await connection.execute(query, bot_id, UUID(strategy_id), signal_id, trip_id)
     return {"bot_id": str(bot_id), "signal_id": str(signal_id), "trip_id": str(trip_id)}
+
+
+async def waits_for_bots(replay: Replay) -> str:
+    """What the engine of bots still has to do about candles that have closed, or an empty text; for `Replay.waits`."""
+    engine = replay.app.state.bot_engine
+    if engine._over or engine._is_settling:
+        return "orders to be told of"
+    seats = list(engine._seats.values())
+    live = await replay.rows("SELECT id, state FROM bots WHERE state IN ('running', 'suspended')")
+    if {row["id"] for row in live} - {seat.cell.bot.id for seat in seats}:
+        return "bots that the engine has not seen"
+    asked = [seat for seat in seats if seat.cell.bot.id in {row["id"] for row in live}]
+    for seat in asked:
+        bot = seat.cell.bot
+        if seat.is_loading or not seat.cell.is_ready:
+            return f"bot {bot.number} to be loaded"
+        newest = replay.app.state.heartbeat.last_closed(bot.market.symbol)
+        behind = bot.market.timeframe.floor(newest + timedelta(minutes=1)) - bot.period if newest else None
+        if seat.dues or seat.is_busy or (behind is not None and to_milliseconds(behind) > seat.cell.known[0] and not seat.cell.backlog):
+            return f"bot {bot.number} to be asked"
+    if await replay.rows("SELECT 1 FROM bots WHERE sell_asked_at IS NOT NULL"):
+        return "sales"
+    rows = await replay.rows("SELECT count(*) AS open FROM bot_signals WHERE state IN ('decided', 'submitted')")
+    resting = await replay.rows(
+        "SELECT count(*) AS open FROM orders WHERE bot_id IS NOT NULL AND type = 'limit' AND role = 'entry'"
+        " AND state IN ('open', 'partial')"
+    )
+    return "signals" if rows[0]["open"] > resting[0]["open"] else ""
+
+
+async def signals(person: Person, bot_id: str, **params: Any) -> list[dict[str, Any]]:
+    """What a bot decided, the newest candle first."""
+    answer = await person.call("GET", f"{URL}/{bot_id}/signals", params=params)
+    assert answer.status_code == 200, answer.text
+    return list(answer.json()["items"])
+
+
+async def kinds(person: Person, bot_id: str) -> list[str]:
+    """The words of a bot's log, oldest first."""
+    items = (await person.call("GET", f"{URL}/{bot_id}/events", params={"limit": 500})).json()["items"]
+    return [line["kind"] for line in reversed(items)]

@@ -13,10 +13,10 @@ import pytest
 import pytest_asyncio
 
 from app.backtests import aside
-from app.backtests.candle_sources import CandleSources, Found, OnFetch, Series
 from app.backtests.exporting import MOST_FILES
 from app.backtests.search import running as search_running
 from app.domain.candles import Timeframe, to_milliseconds
+from app.marketdata.candle_sources import CandleSources, Found, OnFetch, Series
 from app.marketdata.models import CandleSource
 from app.marketdata.store import CandleStore
 from app.strategies.candles import generated

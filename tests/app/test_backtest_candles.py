@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from app.backtests.bounds import BYTES_A_CANDLE, LEAST_BYTES, Bounds
-from app.backtests.candle_sources import CandleSources, Found, Series
 from app.backtests.data import CandleData, Prepared, Wanted
 from app.core.clock import SystemClock
 from app.core.db import Database
@@ -17,6 +16,7 @@ from app.domain.candles import Timeframe, to_milliseconds
 from app.errors import ExchangeRateLimited, NoCandles, TooManyCandles
 from app.exchanges.registry import Registry
 from app.marketdata.aggregate import aggregate, to_array
+from app.marketdata.candle_sources import CandleSources, Found, Series
 from app.marketdata.gaps import GapBook
 from app.marketdata.instruments import InstrumentBook
 from app.marketdata.models import CandleSource, GapOutcome

@@ -7,7 +7,6 @@ from typing import Any, Final
 import numpy as np
 
 from app.backtests.aside import Fetching
-from app.backtests.candle_sources import Series
 from app.backtests.deciding import describe, wanted_of
 from app.backtests.models import Backtest
 from app.backtests.robustness.pool import luck_of
@@ -25,6 +24,7 @@ from app.backtests.wish import costs_of
 from app.core.tenancy import owned
 from app.domain.robustness_walk import walk_forward
 from app.errors import BacktestNotFound
+from app.marketdata.candle_sources import Series
 from app.sandbox.messages import Described
 from app.strategies.versions import version_by_id
 

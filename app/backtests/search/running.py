@@ -9,7 +9,6 @@ from typing import Any, Final
 import msgspec
 
 from app.backtests.aside import Fetching, StepsAside
-from app.backtests.candle_sources import Series
 from app.backtests.deciding import describe, wanted_of
 from app.backtests.engine import ENGINE_VERSION
 from app.backtests.models import Backtest
@@ -27,6 +26,7 @@ from app.backtests.wish import costs_of
 from app.core.tenancy import owned
 from app.domain.arrays import Times
 from app.errors import SearchNotFound, StrategyKilled
+from app.marketdata.candle_sources import Series
 from app.sandbox.messages import Described
 from app.strategies.versions import version_by_id
 

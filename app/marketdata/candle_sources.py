@@ -69,7 +69,7 @@ class CandleSources:
         self._store = CandleStore(database, clock)
         self._registry = registry
         self._clock = clock
-        #: Two backtests of one market fetch its history once.
+        #: Two who need one market fetch its history once.
         self._turns: defaultdict[tuple[str, Series], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def find(self, exchange: str, one: Series, start: datetime, end: datetime, *, told: OnFetch) -> Found:

@@ -1,0 +1,164 @@
+"""Carries out what was decided and written down: orders through the one door, other levels, questions to owners, sales."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from app.bots import words
+from app.bots.log import Line, Said, said, write_lines
+from app.bots.models import EventLevel, SignalState
+from app.bots.roster import LiveBot
+from app.bots.verdicts import Verdict
+from app.core.crash_points import reach
+from app.core.i18n import N_
+from app.domain.enums import OrderState, Source
+from app.domain.orders import TERMINAL
+from app.errors import AppError, Fenced, OrderNotCancellable
+from app.notifications import Notice, NoticeKind, Severity, put
+from app.trading.cancel import cancel
+from app.trading.close import close_position
+from app.trading.desk import Desk
+from app.trading.levels import move_levels
+from app.trading.records import OrderRecord
+from app.trading.submit import submit
+
+log = structlog.get_logger(__name__)
+
+_WANTED: Final = N_("%(name)s asks for your word")
+_WANTED_TEXT: Final = N_("%(bot)s wants to trade %(symbol)s (%(action)s) and waits for your word until the next candle closes.")
+_POSITION: Final = "SELECT id FROM positions WHERE user_id = $1 AND bot_id = $2 AND status <> 'closed'"
+#: Sales under that name which came to nothing: the next one has another name.
+_FAILED: Final = """
+SELECT count(*) FROM orders WHERE user_id = $1 AND bot_id = $2 AND left(key, $4) = $3
+   AND state IN ('denied', 'rejected', 'canceled', 'expired', 'lost')
+"""
+
+
+class Actor:
+    """Does things for bots; one for the engine."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def carry_out(self, verdict: Verdict) -> None:
+        """Move levels and send the order of a decision that is written down; its verdict says what became of it.
+
+        Raises:
+            Fenced: this process lost the engine role; whoever has it finds the signal and the order.
+        """
+        meaning = verdict.meaning
+        if meaning is None:
+            return
+        if meaning.levels and verdict.standing is not None and verdict.standing.ledger.position_id is not None:
+            await self._move(verdict, verdict.standing.ledger.position_id)
+        elif meaning.intent is None:
+            verdict.state = SignalState.DONE
+        if meaning.intent is not None:
+            await self._send(verdict)
+
+    async def _move(self, verdict: Verdict, position_id: UUID) -> None:
+        assert verdict.meaning is not None  # noqa: S101  # its caller looked
+        levels = verdict.meaning.levels
+        try:
+            await move_levels(self._desk, verdict.bot.user_id, position_id, stop_price=levels.stop, targets=levels.targets)
+        except Fenced:
+            raise
+        except AppError as error:
+            _refuse(verdict, error)
+        else:
+            verdict.state = SignalState.DONE
+
+    async def _send(self, verdict: Verdict) -> None:
+        assert verdict.meaning is not None  # noqa: S101  # its caller looked
+        assert verdict.meaning.intent is not None  # noqa: S101  # as above
+        reach("B1")
+        try:
+            made = await submit(self._desk, verdict.bot.user_id, verdict.meaning.intent, broker_id=verdict.bot.broker_id)
+        except Fenced:
+            raise
+        except AppError as error:
+            _refuse(verdict, error)
+            return
+        reach("B2")
+        ordered(verdict, made.order)
+
+    async def take_back(self, user_id: UUID, bot_id: UUID, order_ids: Sequence[UUID]) -> None:
+        """Cancel entries whose time is over. One that has filled meanwhile is held; what cannot be asked now is repeated by reconcile."""
+        await asyncio.gather(*(self._take_back(user_id, bot_id, order_id) for order_id in order_ids))
+
+    async def _take_back(self, user_id: UUID, bot_id: UUID, order_id: UUID) -> None:
+        try:
+            await cancel(self._desk, user_id, order_id)
+        except OrderNotCancellable:
+            return
+        except AppError as error:
+            log.warning("bot_entry_not_taken_back", bot_id=str(bot_id), order_id=str(order_id), code=error.code)
+
+    async def ask_owners(self, verdicts: Sequence[Verdict]) -> None:
+        """Tell owners that their bots wait for a word."""
+        if not verdicts:
+            return
+        async with self._desk.database.connection() as connection:
+            for one in verdicts:
+                bot = one.bot
+                values = {"name": bot.name, "bot": bot.name, "symbol": bot.market.symbol, "action": one.action.value}
+                notice = Notice(
+                    kind=NoticeKind.APPROVAL_WANTED,
+                    severity=Severity.WARNING,
+                    title=_WANTED,
+                    text=_WANTED_TEXT,
+                    values=values,
+                    url=f"/bots/{bot.number}",
+                    key=f"approval:{one.id}",
+                    at=self._desk.clock.now(),
+                )
+                await put(connection, notice, user_id=bot.user_id)
+
+    async def sell(self, bot: LiveBot) -> Said | None:
+        """Sell what a bot holds, as its owner or a safeguard asked; return what keeps it from being sold now, None when it is under way.
+
+        The order is named after the moment at which it was asked: whatever comes between, it is sold once.
+        """
+        if bot.sell_asked_at is None:
+            return None
+        name = f"bot:{bot.id}:sell:{int(bot.sell_asked_at.timestamp() * 1000)}"
+        async with self._desk.database.connection() as connection:
+            position_id = await connection.fetchval(_POSITION, bot.user_id, bot.id)
+            failed = await connection.fetchval(_FAILED, bot.user_id, bot.id, name, len(name))
+        if position_id is None:
+            return None
+        key = f"{name}:{failed}"
+        try:
+            made = await close_position(self._desk, bot.user_id, position_id, key=key, source=Source.BOT)
+        except Fenced:
+            raise
+        except AppError as error:
+            return said(words.NOT_SOLD, why=error.message)
+        if made.order.state in (OrderState.DENIED, OrderState.REJECTED):
+            return said(words.NOT_SOLD, why=made.order.detail or made.order.code or made.order.state.value)
+        return None
+
+    async def log_line(self, bot: LiveBot, kind: str, told: Said, *, level: EventLevel = EventLevel.INFO) -> None:
+        """Add a line to a bot's log."""
+        line = Line(bot_id=bot.id, user_id=bot.user_id, kind=kind, told=told, level=level)
+        async with self._desk.database.connection() as connection:
+            await write_lines(connection, [line], at=self._desk.clock.now())
+        self._desk.bus.publish(line.event())
+
+
+def ordered(verdict: Verdict, order: OrderRecord) -> None:
+    """Let a verdict say what became of its order."""
+    verdict.order_id = order.id
+    if order.state in (OrderState.DENIED, OrderState.REJECTED):
+        verdict.state, verdict.code = SignalState.DENIED, order.code or order.state.value.upper()
+        verdict.told = said(words.REFUSED, why=order.detail or verdict.code)
+    else:
+        verdict.state = SignalState.DONE if order.state in TERMINAL else SignalState.SUBMITTED
+
+
+def _refuse(verdict: Verdict, error: AppError) -> None:
+    verdict.state, verdict.code = SignalState.DENIED, error.code
+    verdict.told = said(words.REFUSED, why=error.message)

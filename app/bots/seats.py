@@ -1,0 +1,62 @@
+"""A bot's place in the engine, and the candles that its market has had without anybody telling."""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from app.bots.cell import Cell
+from app.bots.roster import Market
+from app.bots.rounds import Due
+from app.domain.candles import Candle, from_milliseconds
+
+#: The bus tells of bursts; what is older than its queue is found in the table.
+_MISSED: Final = """
+SELECT w.symbol, w.timeframe, c.open_time, c.open, c.high, c.low, c.close, c.volume
+  FROM unnest($2::text[], $3::text[], $4::timestamptz[]) AS w (symbol, timeframe, after)
+ CROSS JOIN LATERAL (
+   SELECT * FROM candles WHERE exchange = $1 AND symbol = w.symbol AND timeframe = w.timeframe AND open_time > w.after
+    ORDER BY open_time LIMIT 500) c
+ ORDER BY c.open_time, w.timeframe
+"""
+
+
+@dataclass(slots=True, kw_only=True)
+class Seat:
+    """A bot's place in the engine: its cell, what waits for it, and when it is tried again after it could not be loaded."""
+
+    cell: Cell
+    dues: deque[Due] = field(default_factory=deque)
+    #: Open time of the last candle that it was asked about.
+    decided: datetime | None = None
+    is_busy: bool = False
+    is_loading: bool = False
+    failures: int = 0
+    retry_at: float = 0.0
+    #: Until when it waits for candles of other markets.
+    patience: float | None = None
+
+    def newest(self) -> list[tuple[Market, datetime]]:
+        """Return the open time of the newest candle that is known here, by market."""
+        found = [(market, from_milliseconds(known)) for market, known in zip(self.cell.markets, self.cell.known, strict=True)]
+        return [(found[0][0], self.dues[-1].candle.open_time), *found[1:]] if self.dues else found
+
+
+async def missed(connection: Any, exchange: str, seats: Iterable[Seat]) -> list[tuple[Market, Candle]]:
+    """Return closed candles that are newer than the newest that loaded bots know of, oldest first."""
+    newest: dict[Market, datetime] = {}
+    for seat in seats:
+        if seat.cell.is_ready:
+            for market, known in seat.newest():
+                newest[market] = min(newest.get(market, known), known)
+    if not newest:
+        return []
+    columns = zip(*((market.symbol, market.timeframe.value, known) for market, known in newest.items()), strict=True)
+    rows = await connection.fetch(_MISSED, exchange, *map(list, columns))
+    timeframes = {market.timeframe.value: market.timeframe for market in newest}
+    return [(Market(symbol=row["symbol"], timeframe=timeframes[row["timeframe"]]), _candle(row)) for row in rows]
+
+
+def _candle(row: Any) -> Candle:
+    return Candle(**{name: row[name] for name in ("open_time", "open", "high", "low", "close", "volume")})

@@ -1,0 +1,88 @@
+"""Bots that trade by themselves beside a replayed exchange: what they decide, what comes of it, and what is written down."""
+
+from collections.abc import AsyncIterator
+from decimal import Decimal
+
+import pytest
+import pytest_asyncio
+
+from app.emulator.clock import ClockMode
+from app.emulator.config import EmulatorConfig, GeneratedSymbol
+from tests.app.botting import BUYS, act, bot, kinds, signals, valid_strategy, waits_for_bots
+from tests.app.replaying import Replay, replayed
+from tests.postgres import PostgresForTests
+from tests.replay_venue import replaying
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SYMBOLS = ("BTC/USDT",)
+#: In turns of two candles: in, and out again.
+TURNS = """from aristobot import Strategy
+
+
+class Turns(Strategy):
+    timeframe = "1m"
+    warm_up = 2
+    stop_loss = 0.2
+
+    def should_long(self):
+        print("I like it")
+        return True
+
+    def should_exit(self):
+        return True
+"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def replay(postgres: PostgresForTests, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Replay]:
+    config = EmulatorConfig(
+        generate=(GeneratedSymbol(symbol="BTCUSDT", price=Decimal(60000), volatility=1.0),),
+        clock=ClockMode(is_virtual=True),
+        history_minutes=200,
+        ideal=Decimal("0.0005"),
+    )
+    folder = tmp_path_factory.mktemp("bots")
+    async with replaying(config) as venue, replayed(postgres, venue, folder, SYMBOLS, heartbeat_history_minutes=120) as running:
+        running.waits.append(lambda: waits_for_bots(running))
+        await running.quiet()
+        yield running
+
+
+async def test_a_bot_buys_and_sells_by_itself_and_says_why(replay: Replay) -> None:
+    ada = replay.person
+    broker_id = await replay.paper("turns")
+    one = await bot(ada, await valid_strategy(replay, ada, TURNS, "Turns"), str(broker_id))
+    await act(ada, one["id"], "start")
+    await replay.quiet()
+    for _ in range(4):
+        await replay.minute()
+    decided = list(reversed(await signals(ada, one["id"])))
+    assert [(signal["action"], signal["state"]) for signal in decided] == [("long", "done"), ("exit", "done")] * 2
+    assert decided[0]["reason"]["text"] == "the strategy enters"
+    assert decided[0]["decision"]["output"] == "I like it\n"
+    trades = (await ada.call("GET", f"/api/bots/{one['id']}/trades")).json()["items"]
+    assert [trade["is_open"] for trade in trades] == [False, False]
+    now = (await ada.call("GET", f"/api/bots/{one['id']}")).json()
+    assert Decimal(now["profit"]) == sum((Decimal(trade["profit"]) for trade in trades), Decimal(0)) != 0
+    assert {"entry", "exit", "bought", "sold", "printed"} <= set(await kinds(ada, one["id"]))
+    equity = (await ada.call("GET", f"/api/bots/{one['id']}/equity")).json()["items"]
+    assert len(equity) == 4
+    await act(ada, one["id"], "stop")
+
+
+async def test_a_stop_that_was_asked_to_sell_sells(replay: Replay) -> None:
+    ada = replay.person
+    broker_id = await replay.paper("sells")
+    one = await bot(ada, await valid_strategy(replay, ada, BUYS, "Buys"), str(broker_id))
+    await act(ada, one["id"], "start")
+    await replay.quiet()
+    await replay.minute()
+    held = (await ada.call("GET", f"/api/bots/{one['id']}")).json()
+    assert held["held"] is not None
+    refused = await ada.call("POST", f"/api/bots/{one['id']}/stop")
+    assert (refused.status_code, refused.json()["code"]) == (409, "BOT_HOLDS_POSITION")
+    await act(ada, one["id"], "close_position")
+    await replay.quiet()
+    assert (await ada.call("GET", f"/api/bots/{one['id']}")).json()["held"] is None
+    await act(ada, one["id"], "stop", position="sell")
