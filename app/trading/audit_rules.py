@@ -8,6 +8,8 @@ left for the next run, and an account whose gate is closed says by that what is 
 from dataclasses import dataclass
 from typing import Final
 
+from app.trading.whose import same
+
 _UNSETTLED: Final = "('intent', 'submitting', 'unknown', 'open', 'partial')"
 _USABLE: Final = "b.removed_at IS NULL AND b.is_active AND b.paused_reason IS NULL"
 _OPEN_GATE: Final = "NOT EXISTS (SELECT 1 FROM trading_states s WHERE s.key = b.id::text AND s.code = 'RECONCILING')"
@@ -77,6 +79,25 @@ SELECT DISTINCT f.broker_id, f.user_id, f.symbol, format('there are fills in %s 
  WHERE $2::timestamptz < '1000-01-01' AND NOT EXISTS (SELECT 1 FROM positions WHERE broker_id = f.broker_id AND symbol = f.symbol)
 """,
 )
+#: Each position of a bot is what its own fills bought and sold, and what a bot ordered went into its own positions.
+BOTS: Final = Rule(
+    code="AUDIT_BOT_POSITION",
+    sql="""
+SELECT p.broker_id, p.user_id, p.id::text AS subject,
+       format('a bot''s position in %s is %s, its fills say %s', p.symbol, trim_scale(p.quantity), trim_scale(coalesce(f.quantity, 0)))
+         AS detail
+  FROM positions p
+  CROSS JOIN LATERAL (
+    SELECT sum(CASE WHEN side = 'buy' THEN quantity ELSE -quantity END
+               - CASE WHEN fee_asset = split_part(symbol, '/', 1) THEN fee ELSE 0 END) AS quantity
+      FROM fills WHERE position_id = p.id) f
+ WHERE p.bot_id IS NOT NULL AND p.updated_at > $2 AND p.quantity <> coalesce(f.quantity, 0)
+UNION ALL
+SELECT o.broker_id, o.user_id, o.id::text, format('what an order in %s filled went into another one''s position', o.symbol)
+  FROM positions p JOIN fills f ON f.position_id = p.id JOIN orders o ON o.id = f.order_id
+ WHERE p.updated_at > $2 AND o.bot_id IS DISTINCT FROM p.bot_id
+""",
+)
 #: What is reserved is reserved for something that can still fill, and covers what it may take.
 RESERVATIONS: Final = Rule(
     code="AUDIT_RESERVATION",
@@ -105,7 +126,7 @@ SELECT p.broker_id, p.user_id, p.symbol AS subject, format('the position in %s h
   LEFT JOIN instruments i ON i.exchange = b.exchange AND i.symbol = p.symbol AND i.type = 'spot'
  WHERE p.status = 'active' AND {_USABLE}
    AND NOT EXISTS (SELECT 1 FROM orders c WHERE c.broker_id = p.broker_id AND c.symbol = p.symbol AND c.side = 'sell'
-                      AND c.role IN ('exit', 'flatten') AND c.state IN ('open', 'partial'))
+                      AND {same("c.bot_id", "p.bot_id")} AND c.role IN ('exit', 'flatten') AND c.state IN ('open', 'partial'))
    AND (p.unprotected_since < $1::timestamptz - interval '30 seconds'
         OR (p.unprotected_since IS NULL AND (p.plan ->> 'stop_price' IS NOT NULL OR p.plan ->> 'trailing_delta' IS NOT NULL)
             AND greatest(p.updated_at, s.updated_at) < $1::timestamptz - interval '30 seconds'
@@ -117,7 +138,7 @@ SELECT o.broker_id, o.user_id, o.symbol, format('an order that guarded a positio
  WHERE o.state IN ('open', 'partial') AND o.role IN ('stop', 'target') AND {_USABLE} AND {_OPEN_GATE}
    AND greatest(o.updated_at, p.updated_at) < $1::timestamptz - interval '1 minute'
    AND NOT EXISTS (SELECT 1 FROM positions s
-                    WHERE s.broker_id = o.broker_id AND s.symbol = o.symbol
+                    WHERE s.broker_id = o.broker_id AND s.symbol = o.symbol AND {same("s.bot_id", "o.bot_id")}
                       AND (s.status <> 'closed' OR s.updated_at > $1::timestamptz - interval '1 minute'))
 """,  # noqa: S608  # constants
 )
@@ -196,4 +217,4 @@ SELECT p.broker_id, p.user_id, p.symbol AS subject,
 """,  # noqa: S608  # constants
 )
 
-RULES: Final = (FILLS, UNASKED, STUCK, POSITIONS, RESERVATIONS, UNPROTECTED, TWINS, UNCOMPARED, ORPHANS, UNTOLD, EPOCHS, UNSELLABLE)
+RULES: Final = (FILLS, UNASKED, STUCK, POSITIONS, BOTS, RESERVATIONS, UNPROTECTED, TWINS, UNCOMPARED, ORPHANS, UNTOLD, EPOCHS, UNSELLABLE)
