@@ -201,18 +201,25 @@ SELECT o.broker_id, o.user_id, o.id::text,
   JOIN orders o ON o.id = e.order_id WHERE e.epoch < e.before
 """,
 )
-#: What a position holds is in the account: else its stop could not sell it. Only balances that are younger than the position are believed.
+#: What positions hold, the bots' and the hand's together, is in the account: else a stop could not sell it. Only balances that are younger
+#: than the positions are believed.
 UNSELLABLE: Final = Rule(
     code="AUDIT_UNSELLABLE",
     sql=f"""
-SELECT p.broker_id, p.user_id, p.symbol AS subject,
-       format('the position holds %s %s, the account only %s', trim_scale(p.quantity), p.base, trim_scale(coalesce(l.total, 0))) AS detail
-  FROM positions p JOIN brokers b ON b.id = p.broker_id
+SELECT p.broker_id, p.user_id, array_to_string(p.symbols, ' ') AS subject,
+       format('%s %s %s, the account only %s', CASE WHEN p.count = 1 THEN 'the position holds' ELSE 'the positions hold' END,
+              trim_scale(p.quantity), p.base, trim_scale(coalesce(l.total, 0))) AS detail
+  FROM (SELECT h.broker_id, h.user_id, h.base, sum(h.quantity) AS quantity, count(*) AS count, max(h.updated_at) AS updated_at,
+               array_agg(DISTINCT h.symbol ORDER BY h.symbol) AS symbols
+          FROM positions h WHERE h.status <> 'closed' AND h.quantity > 0 GROUP BY h.broker_id, h.user_id, h.base) p
+  JOIN brokers b ON b.id = p.broker_id
   LEFT JOIN LATERAL (SELECT free + locked AS total FROM balances WHERE broker_id = p.broker_id AND asset = p.base) l ON true
-  LEFT JOIN instruments i ON i.exchange = b.exchange AND i.symbol = p.symbol AND i.type = 'spot'
- WHERE p.status <> 'closed' AND p.quantity > coalesce(l.total, 0) + coalesce(i.step_size, 0) AND {_USABLE}
+  LEFT JOIN LATERAL (
+    SELECT max(step_size) AS step_size FROM instruments
+     WHERE exchange = b.exchange AND symbol = ANY(p.symbols) AND type = 'spot') i ON true
+ WHERE p.quantity > coalesce(l.total, 0) + coalesce(i.step_size, 0) AND {_USABLE}
    AND b.last_balance_update > p.updated_at + interval '5 seconds'
-   AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.broker_id = p.broker_id AND o.symbol = p.symbol
+   AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.broker_id = p.broker_id AND o.symbol = ANY(p.symbols)
                       AND o.fills_quantity <> o.filled_quantity)
 """,  # noqa: S608  # constants
 )

@@ -78,6 +78,20 @@ class PortfolioChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BotShort:
+    """The account has less than these bots hold of a symbol: somebody sold it. Told at each reading for as long as it is so."""
+
+    user_id: UUID
+    broker_id: UUID
+    symbol: str
+    bot_ids: tuple[UUID, ...]
+    #: What the account's bots hold of the symbol's base asset, and what there is of it.
+    base: str
+    wanted: Decimal
+    there: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TradingStateChanged:
     """A scope was restrained by a cause, or that cause is gone (ACTIVE). `user_id` is None when it concerns everybody."""
 

@@ -39,13 +39,13 @@ FEE_VALUE: Final = """coalesce(f.fee_value, CASE f.fee_asset WHEN split_part(f.s
                 WHEN split_part(f.symbol, '/', 1) THEN f.fee * f.price END)"""
 _FILL_ORDER: Final = "f.executed_at DESC, f.trade_id DESC, f.symbol DESC, f.broker_id DESC, f.order_id DESC"
 _FILLS: Final = f"""
-SELECT f.*, {FEE_VALUE} AS fee_worth, o.type, o.source, o.role, o.delivery_id, b.name AS broker_name, b.exchange, b.is_testnet
+SELECT f.*, {FEE_VALUE} AS fee_worth, o.type, o.source, o.role, o.delivery_id, o.bot_id, b.name AS broker_name, b.exchange, b.is_testnet
   FROM page JOIN fills f USING (broker_id, symbol, trade_id, order_id) JOIN orders o ON o.id = f.order_id
   JOIN brokers b ON b.id = f.broker_id
  WHERE f.user_id = $1 ORDER BY {_FILL_ORDER}"""  # noqa: S608  # constants
 #: A trip's entry is what its fills of the opening side make, its exit those of the other: also of one that was turned over on its way.
 _TRADES: Final = """
-SELECT p.*, b.name AS broker_name, b.exchange, b.is_testnet, s.*, a.fees_by_asset, d.delivery_id, n.text AS note, n.tags
+SELECT p.*, b.name AS broker_name, b.exchange, b.is_testnet, s.*, a.fees_by_asset, n.text AS note, n.tags
   FROM {source} JOIN positions p ON p.id = page.id AND p.user_id = $1
   JOIN brokers b ON b.id = p.broker_id
   LEFT JOIN LATERAL (
@@ -57,13 +57,10 @@ SELECT p.*, b.name AS broker_name, b.exchange, b.is_testnet, s.*, a.fees_by_asse
   LEFT JOIN LATERAL (
     SELECT jsonb_object_agg(fee_asset, trim_scale(fee)::text) AS fees_by_asset
       FROM (SELECT fee_asset, sum(fee) AS fee FROM fills WHERE position_id = p.id AND fee <> 0 GROUP BY fee_asset) a) a ON true
-  LEFT JOIN LATERAL (
-    SELECT o.delivery_id FROM fills f JOIN orders o ON o.id = f.order_id WHERE f.position_id = p.id
-     ORDER BY f.executed_at, f.trade_id LIMIT 1) d ON true
   LEFT JOIN notes n ON n.subject = 'trade' AND n.subject_id = p.id
  ORDER BY p.closed_at DESC, p.id DESC
 """
-_TRADE_COLUMNS: Final = {"broker_id": "p.broker_id", "side": "p.side", "source": "p.source"}
+_TRADE_COLUMNS: Final = {"broker_id": "p.broker_id", "bot_id": "p.bot_id", "side": "p.side", "source": "p.source"}
 _SUMS: Final = """
 SELECT p.quote, count(*) AS trades, count(*) FILTER (WHERE p.realized_pnl > 0) AS won, sum(p.realized_pnl) AS pnl, sum(p.fees) AS fees
   FROM positions p WHERE p.user_id = $1 AND p.status = 'closed'{where} GROUP BY p.quote ORDER BY count(*) DESC, p.quote
@@ -281,7 +278,8 @@ async def order_of(database: Database, user_id: UUID, order_id: UUID) -> Any:
 async def fills_of(database: Database, user_id: UUID, *, order_id: UUID | None = None, position_id: UUID | None = None) -> list[Any]:
     """Return the fills of an order or of a position, oldest first, 500 at most."""
     column, identity = ("order_id", order_id) if order_id is not None else ("position_id", position_id)
-    statement = f"SELECT f.*, {FEE_VALUE} AS fee_worth FROM fills f WHERE f.user_id = $1 AND f.{column} = $2"  # noqa: S608  # constants
+    shown = f"f.*, {FEE_VALUE} AS fee_worth, o.bot_id"
+    statement = f"SELECT {shown} FROM fills f JOIN orders o ON o.id = f.order_id WHERE f.user_id = $1 AND f.{column} = $2"  # noqa: S608
     return await _rows(database, f"{statement} ORDER BY f.executed_at, f.trade_id LIMIT 500", [user_id, identity])
 
 

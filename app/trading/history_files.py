@@ -29,12 +29,12 @@ ORDER_COLUMNS: Final = (
 )  # fmt: skip
 FILL_COLUMNS: Final = (
     "executed_at", "trade_id", "order_id", "broker_name", "exchange", "symbol", "side", "type", "quantity", "price", "fee", "fee_asset",
-    "fee_worth", "liquidity", "source", "position_id",
+    "fee_worth", "liquidity", "source", "position_id", "bot_id",
 )  # fmt: skip
 TRADE_COLUMNS: Final = (
     "id", "broker_name", "exchange", "symbol", "side", "quantity", "entry_price", "exit_price", "opened_at", "closed_at", "duration_s",
-    "pnl", "pnl_percent", "quote", "fees", "fees_by_asset", "unvalued_fees", "dust", "source", "delivery_id", "bot_id", "fill_count",
-    "note", "tags",
+    "pnl", "pnl_percent", "quote", "fees", "fees_by_asset", "unvalued_fees", "dust", "source", "delivery_id", "bot_id", "exit_role",
+    "fill_count", "note", "tags",
 )  # fmt: skip
 
 #: These are written as numbers: a minus before digits alone makes no formula.

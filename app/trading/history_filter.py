@@ -24,6 +24,7 @@ class HistoryFilter:
     since: datetime | None = None
     until: datetime | None = None
     broker_id: UUID | None = None
+    bot_id: UUID | None = None
     symbol: str = ""
     side: str = ""
     type: str = ""

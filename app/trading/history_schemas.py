@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import Depends, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from app.domain.enums import OrderState, OrderType, Side, Source
+from app.domain.enums import OrderState, OrderType, Role, Side, Source
 from app.domain.instruments import plain
 from app.trading.history import TradeSums
 from app.trading.history_filter import HistoryFilter
@@ -72,6 +72,7 @@ def _trades(
     since: From = None,
     to: To = None,
     broker_id: UUID | None = None,
+    bot_id: UUID | None = None,
     symbol: Text | None = None,
     side: Literal["long", "short"] | None = None,
     source: Source | None = None,
@@ -82,6 +83,7 @@ def _trades(
         since=since,
         until=to,
         broker_id=broker_id,
+        bot_id=bot_id,
         symbol=_clean(symbol or ""),
         side=side or "",
         source=source or "",
@@ -99,7 +101,8 @@ class TradeOut(BaseModel):
     """A round trip, from flat to flat; `quantity` is what was opened, prices are its means, `pnl` is in `quote` after fees.
 
     `fees` is in `quote`, `fees_by_asset` as they were paid; those that nobody could value are in `unvalued_fees` and no part of `fees` and
-    `pnl`. `pnl_percent` is of what the entry cost, 0–100. `dust` is what could not be sold. `delivery_id` is of the alert that opened it.
+    `pnl`. `pnl_percent` is of what the entry cost, 0–100. `dust` is what could not be sold. `delivery_id` is of the alert that
+    opened it, `bot_id` of the bot that held it (null: whoever trades by hand), `exit_role` what the order was for that closed it.
     """
 
     id: UUID
@@ -122,6 +125,7 @@ class TradeOut(BaseModel):
     source: Source
     delivery_id: UUID | None
     bot_id: UUID | None
+    exit_role: Role | None
     order_ids: list[UUID]
     fill_count: int
     note: str

@@ -22,6 +22,7 @@ from app.trading.desk import Desk
 from app.trading.events import BalanceHeard, FillRecorded, PortfolioChanged
 from app.trading.flows import BalancesRead, observe
 from app.trading.rates import PRICES_S, AssetPrices, RateKeeper
+from app.trading.shortfall import Shortfalls
 from app.trading.sweep import MISSING
 from app.trading.thinning import Thinning
 
@@ -80,6 +81,7 @@ class PortfolioLoop:
         self._slow: set[UUID] = set()
         #: Accounts of which the prices were recalled that a process before this one was told.
         self._recalled: set[UUID] = set()
+        self._shortfalls = Shortfalls(desk)
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._slow_gate = asyncio.Semaphore(_SLOW_AT_ONCE)
 
@@ -194,6 +196,7 @@ class PortfolioLoop:
                 ),
             )
         self._desk.bus.publish(PortfolioChanged(user_id=broker["user_id"], broker_id=broker["id"], equity_usdt=equity, at=at))
+        await self._shortfalls.look(broker["user_id"], broker["id"])
         with suppress(ExchangeError):  # nothing of the account is missing for it
             await self._rates.keep(client, is_testnet=broker["is_testnet"])
 

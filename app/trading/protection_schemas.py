@@ -93,10 +93,15 @@ class TargetOut(BaseModel):
 
 
 class ProtectionOut(BaseModel):
-    """How a position is guarded. `mode` says who watches: pairs or the stop at the exchange, or all of it here (supervised)."""
+    """How a position is guarded. `mode` says who watches: pairs or the stop at the exchange, or all of it here (supervised).
+
+    `bot_id` is of the bot that holds the position, null for what was bought by hand or by an alert.
+    """
 
     id: UUID
     broker_id: UUID
+    bot_id: UUID | None
+    position_id: UUID | None
     symbol: str
     mode: str
     stop_loss: MoneyOut | None
@@ -119,7 +124,7 @@ class ProtectionOut(BaseModel):
             take_profits=[_target(target) for target in plan.targets],
             break_even_after=plan.break_even_after,
             is_unprotected=row["unprotected_since"] is not None,
-            **{name: row[name] for name in ("id", "broker_id", "symbol", "mode", "code", "detail")},
+            **{name: row[name] for name in ("id", "broker_id", "bot_id", "position_id", "symbol", "mode", "code", "detail")},
         )
 
 

@@ -6,6 +6,7 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from app.domain.enums import Role
 from app.domain.instruments import plain
 
 _WIDE: Final = Context(prec=80, rounding=ROUND_HALF_UP)
@@ -20,6 +21,7 @@ class Trip:
 
     `quantity` is what was opened. `pnl` is in quote, after all fees that have a price; `pnl_percent` is of what the entry cost, 0–100.
     `fees` are in quote, `fees_by_asset` as they were paid, `unvalued_fees` those that had no price. `dust` is what was left.
+    `exit_role` is what the order was for that closed it, None where no fill did.
     A position of before its fills were told apart has no prices (None) and a quantity of 0.
     """
 
@@ -43,6 +45,7 @@ class Trip:
     source: str
     delivery_id: UUID | None
     bot_id: UUID | None
+    exit_role: Role | None
     order_ids: list[UUID]
     fill_count: int
     note: str
@@ -73,6 +76,7 @@ def trip_of(row: Any) -> Trip:
         source=row["source"],
         delivery_id=row["delivery_id"],
         bot_id=row["bot_id"],
+        exit_role=None if row["exit_role"] is None else Role(row["exit_role"]),
         order_ids=row["order_ids"] or [],
         fill_count=row["fill_count"] or 0,
         note=row["note"] or "",

@@ -230,7 +230,10 @@ class OrderPage(BaseModel):
 
 
 class FillOut(BaseModel):
-    """One execution; `fee_worth` is what its fee was worth in the quote asset, null where nobody knew. `position_id` is what it changed."""
+    """One execution; `fee_worth` is what its fee was worth in the quote asset, null where nobody knew. `position_id` is what it changed.
+
+    `bot_id` is of the bot whose order it was, null for the others.
+    """
 
     trade_id: str
     order_id: UUID
@@ -245,6 +248,7 @@ class FillOut(BaseModel):
     liquidity: Literal["maker", "taker"]
     executed_at: datetime
     position_id: UUID | None
+    bot_id: UUID | None
 
 
 class FillPage(BaseModel):
@@ -255,7 +259,11 @@ class FillPage(BaseModel):
 
 
 class PositionOut(BaseModel):
-    """A position; `quantity` is signed, P&L is in the symbol's quote currency."""
+    """A position; `quantity` is signed, P&L is in the symbol's quote currency.
+
+    Each bot has its own in a symbol of an account (`bot_id`), beside that of whoever trades by hand (null). `delivery_id` is of the alert
+    that opened it.
+    """
 
     id: UUID
     broker_id: UUID
@@ -268,13 +276,15 @@ class PositionOut(BaseModel):
     stop: MoneyOut | None
     target: MoneyOut | None
     source: Source
+    bot_id: UUID | None
+    delivery_id: UUID | None
     opened_at: datetime
 
     @classmethod
     def of(cls, position: MarkedPosition) -> "PositionOut":
         """Return a position of a row of `queries.list_positions`."""
         row = position.row
-        names = ("id", "broker_id", "symbol", "quantity", "average_price", "realized_pnl", "source", "opened_at")
+        names = ("id", "broker_id", "symbol", "quantity", "average_price", "realized_pnl", "source", "bot_id", "delivery_id", "opened_at")
         return cls(
             mark_price=position.mark_price,
             unrealized_pnl=position.unrealized_pnl,

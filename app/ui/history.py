@@ -94,7 +94,7 @@ class HistoryQuestion:
     def which(self, reader: Reader, now: datetime) -> HistoryFilter:
         """Return the filter of the list."""
         has = _FIELDS[self.tab]
-        known = {
+        known: dict[str, Any] = {
             name: getattr(self, name) if name in has and getattr(self, name) in _values_of(self.tab, name) else ""
             for name in ("side", "type", "state", "source")
         }

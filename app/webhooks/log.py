@@ -56,12 +56,10 @@ _ORDERS: Final = """
 SELECT o.*, b.name AS broker_name, b.exchange, b.is_testnet FROM orders o JOIN brokers b ON b.id = o.broker_id
  WHERE o.user_id = $1 AND o.delivery_id = $2 ORDER BY o.id LIMIT 50"""
 _FILLS: Final = "SELECT * FROM fills WHERE user_id = $1 AND order_id = ANY($2::uuid[]) ORDER BY executed_at, trade_id LIMIT 500"
-#: Positions in whose time one of the attempt's fills lies: it opened, enlarged, reduced or closed them.
+#: Positions that one of the attempt's fills opened, enlarged, reduced or closed.
 _POSITIONS: Final = """
 SELECT p.*, min(f.executed_at) AS first_fill_at, max(f.executed_at) AS last_fill_at, bool_or(f.side = 'sell') AS has_sold
-  FROM fills f JOIN positions p
-    ON p.broker_id = f.broker_id AND p.symbol = f.symbol AND f.executed_at >= p.opened_at
-   AND f.executed_at <= coalesce(p.closed_at, 'infinity')
+  FROM fills f JOIN positions p ON p.id = f.position_id
  WHERE f.user_id = $1 AND p.user_id = $1 AND f.order_id = ANY($2::uuid[]) GROUP BY p.id ORDER BY p.opened_at LIMIT 20"""
 
 

@@ -28,7 +28,7 @@ from app.marketdata.quotes import Quotes
 from app.trading.cancel import cancel
 from app.trading.close import close_position, protect_position
 from app.trading.desk import ENGINE_ROLE, Desk
-from app.trading.guardian import guard
+from app.trading.guardian import Guardian, guard
 from app.trading.levels import move_levels
 from app.trading.prices import FeedPrices
 from app.trading.reconcile import Reconciler
@@ -112,6 +112,7 @@ async def _desk(place: Place) -> AsyncIterator[tuple[Desk, Quotes]]:
     desk, _ = await scripted(desk, place.broker_id, capabilities=able)
     async with Supervisor(on_fatal=lambda: None) as supervisor:
         supervisor.start("lease", lease.run)
+        supervisor.start("guardian", Guardian(desk).run)
         yield desk, quotes
     await connections.close()
     await registry.close()
@@ -133,7 +134,7 @@ class Hands:
         self._reconciler = Reconciler(desk)
 
     async def step(self) -> None:
-        """One thing that happens, whatever comes of it, and some of what the loops would do then."""
+        """One thing that happens, whatever comes of it, and some of what the other loops would do then."""
         chance = self._chance
         does: Any = chance.choice([self._buy, self._buy, self._close, self._part, self._move, self._protect, self._rest, self._take_back])
         # Refusals are part of it: nothing to sell, a venue that keeps the units for a stop, a moment in which all changes.
