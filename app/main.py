@@ -36,6 +36,8 @@ from app.marketdata.heartbeat_router import router as heartbeat_router
 from app.marketdata.router import router as marketdata_router
 from app.marketdata.symbols_router import router as symbols_router
 from app.notifications.router import router as notifications_router
+from app.statistics.router import router as statistics_router
+from app.statistics.shadow import nothing_compared
 from app.strategies.assistant_router import router as assistant_router
 from app.strategies.router import router as strategies_router
 from app.strategies.trials_router import router as trials_router
@@ -66,6 +68,7 @@ else:
 health = APIRouter(tags=["health"])
 
 #: Fixed paths come before ids.
+_RESULTS = (portfolio_router, statistics_router)
 _SAFETY = (protection_router, risk_router, kill_router)
 _WEBHOOKS = (attempts_router, webhook_log_router, webhooks_router)
 _STRATEGIES = (assistant_router, trials_router, versions_router, strategies_router)
@@ -206,6 +209,7 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
     app.state.stopping = asyncio.Event()
     app.state.page_streams = Counter()
     app.state.fees = FeeMemory()
+    app.state.shadow_reader = nothing_compared
     app.include_router(door)  # first: routes are tried in order, and alerts are in a hurry
     for router in (
         accounts_router,
@@ -219,7 +223,7 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
         history_router,  # its fixed paths come before the ids of the next
         ticket_router,
         trading_router,
-        portfolio_router,
+        *_RESULTS,
         *_SAFETY,
         notifications_router,
         *_WEBHOOKS,

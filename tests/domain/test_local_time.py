@@ -1,6 +1,6 @@
 """Days and hours on the clocks of a place, beside the standard library, over the turns of clocks."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -52,8 +52,8 @@ def test_clocks_are_turned_to_the_millisecond(turned_at: datetime, hours: list[i
 
 
 def test_a_day_has_as_many_hours_as_its_clocks_show() -> None:
-    for day, length in ((datetime(2026, 3, 29), 23), (datetime(2026, 10, 25), 25), (datetime(2026, 6, 1), 24)):
-        begin, end = (_ms(moment.replace(tzinfo=ZoneInfo("Europe/Paris"))) for moment in (day, day + timedelta(days=1)))
+    for day, length in ((date(2026, 3, 29), 23), (date(2026, 10, 25), 25), (date(2026, 6, 1), 24)):
+        begin, end = (_ms(datetime.combine(each, time(), ZoneInfo("Europe/Paris"))) for each in (day, day + timedelta(days=1)))
         hours = np.arange(begin, end, 3_600_000)
         clock = clock_of(ZoneInfo("Europe/Paris"), begin - 86_400_000, end + 86_400_000)
         assert len(hours) == length
