@@ -89,6 +89,30 @@ def compact(value: Decimal | None, *, language: str) -> str:
     return f"{number(value.scaleb(-exponent, context=_WIDE), 2, language=language)}{gap}{unit}"
 
 
+def short(value: Decimal | None, *, language: str) -> str:
+    """Return an amount with its sign in very few characters, for the cells of a map: +1.2K, −34, +0.4, +0.0003."""
+    if value is None:
+        return NONE
+    size = abs(value)
+    if size >= 1000:
+        with use_language(language):
+            units = (
+                (12, pgettext("number", "T")),
+                (9, pgettext("number", "B")),
+                (6, pgettext("number", "M")),
+                (3, pgettext("number", "K")),
+            )
+        exponent, unit = next(row for row in units if size >= Decimal(1).scaleb(row[0]))
+        scaled = size.scaleb(-exponent, context=_WIDE)
+        text = number(scaled, 0 if scaled >= 10 else 1, language=language) + unit
+    elif size >= 10 or not size:
+        text = number(size, 0, language=language)
+    else:
+        text = number(size, min(_FREE_PLACES, max(1, -size.adjusted())), language=language)
+    sign = "" if not any(digit in text for digit in "123456789") else MINUS if value < 0 else "+"
+    return f"{sign}{text}"
+
+
 def signed(value: Decimal | None, currency: str = "", *, decimals: int = 2, language: str) -> str:
     """Return an amount with + or −; zero has neither."""
     if value is None:

@@ -32,6 +32,7 @@ from app.ui.pages import (
     preferences,
     robustness,
     searches,
+    statistics,
     strategies,
     strategy_editor,
     strategy_trials,
@@ -57,6 +58,6 @@ def mount_pages(app: FastAPI) -> None:
     market = (trading, terminal, ticket, order_changes, positions, symbols, heartbeat)
     # The list before the page of one, whose name could be any word.
     code = (strategies, strategy_editor, strategy_trials, assistant, backtests, searches, robustness, backtest, bots, bot)
-    for area in (*mine, dashboard, portfolio, brokers, broker_changes, *alerts, *code, history, *market, docs, stream):
+    for area in (*mine, dashboard, portfolio, brokers, broker_changes, *alerts, *code, history, statistics, *market, docs, stream):
         app.include_router(area.router)
     app.router.routes.append(Route("/static/{path:path}", assets.serve, methods=["GET", "HEAD"]))

@@ -131,6 +131,7 @@ def _filters(now: Callable[[], datetime]) -> dict[str, Callable[..., object]]:
         "chart_equity": chart_equity,
         "chart_lines": chart_lines,
         "chart_facts": chart_facts,
+        "short": lambda value: formatters.short(value, language=language()),
         "compact": lambda value: formatters.compact(value, language=language()),
         "chart_flows": chart_flows,
     }

@@ -125,3 +125,17 @@ def test_share_has_no_sign_and_is_all_only_where_nothing_is_missing(
 def test_a_large_number_is_written_with_its_unit(value: str, english: str, french: str) -> None:
     assert formatters.compact(Decimal(value), language="en") == english
     assert formatters.compact(Decimal(value), language="fr") == french
+
+
+@pytest.mark.parametrize(
+    ("value", "english", "french"),
+    [
+        ("0", "0", "0"), ("0.4", "+0.4", "+0,4"), ("-0.00034", "−0.0003", "−0,0003"), ("9.96", "+10.0", "+10,0"), ("-34.5", "−34", "−34"),
+        ("999.4", "+999", "+999"), ("1234", "+1.2K", "+1,2k"), ("-45678", "−46K", "−46k"), ("7654321", "+7.7M", "+7,7M"),
+        ("0.000000001", "0.00000000", "0,00000000"),
+    ],
+)  # fmt: skip
+def test_short_amounts_have_a_sign_and_few_characters(value: str, english: str, french: str) -> None:
+    assert formatters.short(Decimal(value), language="en") == english
+    assert formatters.short(Decimal(value), language="fr") == french
+    assert formatters.short(None, language="en") == formatters.NONE

@@ -58,6 +58,12 @@ INCLUDED = {
         "fragments/portfolio/_holdings.html",
         "fragments/portfolio/_flows.html",
     ),
+    "statistics": (
+        "fragments/statistics/_filter.html",
+        "fragments/statistics/_found.html",
+        "fragments/statistics/_metrics.html",
+        "fragments/statistics/_costs.html",
+    ),
     "builder": ("fragments/webhooks/_builder_form.html", "fragments/webhooks/_built.html"),
 }
 

@@ -73,6 +73,7 @@ NAVIGATION = (
     NavItem(key="bots", href="/bots", icon="bot", label=N_("Bots")),
     NavItem(key="strategies", href="/strategies", icon="code-xml", label=N_("Strategies")),
     NavItem(key="backtests", href="/backtests", icon="flask-conical", label=N_("Backtests")),
+    NavItem(key="statistics", href="/statistics", icon="chart-no-axes-column", label=N_("Statistics")),
     NavItem(key="heartbeat", href="/heartbeat", icon="activity", label=N_("Heartbeat")),
     NavItem(key="brokers", href="/brokers", icon="plug", label=N_("Brokers")),
     NavItem(key="symbols", href="/symbols", icon="coins", label=N_("Symbols")),
