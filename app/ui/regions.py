@@ -17,6 +17,7 @@ from app.domain.currencies import Currency
 from app.domain.enums import Side, Source
 from app.domain.instruments import Instrument
 from app.errors import ExchangeError, NotFound
+from app.notifications import bell
 from app.trading import external, oversight_queries, states
 from app.trading import queries as trading
 from app.trading.desk import Desk
@@ -31,6 +32,7 @@ from app.ui.trading_state import missing_key, trading_view
 from app.ui.views import (
     AuditView,
     Balances,
+    BellView,
     BrokerRow,
     ChecklistStep,
     DeliveryRow,
@@ -83,6 +85,11 @@ class Regions:
             return (await self._desk.instruments.all(exchange)).get(symbol)
         except ExchangeError:
             return None
+
+    async def bell(self) -> BellView:
+        """How many notices are unread."""
+        async with self._database.connection() as connection:
+            return BellView(unread=await bell.unread(connection, self.user_id))
 
     async def status(self) -> StatusItems:
         """The live middle of the status bar."""

@@ -25,6 +25,7 @@ from app.ui.pages import (
     heartbeat,
     history,
     hooks,
+    notifications,
     order_changes,
     own_log,
     portfolio,
@@ -53,7 +54,7 @@ def mount_pages(app: FastAPI) -> None:
     assets = Assets(resource("static"))
     app.state.templating = Templating(resource("templates"), resource("static"), assets=assets, now=lambda: app.state.clock.now())
     app.state.recent_reports = RecentReports()
-    mine = (accounts, account, preferences, own_log, tokens, administration)
+    mine = (accounts, account, preferences, notifications, own_log, tokens, administration)
     alerts = (webhooks, builder, deliveries, hooks)
     market = (trading, terminal, ticket, order_changes, positions, symbols, heartbeat)
     # The list before the page of one, whose name could be any word.

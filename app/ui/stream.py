@@ -59,7 +59,7 @@ _IDLE_S: Final = 0.25
 _PING_S: Final = 5.0
 #: Marks move with the market and the feed's age with time: these are sent again though no event touched them.
 _REPEATED: Final = (
-    (frozenset({"positions", "kpis", "hook-positions", "market"}), 2.0), (frozenset({"status"}), 5.0),
+    (frozenset({"positions", "kpis", "hook-positions", "market"}), 2.0), (frozenset({"status"}), 5.0), (frozenset({"bell"}), 5.0),
     (frozenset({"external", "lines"}), 5.0),
     (frozenset({"audit"}), 10.0),
     (frozenset({"hooks"}), 5.0),  # counted anew, which with a flood of alerts is not done for each; and one is late without any event
@@ -94,9 +94,10 @@ _OF_ONE: Final = ("feed", "terminal", backtest_events.ONE, bot_stream.ONE, bot_s
 _OF_A_TERMINAL: Final = frozenset({"lines", "market"})
 #: Without a user, these concern everybody; the others nobody.
 _FOR_ALL: Final = (TradingStateChanged, KillSwitchChanged)
-_TARGETS: Final = {"status": "status-items", "trading": "trading-state", "portfolio": "portfolio-live"}
+_TARGETS: Final = {"status": "status-items", "bell": "bell-count", "trading": "trading-state", "portfolio": "portfolio-live"}
 _TEMPLATES: Final = {
     "status": "fragments/shell/_status_items.html",
+    "bell": "fragments/shell/_bell_count.html",
     "trading": "fragments/shell/_trading_state.html",
     "kpis": "fragments/dashboard/_kpis.html",
     "positions": "fragments/trading/_positions.html",
@@ -168,6 +169,7 @@ class PageStream:
         self._told: dict[str, object] = {}
         self._builders: dict[str, Callable[[], Awaitable[object]]] = {
             "status": regions.status,
+            "bell": regions.bell,
             "trading": regions.trading,
             "kpis": regions.kpis,
             "positions": regions.positions,

@@ -19,7 +19,7 @@ from app.ui.regions import Regions
 from app.ui.templating import PageView, Templating, ToastLevel, triggers
 from app.ui.views import Choice, Environment, Reader, Shell, StatusItems
 
-_SHELL_TOPICS: Final = ("status", "trading")
+_SHELL_TOPICS: Final = ("status", "trading", "bell")
 #: A path of this site: browsers drop control characters and read a backslash as a slash, and two slashes begin another host.
 _OWN_PATH: Final = re.compile(r"/(?![/\\])[^\x00-\x20\\]*")
 
@@ -81,6 +81,7 @@ async def shell_of(request: Request, principal: Principal | None, *, page: str, 
         theme=principal.theme.value,
         env=_environment(request, accounts),
         status=status,
+        bell=await regions.bell(),
         topics=_SHELL_TOPICS + topics,
         trading=trading,
         kill_scopes=kill_scopes,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from app.ui import views
 from app.ui.templating import PageView
-from tests.ui import sample_administration, sample_heartbeat, sample_preferences, sample_symbols
+from tests.ui import sample_administration, sample_heartbeat, sample_notifications, sample_preferences, sample_symbols
 
 NOW = datetime(2026, 11, 21, 14, 4, 58, tzinfo=UTC)
 _PICTURE = "data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciLz4="
@@ -42,6 +42,7 @@ def pages(made: Callable[..., views.Shell], stranger: views.Shell, *, language: 
     return sample_preferences.pages(made, language=language) | {
         "account": (page, account(shell)),
         "tokens": ("pages/accounts/tokens.html", sample_administration.tokens_page(shell)),
+        "notifications": ("pages/accounts/notifications.html", sample_notifications.page(shell)),
         "own-log": ("pages/accounts/log.html", sample_administration.own_log_page(shell)),
         "admin": ("pages/admin/admin.html", sample_administration.admin_page(admin)),
         **sample_symbols.pages(made(page="symbols", language=language)),
@@ -60,6 +61,7 @@ def fragments() -> dict[str, object]:
         | sample_administration.fragments()
         | sample_symbols.fragments()
         | sample_heartbeat.fragments()
+        | sample_notifications.fragments()
         | {
             "fragments/accounts/_password.html": views.PasswordForm(
                 username="d", errors={"password": "Too short.", "current_password": "Wrong."}

@@ -328,6 +328,7 @@ def fragments() -> dict[str, object]:
     found: dict[str, object] = {
         "fragments/shell/_status_items.html": shell().status,
         "fragments/shell/_account_menu.html": shell(),
+        "fragments/shell/_bell.html": shell(),
         "fragments/shell/_kill_switch.html": shell(),
         "fragments/shell/_trading_state.html": trading_state(),
         "fragments/shell/_unlocked_strategies.html": replace(trading_state(), is_unlocked=True),

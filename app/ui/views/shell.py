@@ -133,6 +133,13 @@ class StatusItems:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BellView:
+    """The bell of the status bar. `unread` is 100 where there are more than 99."""
+
+    unread: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FreshCodeForm:
     """Fragment `_fresh_code.html`: the question for a code of the second factor, above whatever needs it."""
 
@@ -159,6 +166,7 @@ class Shell:
     updown: UpDown = "neon"
     env: Environment = "live"
     status: StatusItems = field(default_factory=StatusItems)
+    bell: BellView = field(default_factory=BellView)
     fresh_code: FreshCodeForm = field(default_factory=FreshCodeForm)
     nav: tuple[NavItem, ...] = NAVIGATION
     topics: tuple[str, ...] = ()
