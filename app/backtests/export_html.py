@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from app.backtests.export_charts import Chart, Histogram, drawdown_chart, equity_chart, histogram
 from app.backtests.export_run import ExportedRun, RunHeader
-from app.backtests.quality_words import title_of, told
+from app.backtests.quality_words import in_words, title_of, told
 from app.backtests.report_parts import Report
 from app.backtests.report_rows import Row, lasted, metric_groups, reason_word, shown
 from app.core import formatters, i18n
@@ -69,6 +69,7 @@ class View:
     reasons: tuple[tuple[str, ...], ...]
     drawdowns: tuple[tuple[str, ...], ...]
     checks: tuple[tuple[str, str, str, str], ...]
+    trips: tuple[tuple[str, str], ...]
     gaps: tuple[tuple[str, str, str], ...]
     missing: int
     trades: tuple[tuple[Figure, ...], ...]
@@ -115,6 +116,7 @@ def _view(run: ExportedRun, language: str) -> View:
         reasons=_reasons(report, language),
         drawdowns=_drawdowns(report, language),
         checks=tuple((check.verdict, gettext(_VERDICTS[check.verdict]), title_of(check), told(check)) for check in report.checks),
+        trips=tuple((_moment(one.at_ms, language), in_words(one.message, one.values)) for one in report.trips),
         gaps=tuple(
             (_moment(gap.start_ms, language), _moment(gap.end_ms, language), _count(gap.candles, language))
             for gap in report.gaps[:MOST_GAPS]

@@ -42,6 +42,7 @@ class RunHeader(msgspec.Struct, frozen=True, kw_only=True):
         candles_sha256: Of all candles that it saw.
         finished_at: When it was over.
         note: What its user wrote to it.
+        safeguards: Of the account, as they are stored.
     """
 
     number: int
@@ -70,6 +71,7 @@ class RunHeader(msgspec.Struct, frozen=True, kw_only=True):
     candles_sha256: str | None
     finished_at: datetime | None
     note: str
+    safeguards: dict[str, object] = {}
 
     @property
     def quote(self) -> str:

@@ -17,6 +17,7 @@ from app.backtests.service import Listed, listed
 from app.backtests.wish import Rules, options_of
 from app.core.i18n import N_
 from app.core.tenancy import owned
+from app.domain.safeguards import plain_safeguards
 from app.errors import RateLimited, ResultMissing
 
 #: Files of one user that are made, or on their way, at a time.
@@ -101,6 +102,7 @@ def header_of(found: Listed) -> RunHeader:
         volume_share=options.volume_share,
         funding_rate=options.funding_rate,
         detail=options.is_detailed,
+        safeguards=plain_safeguards(options.safeguards),
         tick=rules.tick,
         step=rules.step,
         least_notional=rules.least_notional,

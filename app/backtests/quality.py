@@ -12,9 +12,11 @@ import numpy as np
 from app.backtests.quality_words import SENTENCES, TITLES
 from app.backtests.report_parts import Check, Costs, RunFacts, Verdict
 from app.domain.arrays import Candles, Floats, Times
+from app.domain.candles import from_milliseconds
 from app.domain.metrics import DAY_MS, EquityFigures, annual_return, daily_returns, sharpe_ratio
 from app.domain.metrics_trades import TradeFigures, closed_rows
 from app.domain.outcome import NO_REASON, REASONS, Outcome
+from app.domain.safeguards import SafeguardNumbers
 from app.domain.simulated import Reason
 
 #: With fewer trades chance alone explains any result.
@@ -54,6 +56,7 @@ class Ran:
     missing: int
     facts: RunFacts
     at_double_slippage: Outcome | None
+    safeguards: SafeguardNumbers | None = None
 
 
 def make_checks(ran: Ran) -> tuple[Check, ...]:
@@ -209,6 +212,19 @@ def _orders(ran: Ran) -> Check | None:
     return _check("ORDERS", "warn", "CAPPED", numbers=numbers, capped=_whole(capped)) if capped else None
 
 
+def _safeguards(ran: Ran) -> Check | None:
+    """An account that nobody arms again says nothing of what came after."""
+    trips = ran.outcome.trips
+    if ran.safeguards is None or not trips:
+        return None
+    last = next((one for one in trips if not ran.safeguards.rules[one.rule].rearm_ms), None)
+    if last is None:
+        return _check("SAFEGUARDS", "pass", numbers={"trips": float(len(trips))}, trips=_whole(len(trips)))
+    after = (len(ran.candles) - 1 - last.candle) / len(ran.equity)
+    day = from_milliseconds(int(ran.candles.time[last.candle])).date().isoformat()
+    return _check("SAFEGUARDS", "warn", numbers={"share_after": after}, day=day, share=_percent(after))
+
+
 def _ruin(ran: Ran) -> Check | None:
     if ran.equity.min() <= 0 or bool(np.any(ran.outcome.trades.reason == REASONS.index(Reason.LIQUIDATION))):
         return _check("RUIN", "fail")
@@ -224,7 +240,7 @@ def _too_good(ran: Ran) -> Check | None:
 
 _CHECKS: Final[tuple[Callable[[Ran], Check | None], ...]] = (
     _look_ahead, _ruin, _sample, _few_make_it, _open_trade, _later_part, _slippage, _volume, _costs, _holding, _warm_up, _data,
-    _period, _time_in_market, _orders, _too_good,
+    _period, _time_in_market, _orders, _safeguards, _too_good,
 )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """What the quality checks say: each sentence a key of the catalogue, with its values by name, which are numbers in English notation."""
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from app.backtests.report_parts import Check
@@ -23,6 +24,7 @@ TITLES: Final = {
     "PERIOD": N_("Length of the period"),
     "EXPOSURE": N_("Time in the market"),
     "ORDERS": N_("Orders that could not be filled"),
+    "SAFEGUARDS": N_("Safeguards"),
     "TOO_GOOD": N_("Too good to be true"),
 }
 CODES: Final = tuple(TITLES)
@@ -68,6 +70,8 @@ SENTENCES: Final = {
     "EXPOSURE_PASS": N_("It was in the market %(share)s%% of the time."),
     "ORDERS_WARN": N_("Orders too small for the market, and denied: %(denied)s."),
     "ORDERS_CAPPED": N_("Orders that got less than they wanted, as the candle's volume had no more: %(capped)s."),
+    "SAFEGUARDS_WARN": N_("A safeguard tripped on %(day)s and stayed so: nothing was entered in the last %(share)s%% of the period."),
+    "SAFEGUARDS_PASS": N_("Safeguards tripped and were armed again: %(trips)s times."),
     "TOO_GOOD_WARN": N_("A Sharpe of %(sharpe)s is rare in honest results: look for a mistake first."),
 }
 _NUMBER: Final = re.compile(r"-?\d+(\.\d+)?")
@@ -75,7 +79,12 @@ _NUMBER: Final = re.compile(r"-?\d+(\.\d+)?")
 
 def told(check: Check) -> str:
     """Return a check's sentence in the language spoken here, its numbers in that language's notation."""
-    return said_with(check.message, {name: _localised(value) for name, value in check.values.items()})
+    return in_words(check.message, check.values)
+
+
+def in_words(message: str, values: Mapping[str, str]) -> str:
+    """Return a sentence whose values are numbers in English notation in the language spoken here."""
+    return said_with(message, {name: _localised(value) for name, value in values.items()})
 
 
 def title_of(check: Check) -> str:

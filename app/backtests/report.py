@@ -7,6 +7,7 @@ import numpy as np
 
 from app.backtests.quality import Ran, make_checks
 from app.backtests.report_parts import MOST_GAPS, MOST_POINTS, Check, Costs, Gap, Kpis, Points, Report, RunFacts
+from app.backtests.report_safeguards import told_of
 from app.domain.arrays import Candles, Floats, Times
 from app.domain.metrics import EquityFigures, amount, deepest_drawdowns, drawdown_of, equity_figures, find_drawdowns, ratio
 from app.domain.metrics_tables import distribution, telling_rows, year_returns
@@ -54,8 +55,7 @@ def make_report(
         outcome=outcome, candles=candles, times=times, equity=equity, figures=equity_figures(times, equity, drawdowns=drawdowns),
         held=equity_figures(times, held), trades=trade_figures(outcome.trades, candles.time), costs=_costs(outcome, equity),
         exposure=min(outcome.candles_held / len(equity), 1.0), start=start, missing=missing, facts=facts,
-        at_double_slippage=at_double_slippage,
-    )  # fmt: skip
+        at_double_slippage=at_double_slippage, safeguards=costs.safeguards)  # fmt: skip
     return Report(
         start_ms=int(times[0]),
         end_ms=int(times[-1]),
@@ -78,6 +78,7 @@ def make_report(
         gaps=gaps,
         missing_candles=missing,
         checks=make_checks(ran),
+        **told_of(outcome, candles, costs),
     )
 
 

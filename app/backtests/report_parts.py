@@ -17,6 +17,7 @@ from app.domain.metrics_trades import ReasonFigures, TradeFigures
 REPORT_VERSION: Final = 1
 MOST_POINTS: Final = 2_000
 MOST_GAPS: Final = 50
+MOST_TRIPS: Final = 50
 
 Verdict = Literal["pass", "warn", "fail"]
 
@@ -134,6 +135,24 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     figures: dict[str, float | None] = {}
 
 
+class Trip(msgspec.Struct, frozen=True, kw_only=True):
+    """A safeguard that tripped.
+
+    Attributes:
+        at_ms: Open time of the candle in which it did.
+        rule: One of `domain.safeguards.TRIPPING`.
+        action: `suspend` or `flatten`.
+        message: Why, a sentence of the catalogue with `values` as `%(name)s`.
+        values: What stands in the sentence, numbers in English notation.
+    """
+
+    at_ms: int
+    rule: str
+    action: str
+    message: str
+    values: dict[str, str] = {}
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The whole.
 
@@ -163,6 +182,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         gaps: Holes in the candles from the first decision on, longest first, at most `MOST_GAPS`.
         missing_candles: Candles missing in all holes.
         checks: Quality checks, worst first.
+        refused: Entries and additions that a safeguard denied.
+        limited: Entries and additions that one cut.
+        trips: Safeguards that tripped, oldest first, at most `MOST_TRIPS`.
+        trip_count: How many in all.
     """
 
     version: int = REPORT_VERSION
@@ -189,3 +212,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     gaps: tuple[Gap, ...]
     missing_candles: int
     checks: tuple[Check, ...]
+    refused: int = 0
+    limited: int = 0
+    trips: tuple[Trip, ...] = ()
+    trip_count: int = 0

@@ -22,6 +22,7 @@ REASON_WORDS: Final = {
     "trailing": N_("Trailing stop"),
     "target": N_("Target"),
     "liquidation": N_("Liquidation"),
+    "safeguard": N_("Safeguard"),
     "entry": N_("Entry"),
     "add": N_("Added"),
 }

@@ -5,12 +5,13 @@ from decimal import Decimal
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from app.backtests.models import LONGEST_NOTE, Backtest, BacktestState
 from app.backtests.results import BacktestTrade, amount
 from app.backtests.service import Listed
 from app.backtests.wish import USUAL_CAPITAL, USUAL_SLIPPAGE, BacktestWish, Options, options_of
+from app.domain.safeguards import checked, plain_safeguards, read_safeguards
 from app.strategies.trial_schemas import Parameters, TimeframeName
 from app.trading.schemas import Amount, MoneyOut
 
@@ -30,9 +31,16 @@ class OptionsIn(BaseModel):
     funding_rate: Annotated[float, Field(ge=-0.05, le=0.05, description="Of the notional every 8 hours; 0: none")] = 0.0
     detail: Annotated[bool, Field(description="Walk one-minute candles where stop and target lie inside one candle")] = False
 
+    safeguards: Annotated[dict[str, Any], BeforeValidator(checked), Field(description="Of the account: docs/safeguards.md")] = {}
+
     def options(self) -> Options:
         """Return the options that are asked for."""
-        return Options(volume_share=self.volume_share, funding_rate=self.funding_rate, is_detailed=self.detail)
+        return Options(
+            volume_share=self.volume_share,
+            funding_rate=self.funding_rate,
+            is_detailed=self.detail,
+            safeguards=read_safeguards(self.safeguards),
+        )
 
 
 class BacktestIn(BaseModel):
@@ -185,5 +193,10 @@ def _common(listed: Listed, kind: type[BacktestOut]) -> dict[str, Any]:
         "is_validated": listed.is_validated,
     }
     options = options_of(backtest.options)
-    ours["options"] = {"volume_share": options.volume_share, "funding_rate": options.funding_rate, "detail": options.is_detailed}
+    ours["options"] = {
+        "volume_share": options.volume_share,
+        "funding_rate": options.funding_rate,
+        "detail": options.is_detailed,
+        "safeguards": plain_safeguards(options.safeguards),
+    }
     return ours | {name: getattr(backtest, name) for name in kind.model_fields if name not in ours}

@@ -9,7 +9,9 @@ from uuid import UUID
 import msgspec
 
 from app.backtests.models import Backtest
+from app.domain.candles import Timeframe
 from app.domain.instruments import Instrument, plain
+from app.domain.safeguards import NO_SAFEGUARDS, Safeguards, numbers_of
 from app.domain.simulation import SimulationCosts
 from app.sandbox.messages import Value
 
@@ -25,11 +27,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         volume_share: Fraction of a candle's volume that one order may take; 0 is no cap.
         funding_rate: Of a perpetual's notional, every 8 hours; 0 is none.
         is_detailed: Walk one-minute candles where stop and target lie inside one candle.
+        safeguards: Rules that keep the account from losing too much.
     """
 
     volume_share: float = 0.0
     funding_rate: float = 0.0
     is_detailed: bool = False
+    safeguards: Safeguards = NO_SAFEGUARDS
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,4 +138,5 @@ def costs_of(backtest: Backtest) -> SimulationCosts:
         least_notional=float(rules.least_notional),
         volume_share=options.volume_share,
         funding_rate=options.funding_rate,
+        safeguards=numbers_of(options.safeguards, Timeframe(backtest.timeframe).milliseconds),
     )

@@ -10,7 +10,6 @@ from uuid import UUID
 
 import msgspec
 from fastapi import FastAPI
-from pydantic import BaseModel
 
 from app.backtests.making import Backtests
 from app.backtests.models import LONGEST_NOTE, Backtest
@@ -21,6 +20,7 @@ from app.core.db import Database
 from app.core.i18n import N_, gettext
 from app.domain.candles import Timeframe
 from app.domain.instruments import plain
+from app.domain.safeguards import NO_SAFEGUARDS
 from app.domain.ticket import USUAL_FEES
 from app.errors import AppError
 from app.marketdata.queries import first_stored
@@ -30,6 +30,7 @@ from app.strategies.models import Strategy, StrategyVersion
 from app.strategies.service import get_strategy
 from app.trading.fees import fee_terms
 from app.ui.backtests import strategy_choices
+from app.ui.safeguard_form import TypedSafeguards, fields_of, read_fields, safeguard_form
 from app.ui.strategies import on_one_line
 from app.ui.strategy_editor import parameter_form, validity_of, written
 from app.ui.strategy_parameters import parameter_values
@@ -65,7 +66,7 @@ _BOUNDS: Final[dict[str, tuple[Decimal, Decimal]]] = {
 }
 
 
-class TypedBacktest(BaseModel):
+class TypedBacktest(TypedSafeguards):
     """What the form sends besides the parameters."""
 
     strategy: str = ""
@@ -87,9 +88,10 @@ class TypedBacktest(BaseModel):
 
     def fields(self) -> BacktestFields:
         """Return what was typed, none of it longer than its field."""
-        given = self.model_dump(exclude={"copied", "detail", "note"})
+        given = self.model_dump(include=set(BacktestFields.__dataclass_fields__) - {"detail", "note", "safeguards"})
         typed = {name: value.strip()[:_LONGEST] for name, value in given.items()}
-        return BacktestFields(**typed, note=on_one_line(self.note)[:LONGEST_NOTE], detail=self.detail)
+        safeguards = self.safeguard_fields()
+        return BacktestFields(**typed, note=on_one_line(self.note)[:LONGEST_NOTE], detail=self.detail, safeguards=safeguards)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +168,7 @@ class FormMaker:
         if rows and fields.version not in {str(one.number) for one in rows}:
             fields = replace(fields, version=str(rows[0].number))
         described, errors = await self._described(fields, dict(asked.errors))
-        exchange = self.exchange_of(fields.account, accounts)
+        exchange, quote = self.exchange_of(fields.account, accounts), fields.symbol.partition("/")[2].upper()
         return BacktestForm(
             fields=fields,
             strategies=strategies,
@@ -176,7 +178,8 @@ class FormMaker:
             presets=await self._presets(exchange, fields.symbol),
             parameters=parameter_form(described, typed=asked.typed, errors=asked.parameter_errors),
             own_timeframe="" if described is None else described.timeframe,
-            quote=fields.symbol.partition("/")[2].upper(),
+            safeguards=safeguard_form("backtest", fields.safeguards, errors=errors, quote=quote),
+            quote=quote,
             has_draft=strategy is not None and strategy.draft is not None,
             copied=asked.copied,
             errors=errors,
@@ -276,6 +279,8 @@ class _Reading:
         taker, maker = self._number("taker"), self._number("maker")
         capital, slippage = self._number("capital", is_needed=True), self._number("slippage", is_needed=True)
         share, funding = self._number("volume_share"), self._number("funding")
+        safeguards, wrong = read_fields(fields.safeguards, "backtest")
+        self.errors |= wrong
         if self.errors or strategy is None or since is None or until is None or capital is None or slippage is None:
             return None
         return BacktestWish(
@@ -292,7 +297,10 @@ class _Reading:
             slippage=slippage / _BASIS_POINTS,
             note=fields.note,
             options=Options(
-                volume_share=float((share or 0) / _PERCENT), funding_rate=float((funding or 0) / _PERCENT), is_detailed=fields.detail
+                volume_share=float((share or 0) / _PERCENT),
+                funding_rate=float((funding or 0) / _PERCENT),
+                is_detailed=fields.detail,
+                safeguards=safeguards or NO_SAFEGUARDS,
             ),
         )
 
@@ -339,6 +347,7 @@ def _fields_of(wish: BacktestWish) -> BacktestFields:
         volume_share=percent(wish.options.volume_share),
         funding=percent(wish.options.funding_rate),
         detail=wish.options.is_detailed,
+        safeguards=fields_of(wish.options.safeguards),
         note=wish.note,
     )
 

@@ -20,6 +20,8 @@ from app.domain.candles import Timeframe, from_milliseconds, to_milliseconds
 from app.domain.metrics import Drawdown
 from app.ui.backtest_figures import cost_rows, decimal, histogram, kpis, metric_groups, reason_rows, year_rows
 from app.ui.backtests import period_of
+from app.ui.safeguard_lines import safeguard_lines
+from app.ui.safeguard_rows import trip_lines
 from app.ui.symbols import exchange_name
 from app.ui.views.backtest import (
     BacktestFailure,
@@ -88,6 +90,7 @@ def head_of(listed: Listed, *, account: str = "") -> BacktestHead:
         language=current_language(),
         note=found.note,
         others=tuple(f"{one['symbol']} {one['timeframe']}" for one in data.get("frames", ())[1:]),
+        safeguards=safeguard_lines(options.safeguards, quote_of(found)),
         tick=str(found.rules.get("tick", "")),
         step_ms=Timeframe(found.timeframe).milliseconds,
     )
@@ -188,6 +191,10 @@ def result_of(
         drawdowns=tuple(_drawdown_row(one) for one in report.drawdowns[:_MOST_DRAWDOWNS]),
         notes=notes,
         is_part=state == BacktestState.CANCELED,
+        trips=trip_lines(report),
+        trip_count=report.trip_count,
+        refused=report.refused,
+        limited=report.limited,
     )
 
 

@@ -47,6 +47,7 @@ REASONS = {
     "trailing": N_("Trailing stop"),
     "target": N_("Target"),
     "liquidation": N_("Liquidation"),
+    "safeguard": N_("Safeguard"),
 }
 ACTIONS = {
     "login": N_("Login"),

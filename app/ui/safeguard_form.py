@@ -77,8 +77,9 @@ class TypedSafeguards(BaseModel):
 def safeguard_form(
     scope: SafeguardScope, fields: Mapping[str, str] | None = None, *, errors: Mapping[str, str] | None = None, quote: str = ""
 ) -> SafeguardForm:
-    """Return the form's part; `fields` as typed, or as `fields_of` writes them."""
-    return SafeguardForm(scope=scope, fields=fields or {}, errors=errors or {}, quote=quote)
+    """Return the form's part; `fields` as typed, or as `fields_of` writes them, `errors` those of the whole form."""
+    own = {name: error for name, error in (errors or {}).items() if name in TypedSafeguards.model_fields}
+    return SafeguardForm(scope=scope, fields=fields or {}, errors=own, quote=quote)
 
 
 def read_fields(fields: Mapping[str, str], scope: SafeguardScope) -> tuple[Safeguards | None, dict[str, str]]:

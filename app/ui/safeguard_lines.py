@@ -61,4 +61,6 @@ def _span(span: Span) -> str:
 
 def _then(words: str, rule: Tripping) -> str:
     then = gettext("sells and suspends") if rule.action is Action.FLATTEN else gettext("suspends")
-    return f"{words}: {then}"
+    if not rule.rearm_after:
+        return f"{words}: {then}"
+    return f"{words}: {then}, " + gettext("armed again after %(span)s") % {"span": _span(Span(candles=rule.rearm_after))}

@@ -84,7 +84,7 @@ async def test_the_form_offers_the_version_its_parameters_and_the_usual_costs(pe
 
 async def test_a_form_that_is_sent_makes_a_backtest_and_leads_to_it(person: Person, strategy_id: str) -> None:
     given = {"strategy": strategy_id, "version": "1", "param:fast": "6", "was:fast": "5", "param:slow": "20", "was:slow": "20"}
-    answer = await send(person, "/backtests", **FIELDS, **given, volume_share="10", detail="true")
+    answer = await send(person, "/backtests", **FIELDS, **given, volume_share="10", detail="true", sg_daily="2,5")
     assert answer.status_code == 200, answer.text
     number = answer.headers["hx-redirect"].rpartition("/")[2]
     listed = (await person.call("GET", "/api/backtests")).json()["items"]
@@ -92,8 +92,11 @@ async def test_a_form_that_is_sent_makes_a_backtest_and_leads_to_it(person: Pers
     assert made["parameters"] == {"fast": 6}, "what stands in the source is the source's to say"
     assert (made["start_at"], made["end_at"]) == ("2026-02-27T00:00:00Z", "2026-03-01T00:00:00Z"), "the last day is part of it"
     assert (made["fee"], made["maker_fee"], made["slippage"]) == ("0.001", "0.001", "0.0005")
-    assert made["options"] == {"volume_share": 0.1, "funding_rate": 0.0, "detail": True}
+    safeguards = {"daily_loss": {"fraction": "0.025"}}
+    assert made["options"] == {"volume_share": 0.1, "funding_rate": 0.0, "detail": True, "safeguards": safeguards}
     await until(person, made["id"])
+    assert value(await page(person, f"/backtests/new?copy={number}"), "sg_daily") == "2.5"
+    assert "Daily loss" in await page(person, f"/backtests/{number}")
 
 
 @pytest.mark.parametrize(

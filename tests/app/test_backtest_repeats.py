@@ -100,6 +100,23 @@ async def test_a_wish_filled_in_from_a_shown_header_gives_the_same_trades_too(si
     assert (await stored(site, second["id"]))[1] == (await stored(site, first["id"]))[1]
 
 
+async def test_what_safeguards_did_is_told_and_repeated(site: Site) -> None:
+    person = await somebody(site)
+    strategy_id = await strategy(person)
+    safeguards = {"losses": {"trades": 2, "rearm_after": 30}, "cooldown": {"span": {"minutes": 5}}, "drawdown": {"fraction": "0.03"}}
+    asked = {"minutes": 6_000, "parameters": {"fast": 4, "stop_loss": 0.004}, "options": {"safeguards": safeguards}}
+    first = await completed(person, await begun(person, strategy_id, **asked))
+    told = first["report"]["trips"]
+    assert first["options"]["safeguards"] == safeguards
+    assert {trip["rule"] for trip in told} == {"losses", "drawdown"}
+    assert all(trip["values"] == {"count": "2", "limit": "2"} for trip in told if trip["rule"] == "losses")
+    assert first["report"]["refused"] > 0
+    assert {check["code"]: check["verdict"] for check in first["report"]["checks"]}["SAFEGUARDS"] == "warn"
+    second = await completed(person, (await person.call("POST", f"{URL}/{first['id']}/repeat")).json())
+    assert (await stored(site, second["id"]))[1] == (await stored(site, first["id"]))[1]
+    assert second["report"] == first["report"]
+
+
 async def test_another_version_does_not_change_what_a_header_repeats(site: Site) -> None:
     person = await somebody(site)
     strategy_id = await strategy(person)

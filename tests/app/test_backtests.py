@@ -226,7 +226,7 @@ async def test_other_timeframes_minutes_inside_candles_funding_and_volume_are_ta
         .replace("warm_up = 120", "warm_up = 60")
     )
     strategy_id = await strategy(person, source, "Everything")
-    options = {"volume_share": 0.001, "funding_rate": 0.0001, "detail": True}
+    options = {"volume_share": 0.001, "funding_rate": 0.0001, "detail": True, "safeguards": {}}
     plain = await until(person, (await begun(person, strategy_id, minutes=2_000, timeframe="5m"))["id"])
     full = await until(person, (await begun(person, strategy_id, minutes=2_000, timeframe="5m", options=options))["id"])
     assert (plain["state"], full["state"]) == ("completed", "completed"), (plain["error"], full["error"])

@@ -59,7 +59,7 @@ def checks_of(
 def test_a_run_with_nothing_wrong_passes_every_check() -> None:
     checks = checks_of(left_at_double=1_900.0, fees=100.0)
     assert {code: check.verdict for code, check in checks.items() if check.verdict != "pass"} == {}
-    assert set(checks) == set(CODES) - {"RUIN", "ORDERS", "TOO_GOOD", "OPEN_TRADE", "VOLUME"}
+    assert set(checks) == set(CODES) - {"RUIN", "ORDERS", "SAFEGUARDS", "TOO_GOOD", "OPEN_TRADE", "VOLUME"}
 
 
 @pytest.mark.parametrize(("known", "verdict"), [(True, "fail"), (False, "pass"), (None, "warn")])
@@ -212,7 +212,7 @@ def test_every_sentence_is_said_with_all_of_its_values(language: str) -> None:
                 verdict="warn",
                 title=TITLES[code],
                 message=sentence,
-                values=values | dict.fromkeys(("days", "denied", "capped", "sharpe"), "7"),
+                values=values | dict.fromkeys(("day", "days", "denied", "capped", "sharpe", "trips"), "7"),
             )
             assert "%(" not in told(check)
             assert "%%" not in told(check)

@@ -18,6 +18,7 @@ from app.backtests.results import StoredResult
 from app.core.i18n import use_language
 from app.domain.arrays import EXIT, LONG, SHORT, Candles, no_decisions
 from app.domain.outcome import Outcome
+from app.domain.safeguards import RuleNumbers, SafeguardNumbers
 from app.domain.simulated import SimulationCosts
 from app.ui import views
 from app.ui.backtest_events import told_of
@@ -296,6 +297,7 @@ def _pages(shell: views.Shell) -> dict[str, tuple[str, PageView]]:
         "backtest-running": (one, BacktestView(shell=shell, head=head("running"), progress=progress())),
         "backtest-failed": (one, BacktestView(shell=shell, head=head("failed"), failure=failure, output=failed)),
         "backtest-no-trades": (one, replace(view(shell), result=result_of(quiet(), number=142, trades=replace(silent, total=0)))),
+        "backtest-guarded": (one, replace(view(shell), result=result_of(guarded(), number=142, trades=silent))),
         "backtest-compare": ("pages/backtests/compare.html", _compared(shell)),
         "backtest-compare-nothing": ("pages/backtests/compare.html", CompareView(shell=shell)),
     }
@@ -308,6 +310,24 @@ def quiet() -> Report:
     return make_report(run(candles, no_decisions(_ROWS), costs), candles, costs, timeframe_ms=_HOUR_MS)
 
 
+@cache
+def guarded() -> Report:
+    """What a run came to whose safeguards tripped, denied and cut."""
+    candles, decisions = _candles(), no_decisions(_ROWS)
+    decisions.flags[:] = np.where(np.arange(_ROWS) % 40 == 0, LONG, np.where(np.arange(_ROWS) % 40 == 20, EXIT, 0))
+    rules = SafeguardNumbers(
+        timeframe_ms=_HOUR_MS,
+        cooldown_ms=24 * _HOUR_MS,
+        most_notional=9_000.0,
+        stops_window_ms=_HOUR_MS,
+        daily_loss=RuleNumbers(limit=0.02, flattens=True, rearm_ms=_HOUR_MS),
+        drawdown=RuleNumbers(limit=0.05),
+        losses=RuleNumbers(limit=3, rearm_ms=_HOUR_MS),
+    )
+    costs = SimulationCosts(capital=10_000.0, safeguards=rules)
+    return make_report(run(candles, decisions, costs), candles, costs, timeframe_ms=_HOUR_MS)
+
+
 def fragments() -> dict[str, object]:
     """Every fragment."""
     shell = views.Shell(csrf_token="", clock=NOW, page="backtests")
@@ -317,6 +337,7 @@ def fragments() -> dict[str, object]:
     of_result = ("kpis", "metrics", "checks", "months", "distribution", "drawdowns", "costs", "reasons", "gaps")
     return {
         **{f"{folder}/_{name}.html": shown.result for name in of_result},
+        f"{folder}/_safeguards.html": result_of(guarded(), number=142, trades=shown.result.trades),
         f"{folder}/_list.html": backtests(),
         f"{folder}/_rows.html": backtests(),
         f"{folder}/_form.html": form(),

@@ -5,6 +5,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
+from app.ui.views.bot import FactLine
+from app.ui.views.safeguards import TripLine
 from app.ui.views.shell import Choice, Shell
 
 #: How a figure is written: a fraction with a sign, one without, a plain number, money, a whole number, a time span in seconds.
@@ -92,6 +94,7 @@ class BacktestHead:
     language: str = "en"
     note: str = ""
     others: tuple[str, ...] = ()
+    safeguards: tuple[FactLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,6 +287,10 @@ class BacktestResult:
     gap_candles: int = 0
     notes: tuple[str, ...] = ()
     is_part: bool = False
+    trips: tuple[TripLine, ...] = ()
+    trip_count: int = 0
+    refused: int = 0
+    limited: int = 0
 
     @property
     def passed(self) -> int:

@@ -1,11 +1,13 @@
 """The list of backtests, the form of a new one, and some of them side by side."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
 from app.ui.views.backtest import MetricGroup
+from app.ui.views.safeguards import SafeguardForm
 from app.ui.views.shell import Choice, Region, Shell
 from app.ui.views.strategy_editor import ParameterForm
 
@@ -95,6 +97,7 @@ class BacktestFields:
     funding: str = ""
     note: str = ""
     detail: bool = False
+    safeguards: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +116,7 @@ class BacktestForm:
     timeframes: tuple[str, ...] = ()
     presets: tuple[Choice, ...] = ()
     parameters: ParameterForm = field(default_factory=ParameterForm)
+    safeguards: SafeguardForm = field(default_factory=lambda: SafeguardForm(scope="backtest"))
     own_timeframe: str = ""
     quote: str = ""
     has_draft: bool = False

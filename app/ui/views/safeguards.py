@@ -1,4 +1,4 @@
-"""The fields of safeguards, which the forms of backtests, bots and preferences share, and the list of what has tripped."""
+"""The fields of safeguards, which the forms of backtests, bots and preferences share, and what tripped in a backtest."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -40,19 +40,10 @@ NUMBERS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TripRow:
-    """One rule that has tripped. `reason` is a sentence in the reader's language with its numbers.
+class TripLine:
+    """A rule that tripped in a backtest, in which candle, and why; `is_flattened`: the position was left."""
 
-    `id` is "" where it cannot be re-armed, as in a backtest; `bot` is "" where it is of all bots.
-    """
-
-    id: str
     rule: str
-    bot: str
-    bot_path: str
     at: datetime
     reason: str
-    action: Literal["suspend", "flatten"]
-    is_done: bool = True
-    rearmed_at: datetime | None = None
-    rearmed_by: str = ""
+    is_flattened: bool
