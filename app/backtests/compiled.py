@@ -27,12 +27,15 @@ from typing import Any, Final
 _SOURCES: Final = (
     "app.backtests.kernel",
     "app.backtests.kernel_account",
+    "app.backtests.kernel_guards",
     "app.backtests.kernel_records",
     "app.backtests.kernel_state",
     "app.domain.account",
     "app.domain.arrays",
     "app.domain.grid",
+    "app.domain.guarded_account",
     "app.domain.outcome",
+    "app.domain.safeguards",
     "app.domain.simulated",
 )
 _COMPILERS: Final = ("numba", "llvmlite", "numpy")

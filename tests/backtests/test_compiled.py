@@ -108,4 +108,4 @@ def test_every_module_whose_code_is_compiled_decides_the_folder() -> None:
     )
     used, sources = json.loads(told)
     assert set(used) <= set(sources)
-    assert len(used) == 3
+    assert len(used) == 4
