@@ -32,6 +32,7 @@ from app.brokers.schemas import BrokerIn
 from app.brokers.testing import test_connection
 from app.core.config import Registration, Settings
 from app.core.tenancy import owned
+from app.demo_bot import seed_bot
 from app.errors import ConfigError
 from app.main import Server, create_app, listen, run, say
 from app.trading.portfolio import PortfolioLoop
@@ -221,6 +222,8 @@ async def _introduce(
     }
     _write(summary, facts)
     announce(_banner(facts))
+    # Afterwards: validating its strategy takes some seconds, which nobody should wait for.
+    await seed_bot(app, seeded["user_id"], _USERNAME)
 
 
 def _banner(facts: dict[str, Any]) -> str:
@@ -231,7 +234,7 @@ Aristobot is running with play money on an emulated exchange.
   Open     {facts["url"]}
   Log in   {facts["username"]} / {facts["password"]}
 
-Send an alert as TradingView would, and watch it become an order on the dashboard:
+A bot trades on a paper account by itself: watch it under Bots. Send an alert as TradingView would, and watch it become an order:
 
   curl -X POST {facts["webhook_url"]} -H 'Content-Type: application/json' -d '{alert}'
 
@@ -263,7 +266,7 @@ async def _seed(app: FastAPI, kept: dict[str, str]) -> dict[str, Any]:
         elif "webhook_secret" not in kept:
             secret = (await webhooks.rotate_secret(session, user.id, hook.id, now=now)).secret
     await test_connection(state.platform_database, state.connections, user.id, account.id, now=now)
-    return {"broker_id": str(account.id), "webhook_id": str(hook.id), "secret": secret}
+    return {"broker_id": str(account.id), "webhook_id": str(hook.id), "secret": secret, "user_id": user.id}
 
 
 async def _wait_for_feed(app: FastAPI, serving: "asyncio.Task[None]") -> None:

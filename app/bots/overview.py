@@ -1,4 +1,4 @@
-"""Sums over all bots of a user, for bars, headers and cards: counts, last trades, and the last day of their equity. Plain reads."""
+"""What pages say of bots as a whole: counts, last trades, the last day of their equity, and what happened to them. Plain reads."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,8 @@ from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.bots.log import Said, said
 
 _COUNTS: Final = text("""
 SELECT count(*) AS bots, count(*) FILTER (WHERE state = 'running') AS running, count(*) FILTER (WHERE state = 'faulted') AS faulted,
@@ -31,6 +33,22 @@ SELECT bot_id, array_agg(equity ORDER BY at) AS points FROM (
    ORDER BY bot_id, stretch, at DESC) last
  GROUP BY bot_id
 """)
+#: What a bot decided without anything coming of it stands among its signals alone; of each bot the newest are looked at.
+_LOG: Final = text("""
+SELECT * FROM (
+  (SELECT id::text AS id, bot_id, at, level, kind, message, values FROM bot_events
+    WHERE user_id = :user_id AND (CAST(:bot_id AS uuid) IS NULL OR bot_id = :bot_id)
+      AND (CAST(:before AS timestamptz) IS NULL OR at < :before) AND (:is_all OR level <> 'info')
+    ORDER BY bot_events.id DESC LIMIT :limit)
+  UNION ALL
+  (SELECT g.id::text, g.bot_id, g.decided_at, 'info', 'decision', g.reason ->> 'message', coalesce(g.reason -> 'values', '{}')
+     FROM bots b CROSS JOIN LATERAL (
+       SELECT * FROM bot_signals WHERE bot_id = b.id AND user_id = b.user_id AND action = 'none' AND code IS NULL AND reason IS NOT NULL
+          AND (CAST(:before AS timestamptz) IS NULL OR decided_at < :before) ORDER BY open_time DESC LIMIT :limit) g
+    WHERE b.user_id = :user_id AND (CAST(:bot_id AS uuid) IS NULL OR b.id = :bot_id) AND :with_quiet
+    ORDER BY g.decided_at DESC LIMIT :limit)) line
+ ORDER BY at DESC, id DESC LIMIT :limit
+""")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +67,47 @@ class ClosedTrade:
 
     profit: Decimal
     closed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEntry:
+    """Something that happened to a bot, or that it decided: an English sentence with names in place of its values."""
+
+    id: str
+    bot_id: UUID
+    at: datetime
+    level: str
+    kind: str
+    told: Said
+
+
+async def log_entries(
+    session: AsyncSession,
+    user_id: UUID,
+    *,
+    bot_id: UUID | None = None,
+    before: datetime | None = None,
+    limit: int = 50,
+    with_quiet: bool = True,
+    only_problems: bool = False,
+) -> list[LogEntry]:
+    """Return what happened to a bot, or to all of a user's, the newest first.
+
+    Args:
+        session: Of the tenant.
+        user_id: Whose bots.
+        bot_id: Only of that one.
+        before: Only what is older.
+        limit: How many at most.
+        with_quiet: Decisions to do nothing as well.
+        only_problems: Only warnings and errors.
+    """
+    values = {"user_id": user_id, "bot_id": bot_id, "before": before, "limit": limit}
+    switches = {"is_all": not only_problems, "with_quiet": with_quiet and not only_problems}
+    return [
+        LogEntry(id=row.id, bot_id=row.bot_id, at=row.at, level=row.level, kind=row.kind, told=said(row.message, **row.values))
+        for row in await session.execute(_LOG, values | switches)
+    ]
 
 
 async def count_bots(session: AsyncSession, user_id: UUID) -> BotCounts:

@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
+from urllib.parse import urlencode
 from uuid import UUID
 
-from app.bots import queries
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from app.bots.log import Said
-from app.bots.models import BotEvent, BotMode, BotState, EventLevel
+from app.bots.models import BotMode, BotState
 from app.bots.monitor import BotRow, Held, monitor_rows
-from app.bots.overview import ClosedTrade, count_bots, last_trades, sparks
+from app.bots.overview import ClosedTrade, LogEntry, count_bots, last_trades, log_entries, sparks
+from app.bots.safeguard_service import get_safeguards
 from app.brokers.models import Broker
 from app.brokers.service import list_brokers
 from app.core.i18n import N_, gettext
@@ -55,7 +58,7 @@ SHOWN: Final[dict[str, tuple[str, frozenset[BotState]]]] = {
     "stopped": (N_("Stopped"), frozenset({BotState.STOPPED})),
     "all": (N_("All"), frozenset(BotState)),
 }
-LOGS: Final = ("all", "problems")
+LOGS: Final = ("all", "acted", "problems")
 #: Who is in trouble comes first, then who trades, then who waits to.
 _ORDER: Final = (BotState.FAULTED, BotState.RUNNING, BotState.SUSPENDED, BotState.READY, BotState.STOPPED)
 
@@ -72,10 +75,10 @@ class Shown:
     show: str = "active"
     search: str = ""
     log: str = "all"
-    before: int | None = None
+    before: datetime | None = None
 
     @classmethod
-    def of(cls, *, show: str = "", search: str = "", log: str = "", before: int | None = None) -> "Shown":
+    def of(cls, *, show: str = "", search: str = "", log: str = "", before: datetime | None = None) -> "Shown":
         """Return what an address asks for; what it cannot mean is the usual."""
         clean = " ".join("".join(sign if sign.isprintable() and sign not in ",:" else " " for sign in search).split())[:40]
         return cls(show=show if show in SHOWN else "active", search=clean, log=log if log in LOGS else "all", before=before)
@@ -195,9 +198,12 @@ class Monitor:
                 risk = risk_of(row.held, row.price)
                 bare += row.held.stop_price is None
                 sums["risk"][quote] += risk or _NOTHING
+        async with self.regions.app.state.database.transaction() as session:
+            loss = (await get_safeguards(session, self.regions.user_id)).daily_loss
         rates = await rates_of(self.regions.app)
         rate = rates.into(self.regions.currency)
         equity, capital, today, risk = (rates.sum_usdt(dict(sums[name])) for name in ("equity", "capital", "today", "risk"))
+        limit = None if loss is None or not capital else loss.fraction * capital
         return BotTotals(
             **labels_of(rate),
             bots=len(rows),
@@ -209,6 +215,8 @@ class Monitor:
             risk=rate.of(risk),
             risk_share=risk / equity if risk is not None and equity else None,
             bare=bare,
+            loss_limit=rate.of(limit),
+            loss_share=None if limit is None or today is None else min(Decimal(1), max(_NOTHING, -today) / limit),
         )
 
     async def log(self) -> BotLog:
@@ -216,9 +224,7 @@ class Monitor:
         app, user_id = self.regions.app, self.regions.user_id
         async with app.state.database.transaction() as session:
             names = {row.id: row for row in await monitor_rows(session, user_id, now=app.state.clock.now(), with_stopped=True)}
-            events = await queries.list_events(
-                session, user_id, before=self.shown.before, limit=_LINES + 1, levels=levels_of(self.shown.log)
-            )
+            events = await entries_of(session, user_id, self.shown)
         return log_of(events, self.shown, names=names, place="/bots")
 
     async def running(self) -> RunningBots:
@@ -231,12 +237,20 @@ class Monitor:
         return RunningBots(rows=tuple(await self.cards_of(rows[:8])), bots=found.bots, has_strategy=current > 0)
 
 
-def levels_of(log: str) -> tuple[EventLevel, ...]:
-    """Return which levels a choice of lines means; none for all."""
-    return (EventLevel.WARNING, EventLevel.ERROR) if log == "problems" else ()
+async def entries_of(session: AsyncSession, user_id: UUID, shown: Shown, *, bot_id: UUID | None = None) -> list[LogEntry]:
+    """Return the lines that are shown, and one more if there is one."""
+    return await log_entries(
+        session,
+        user_id,
+        bot_id=bot_id,
+        before=shown.before,
+        limit=_LINES + 1,
+        with_quiet=shown.log == "all",
+        only_problems=shown.log == "problems",
+    )
 
 
-def log_of(events: Sequence[BotEvent], shown: Shown, *, names: Mapping[UUID, BotRow], place: str, number: int = 0) -> BotLog:
+def log_of(events: Sequence[LogEntry], shown: Shown, *, names: Mapping[UUID, BotRow], place: str, number: int = 0) -> BotLog:
     """Return lines as a region; `events` has one more than is shown, if there is one."""
     rows, tab = events[:_LINES], "&tab=log" if number else ""
     path = f"{place}?log={shown.log}{tab}"
@@ -244,26 +258,30 @@ def log_of(events: Sequence[BotEvent], shown: Shown, *, names: Mapping[UUID, Bot
         rows=tuple(_line(event, names.get(event.bot_id)) for event in rows),
         number=number,
         show=shown.log,
-        next=f"{path}&before={rows[-1].id}" if len(events) > _LINES else "",
+        next=f"{path}&{urlencode({'before': written(rows[-1].at)})}" if len(events) > _LINES else "",
         newest=path if shown.before is not None else "",
     )
 
 
-def _line(event: BotEvent, row: BotRow | None) -> LogLine:
-    line = event.values.get("line") if event.kind == "faulted" else None
-    is_line = isinstance(line, int | str) and str(line).isdecimal() and int(line) > 0
+def _line(event: LogEntry, row: BotRow | None) -> LogLine:
+    line = (row.fault or {}).get("line") if row is not None and event.kind == "faulted" else None
     return LogLine(
-        id=str(event.id),
+        id=event.id,
         at=event.at,
         level=event.level,  # type: ignore[arg-type]  # the column has a check
         kind=event.kind,
-        words=said_with(event.message, {name: str(value) for name, value in event.values.items()}),
+        words=words_of(event.told),
         number=0 if row is None else row.number,
         name="" if row is None else row.name,
-        symbol="" if row is None else row.symbol,
-        line=int(line) if is_line and line is not None else 0,
-        href=f"/strategies/{row.strategy_id}?version={row.version}#L{line}" if is_line and row is not None else "",
+        symbol="" if row is None or row.symbol in row.name else row.symbol,
+        line=int(line or 0),
+        href=f"/strategies/{row.strategy_id}?version={row.version}#L{line}" if line and row is not None else "",
     )
+
+
+def written(moment: datetime) -> str:
+    """Return a moment as addresses have it."""
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def position_of(row: BotRow, held: Held, rules: Instrument | None) -> BotPosition:

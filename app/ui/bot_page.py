@@ -14,6 +14,7 @@ from app.bots import queries
 from app.bots.lifecycle import answer_until
 from app.bots.models import Bot, BotSignal, BotState, BotTrip
 from app.bots.monitor import BotRow
+from app.bots.safeguard_service import get_safeguards
 from app.bots.service import get_bot
 from app.core.i18n import N_, gettext
 from app.core.sentences import said, said_with
@@ -24,7 +25,7 @@ from app.domain.safeguards import read_safeguards
 from app.errors import BacktestNotFound, BotNotFound
 from app.trading.bot_ledger import BotLedger, read_ledger
 from app.ui.backtest_result import written_parameter
-from app.ui.bot_cards import Monitor, Shown, levels_of, log_of
+from app.ui.bot_cards import LOGS, Monitor, Shown, entries_of, log_of, written
 from app.ui.safeguard_lines import safeguard_lines
 from app.ui.symbols import exchange_name
 from app.ui.views.bot import (
@@ -44,7 +45,6 @@ from app.ui.views.bots import BotCard, BotLog, BotTarget
 
 _SIGNALS: Final = 50
 _TRADES: Final = 50
-_LINES: Final = 50
 _POINTS: Final = 1500
 _LAST_TRIPS: Final = 5
 _ENDED_BY: Final = {
@@ -65,7 +65,7 @@ class OneShown:
     log: str = "all"
     signals_before: datetime | None = None
     trades_before: UUID | None = None
-    log_before: int | None = None
+    log_before: datetime | None = None
 
     @property
     def topic(self) -> str:
@@ -79,7 +79,7 @@ class OneShown:
         """Return what a topic tells of the lists that go on."""
         signals, _, rest = text.partition(":")
         log = rest.partition(":")[2]
-        return cls(signals=signals if signals in SIGNALS else "all", log=log if log in ("all", "problems") else "all")
+        return cls(signals=signals if signals in SIGNALS else "all", log=log if log in LOGS else "all")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -144,6 +144,7 @@ class BotRegions:
         async with self._app.state.database.transaction() as session:
             bot = await get_bot(session, self._user_id, self.bot_id)
             backtest = await _backtest_number(session, self._user_id, bot)
+            of_user = await get_safeguards(session, self._user_id)
         return BotSettings(
             title=card.title,
             strategy_id=str(row.strategy_id),
@@ -155,6 +156,7 @@ class BotRegions:
             end_at=bot.end_at,
             backtest=backtest,
             safeguards=safeguard_lines(read_safeguards(bot.safeguards), card.title.quote),
+            of_user=safeguard_lines(of_user, card.title.quote),
             parameters=tuple(FactLine(name=name, value=written_parameter(value)) for name, value in bot.parameters.items()),
         )
 
@@ -167,7 +169,7 @@ class BotRegions:
                 session, self._user_id, self.bot_id, before=shown.signals_before, limit=_SIGNALS + 1, is_wanted=shown.signals == "acted"
             )
         path, rows = f"/bots/{row.number}?signals={shown.signals}", found[:_SIGNALS]
-        after = rows[-1].open_time.isoformat().replace("+00:00", "Z") if len(found) > _SIGNALS else ""
+        after = written(rows[-1].open_time) if len(found) > _SIGNALS else ""
         return SignalList(
             rows=tuple(_signal(one, rules) for one in rows),
             number=row.number,
@@ -196,9 +198,7 @@ class BotRegions:
         row = await self.row()
         shown = Shown(log=self.shown.log, before=self.shown.log_before)
         async with self._app.state.database.transaction() as session:
-            events = await queries.list_events(
-                session, self._user_id, bot_id=self.bot_id, before=shown.before, limit=_LINES + 1, levels=levels_of(shown.log)
-            )
+            events = await entries_of(session, self._user_id, shown, bot_id=self.bot_id)
         return log_of(events, shown, names={row.id: row}, place=f"/bots/{row.number}", number=row.number)
 
     async def points(self, *, since: datetime | None = None) -> list[list[object]]:
@@ -266,8 +266,7 @@ def _trip(trip: BotTrip) -> TripRow:
 
 
 def _trip_words(trip: BotTrip) -> str:
-    message = str(trip.values.get("message", ""))
-    values = trip.values.get("values", {})
+    message, values = str(trip.values.get("message", "")), trip.values.get("values", {})
     return said_with(message, {name: str(value) for name, value in values.items()})
 
 
@@ -276,7 +275,7 @@ def _reason(signal: BotSignal) -> str:
 
 
 def _signal(signal: BotSignal, rules: Instrument | None) -> SignalRow:
-    acknowledged = signal.latency_ms.get("acknowledged")
+    heard, acknowledged = signal.latency_ms.get("heard"), signal.latency_ms.get("acknowledged")
     return SignalRow(
         id=str(signal.id),
         open_time=signal.open_time,
@@ -286,7 +285,7 @@ def _signal(signal: BotSignal, rules: Instrument | None) -> SignalRow:
         price=signal.price,
         tick=rules.tick_size if rules else None,
         orders=_order_links(signal.order_ids),
-        latency_ms=int(acknowledged) if isinstance(acknowledged, int | float) else None,
+        latency_ms=None if heard is None or acknowledged is None else round(acknowledged - heard),
     )
 
 

@@ -27,7 +27,7 @@ _STATES: Final[dict[TradingState, Literal["reducing", "reconciling", "halted"]]]
 async def trading_view(
     desk: Desk, user_id: UUID, own_names: dict[UUID, str], *, is_admin: bool, missing_key: MissingKey | None = None
 ) -> TradingView:
-    """Return the banner\'s rows; nothing while trading is free, no kill switch is at work and every position has its stop.
+    """Return the banner's rows; nothing while trading is free, no kill switch is at work and every position has its stop.
 
     `own_names` are those of accounts and bots.
     """

@@ -107,13 +107,13 @@ async def show_bot(
 
 def _shown(tab: str, reader: Reader, *, signals: str, log: str, before: str) -> OneShown:
     """Return what the lists show; a `before` that cannot be one asks for the newest."""
-    moment: datetime | None = moment_of(before, reader) if tab == "signals" and before else None
+    moment: datetime | None = moment_of(before, reader) if before else None
     return OneShown(
         signals=signals if signals in SIGNALS else "all",
         log=log if log in LOGS else "all",
-        signals_before=moment,
+        signals_before=moment if tab == "signals" else None,
         trades_before=_uuid(before) if tab == "trades" else None,
-        log_before=int(before) if tab == "log" and before.isdecimal() and before.isascii() and len(before) < 19 else None,
+        log_before=moment if tab == "log" else None,
     )
 
 

@@ -17,6 +17,7 @@ from app.errors import AppError
 from app.ui.bot_cards import Monitor, Shown, state_choices
 from app.ui.bot_form import AskedBot, BotFormMaker, TypedBot, refused
 from app.ui.bot_stream import MONITOR
+from app.ui.moments import moment_of
 from app.ui.strategy_parameters import typed_parameters
 from app.ui.surroundings import fragment, page, reader_of, regions_of, see_other, shell_of
 from app.ui.views.bot_form import BotForm, BotFormView
@@ -39,14 +40,15 @@ async def show_bots(
     show: Text = "",
     q: Text = "",
     log: Text = "",
-    before: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
+    before: Text = "",
     kiosk: bool = False,  # noqa: FBT001  # a part of the address
 ) -> Response:
     """All bots with what they do and why, live."""
-    shown = Shown.of(show=show, search=q, log=log, before=before)
+    older = moment_of(before, reader_of(request, principal)) if before else None
+    shown = Shown.of(show=show, search=q, log=log, before=older)
     monitor = Monitor(regions=regions_of(request, principal), shown=shown)
     # Older lines stand still: whoever reads them is not interrupted.
-    topic = f"{MONITOR}:{shown.show}:{'-' if before is not None else shown.log}:{shown.search}"
+    topic = f"{MONITOR}:{shown.show}:{'-' if older is not None else shown.log}:{shown.search}"
     with use_language(reader_of(request, principal).language):
         view = BotsView(
             shell=await shell_of(request, principal, page="bots", topics=(topic,)),

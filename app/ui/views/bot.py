@@ -106,7 +106,7 @@ class OrderLink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignalRow:
-    """What was decided at the close of one candle; `words` is the reason, `latency_ms` from the close to the last acknowledged order."""
+    """What was decided at the close of one candle; `words` is the reason, `latency_ms` from the candle's arrival to the last acknowledged order."""
 
     id: str
     open_time: datetime
