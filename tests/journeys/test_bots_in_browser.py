@@ -83,23 +83,12 @@ async def holds(watched: Watched, *, something: bool = True) -> None:
 async def test_from_a_backtest_to_a_bot_that_trades_trips_is_killed_and_stopped(
     browser: Browser, trader: Trader, size: tuple[int, int]
 ) -> None:
-    number = await asyncio.to_thread(prepared, trader)
-    url = trader.server.url
+    number, url = await asyncio.to_thread(prepared, trader), trader.server.url
     async with watched_page(browser, size) as watched:
         page = watched.page
         await watched.log_in(url, trader.username, trader.password)
         await page.goto(f"{url}/backtests/{number}")
-        await page.click("#backtest-promote")
-        await watched.see("#bot-form")
-        assert await page.input_value("#nb-capital") == "2000"
-        assert "PAPER" in await watched.text("#nb-mode")
-        await page.click(".sg-part > summary")
-        await page.fill("#sg_daily", "0.02")
-        await shot(watched, f"bot-form-{size[0]}")
-        await page.dblclick("#bot-form button[type=submit]")
-        await page.wait_for_url("**/bots/1")
-        await stands(watched, "ready")
-        assert f"backtest #{number}" in await watched.text("#bot-settings")
+        await promote(watched, number)
 
         await page.click("#bot-1-start")
         await stands(watched, "running")
@@ -112,36 +101,59 @@ async def test_from_a_backtest_to_a_bot_that_trades_trips_is_killed_and_stopped(
         await page.click("#bot-tab-log")
         await watched.see("#bot-log [data-kind=entry]", within_s=WITHIN_S)
 
-        await page.click("header .kill")
-        await page.check("#kill-bots input[name=flatten]", force=True)
-        await page.click("#kill-bots button[type=submit]")
-        await watched.see("#trading-state .halt.halted")
-        assert "all your bots" in await watched.text("#trading-state .halt.halted")
-        await holds(watched, something=False)
-        await shot(watched, f"bot-killed-{size[0]}")
-        await page.click("#trading-state form button")
-        await watched.see("#trading-state .halt.halted", count=0)
-
+        await kill_and_resume(watched)
         await page.click(".bot-trip button")
         await watched.see(".bot-trip", count=0)
         await page.click("#bot-1-start")
         await holds(watched)
+
         await page.goto(f"{url}/bots")
         await watched.become_live()
-        await watched.see("#bot-1[data-state]")
-        assert "Always" not in await watched.text("#bot-1 .bot-pills")
         await shot(watched, f"bots-{size[0]}")
-        await page.click("#bot-1-stop")
-        await page.check("#bot-dialog input[value=sell]")
-        assert "sold at the market" in await watched.text("#bot-dialog")
-        await shot(watched, f"bot-stop-{size[0]}")
-        await page.click("#bot-stop button[type=submit]")
-        await watched.see("#bot-1[data-state=stopped]")
+        await stop_and_sell(watched)
         await page.goto(f"{url}/bots/1?tab=trades")
         await holds(watched, something=False)
         await eventually_async(lambda: _has_trades(watched, 2), "both trades are over", within_s=WITHIN_S)
         await shot(watched, f"bot-stopped-{size[0]}")
         assert await watched.overflow() <= 0
+
+
+async def promote(watched: Watched, number: int) -> None:
+    """From the result of a backtest to a bot with its parameters and a narrow safeguard; pressed twice, it is made once."""
+    page = watched.page
+    await page.click("#backtest-promote")
+    await watched.see("#bot-form")
+    assert await page.input_value("#nb-capital") == "2000"
+    assert "PAPER" in await watched.text("#nb-mode")
+    await page.click(".sg-part > summary")
+    await page.fill("#sg_daily", "0.02")
+    await page.dblclick("#bot-form button[type=submit]")
+    await page.wait_for_url("**/bots/1")
+    await stands(watched, "ready")
+    assert f"backtest #{number}" in await watched.text("#bot-settings")
+
+
+async def kill_and_resume(watched: Watched) -> None:
+    """Stop all bots and sell what they hold, with one press and one confirmation, and resume."""
+    page, halted = watched.page, "#trading-state .halt.halted"
+    await page.click("header .kill")
+    await page.check("#kill-bots input[name=flatten]", force=True)
+    await page.click("#kill-bots button[type=submit]")
+    await watched.see(halted)
+    assert "all your bots" in await watched.text(halted)
+    await holds(watched, something=False)
+    await page.click("#trading-state form button")
+    await watched.see(halted, count=0)
+
+
+async def stop_and_sell(watched: Watched) -> None:
+    """End the bot from its card, and what it holds with it."""
+    page = watched.page
+    await page.click("#bot-1-stop")
+    await page.check("#bot-dialog input[value=sell]")
+    assert "sold at the market" in await watched.text("#bot-dialog")
+    await page.click("#bot-stop button[type=submit]")
+    await watched.see("#bot-1[data-state=stopped]")
 
 
 async def _has_trades(watched: Watched, count: int) -> bool:

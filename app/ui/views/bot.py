@@ -106,7 +106,10 @@ class OrderLink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignalRow:
-    """What was decided at the close of one candle; `words` is the reason, `latency_ms` from the candle's arrival to the last acknowledged order."""
+    """What was decided at the close of one candle; `words` is the reason.
+
+    `latency_ms` is from the candle's arrival to the last acknowledged order.
+    """
 
     id: str
     open_time: datetime
