@@ -68,17 +68,18 @@ SELECT broker_id, symbol, (i * 10 + part)::text, id, user_id, CASE WHEN is_entry
 """
 _POSITIONS: Final = f"""{_MADE}
 INSERT INTO positions (id, user_id, broker_id, symbol, base, quote, side, quantity, cost, realized_pnl, fees, unvalued_fees, source,
-  status, opened_at, updated_at, closed_at)
+  status, opened_at, updated_at, closed_at, exit_role, delivery_id)
 SELECT m.position_id, m.user_id, m.broker_id, m.symbol, split_part(m.symbol, '/', 1), split_part(m.symbol, '/', 2), 'long', 0, 0,
        s.money - s.worth, s.worth,
        CASE WHEN s.unvalued > 0 THEN jsonb_build_object('KCS', s.unvalued::text) ELSE '{{}}' END, min(m.source), 'closed',
-       s.opened_at, s.closed_at, s.closed_at
+       s.opened_at, s.closed_at, s.closed_at, 'exit', CASE WHEN min(m.source) = 'webhook' THEN m.delivery_id END
   FROM made m JOIN LATERAL (
     SELECT sum(CASE WHEN side = 'buy' THEN -1 ELSE 1 END * quantity * price) AS money, coalesce(sum(fee_value), 0) AS worth,
            sum(fee) FILTER (WHERE fee_value IS NULL) AS unvalued, min(executed_at) AS opened_at, max(executed_at) AS closed_at
       FROM fills WHERE position_id = m.position_id) s ON true
  WHERE m.state = 'filled'
- GROUP BY m.position_id, m.user_id, m.broker_id, m.symbol, s.money, s.worth, s.unvalued, s.opened_at, s.closed_at HAVING count(*) = 2
+ GROUP BY m.position_id, m.delivery_id, m.user_id, m.broker_id, m.symbol,
+       s.money, s.worth, s.unvalued, s.opened_at, s.closed_at HAVING count(*) = 2
 """
 #: An alert for each trip of a webhook's, and one in ten that came to nothing.
 _ALERTS: Final = f"""{_MADE}

@@ -1,6 +1,7 @@
 """What fills cost beside the price at which their order was decided, where that price is known."""
 
-from collections import defaultdict
+import asyncio
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -42,15 +43,19 @@ _TRIGGERED: Final = "('stop_market', 'stop_limit', 'take_profit', 'take_profit_l
 _SUMS: Final = """count(*) AS orders, sum(o.average_price * o.filled_quantity) AS notional,
        sum(CASE o.side WHEN 'buy' THEN o.average_price - {reference} ELSE {reference} - o.average_price END * o.filled_quantity) AS cost"""
 _FILLED: Final = "o.user_id = $1 AND o.filled_quantity > 0{where}"
-_COUNTS: Final = f"SELECT o.type, count(*) AS orders FROM orders o WHERE {_FILLED} GROUP BY 1"  # noqa: S608  # constants
+#: All orders by type, and those with a trigger beside it: one pass.
+_ALL: Final = f"""
+SELECT o.type, o.symbol, count(*) AS all_orders, count(t.price) AS orders,
+       sum(o.average_price * o.filled_quantity) FILTER (WHERE t.price IS NOT NULL) AS notional,
+       sum(CASE o.side WHEN 'buy' THEN o.average_price - t.price ELSE t.price - o.average_price END * o.filled_quantity) AS cost
+  FROM orders o CROSS JOIN LATERAL (SELECT CASE WHEN o.type IN {_TRIGGERED} THEN o.trigger_price END AS price) t
+ WHERE {_FILLED} GROUP BY 1, 2
+"""  # noqa: S608  # constants
 #: What the sender's chart showed: a market order has no other use for the price of its alert. Of several alerts in a message none is told.
 _CHART_PRICE: Final = r"""CASE WHEN d.parsed #>> '{{members,price}}' ~ '^[0-9]{{1,15}}(\.[0-9]{{1,18}})?$'
               THEN (d.parsed #>> '{{members,price}}')::numeric END"""
-# One statement for each: no row is looked at twice, and none is joined with what cannot concern it.
+# None is joined with what cannot concern it.
 _COSTS: Final = {
-    Basis.TRIGGER: f"""
-SELECT o.symbol, {_SUMS.format(reference="o.trigger_price")} FROM orders o
- WHERE {_FILLED} AND o.type IN {_TRIGGERED} AND o.trigger_price IS NOT NULL GROUP BY 1""",  # noqa: S608  # constants
     Basis.ALERT: f"""
 SELECT o.symbol, {_SUMS.format(reference="p.price")}
   FROM orders o JOIN webhook_deliveries d ON d.id = o.delivery_id AND d.user_id = $1 CROSS JOIN LATERAL (SELECT {_CHART_PRICE} AS price) p
@@ -92,14 +97,22 @@ async def read_slippage(database: Database, user_id: UUID, asked: StatisticsFilt
     It is of the orders that were made in the time asked for, by their own source: whoever closes a bot's position by hand made that order.
     """
     found = _conditions(user_id, asked, names)
-    rows: list[tuple[Basis, Any]] = []
-    async with database.connection() as connection:
-        counts = await connection.fetch(_COUNTS.format(where=found), *found.values)
-        for basis, statement in _COSTS.items():
-            if basis is not Basis.SIGNAL or names.bots:
-                rows += [(basis, row) for row in await connection.fetch(statement.format(where=found), *found.values)]
+    asked_of = [_ALL, *(statement for basis, statement in _COSTS.items() if basis is not Basis.SIGNAL or names.bots)]
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_fetched(database, statement.format(where=found), found.values)) for statement in asked_of]
+    every, *decided = (task.result() for task in tasks)
+    rows = [(Basis.TRIGGER, row) for row in every if row["orders"]]
+    rows += [(basis, row) for basis, costs in zip(_COSTS, decided, strict=False) for row in costs]
+    counts: Counter[OrderType] = Counter()
+    for row in every:
+        counts[OrderType(row["type"])] += row["all_orders"]
     lines = folded(rows)
-    return Slippage(lines=lines, unknown=_unknown({OrderType(row["type"]): row["orders"] for row in counts}, lines))
+    return Slippage(lines=lines, unknown=_unknown(counts, lines))
+
+
+async def _fetched(database: Database, statement: str, values: Sequence[Any]) -> list[Any]:
+    async with database.connection() as connection:
+        return list(await connection.fetch(statement, *values))
 
 
 def _conditions(user_id: UUID, asked: StatisticsFilter, names: Names) -> Conditions:
@@ -136,8 +149,8 @@ def folded(rows: Sequence[tuple[Basis, Any]]) -> tuple[SlippageLine, ...]:
     return tuple(sorted(lines, key=lambda line: (-line.orders, line.quote, line.basis)))
 
 
-def _unknown(counts: dict[OrderType, int], lines: Sequence[SlippageLine]) -> tuple[tuple[Unknown, int], ...]:
-    limits, trailing = counts.get(OrderType.LIMIT, 0), counts.get(OrderType.TRAILING_STOP, 0)
+def _unknown(counts: Counter[OrderType], lines: Sequence[SlippageLine]) -> tuple[tuple[Unknown, int], ...]:
+    limits, trailing = counts[OrderType.LIMIT], counts[OrderType.TRAILING_STOP]
     rest = sum(counts.values()) - limits - trailing - sum(line.orders for line in lines)
     found = ((Unknown.LIMIT, limits), (Unknown.TRAILING, trailing), (Unknown.NOT_NOTED, rest))
     return tuple((why, orders) for why, orders in found if orders > 0)
