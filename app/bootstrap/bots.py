@@ -7,6 +7,7 @@ from app.bots.engine import Engine
 from app.bots.history import Histories
 from app.bots.making import Bots
 from app.bots.metrics import BotFigures
+from app.bots.safeguard_watch import SafeguardWatch
 from app.bots.symbols import BotSymbols
 from app.core.supervisor import Supervisor
 from app.marketdata.candle_sources import CandleSources
@@ -25,6 +26,7 @@ def make_bots(app: FastAPI, ground: Ground) -> None:
 def start_bots(app: FastAPI, ground: Ground, supervisor: Supervisor) -> None:
     """Let bots trade while this process holds the engine's role; the caller has started to try for it."""
     supervisor.start("bots", app.state.desk.lease.guarding(app.state.bot_engine.run), limit_s=60)
+    supervisor.start("bots.safeguards", SafeguardWatch(app.state.desk, now=app.state.bot_engine.venue_now).run, limit_s=60)
 
 
 def start_bot_symbols(app: FastAPI, ground: Ground, supervisor: Supervisor) -> None:

@@ -8,7 +8,6 @@ from fastapi import FastAPI
 
 from app.accounts.ai import AiProviders
 from app.bootstrap.ground import Ground
-from app.bots.safeguard_watch import SafeguardWatch
 from app.brokers.connections import Connections
 from app.brokers.keys import judge_stored_keys
 from app.brokers.service import exchanges_in_use, set_default
@@ -177,5 +176,4 @@ async def start_engine(app: FastAPI, ground: Ground, supervisor: Supervisor) -> 
     supervisor.start("paper.market", desk.lease.guarding(state.paper.run), limit_s=120)
     supervisor.start("risk.kill_switch", KillLoop(desk).run, limit_s=60)
     supervisor.start("risk.trips", TripWatch(desk, venues=state.registry.limits).run, limit_s=60)
-    supervisor.start("bots.safeguards", SafeguardWatch(desk).run, limit_s=60)
     supervisor.start("instruments", state.instruments.run, limit_s=120)

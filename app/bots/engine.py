@@ -269,6 +269,10 @@ class Engine:
         finally:
             self._is_settling = False
 
+    def venue_now(self) -> datetime:
+        """Return the time by the clock of the venue whose candles are followed."""
+        return self._feed().venue_now
+
     def _feed(self) -> Feed:
         return Feed(is_fresh=self._is_fresh, venue_now=self._desk.clock.now() + self._ahead)
 

@@ -15,11 +15,13 @@ from app.bots import words
 from app.bots.acting import Actor
 from app.bots.cell import Cell, Fault, FaultError, NotYetError
 from app.bots.events import BotChanged
+from app.bots.guarding import guarded
 from app.bots.log import Line, Said, said, write_lines
 from app.bots.meaning import meaning_of
 from app.bots.metrics import Figures
 from app.bots.models import BotMode, BotState, SignalState
 from app.bots.roster import LiveBot
+from app.bots.safeguards import Look, look
 from app.bots.standing import Standing, Standings
 from app.bots.verdicts import Verdict, update_verdicts, write_equity, write_verdicts
 from app.domain.candles import Candle, to_milliseconds
@@ -100,9 +102,11 @@ class Rounds:
         """
         bots = [due.cell.bot for due in dues]
         standings = await self._settled(await self._standings.read(bots))
-        fills = await self._fills(bots)
+        fills, looks = await self._fills(bots), await self._looks(dues)
         feed = self._feed()
-        verdicts = await asyncio.gather(*(self._verdict(due, standings.get(due.cell.bot.id), fills, feed) for due in dues))
+        verdicts = await asyncio.gather(
+            *(self._verdict(due, standings.get(due.cell.bot.id), fills, feed, looks[due.cell.bot.id]) for due in dues)
+        )
         told = [one for one in verdicts if one is not None]
         new = await write_verdicts(self._desk, [one for one, _ in told])
         faults = {one.id: fault for one, fault in told if fault is not None}
@@ -124,6 +128,16 @@ class Rounds:
         await asyncio.gather(*(self._actor.take_back(one.bot.user_id, one.bot.id, [order.id for order in one.resting]) for one in resting))
         return standings | await self._standings.read([one.bot for one in resting])
 
+    async def _looks(self, dues: Sequence[Due]) -> dict[UUID, Look]:
+        """Let the safeguards look at these bots at the closes of their candles; what trips is written down before anybody is asked."""
+        closes = {(due.cell.bot.exchange, due.cell.bot.market.symbol): Decimal(repr(due.candle.close)) for due in dues}
+
+        def price(exchange: str, symbol: str) -> Decimal | None:
+            return closes.get((exchange, symbol)) or self._desk.quotes.last_price(exchange, symbol)
+
+        bots = {due.cell.bot.id: due.cell.bot.user_id for due in dues}
+        return await look(self._desk, bots, now=max((due.closed_at for due in dues), default=self._feed().venue_now), price=price)
+
     async def _fills(self, bots: Sequence[LiveBot]) -> dict[UUID, list[BotFill]]:
         found: dict[UUID, list[BotFill]] = {}
         wanted = [(bot, self.untold.pop(bot.id)) for bot in bots if bot.id in self.untold]
@@ -134,7 +148,7 @@ class Rounds:
         return found
 
     async def _verdict(
-        self, due: Due, standing: Standing | None, fills: dict[UUID, list[BotFill]], feed: Feed
+        self, due: Due, standing: Standing | None, fills: dict[UUID, list[BotFill]], feed: Feed, seen: Look
     ) -> tuple[Verdict, Fault | None] | None:
         cell, bot, candle = due.cell, due.cell.bot, due.candle
         if bot.start_at is not None and candle.open_time < bot.start_at:
@@ -160,7 +174,7 @@ class Rounds:
                 told = said(words.NOT_ASKED, why=error.told.message % error.told.values)
                 return Verdict(bot=bot, candle=candle, state=SignalState.SKIPPED, told=told, standing=standing, code="BOT_NOT_ASKED"), None
         self._figures.evaluated()
-        verdict = self._meant(due, decision, standing)
+        verdict = self._meant(due, decision, standing, seen)
         verdict.latency_ms = {"heard": heard_ms, "decided": _since(due.closed_at, self._feed().venue_now)}
         return verdict, None
 
@@ -172,11 +186,13 @@ class Rounds:
         close = Decimal(repr(due.candle.close))
         return await cell.decide(None if due.is_loaded else due.candle, _holding(standing, close), told)
 
-    def _meant(self, due: Due, decision: Decision, standing: Standing) -> Verdict:
+    def _meant(self, due: Due, decision: Decision, standing: Standing, seen: Look) -> Verdict:
         bot, candle = due.cell.bot, due.candle
         best = due.cell.best_since(standing.ledger.opened_at)
         close, open_ms = Decimal(repr(candle.close)), to_milliseconds(candle.open_time)
         meaning = meaning_of(decision, standing, open_ms=open_ms, close=close, best=best)
+        if bot.state is BotState.RUNNING:
+            meaning = guarded(meaning, seen, standing, close=close)
         state, told, code = SignalState.DECIDED, meaning.told, meaning.code
         if meaning.intent is None:
             state = SignalState.DECIDED if meaning.levels else SignalState.DONE if code is None else SignalState.DENIED

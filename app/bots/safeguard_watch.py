@@ -5,7 +5,7 @@ seems to have tripped is read anew before it trips.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -53,10 +53,16 @@ SELECT t.id, t.user_id, t.bot_id, t.rule, t.at, b.safeguards, b.timeframe FROM b
 
 
 class SafeguardWatch:
-    """Looks at the safeguards of all live bots; `run` is a supervised loop."""
+    """Looks at the safeguards of all live bots; `run` is a supervised loop.
 
-    def __init__(self, desk: Desk) -> None:
+    Args:
+        desk: Of the engine.
+        now: The time by the clock of the venue whose candles bots follow, as candles and fills have it.
+    """
+
+    def __init__(self, desk: Desk, *, now: Callable[[], datetime]) -> None:
         self._desk = desk
+        self._now = now
         self._own: Mapping[UUID, BotStanding] = {}
         self._together: Mapping[UUID, UserStanding] = {}
         self._bots: dict[UUID, UUID] = {}
@@ -80,7 +86,7 @@ class SafeguardWatch:
 
     async def between(self) -> None:
         """Look at the prices alone, where what was read is young enough and of today."""
-        now = self._desk.clock.now()
+        now = self._now()
         read_at = self._read_at
         if read_at is None or now - read_at >= timedelta(seconds=READ_S) or midnight(now) != midnight(read_at):
             await self.once()
@@ -90,7 +96,7 @@ class SafeguardWatch:
 
     async def once(self) -> None:
         """Read how everything stands, and do what follows from it."""
-        now = self._desk.clock.now()
+        now = self._now()
         await self._finish(now)
         await self._rearm(now)
         await self._read(now)

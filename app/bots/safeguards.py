@@ -79,16 +79,21 @@ class Look:
     #: Entries that were let in since, by user: bots that are looked at together do not see each other's.
     let_in: Counter[UUID] = field(default_factory=Counter)
 
-    def refusal(self) -> Said | None:
-        """Return why the bot may not enter now; None lets it in, and counts it as entered."""
+    def refusal(self, *, is_addition: bool = False) -> Said | None:
+        """Return why the bot may not enter now, or add to what it holds; None lets it in, and counts it as entered.
+
+        An addition opens no position and follows no closed trade: what has tripped alone forbids it.
+        """
         for standing, states in self._standings():
             for state in states:
+                if is_addition and not state.tripped:
+                    continue
                 taken = state.held_positions + self.let_in[standing.user_id]
                 found = entry_refusal(standing.safeguards, replace(state, held_positions=taken))
                 if found is not None:
                     return _said(found.reason)
-        for user_id in {standing.user_id for standing, _ in self._standings()}:
-            self.let_in[user_id] += 1
+        if not is_addition:
+            self.let_in.update({standing.user_id for standing, _ in self._standings()})
         return None
 
     def cut(self, quantity: Decimal, price: Decimal, *, held: Decimal = Decimal(0)) -> tuple[Decimal, Said | None]:

@@ -10,11 +10,13 @@ import structlog
 from app.bots import words
 from app.bots.acting import Actor, ordered
 from app.bots.events import BotAsked, BotChanged, BotSignalled
+from app.bots.guarding import guarded
 from app.bots.lifecycle import stop_in
 from app.bots.log import Line, Said, said, write_lines
 from app.bots.meaning import meaning_of
 from app.bots.models import AtEnd, BotState, EventLevel, SignalState
 from app.bots.roster import LiveBot
+from app.bots.safeguards import look
 from app.bots.service import get_bot
 from app.bots.standing import Standings
 from app.bots.verdicts import Verdict, decision_of, update_verdicts
@@ -214,6 +216,10 @@ class Upkeep:
             verdict.standing = standing
             verdict.meaning = meaning_of(verdict.decision, standing, open_ms=open_ms, close=row["price"], best=None)
             verdict.action = verdict.meaning.action
+            seen = (await look(self._desk, {bot.id: bot.user_id}, now=verdict.closed_at))[bot.id]
+            verdict.meaning = guarded(verdict.meaning, seen, standing, close=row["price"])
+            if verdict.meaning.intent is None and verdict.meaning.code is not None:
+                verdict.state, verdict.told, verdict.code = SignalState.DENIED, verdict.meaning.told, verdict.meaning.code
             if verdict.meaning.needs_word and bot.state is not BotState.RUNNING:
                 return await self._expire(row, words.SUSPENDED_MEANWHILE)
             await self._actor.carry_out(verdict)

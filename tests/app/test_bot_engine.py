@@ -86,3 +86,49 @@ async def test_a_stop_that_was_asked_to_sell_sells(replay: Replay) -> None:
     await replay.quiet()
     assert (await ada.call("GET", f"/api/bots/{one['id']}")).json()["held"] is None
     await act(ada, one["id"], "stop", position="sell")
+
+
+async def test_a_safeguard_cuts_entries_trips_and_lets_nothing_in_until_it_is_armed_again(replay: Replay) -> None:
+    ada = replay.person
+    broker_id = await replay.paper("guarded")
+    rules = {"max_notional": {"most": "300"}, "losses": {"trades": 2}}
+    one = await bot(ada, await valid_strategy(replay, ada, TURNS, "Guarded turns"), str(broker_id), safeguards=rules)
+    await act(ada, one["id"], "start")
+    await replay.quiet()
+    for _ in range(6):
+        await replay.minute()
+    decided = list(reversed(await signals(ada, one["id"])))
+    assert [(signal["action"], signal["state"]) for signal in decided[:4]] == [("long", "done"), ("exit", "done")] * 2
+    assert decided[0]["reason"]["text"].startswith("the entry was cut to")
+    assert (decided[4]["state"], decided[4]["code"]) == ("denied", "SAFEGUARD")
+    assert decided[5]["state"] == "skipped"
+    trades = (await ada.call("GET", f"/api/bots/{one['id']}/trades")).json()["items"]
+    assert len(trades) == 2
+    assert all(Decimal(trade["quantity"]) * Decimal(trade["entry_price"]) <= Decimal("300.5") for trade in trades)
+    now = (await ada.call("GET", f"/api/bots/{one['id']}")).json()
+    assert (now["state"], now["trips"]) == ("suspended", 1)
+    (trip,) = (await ada.call("GET", "/api/bots/trips", params={"bot_id": one["id"]})).json()["items"]
+    assert trip["reason"]["text"] == "Loss streak: trades in a row that lost: 2; the limit is 2."
+    assert (await ada.call("POST", f"/api/bots/trips/{trip['id']}/rearm")).status_code == 200
+    await act(ada, one["id"], "start")
+    await replay.quiet()
+    await replay.minute()
+    assert (await signals(ada, one["id"]))[0]["state"] == "done"
+    await act(ada, one["id"], "stop", position="sell")
+
+
+async def test_a_safeguard_that_flattens_sells_once_and_suspends(replay: Replay) -> None:
+    ada = replay.person
+    broker_id = await replay.paper("flattened")
+    rules = {"daily_loss": {"fraction": "0.0005", "action": "flatten"}}
+    one = await bot(ada, await valid_strategy(replay, ada, BUYS, "Guarded buys"), str(broker_id), safeguards=rules)
+    await act(ada, one["id"], "start")
+    await replay.quiet()
+    for _ in range(3):
+        await replay.minute()
+    now = (await ada.call("GET", f"/api/bots/{one['id']}")).json()
+    assert (now["state"], now["held"], now["is_selling"], now["trips"]) == ("suspended", None, False, 1)
+    trades = (await ada.call("GET", f"/api/bots/{one['id']}/trades")).json()["items"]
+    assert [trade["is_open"] for trade in trades] == [False]
+    assert {"tripped", "sell_asked", "sold"} <= set(await kinds(ada, one["id"]))
+    await act(ada, one["id"], "stop")

@@ -231,7 +231,7 @@ async def test_the_watch_trips_while_a_candle_is_open_and_finishes_what_was_left
     mine = await ada.running({"drawdown": {"fraction": "0.1", "action": "flatten"}})
     price = {"now": Decimal(100)}
     monkeypatch.setattr(type(ada.desk.quotes), "last_price", lambda _quotes, _exchange, _symbol: price["now"])
-    watch = SafeguardWatch(ada.desk)
+    watch = SafeguardWatch(ada.desk, now=ada.desk.clock.now)
     await ada.holds(mine, "2", "100")
     await watch.once()
     price["now"] = Decimal("50.01")
@@ -242,7 +242,7 @@ async def test_the_watch_trips_while_a_candle_is_open_and_finishes_what_was_left
     assert await ada.state(mine) == ("suspended", True)
     # Killed in between: the wish to sell was taken back by nobody, yet an entry that was on its way has bought again.
     await ada.rows("UPDATE bots SET sell_asked_at = NULL WHERE id = $1", mine)
-    await SafeguardWatch(ada.desk).once()
+    await SafeguardWatch(ada.desk, now=ada.desk.clock.now).once()
     assert await ada.state(mine) == ("suspended", True)
     assert len(await ada.trips()) == 1
 
@@ -253,10 +253,10 @@ async def test_a_rule_that_arms_itself_again_lets_its_bot_go_on(site: Site) -> N
     now = ada.desk.clock.now()
     await ada.closed(mine, "-1", now - timedelta(minutes=20))
     assert len((await ada.look(mine, now=now))[mine].trips) == 1
-    await SafeguardWatch(ada.desk).once()
+    await SafeguardWatch(ada.desk, now=ada.desk.clock.now).once()
     assert (await ada.state(mine))[0] == "suspended"
     await ada.rows("UPDATE bot_trips SET at = at - interval '3 minutes' WHERE bot_id = $1", mine)
-    await SafeguardWatch(ada.desk).once()
+    await SafeguardWatch(ada.desk, now=ada.desk.clock.now).once()
     assert (await ada.state(mine))[0] == "running"
     (trip,) = await ada.trips()
     assert trip["rearmed_by"] == "safeguard"
