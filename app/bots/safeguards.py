@@ -28,7 +28,6 @@ from app.trading.desk import Desk
 
 #: The code of an entry that a safeguard denies.
 SAFEGUARD: Final = "SAFEGUARD"
-_TRIPPED: Final = N_("a safeguard tripped: %(why)s")
 _SELLS: Final = N_("what it holds is sold, as the safeguard says")
 _TITLE: Final = N_("A safeguard tripped: %(name)s")
 _ALL_BOTS: Final = N_("all your bots")
@@ -182,7 +181,6 @@ async def trip(desk: Desk, user_id: UUID, bot_id: UUID | None, tripped: Tripped,
     """
     reason, flattens = _said(tripped.reason), tripped.action is Action.FLATTEN
     made = Trip(id=new_id(), user_id=user_id, bot_id=bot_id, rule=tripped.rule, action=tripped.action, at=tripped.at, reason=reason)
-    told = said(_TRIPPED, why=filled_reason(reason))
     async with desk.database.raw_transaction() as connection:
         bots = await connection.fetch(_LOCK, user_id, bot_id, _LIVE)
         values = reason.stored() | ({} if quote is None else {"quote": quote})
@@ -190,9 +188,9 @@ async def trip(desk: Desk, user_id: UUID, bot_id: UUID | None, tripped: Tripped,
             return None
         ids = [bot["id"] for bot in bots]
         sold = [bot["id"] for bot in bots if bot["holds"]] if flattens else []
-        await connection.execute(_SUSPEND, user_id, ids, told.stored(), sold, made.at)
-        await connection.execute(_EXPIRE, user_id, ids, told.stored())
-        lines = [Line(bot_id=one, user_id=user_id, kind="tripped", told=told, level=EventLevel.ERROR) for one in ids]
+        await connection.execute(_SUSPEND, user_id, ids, reason.stored(), sold, made.at)
+        await connection.execute(_EXPIRE, user_id, ids, reason.stored())
+        lines = [Line(bot_id=one, user_id=user_id, kind="tripped", told=reason, level=EventLevel.ERROR) for one in ids]
         lines += [Line(bot_id=one, user_id=user_id, kind="sell_asked", told=said(_SELLS), level=EventLevel.WARNING) for one in sold]
         await write_lines(connection, lines, at=made.at)
         await put(connection, _notice(made, bots), user_id=user_id)
@@ -201,11 +199,6 @@ async def trip(desk: Desk, user_id: UUID, bot_id: UUID | None, tripped: Tripped,
         desk.bus.publish(BotChanged(user_id=user_id, bot_id=one))
         desk.bus.publish(BotLogged(user_id=user_id, bot_id=one, level=EventLevel.ERROR.value, kind="tripped"))
     return made
-
-
-def filled_reason(reason: Said) -> str:
-    """Return a reason as a whole sentence in English, which stands in another one; pages translate it where they show it."""
-    return reason.message % reason.values
 
 
 def _notice(made: Trip, bots: Sequence[Any]) -> Notice:
