@@ -33,6 +33,7 @@ _LONGEST_PAUSE_S: Final = 30.0
 _EXIT_PAUSE_S: Final = 1.0
 #: So long a simpler mode holds before a better one is tried again. While it is tried, the position is bare for a second or two.
 BETTER_AFTER_S: Final = 600.0
+_LEFT_OVER: Final = "what it leaves is too small for an order of its own"
 _REFUSED: Final = frozenset({OrderState.REJECTED, OrderState.DENIED, OrderState.LOST})
 
 
@@ -147,11 +148,14 @@ def pause_s(guarded: Guarded) -> float:
 def slices(guarded: Guarded) -> list[tuple[int, Decimal]]:
     """Return the position's parts as (target index or REST, quantity); parts too small to trade go into the one before or after."""
     parts: list[tuple[int, Decimal]] = []
-    left = guarded.held
-    for index, target in enumerate(guarded.plan.targets):
-        sold = sum((leg.filled for leg in guarded.legs if leg.role is Role.TARGET and leg.slice == index and leg.is_of_plan), ZERO)
+    left, rest = guarded.held, _takes_the_rest(guarded)
+    for index in sorted(range(len(guarded.plan.targets)), key=lambda index: index == rest):
+        if _is_over(guarded, index):
+            continue
+        target = guarded.plan.targets[index]
+        sold = sum((leg.filled for leg in _sales(guarded, index)), ZERO)
         whole = guarded.instrument.floor_quantity(guarded.base_quantity * target.fraction)
-        wanted = min(max(whole - sold, ZERO), left)
+        wanted = left if index == rest else min(max(whole - sold, ZERO), left)
         if wanted < whole and not guarded.is_tradable(wanted):
             continue  # sold, but for what is too small to be sold alone: it joins the rest
         if guarded.is_tradable(wanted):
@@ -163,6 +167,24 @@ def slices(guarded: Guarded) -> list[tuple[int, Decimal]]:
         index, quantity = parts[-1]
         parts[-1] = (index, quantity + left)
     return parts
+
+
+def _sales(guarded: Guarded, index: int) -> list[Leg]:
+    return [leg for leg in guarded.legs if leg.role is Role.TARGET and leg.slice == index and leg.is_of_plan]
+
+
+def _is_over(guarded: Guarded, index: int) -> bool:
+    """Whether a target that is filled once has been: what is added to the position afterwards is not for it, at a price that has passed."""
+    sales = _sales(guarded, index)
+    return guarded.fills_once and any(leg.state is OrderState.FILLED for leg in sales) and not any(leg.is_live for leg in sales)
+
+
+def _takes_the_rest(guarded: Guarded) -> int | None:
+    """The farthest target that is not over, where targets are filled once and sell everything: it has what was added, too."""
+    targets = guarded.plan.targets
+    if not guarded.fills_once or sum((target.fraction for target in targets), ZERO) < 1:
+        return None
+    return max((index for index in range(len(targets)) if not _is_over(guarded, index)), key=lambda index: targets[index].at, default=None)
 
 
 def _in_pairs(guarded: Guarded) -> list[Action]:
@@ -178,6 +200,8 @@ def _in_pairs(guarded: Guarded) -> list[Action]:
         if have > quantity:
             return _cancel(_youngest(guarded, index, have - quantity), "the position has become smaller")
         missing = guarded.instrument.floor_quantity(min(quantity - have, free))
+        if guarded.is_left_over(missing, beside=have):
+            return _cancel([leg for leg in live if leg.slice == index], _LEFT_OVER)
         if not guarded.is_tradable(missing):
             continue
         free -= missing
@@ -226,7 +250,9 @@ def _stop_step(guarded: Guarded) -> Iterator[Action]:
     is_held = guarded.mode is Mode.SUPERVISED
     missing = wanted - have if is_held else min(wanted - have, guarded.free)
     missing = guarded.instrument.floor_quantity(missing)
-    if guarded.is_tradable(missing):
+    if guarded.is_left_over(missing, beside=have):
+        yield from _cancel(stops, _LEFT_OVER)
+    elif guarded.is_tradable(missing):
         yield PlaceStop(slice=WHOLE, quantity=missing, is_held=is_held and not guarded.is_beyond_stop, is_market=guarded.is_beyond_stop)
 
 

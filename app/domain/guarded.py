@@ -106,6 +106,8 @@ class Guarded:
     mode_age_s: float = float("inf")
     #: The mode that the venue could do, were nothing refused; None when that is not known.
     best_mode: Mode | None = None
+    #: Whether a target is over once it is filled, as in a backtest; else what comes in later has its part there as well.
+    fills_once: bool = False
 
     @property
     def is_closed(self) -> bool:
@@ -148,6 +150,10 @@ class Guarded:
             return False
         price = self.plan.stop_price or self.last_price or (self.plan.targets[0].price if self.plan.targets else None)
         return price is None or not rules.min_notional or quantity * price >= rules.min_notional
+
+    def is_left_over(self, quantity: Decimal, *, beside: Decimal) -> bool:
+        """Whether that would stay behind when the legs beside it have sold: a bot would then hold for ever what nobody can sell."""
+        return self.fills_once and beside > 0 and quantity >= self.instrument.step_size and not self.is_tradable(quantity)
 
     @property
     def is_beyond_stop(self) -> bool:

@@ -165,6 +165,7 @@ class Protection:
             leaving=self.leaving,
             legs=tuple(_leg(order, now, plan_since=self.plan_since) for order in self.legs),
             mode_age_s=(now - self.mode_since).total_seconds(),
+            fills_once=self.bot_id is not None,
         )
 
 

@@ -239,6 +239,23 @@ def test_what_targets_of_an_earlier_plan_sold_does_not_count_for_this_one() -> N
     assert cancel.order_id == "t0"
 
 
+def test_what_a_bot_adds_after_a_target_was_filled_is_for_the_targets_that_are_left() -> None:
+    sold = target_leg(0, type=OrderType.LIMIT, state=OrderState.FILLED, price=D(61000), filled=D("0.5"), is_held=False)
+    grown = guarded(HALVES, Mode.PAIRS, held="1.5", legs=(sold,), base_quantity=D(2), last_price=D(61500))
+    assert slices(replace(grown, fills_once=True)) == [(1, D("1.5"))]
+    # A further fill of the same entry has its part at the first target as well.
+    assert slices(grown) == [(0, D("0.5")), (1, D("1.0"))]
+
+
+@pytest.mark.parametrize("mode", [Mode.PAIRS, Mode.STOP_AT_VENUE])
+def test_of_a_bots_position_nothing_stays_behind_that_is_too_small_to_be_sold(mode: Mode) -> None:
+    nearly_all = guarded(STOP, mode, held="1.00002", legs=(stop_leg(),))
+    assert decide(nearly_all) == []
+    (step,) = decide(replace(nearly_all, fills_once=True))
+    assert step == Cancel(order_id="s", why="what it leaves is too small for an order of its own")
+    assert decide(replace(nearly_all, fills_once=True, legs=())) == [PlaceStop(slice=WHOLE, quantity=D("1.00002"))]
+
+
 def test_a_plan_survives_its_storage() -> None:
     plan = replace(HALVES, trailing_delta=D("0.01"), stop_limit_price=D("58900.10"), break_even_after=1)
     assert load_plan(dump_plan(plan)) == plan
