@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from app.core import crash_points
+from tests import shared_time
 
 _PRELOADED: Final = ("app.cli", "ccxt.async_support")
 #: Set by a run of tests: a hash of a password takes a quarter of a second of processor time, and no process of theirs is about that.
@@ -124,6 +125,8 @@ def _become(
     crash_points.arm(environment.get(crash_points.VARIABLE))
     if are_hashes_cheap:
         _make_hashes_cheap()
+    if shared_time.VARIABLE in environment:
+        shared_time.live_by(Path(environment[shared_time.VARIABLE]))
     sys.argv = ["aristobot", *arguments]
     importlib.import_module("app.cli").main()
 

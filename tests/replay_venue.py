@@ -5,33 +5,46 @@ signed before a minute passed in no time is let in all the same.
 """
 
 import asyncio
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from app.emulator import signature
 from app.emulator.bars import MINUTE_MS
+from app.emulator.clock import ClockMode
 from app.emulator.config import EmulatorConfig
 from app.emulator.market import SymbolMarket
 from app.emulator.server import build_app
 from app.emulator.venue import Venue, build_venue
+from tests.shared_time import SharedTime
 
 #: From one trade of an ideal market's minute to the next.
 QUARTER_MS = MINUTE_MS // 4
+DAY_MS = 86_400_000
+
+
+def since_midnight() -> ClockMode:
+    """A virtual clock that begins with the present day: a recording that begins at midnight keeps its longer candles.
+
+    Not at the recording's own time, for tokens and the like have expired then.
+    """
+    now_ms = time.time_ns() // 1_000_000
+    return ClockMode(is_virtual=True, offset_ms=-(now_ms % DAY_MS))
 
 
 class ReplayVenue:
-    """One that is served. `clock` is its wall as our applications take one; `monotonic` its seconds."""
+    """One that is served. `clock` shows its time to applications of this process and, by its file, of others; `monotonic` its seconds."""
 
-    def __init__(self, venue: Venue, url: str) -> None:
+    def __init__(self, venue: Venue, url: str, clock: SharedTime) -> None:
         self.venue = venue
         self.url = url
-        self.clock = VenueTime(venue)
+        self.clock = clock
 
     @property
     def ws_url(self) -> str:
@@ -72,21 +85,16 @@ class ReplayVenue:
         return list(self.venue.exchange.accounts[api_key].orders.values())
 
 
-class VenueTime:
-    """Shows the time of a venue. Between two of its moves the microseconds go on, so that what happens one after the other stays so."""
+def _tell_of_moves(venue: Venue, clock: SharedTime) -> None:
+    wall = venue.clock.wall
+    move = wall.move_to
 
-    def __init__(self, venue: Venue) -> None:
-        self._venue = venue
-        self._seen = (0, 0.0)
+    def move_to(moment_ms: int) -> None:
+        move(moment_ms)
+        clock.set(wall.now())
 
-    def now(self) -> datetime:
-        """Return the venue's time, aware UTC."""
-        stands_at = self._venue.clock.wall.now()
-        if stands_at != self._seen[0]:
-            self._seen = stands_at, time.monotonic()
-        # Never a whole millisecond: by those the venue counts.
-        micros = min(int((time.monotonic() - self._seen[1]) * 10), 900)
-        return datetime.fromtimestamp(stands_at // 1000, UTC).replace(microsecond=stands_at % 1000 * 1000 + micros)
+    wall.move_to = move_to  # type: ignore[method-assign]  # this one alone
+    clock.set(wall.now())
 
 
 def _any_time(params: dict[str, str], now_ms: int) -> None:
@@ -94,9 +102,10 @@ def _any_time(params: dict[str, str], now_ms: int) -> None:
 
 
 @asynccontextmanager
-async def replaying(config: EmulatorConfig) -> AsyncIterator[ReplayVenue]:
-    """Serve a venue on a virtual clock until the block ends."""
-    venue = build_venue(config)
+async def replaying(config: EmulatorConfig, time_file: Path | None = None) -> AsyncIterator[ReplayVenue]:
+    """Serve a venue on a virtual clock until the block ends; its time stands in `time_file`, which is made."""
+    venue, clock = build_venue(config), SharedTime(time_file or Path(tempfile.mkstemp(prefix="aristobot-test-time-")[1]))
+    _tell_of_moves(venue, clock)
     checked, signature.check_timestamp = signature.check_timestamp, _any_time
     runner = web.AppRunner(build_app(venue), access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
@@ -106,7 +115,7 @@ async def replaying(config: EmulatorConfig) -> AsyncIterator[ReplayVenue]:
         host, port = runner.addresses[0][:2]
         async with asyncio.TaskGroup() as group:
             loops = [group.create_task(venue.feed.run()), group.create_task(venue.timeline.run())]
-            yield ReplayVenue(venue, f"http://{host}:{port}")
+            yield ReplayVenue(venue, f"http://{host}:{port}", clock)
             for loop in loops:
                 loop.cancel()
     finally:

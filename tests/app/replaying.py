@@ -25,26 +25,13 @@ from app.emulator.bars import MINUTE_MS
 from app.exchanges.clock_offset import ClockOffset
 from app.exchanges.paper import exchange
 from app.main import create_app
+from tests import settled
 from tests.app.conftest import API_SECRET, FERNET_KEY, JWT_SECRET, PASSWORD
 from tests.app.whole_site import HOST, Person, log_in
 from tests.postgres import PostgresForTests
 from tests.replay_venue import QUARTER_MS, ReplayVenue
 
 DEADLINE_S = 30.0
-#: What is on its way: orders without an answer, fills that are not counted, positions without their stop, protections to take back.
-_BUSY = """
-SELECT (SELECT count(*) FROM orders WHERE state IN ('submitting', 'unknown')
-            OR (state = 'intent' AND (execution = 'native' OR triggered_at IS NOT NULL))
-            OR (state NOT IN ('denied', 'lost', 'rejected') AND fills_quantity <> filled_quantity)
-            OR (state IN ('open', 'partial') AND cancel_requested_at IS NOT NULL))
-     + (SELECT count(*) FROM protections p WHERE status = 'active' AND (unprotected_since IS NOT NULL OR NOT EXISTS
-            (SELECT 1 FROM orders o WHERE o.group_id = p.id AND o.state IN ('open', 'partial'))))
-     + (SELECT count(*) FROM orders o JOIN protections p ON p.id = o.group_id
-         WHERE p.status = 'done' AND o.state IN ('open', 'partial')) AS busy,
-       (SELECT count(*) FROM fills) AS fills, (SELECT count(*) FROM paper_fills) AS paper,
-       (SELECT count(*) FROM positions WHERE status <> 'closed') AS positions,
-       (SELECT count(*) FROM orders WHERE state IN ('open', 'partial')) AS resting
-"""
 
 
 @dataclass(kw_only=True)
@@ -93,7 +80,7 @@ class Replay:
         begun = time.monotonic()
         while busy := await self._busy():
             if time.monotonic() - begun > within_s:
-                raise AssertionError(f"it does not become quiet: {busy}")
+                raise AssertionError(f"it does not become quiet: {busy}\n" + "\n".join(map(str, await self.rows(settled.WHAT))))
             name = busy.partition(" ")[0]
             await asyncio.sleep(0.002)
             self.seconds[name] = self.seconds.get(name, 0.0) + 0.002
@@ -127,7 +114,7 @@ class Replay:
         return ""
 
     async def _orders_on_their_way(self) -> str:
-        (row,) = await self.rows(_BUSY)
+        (row,) = await self.rows(settled.QUERY)
         executed = sum(len(each) for account in self.venue.venue.exchange.accounts.values() for each in account.executions.values())
         self.at_stake = row["positions"] + row["resting"]
         if row["busy"]:
@@ -151,6 +138,7 @@ def settings_of(urls: Any, venue: ReplayVenue, folder: Path, symbols: Sequence[s
         registrations_per_hour=1000,
         openrouter_url="http://127.0.0.1:9/v1",
         heartbeat_symbols=tuple(symbols),
+        access_token_minutes=24 * 60,
     ).model_copy(update=changed)
 
 

@@ -109,7 +109,10 @@ async def replay(postgres: PostgresForTests, tmp_path_factory: pytest.TempPathFa
         history_minutes=200,
         ideal=SLIPPAGE,
     )
-    async with replaying(config) as venue, replayed(postgres, venue, folder, SYMBOLS, heartbeat_history_minutes=120) as running:
+    async with (
+        replaying(config, folder / "time") as venue,
+        replayed(postgres, venue, folder, SYMBOLS, heartbeat_history_minutes=120) as running,
+    ):
         await running.quiet()
         yield running
 
