@@ -181,8 +181,10 @@ class Engine:
             if market != cell.bot.market:
                 cell.hear(market, candle)
                 continue
-            newest = to_milliseconds(seat.dues[-1].candle.open_time) if seat.dues else cell.known[0]
-            if to_milliseconds(candle.open_time) > newest and cell.bot.state is not BotState.FAULTED:
+            opened = to_milliseconds(candle.open_time)
+            # What a round is asking about just now is not due a second time, though the strategy does not know it yet.
+            if opened > max(cell.known[0], seat.heard) and cell.bot.state is not BotState.FAULTED:
+                seat.heard = opened
                 seat.dues.append(Due(cell=cell, candle=candle))
                 self._due.add(bot_id)
 
@@ -291,7 +293,7 @@ class Engine:
     async def _sit(self, bot: LiveBot) -> None:
         seat = self._seats.get(bot.id)
         if seat is None:
-            seat = self._seats[bot.id] = Seat(cell=Cell(bot, self._jail, self._histories), decided=bot.last_candle_at)
+            seat = self._seats[bot.id] = Seat(cell=Cell(bot, self._jail, self._histories), decided=_decided_by(bot))
             if bot.last_candle_at is not None:
                 self._rounds.untold[bot.id] = bot.last_candle_at + bot.period
         was, seat.cell.bot = seat.cell.bot.state, bot
@@ -354,7 +356,7 @@ class Engine:
         if seat.decided is None or opened <= seat.decided:
             return
         missed = (opened - seat.decided) // bot.period - 1
-        if missed > 0:
+        if missed > 0 and bot.last_candle_at is not None:
             await self._actor.log_line(bot, "away", said(words.AWAY, count=missed))
         candle = cell.newest
         if candle is not None and not seat.dues and self._feed().venue_now - (opened + bot.period) < bot.period:
@@ -367,6 +369,13 @@ class Engine:
         async with self._desk.database.connection() as connection:
             for market, candle in await missed(connection, self._reader.exchange, self._seats.values()):
                 self._closed(market, candle)
+
+
+def _decided_by(bot: LiveBot) -> datetime | None:
+    """Return the open time of the last candle that needs no decision: it has one, or had closed when the bot was first started."""
+    if bot.last_candle_at is not None or bot.started_at is None:
+        return bot.last_candle_at
+    return bot.market.timeframe.floor(bot.started_at) - bot.period
 
 
 async def _within(events: Any, seconds: float) -> Any:

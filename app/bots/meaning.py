@@ -112,7 +112,7 @@ def _entry(decision: Decision, standing: Standing, *, open_ms: int, price: Decim
         type=OrderType.MARKET if limit is None else OrderType.LIMIT,
         quantity=quantity,
         price=limit,
-        protection=entry_plan(decision, instrument),
+        protection=entry_plan(decision, instrument, paid=paid),
         role=Role.ENTRY,
         bot_id=bot.id,
     )
@@ -120,28 +120,30 @@ def _entry(decision: Decision, standing: Standing, *, open_ms: int, price: Decim
     return Meaning(action=SignalAction.LONG, told=told, intent=intent)
 
 
-def entry_plan(decision: Decision, instrument: Instrument) -> ProtectionPlan | None:
+def entry_plan(decision: Decision, instrument: Instrument, *, paid: Decimal) -> ProtectionPlan | None:
     """Return how the position of an entry is to be guarded; None where the strategy says nothing of it.
 
-    A trailing stop begins at its distance from the fill; it is moved at each close from then on.
+    A trailing stop begins at its distance from the fill; it is moved at each close from then on. `paid` is about what the entry pays: it
+    tells which of several targets is the nearest.
     """
     distances = [decimal(one) for one in (decision.stop_loss, decision.trailing) if one is not None]
     plan = ProtectionPlan(
         stop_price=None if decision.stop is None else on_tick(decimal(decision.stop), instrument, up=False),
         stop_fraction=min(distances) if distances else None,
-        targets=_entry_targets(decision, instrument),
+        targets=_entry_targets(decision, instrument, paid),
     )
     return None if plan.is_empty else plan
 
 
-def _entry_targets(decision: Decision, instrument: Instrument) -> tuple[Target, ...]:
+def _entry_targets(decision: Decision, instrument: Instrument, paid: Decimal) -> tuple[Target, ...]:
     prices = (decision.target, decision.target_2, decision.target_3)
     gains = (decision.take_profit, decision.take_profit_2, decision.take_profit_3)
     parts = (decision.part, decision.part_2, decision.part_3)
     wanted = [(price, gain, part) for price, gain, part in zip(prices, gains, parts, strict=True) if price is not None or gain is not None]
     left, fractions = _ONE, {}
-    # The nearest takes its part first, and one without a part all that is left. No spelling mixes prices with distances.
-    for place in sorted(range(len(wanted)), key=lambda place: wanted[place][0] or wanted[place][1] or 0.0):
+    prices_of = [decimal(price) if price is not None else paid * (1 + decimal(gain or 0.0)) for price, gain, _ in wanted]
+    # The nearest takes its part first, and one without a part all that is left.
+    for place in sorted(range(len(wanted)), key=prices_of.__getitem__):
         part = wanted[place][2]
         fractions[place] = left if part is None else min(decimal(part), left)
         left -= fractions[place]

@@ -28,6 +28,8 @@ class Seat:
 
     cell: Cell
     dues: deque[Due] = field(default_factory=deque)
+    #: Open time of the newest candle that it was or is to be asked about, in ms since 1970 UTC.
+    heard: int = 0
     #: Open time of the last candle that it was asked about.
     decided: datetime | None = None
     is_busy: bool = False
@@ -40,7 +42,7 @@ class Seat:
     def newest(self) -> list[tuple[Market, datetime]]:
         """Return the open time of the newest candle that is known here, by market."""
         found = [(market, from_milliseconds(known)) for market, known in zip(self.cell.markets, self.cell.known, strict=True)]
-        return [(found[0][0], self.dues[-1].candle.open_time), *found[1:]] if self.dues else found
+        return [(found[0][0], max(found[0][1], from_milliseconds(self.heard))), *found[1:]]
 
 
 async def missed(connection: Any, exchange: str, seats: Iterable[Seat]) -> list[tuple[Market, Candle]]:

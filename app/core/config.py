@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     strategy_call_ms: int = Field(250, ge=50, le=2_000)
     strategy_run_s: int = Field(120, ge=5, le=3_600)
     strategies_per_user: int = Field(20, ge=1, le=10_000)
-    strategies_at_once: int = Field(200, ge=1, le=900)
+    strategies_at_once: int = Field(200, ge=1, le=5_000)
     backtests_per_user: int = Field(2, ge=1, le=100)
     backtests_at_once: int = Field(0, ge=0, le=64)
     backtests_queued_per_user: int = Field(50, ge=1, le=10_000)
