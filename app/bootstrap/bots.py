@@ -7,6 +7,7 @@ from app.bots.engine import Engine
 from app.bots.history import Histories
 from app.bots.making import Bots
 from app.bots.metrics import BotFigures
+from app.bots.places import and_suspend_bots, unless_bots_trade
 from app.bots.safeguard_watch import SafeguardWatch
 from app.bots.symbols import BotSymbols
 from app.core.supervisor import Supervisor
@@ -18,6 +19,8 @@ def make_bots(app: FastAPI, ground: Ground) -> None:
     """Put bots on `app.state`; the jail, the instruments and trading are there already."""
     state, feed = app.state, ground.settings.heartbeat_exchange
     state.bots = Bots(instruments=state.instruments, workers=TrialWorkers(state.jail), feed=feed, bus=ground.bus, clock=ground.clock)
+    state.wind_down = unless_bots_trade(state.desk, state.wind_down)
+    state.instruments.on_stopped = and_suspend_bots(state.instruments.on_stopped)
     figures = BotFigures(state.metrics, lambda: state.bot_engine.states())
     histories = Histories(CandleSources(ground.database, state.registry, ground.clock), state.instruments)
     state.bot_engine = Engine(state.desk, state.jail, histories, state.feed, figures)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.marketdata.instruments import Stopped
 from tests.app.backtesting import CROSS
 from tests.app.botting import URL, act, bot, paper_account, valid_strategy, wish
 from tests.app.library import made, refusal, somebody
@@ -80,3 +81,27 @@ async def test_a_strategy_that_a_bot_runs_is_not_deleted(site: Site) -> None:
     strategy_id = await valid_strategy(site, ada)
     await bot(ada, strategy_id, await paper_account(ada))
     assert refusal(await ada.call("DELETE", f"/api/strategies/{strategy_id}")) == (409, "STRATEGY_IN_USE")
+
+
+async def test_an_account_that_bots_trade_on_is_not_removed(site: Site) -> None:
+    ada = await somebody(site)
+    broker_id = await paper_account(ada)
+    made_bot = await bot(ada, await valid_strategy(site, ada), broker_id, name="Busy")
+    await act(ada, made_bot["id"], "start")
+    refused = await ada.call("DELETE", f"/api/brokers/{broker_id}")
+    assert refusal(refused) == (409, "BROKER_IN_USE")
+    assert "Busy" in refused.json()["detail"]
+    await act(ada, made_bot["id"], "stop")
+    assert (await ada.call("DELETE", f"/api/brokers/{broker_id}")).status_code == 204
+
+
+async def test_a_symbol_that_trades_no_longer_suspends_its_bots(site: Site) -> None:
+    ada = await somebody(site)
+    made_bot = await bot(ada, await valid_strategy(site, ada), await paper_account(ada))
+    await act(ada, made_bot["id"], "start")
+    state = site.app.state
+    stopped = Stopped(exchanges=("binance", "paper"), halted=("BTC/USDT",), removed=(), at=state.clock.now())
+    async with state.platform_database.raw_transaction() as connection:
+        await state.instruments.on_stopped(connection, stopped)
+    now = (await ada.call("GET", f"{URL}/{made_bot['id']}")).json()
+    assert (now["state"], now["state_reason"]["text"]) == ("suspended", "BTC/USDT is not traded at binance any more")
