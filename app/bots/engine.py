@@ -40,7 +40,7 @@ from app.marketdata.events import CandleClosed, HeartbeatChanged
 from app.marketdata.feed_health import FeedReader
 from app.sandbox.jail import Jail
 from app.trading.desk import Desk
-from app.trading.events import FillRecorded, OrderChanged
+from app.trading.events import BotShort, FillRecorded, OrderChanged
 
 log = structlog.get_logger(__name__)
 
@@ -107,7 +107,7 @@ class Engine:
 
     async def run(self, beat: Beat) -> None:
         """Work until cancelled, or until the engine's role is lost."""
-        wanted = (CandleClosed, HeartbeatChanged, FillRecorded, OrderChanged, BotAsked)
+        wanted = (CandleClosed, HeartbeatChanged, FillRecorded, OrderChanged, BotShort, BotAsked)
         try:
             with self._desk.bus.subscribe(*wanted, size=_EVENTS, wanted=self._is_wanted) as events:
                 async with asyncio.TaskGroup() as group:
@@ -167,6 +167,8 @@ class Engine:
                 self._desk.bus.publish(BotChanged(user_id=event.user_id, bot_id=bot_id))
             case OrderChanged():
                 self._over.add(event.order_id)
+            case BotShort() if self._group is not None:
+                self._group.create_task(self._upkeep.short(event), name="bots:short")
             case BotAsked():
                 return True
         return False

@@ -11,7 +11,7 @@ from app.bots import words
 from app.bots.acting import Actor, ordered
 from app.bots.events import BotAsked, BotChanged, BotSignalled
 from app.bots.guarding import guarded
-from app.bots.lifecycle import stop_in
+from app.bots.lifecycle import stop_in, suspend
 from app.bots.log import Line, Said, said, write_lines
 from app.bots.meaning import meaning_of
 from app.bots.models import AtEnd, BotState, EventLevel, SignalState
@@ -25,8 +25,10 @@ from app.core.ids import client_order_id
 from app.domain.candles import Candle, Timeframe, from_milliseconds
 from app.domain.enums import Role, Side
 from app.domain.instruments import plain
+from app.errors import BotNotFound, BotStateWrong
 from app.notifications import Notice, NoticeKind, Severity, put
 from app.trading.desk import Desk
+from app.trading.events import BotShort
 from app.trading.records import OrderRecord
 
 log = structlog.get_logger(__name__)
@@ -74,6 +76,7 @@ SELECT o.id, o.user_id, o.bot_id, o.symbol, o.side, o.role, o.filled_quantity, o
 """
 _IS_DECIDED: Final = "SELECT state = 'decided' FROM bot_signals WHERE id = $1"
 _STOPPED: Final = N_("%(name)s has stopped")
+_SUSPENDED: Final = N_("%(name)s is suspended")
 _HAS_BOUGHT: Final = N_("%(name)s has bought")
 _HAS_SOLD: Final = N_("%(name)s has sold")
 
@@ -146,6 +149,22 @@ class Upkeep:
         for row in rows:
             if row["bot_state"] != BotState.RUNNING or _rests_until(row["key"], Timeframe(row["timeframe"])) <= venue_now:
                 await self._actor.take_back(row["user_id"], row["bot_id"], [row["id"]])
+
+    async def short(self, event: BotShort) -> None:
+        """Suspend bots whose account holds less than they believe to have: somebody sold their coins."""
+        told = said(words.SHORTFALL, asset=event.base, there=plain(event.there), wanted=plain(event.wanted))
+        for bot_id in event.bot_ids:
+            try:
+                bot = await suspend(self._desk, event.user_id, bot_id, by="Aristobot", reason=told)
+            except (BotNotFound, BotStateWrong):
+                continue
+            notice = Notice(
+                kind=NoticeKind.BOT_SUSPENDED, severity=Severity.ERROR, title=_SUSPENDED, text=told.message,
+                values={**told.values, "name": bot.name}, url=f"/bots/{bot.number}", key=f"short:{bot_id}:{bot.revision}",
+                at=self._desk.clock.now(),
+            )  # fmt: skip
+            async with self._desk.database.connection() as connection:
+                await put(connection, notice, user_id=event.user_id)
 
     async def tell_orders(self, order_ids: Collection[UUID]) -> None:
         """Tell logs and owners of orders of bots that are over and have traded."""

@@ -124,9 +124,7 @@ def test_a_candle_is_traded_once_whenever_the_server_dies(
     is_loaded(trader)
     if point == "P1":
         # Whether it left nobody can know who starts afterwards; the exchange says that it did not, and nothing is sent again.
-        eventually(
-            lambda: trader.call("GET", f"/api/bots/{bot_id}/signals")["items"][0]["state"] not in ("decided", "submitted"), "it is over"
-        )
+        eventually(lambda: _first_state(trader, bot_id) not in ("decided", "submitted"), "it is over", within_s=PATIENCE_S)
         assert bought(trader) == []
         return
     position = held(trader, bot_id)
