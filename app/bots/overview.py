@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import text
@@ -18,6 +18,10 @@ SELECT count(*) AS bots, count(*) FILTER (WHERE state = 'running') AS running, c
   FROM bots WHERE user_id = :user_id AND state <> 'stopped'
 """)
 _NAMES: Final = text("SELECT id, name FROM bots WHERE user_id = :user_id")
+_TITLES: Final = text("""
+SELECT b.id, b.number, b.name, b.symbol, b.strategy_id, v.number AS version, b.fault
+  FROM bots b JOIN strategy_versions v ON v.id = b.version_id WHERE b.user_id = :user_id
+""")
 _LAST_TRADES: Final = text("""
 SELECT b.id, t.realized_pnl, t.closed_at FROM unnest(CAST(:ids AS uuid[])) AS b (id)
  CROSS JOIN LATERAL (SELECT realized_pnl, closed_at FROM positions
@@ -79,6 +83,25 @@ class LogEntry:
     level: str
     kind: str
     told: Said
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BotTitleRow:
+    """What a line of a log says of its bot; `fault` as `models.Bot` has it."""
+
+    id: UUID
+    number: int
+    name: str
+    symbol: str
+    strategy_id: UUID
+    version: int
+    fault: dict[str, Any] | None
+
+
+async def bot_titles(session: AsyncSession, user_id: UUID) -> dict[UUID, BotTitleRow]:
+    """Return what lines of a log say of each bot of a user."""
+    rows = await session.execute(_TITLES, {"user_id": user_id})
+    return {row.id: BotTitleRow(**row._mapping) for row in rows}
 
 
 async def log_entries(

@@ -1,5 +1,6 @@
 """The monitor's regions, read from the database: the header, the cards, the log. The page and its stream show the same ones."""
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.bots.log import Said
 from app.bots.models import BotMode, BotState
 from app.bots.monitor import BotRow, Held, monitor_rows
-from app.bots.overview import ClosedTrade, LogEntry, count_bots, last_trades, log_entries, sparks
+from app.bots.overview import BotTitleRow, ClosedTrade, LogEntry, bot_titles, count_bots, last_trades, log_entries, sparks
 from app.bots.safeguard_service import get_safeguards
 from app.brokers.models import Broker
 from app.brokers.service import list_brokers
@@ -44,6 +45,8 @@ _MOST_CARDS: Final = 120
 _LINES: Final = 50
 _DAY: Final = timedelta(days=1)
 _FRESH_FOR: Final = timedelta(seconds=20)
+#: Shorter than the gap between two messages of a stream.
+_SHARED_FOR_S: Final = 0.3
 _NOTHING: Final = Decimal(0)
 #: The box of a spark: its width and height, and the room above and below its line.
 _WIDTH: Final = Decimal(100)
@@ -97,12 +100,17 @@ class Monitor:
     shown: Shown = field(default_factory=Shown)
     _sparks: dict[UUID, tuple[Decimal, ...]] = field(default_factory=dict)
     _sparks_at: datetime | None = None
+    _rows: dict[bool, tuple[float, list[BotRow]]] = field(default_factory=dict)
 
     async def rows(self, *, bot_id: UUID | None = None, with_stopped: bool = False) -> list[BotRow]:
         """Return the user's bots, or one of them."""
         app = self.regions.app
+        read_at, rows = self._rows.get(with_stopped, (-_SHARED_FOR_S, []))
+        # The header and the cards, which are made one after the other, are of the same rows.
+        if bot_id is None and time.monotonic() - read_at < _SHARED_FOR_S:
+            return rows
         async with app.state.database.transaction() as session:
-            return await monitor_rows(
+            rows = await monitor_rows(
                 session,
                 self.regions.user_id,
                 now=app.state.clock.now(),
@@ -110,6 +118,9 @@ class Monitor:
                 bot_id=bot_id,
                 with_stopped=with_stopped,
             )
+        if bot_id is None:
+            self._rows[with_stopped] = (time.monotonic(), rows)
+        return rows
 
     async def cards(self) -> BotCards:
         """Return the cards that are shown."""
@@ -223,7 +234,7 @@ class Monitor:
         """Return the newest lines of the log of all bots, or older ones."""
         app, user_id = self.regions.app, self.regions.user_id
         async with app.state.database.transaction() as session:
-            names = {row.id: row for row in await monitor_rows(session, user_id, now=app.state.clock.now(), with_stopped=True)}
+            names = await bot_titles(session, user_id)
             events = await entries_of(session, user_id, self.shown)
         return log_of(events, self.shown, names=names, place="/bots")
 
@@ -250,7 +261,7 @@ async def entries_of(session: AsyncSession, user_id: UUID, shown: Shown, *, bot_
     )
 
 
-def log_of(events: Sequence[LogEntry], shown: Shown, *, names: Mapping[UUID, BotRow], place: str, number: int = 0) -> BotLog:
+def log_of(events: Sequence[LogEntry], shown: Shown, *, names: Mapping[UUID, BotRow | BotTitleRow], place: str, number: int = 0) -> BotLog:
     """Return lines as a region; `events` has one more than is shown, if there is one."""
     rows, tab = events[:_LINES], "&tab=log" if number else ""
     path = f"{place}?log={shown.log}{tab}"
@@ -263,7 +274,7 @@ def log_of(events: Sequence[LogEntry], shown: Shown, *, names: Mapping[UUID, Bot
     )
 
 
-def _line(event: LogEntry, row: BotRow | None) -> LogLine:
+def _line(event: LogEntry, row: BotRow | BotTitleRow | None) -> LogLine:
     line = (row.fault or {}).get("line") if row is not None and event.kind == "faulted" else None
     return LogLine(
         id=event.id,

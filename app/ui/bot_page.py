@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.backtests.service import get_backtest
 from app.bots import queries
 from app.bots.lifecycle import answer_until
-from app.bots.models import Bot, BotSignal, BotState, BotTrip
+from app.bots.models import Bot, BotSignal, BotState, BotTrip, SignalAction
 from app.bots.monitor import BotRow
 from app.bots.safeguard_service import get_safeguards
 from app.bots.service import get_bot
@@ -240,6 +240,7 @@ def _fault(bot: Bot, row: BotRow) -> BotFault:
 
 
 def _approval(signal: BotSignal, row: BotRow, rules: Instrument | None) -> ApprovalRow:
+    quantity = _wanted(signal, row, rules)
     return ApprovalRow(
         id=str(signal.id),
         at=signal.decided_at,
@@ -247,9 +248,23 @@ def _approval(signal: BotSignal, row: BotRow, rules: Instrument | None) -> Appro
         action=signal.action,  # type: ignore[arg-type]  # the column has a check
         words=_reason(signal),
         price=signal.price,
+        quantity=quantity,
+        worth=quantity * signal.price if quantity is not None and signal.price is not None else None,
         tick=rules.tick_size if rules else None,
         step=rules.step_size if rules else None,
     )
+
+
+def _wanted(signal: BotSignal, row: BotRow, rules: Instrument | None) -> Decimal | None:
+    """Return about how much it would come to, in base units: the order itself is sized when it is sent, fees taken off."""
+    if signal.action == SignalAction.ADJUST and row.held is not None:
+        part = signal.decision.get("adjust")
+        return None if part is None else abs(row.held.quantity * Decimal(repr(part)))
+    if signal.action != SignalAction.LONG or not signal.price:
+        return None
+    size = signal.decision.get("size")
+    quantity = row.equity * (Decimal(1) if size is None else Decimal(repr(size))) / signal.price
+    return quantity - quantity % rules.step_size if rules is not None and rules.step_size else quantity
 
 
 def _trip(trip: BotTrip) -> TripRow:

@@ -258,6 +258,35 @@ async def test_a_backtest_fills_the_form_of_its_bot(site: Site, person: Person, 
     del site
 
 
+async def test_a_decision_that_waits_is_approved_or_rejected_on_the_page(
+    site: Site, person: Person, strategy_id: str, broker_id: str
+) -> None:
+    made = await bot(person, strategy_id, broker_id, name="Asker", mode="ask")
+    number, signals = made["number"], [new_id(), new_id()]
+    await send(person, f"/bots/{number}/start")
+    for at, signal_id in enumerate(signals):
+        async with site.app.state.platform_database.connection() as connection:
+            await connection.execute(
+                """INSERT INTO bot_signals (id, bot_id, user_id, open_time, decided_at, decision, action, state,
+                                            price)
+                   SELECT $1, id, user_id, date_trunc('minute', now()) + make_interval(secs => $3), now(), '{"size": 0.5}', 'long',
+                          'waiting',
+                          50000 FROM bots WHERE id = $2""",
+                signal_id,
+                UUID(made["id"]),
+                at,
+            )
+        shown = await page(person, f"/bots/{number}")
+        assert "ASKS FIRST" in shown
+        assert "0.01" in shown, "half of its equity at that price"
+        answer = await send(person, f"/bots/{number}/signals/{signal_id}/{('reject', 'approve')[at]}")
+        assert answer.status_code == 200, answer.text
+        assert ("nothing comes of it", "being sent")[at] in answer.headers["HX-Trigger"]
+        again = await send(person, f"/bots/{number}/signals/{signal_id}/approve")
+        assert (again.status_code, "answered already" in again.headers["HX-Trigger"]) == (409, True)
+    assert "1 decision waits" not in await page(person, "/bots")
+
+
 async def test_strange_addresses_ask_for_nothing_that_breaks(person: Person, strategy_id: str, broker_id: str) -> None:
     made = await bot(person, strategy_id, broker_id)
     path = f"/bots/{made['number']}"
