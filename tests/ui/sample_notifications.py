@@ -144,7 +144,7 @@ def page(shell: views.Shell) -> views.NotificationsView:
     return views.NotificationsView(
         shell=replace(shell, bell=views.BellView(unread=100)),
         targets=targets(),
-        form=replace(target_form(), errors={}),
+        form=replace(target_form(), target_id="", masked="", errors={}),
         settings=quiet_form(),
         deadman=deadman_form(),
         log=log(),

@@ -87,8 +87,9 @@ async def save_target(request: Request, principal: CurrentUser) -> Response:
                 wish = _wish(given, is_new=target_id is None)
                 if target_id is None:
                     await targets_of(request).create(session, principal.user_id, wish)
+                    form = form_for()
                 else:
-                    await targets_of(request).change(session, principal.user_id, target_id, wish)
+                    form = form_for(await targets_of(request).change(session, principal.user_id, target_id, wish))
         except InvalidInput as error:
             return await _again(request, principal, given, error, target_id)
         except AppError as error:
@@ -98,8 +99,8 @@ async def save_target(request: Request, principal: CurrentUser) -> Response:
         rows = await _targets(request, principal)
         partial = templating_of(request).partial(_TARGETS, rows, target="targets", reader=reader_of(request, principal), swap="outerHTML")
         words = gettext("It is stored. Send a test to see whether it arrives.")
-        form = form_for()
-    return fragment(request, principal, _FORM, form, partials=partial, toast=("success", words), close_dialog="target-dialog")
+    dialog = "target-dialog" if target_id is None else "change-dialog"
+    return fragment(request, principal, _FORM, form, partials=partial, toast=("success", words), close_dialog=dialog)
 
 
 async def _again(request: Request, principal: Principal, given: FormData, error: AppError, target_id: UUID | None) -> Response:
