@@ -1,18 +1,30 @@
 """Shapes of what `/api/statistics` is asked and tells. Money is a JSON string."""
 
-from datetime import date, datetime
-from typing import Annotated, Literal
+from datetime import UTC, date, datetime
+from typing import Annotated, Final, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from fastapi import Depends, Query
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 
 from app.domain.enums import Source
 from app.errors import InvalidInput
 from app.statistics.slippage import Basis, Unknown
 from app.statistics.wish import Mode, StatisticsFilter
 from app.trading.schemas import MoneyOut
+
+_FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+
+
+def _likely(moment: datetime) -> datetime:
+    if not _FIRST <= moment <= _LAST:
+        raise ValueError("must be between 1970 and 2200")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_likely)]
 
 
 def zone_of(name: str) -> ZoneInfo:
@@ -40,8 +52,8 @@ def asked_of(
     broker_id: Annotated[
         list[UUID] | None, Query(description="one or several accounts; all of the mode when left out", max_length=100)
     ] = None,
-    start: Annotated[AwareDatetime | None, Query(description="inclusive, of the moment at which a trade ended")] = None,
-    end: Annotated[AwareDatetime | None, Query(description="exclusive")] = None,
+    start: Annotated[Moment | None, Query(description="inclusive, of the moment at which a trade ended")] = None,
+    end: Annotated[Moment | None, Query(description="exclusive")] = None,
     mode: Annotated[Mode | None, Query(description="live unless said otherwise, or what the named accounts trade with")] = None,
     strategy_id: UUID | None = None,
     symbol: Annotated[str, Query(max_length=60, description="a pair, or one asset")] = "",

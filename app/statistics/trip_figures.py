@@ -15,7 +15,7 @@ from app.statistics.columns import Trips
 from app.statistics.queries import Held
 
 MOST_POINTS: Final = 2000
-#: A curve from which hardly anything is missing needs no more days than this.
+#: Nobody has traded here for longer: who asks from the year 1 on is not given two thousand years of nothing.
 _MOST_DAYS: Final = 40_000
 
 
@@ -100,8 +100,9 @@ def daily_sums(trips: Trips, begin: int | None, end: int) -> Floats:
     """Return what trips came to on each UTC day from `begin` to `end` (ms); none before the first trip, where nobody said when to begin."""
     if begin is None or end <= begin:
         return np.zeros(0)
-    first = begin // DAY_MS
-    days = min((end - 1) // DAY_MS - first + 1, _MOST_DAYS)
+    last = (end - 1) // DAY_MS
+    first = max(begin // DAY_MS, last - _MOST_DAYS + 1)
+    days = last - first + 1
     places = np.clip(trips.closed // DAY_MS - first, 0, days - 1)
     return np.bincount(places, weights=trips.amounts(trips.profit), minlength=days).astype(np.float64)
 

@@ -39,6 +39,8 @@ from app.ui.views.statistics import (
 #: So many lines of a table; the file has all of them.
 _MOST_ROWS: Final = 60
 _HALF: Final = 50.0
+#: No calendar is drawn of years before this one.
+_FIRST_DAY: Final = date(1972, 1, 1)
 _NOTHING: Final = Decimal(0)
 #: By dimension: its heading, the head of its column, the field of the filter that chooses one, and what is said where none is told apart.
 _TABLES: Final = {
@@ -73,7 +75,7 @@ def statistics_of(summary: Summary, question: StatisticsQuestion, *, today: date
     """Return what the page shows of a summary; `today` is the reader's."""
     asked = summary.asked
     first = None if asked.since is None else asked.since.astimezone(asked.zone).date()
-    last = today if asked.until is None else min(today, asked.until.astimezone(asked.zone).date())
+    last = today if asked.until is None else max(_FIRST_DAY, min(today, asked.until.astimezone(asked.zone).date()))
     accounts = summary.accounts
     return Statistics(
         currency=summary.unit,

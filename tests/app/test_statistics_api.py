@@ -103,6 +103,8 @@ async def test_file_has_every_table_and_no_formula(site: Site) -> None:
         ({"timezone": "../etc/passwd"}, "timezone"),
         ({"end": BEGIN.isoformat()}, "end"),
         ({"start": "2026-01-01T00:00:00"}, "start"),
+        ({"start": "0001-01-01T00:00:00+14:00"}, "start"),
+        ({"end": "9999-12-31T23:59:59-14:00"}, "end"),
         ({"mode": "both"}, "mode"),
         ({"broker_id": "x"}, "broker_id"),
     ],
@@ -131,7 +133,16 @@ async def test_page_is_light_and_says_the_same(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "params", [{"range": "nonsense"}, {"broker": "no-id"}, {"source": "aliens", "mode": "x"}, {"since": "yesterday"}, {"symbol": "\x00<b>"}]
+    "params",
+    [
+        {"range": "nonsense"},
+        {"broker": "no-id"},
+        {"source": "aliens", "mode": "x"},
+        {"since": "yesterday"},
+        {"until": "0001-01-02"},
+        {"since": "0001-01-02", "until": "9999-12-30"},
+        {"symbol": "\x00<b>"},
+    ],
 )
 async def test_page_takes_any_address(site: Site, params: dict[str, str]) -> None:
     assert (await site.ada.browse("GET", "/statistics", params=params)).status_code == 200

@@ -93,9 +93,11 @@ async def test_trader_reads_the_statistics(browser: Browser, trader: Trader, sha
         await watched.page.click(".st-modes a:has-text('Paper')")
         await watched.see("#statistics-nothing")
         await look(watched, "nothing")
+        trader.call("PUT", "/api/auth/preferences", json={"language": "fr", "theme": "light"})
         await watched.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
         await watched.page.goto(f"{trader.server.url}/statistics")
         await watched.see("#curve-chart canvas >> nth=0")
+        await watched.see("html[lang=fr][data-theme=light]")
         await look(watched, "phone")
         assert await watched.overflow() == 0
         assert not watched.complaints, watched.complaints
