@@ -54,7 +54,7 @@ _TABLES: Final = {
 }  # fmt: skip
 _EXITS: Final = {
     "entry": N_("Opposite entry"),
-    "exit": N_("Exit"),
+    "exit": N_("Exit order"),
     "stop": N_("Stop"),
     "target": N_("Target"),
     "flatten": N_("Sold by the kill switch"),
