@@ -21,7 +21,7 @@ from app.bots.cell import Cell, Fault, FaultError, NotYetError, last_open
 from app.bots.events import BotAsked, BotChanged
 from app.bots.faults import fault_bot
 from app.bots.history import Histories
-from app.bots.log import Said, said
+from app.bots.log import said
 from app.bots.metrics import Figures
 from app.bots.models import BotState
 from app.bots.retention import thin
@@ -254,6 +254,8 @@ class Engine:
         await self._upkeep.sales(list(bots.values()))
         await self._upkeep.settle()
         await self._upkeep.finish(bots, now, is_busy=lambda bot_id: self._seats[bot_id].is_busy if bot_id in self._seats else False)
+        for seat in [seat for seat in self._seats.values() if seat.is_early]:
+            await self._say_what_it_waits_for(seat, now)
         self._begin_loading(now)
         await self._look_for_missed()
         self._begin_waiting()
@@ -305,6 +307,8 @@ class Engine:
                 await seat.cell.close()
         elif was is BotState.FAULTED:
             seat.failures, seat.retry_at = 0, 0.0
+        elif bot.state is BotState.RUNNING and seat.cell.is_ready:
+            await self._say_what_it_waits_for(seat, self._feed().venue_now)
         self._wanting[bot.market].add(bot.id)
 
     async def _leave(self, bot_id: UUID) -> None:
@@ -339,17 +343,19 @@ class Engine:
             seat.failures = 0
             for market in cell.markets:
                 self._wanting[market].add(bot.id)
-            await explain(self._desk, bot, self._when_it_begins(bot, now))
+            await self._say_what_it_waits_for(seat, now)
             await self._catch_up(seat)
         finally:
             seat.is_loading = False
             if self._seats.get(bot.id) is not seat:
                 await cell.close()
 
-    def _when_it_begins(self, bot: LiveBot, now: datetime) -> Said | None:
-        if bot.start_at is not None and bot.start_at > now:
-            return said(words.STARTS_LATER, at=f"{bot.start_at:%Y-%m-%d %H:%M} UTC")
-        return None
+    async def _say_what_it_waits_for(self, seat: Seat, now: datetime) -> None:
+        """Of a bot whose strategy is loaded: its start, or nothing."""
+        bot = seat.cell.bot
+        seat.is_early = bot.start_at is not None and bot.start_at > now
+        told = said(words.STARTS_LATER, at=f"{bot.start_at:%Y-%m-%d %H:%M} UTC") if seat.is_early else None
+        await explain(self._desk, bot, told)
 
     async def _catch_up(self, seat: Seat) -> None:
         """Let the candle that closed last be decided at, if that was while nobody was here, and tell how many were missed before it."""

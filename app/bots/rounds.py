@@ -15,6 +15,7 @@ from app.bots import words
 from app.bots.acting import Actor
 from app.bots.cell import Cell, Fault, FaultError, NotYetError
 from app.bots.events import BotChanged
+from app.bots.fills import fills_of_many
 from app.bots.guarding import guarded
 from app.bots.log import Line, Said, said, write_lines
 from app.bots.meaning import meaning_of
@@ -28,7 +29,7 @@ from app.domain.candles import Candle, to_milliseconds
 from app.domain.enums import Role, Side
 from app.errors import Fenced
 from app.sandbox.messages import Decision, Holding, LiveFill
-from app.trading.bot_ledger import BotFill, fills_after
+from app.trading.bot_ledger import BotFill
 from app.trading.desk import Desk
 
 log = structlog.get_logger(__name__)
@@ -41,6 +42,12 @@ _SENT_AT_ONCE: Final = 32
 _OVERALL_S: Final = 10.0
 #: Longest of what strategies print that the log keeps.
 _LONGEST_OUTPUT: Final = 500
+
+_UNANSWERED: Final = """
+UPDATE bot_signals s SET state = 'expired', reason = $3
+  FROM unnest($1::uuid[], $2::timestamptz[]) AS n (bot_id, open_time)
+ WHERE s.bot_id = n.bot_id AND s.open_time < n.open_time AND s.state = 'waiting'
+"""
 
 OnFault = Callable[[LiveBot, Fault], Awaitable[None]]
 
@@ -101,6 +108,7 @@ class Rounds:
             Fenced: this process lost the engine role; nothing was sent that is not written down.
         """
         bots = [due.cell.bot for due in dues]
+        await self._unanswered(dues)
         standings = await self._settled(await self._standings.read(bots))
         fills, looks = await self._fills(bots), await self._looks(dues)
         feed = self._feed()
@@ -119,6 +127,14 @@ class Rounds:
         for one in new:
             if one.id in faults:
                 await self._on_fault(one.bot, faults[one.id])
+
+    async def _unanswered(self, dues: Sequence[Due]) -> None:
+        """The next candle has closed: what waited for its owner's word waits no longer."""
+        asking = [(due.cell.bot.id, due.candle.open_time) for due in dues if due.cell.bot.mode is BotMode.ASK]
+        if asking:
+            ids, moments = [list(column) for column in zip(*asking, strict=True)]
+            async with self._desk.database.connection() as connection:
+                await connection.execute(_UNANSWERED, ids, moments, said(words.UNANSWERED).stored())
 
     async def _settled(self, standings: dict[UUID, Standing]) -> dict[UUID, Standing]:
         """Take back the entries that have rested until this close; what they bought by then is held."""
@@ -139,19 +155,17 @@ class Rounds:
         return await look(self._desk, bots, now=max((due.closed_at for due in dues), default=self._feed().venue_now), price=price)
 
     async def _fills(self, bots: Sequence[LiveBot]) -> dict[UUID, list[BotFill]]:
-        found: dict[UUID, list[BotFill]] = {}
-        wanted = [(bot, self.untold.pop(bot.id)) for bot in bots if bot.id in self.untold]
-        if wanted:
-            async with self._desk.database.connection() as connection:
-                for bot, since in wanted:
-                    found[bot.id] = await fills_after(connection, bot.user_id, bot.id, since)
-        return found
+        wanted = {bot.id: (bot.user_id, self.untold.pop(bot.id)) for bot in bots if bot.id in self.untold}
+        if not wanted:
+            return {}
+        async with self._desk.database.connection() as connection:
+            return await fills_of_many(connection, wanted)
 
     async def _verdict(
         self, due: Due, standing: Standing | None, fills: dict[UUID, list[BotFill]], feed: Feed, seen: Look
     ) -> tuple[Verdict, Fault | None] | None:
         cell, bot, candle = due.cell, due.cell.bot, due.candle
-        if bot.start_at is not None and candle.open_time < bot.start_at:
+        if _is_outside(due):
             cell.backlog.append(candle)
             return None
         heard_ms = _since(due.closed_at, feed.venue_now)
@@ -237,6 +251,13 @@ class Rounds:
             bus.publish(BotChanged(user_id=one.bot.user_id, bot_id=one.bot.id))
         for line in lines:
             bus.publish(line.event())
+
+
+def _is_outside(due: Due) -> bool:
+    """Whether a candle is none of the bot's: before its start, or where an order would come after its end."""
+    bot = due.cell.bot
+    is_early = bot.start_at is not None and due.candle.open_time < bot.start_at
+    return is_early or (bot.end_at is not None and due.closed_at >= bot.end_at)
 
 
 def _why_skipped(due: Due, standing: Standing | None, feed: Feed) -> tuple[str, Said] | None:

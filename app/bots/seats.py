@@ -32,6 +32,8 @@ class Seat:
     heard: int = 0
     #: Open time of the last candle that it was asked about.
     decided: datetime | None = None
+    #: Whether its time has not begun yet.
+    is_early: bool = False
     is_busy: bool = False
     is_loading: bool = False
     failures: int = 0

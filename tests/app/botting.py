@@ -117,6 +117,8 @@ async def waits_for_bots(replay: Replay) -> str:
             return f"bot {bot.number} to be asked"
     if await replay.rows("SELECT 1 FROM bots WHERE sell_asked_at IS NOT NULL"):
         return "sales"
+    if await replay.rows("SELECT 1 FROM bots WHERE state <> 'stopped' AND end_at <= $1", replay.venue.clock.now()):
+        return "ends"
     rows = await replay.rows("SELECT count(*) AS open FROM bot_signals WHERE state IN ('decided', 'submitted')")
     resting = await replay.rows(
         "SELECT count(*) AS open FROM orders WHERE bot_id IS NOT NULL AND type = 'limit' AND role = 'entry'"

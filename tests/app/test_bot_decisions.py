@@ -95,6 +95,16 @@ _BODIES = {
     def should_long(self):
         return True
 """,
+    "looks": """
+    informative = ["5m"]
+
+    def indicators(self, candles):
+        self.slow = candles.other("5m").align(candles.other("5m").close)
+
+    def should_long(self):
+        print(self.slow[-1] > 0)
+        return False
+""",
     "waits": """
     def should_long(self):
         return False
@@ -218,6 +228,11 @@ async def test_doing_nothing_has_its_reason(lived: Lived) -> None:
     assert [(signal["action"], signal["state"], signal["reason"]["text"]) for signal in found] == [
         ("none", "done", "no entry: the strategy wants none")
     ] * _LONGEST
+
+
+async def test_candles_of_other_lengths_are_seen_too(lived: Lived) -> None:
+    found = await lived.signals("looks")
+    assert [(signal["state"], signal["decision"]["output"]) for signal in found] == [("done", "True\n")] * _LONGEST
 
 
 async def test_what_bots_hold_is_what_the_account_holds(lived: Lived) -> None:

@@ -1,6 +1,9 @@
 """Bots that trade by themselves beside a replayed exchange: what they decide, what comes of it, and what is written down."""
 
+import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -132,3 +135,65 @@ async def test_a_safeguard_that_flattens_sells_once_and_suspends(replay: Replay)
     assert [trade["is_open"] for trade in trades] == [False]
     assert {"tripped", "sell_asked", "sold"} <= set(await kinds(ada, one["id"]))
     await act(ada, one["id"], "stop")
+
+
+async def test_a_suspended_bot_leaves_and_does_not_enter(replay: Replay) -> None:
+    ada = replay.person
+    one = await bot(ada, await valid_strategy(replay, ada, TURNS, "Suspended"), str(await replay.paper("suspended")))
+    await act(ada, one["id"], "start")
+    await replay.quiet()
+    await replay.minute()
+    await act(ada, one["id"], "suspend")
+    await replay.quiet()
+    for _ in range(2):
+        await replay.minute()
+    found = list(reversed(await signals(ada, one["id"])))
+    assert [(signal["action"], signal["state"], signal["code"]) for signal in found] == [
+        ("long", "done", None),
+        ("exit", "done", None),
+        ("long", "skipped", "BOT_SUSPENDED"),
+    ]
+    again = await act(ada, one["id"], "start")
+    assert again["state"] == "running"
+    await replay.quiet()
+    await replay.minute()
+    assert (await ada.call("GET", f"/api/bots/{one['id']}")).json()["state_reason"] is None
+    await act(ada, one["id"], "stop", position="keep")
+
+
+async def test_a_bot_begins_and_ends_at_its_times(replay: Replay) -> None:
+    ada, now = replay.person, replay.venue.clock.now()
+    given = {"start_at": (now + timedelta(minutes=2)).isoformat(), "end_at": (now + timedelta(minutes=4)).isoformat(), "at_end": "sell"}
+    one = await bot(ada, await valid_strategy(replay, ada, BUYS, "Dated"), str(await replay.paper("dated")), **given)
+    await act(ada, one["id"], "start")
+    await replay.quiet()
+    assert "waits until" in (await ada.call("GET", f"/api/bots/{one['id']}")).json()["state_reason"]["text"]
+    for _ in range(5):
+        await replay.minute()
+    await replay.quiet()
+    over = (await ada.call("GET", f"/api/bots/{one['id']}")).json()
+    assert (over["state"], over["state_reason"]["text"], over["held"]) == ("stopped", "its end has come: it stopped by itself", None)
+    found = await signals(ada, one["id"])
+    assert [signal["action"] for signal in found].count("long") == 1
+    assert min(signal["open_time"] for signal in found) >= given["start_at"][:16]
+    assert len((await ada.call("GET", f"/api/bots/{one['id']}/trades")).json()["items"]) == 1
+
+
+async def test_a_bot_without_a_place_waits_for_one_and_says_so(replay: Replay) -> None:
+    ada, quotas = replay.person, replay.app.state.jail.quotas
+    one = await bot(ada, await valid_strategy(replay, ada, BUYS, "Placeless"), str(await replay.paper("placeless")))
+    quotas.limits, before = dataclasses.replace(quotas.limits, workers=0), quotas.limits
+    try:
+        await act(ada, one["id"], "start")
+        async with asyncio.timeout(20):
+            while "place to run" not in str(await _reason(replay, one["id"])):  # noqa: ASYNC110  # a loop of the site
+                await asyncio.sleep(0.02)
+    finally:
+        quotas.limits = before
+    await replay.quiet()
+    assert await _reason(replay, one["id"]) is None
+    await act(ada, one["id"], "stop")
+
+
+async def _reason(replay: Replay, bot_id: str) -> object:
+    return (await replay.person.call("GET", f"/api/bots/{bot_id}")).json()["state_reason"]
