@@ -88,7 +88,10 @@ async def _demo(options: DemoOptions, announce: Announce) -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 serving = group.create_task(server.serve(sockets=[listener]), name="server")
-                group.create_task(_introduce(app, server, serving, kept, summary, announce), name="introduction")
+                introducing = group.create_task(_introduce(app, server, serving, kept, summary, announce), name="introduction")
+                await asyncio.wait({serving})
+                # Whatever it was still preparing, there is no server any more for it.
+                introducing.cancel()
         finally:
             summary.unlink(missing_ok=True)
 

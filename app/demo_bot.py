@@ -69,8 +69,10 @@ async def _make(app: FastAPI, user_id: UUID, username: str) -> None:
     state = app.state
     symbol: str = state.settings.heartbeat_symbols[0]
     async with state.database.transaction() as session:
-        given = BrokerIn(exchange="paper", name="Paper account", description="Play money for bots", paper_balance_usdt=_BALANCE)
-        account = await brokers.create_broker(session, state.vault, user_id, given)
+        account = next((one for one in await brokers.list_brokers(session, user_id) if one.is_paper), None)
+        if account is None:
+            given = BrokerIn(exchange="paper", name="Paper account", description="Play money for bots", paper_balance_usdt=_BALANCE)
+            account = await brokers.create_broker(session, state.vault, user_id, given)
         strategy = await strategies.create_strategy(
             session, user_id, name="Quick cross", source=_SOURCE, now=state.clock.now(), is_renamed=True
         )
