@@ -125,13 +125,14 @@ def bitcoins(emulator: EmulatorProcess, api_key: str) -> Decimal:
     return sum((Decimal(entry["free"]) + Decimal(entry["locked"]) for entry in account["balances"] if entry["asset"] == "BTC"), Decimal(0))
 
 
+@pytest.mark.timeout(3600)  # with --full
 async def test_none_sells_anothers_units_whatever_happens_and_whenever_the_server_dies(
     database: Database, emptied_urls: DatabaseUrls, emptying: Emptying, tmp_path: Path, size: Size
 ) -> None:
     fills = 0
     arguments = ("--replay", str(script(tmp_path)), "--history", str(NOW_MINUTE), "--paused", *WITHOUT_LIMITS)
     with EmulatorProcess(*arguments) as emulator:
-        for seed in range(size(3, full=150)):
+        for seed in range(size(3, full=100)):
             api_key = open_account(emulator)
             user_id = await make_user(database)
             broker_id = await make_broker(database, Vault((FERNET_KEY,)), user_id, api_key=api_key)
