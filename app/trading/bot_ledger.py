@@ -13,6 +13,7 @@ from uuid import UUID
 from app.domain.enums import OrderState, OrderType, Role, Side
 from app.domain.protection import ProtectionPlan, Target, load_plan
 from app.trading.protections import LIVE
+from app.trading.whose import same
 
 #: Of $2, those with something open; sums are of closed positions too. The two indices of positions of bots have one part each.
 _LEDGERS: Final = f"""
@@ -24,8 +25,10 @@ SELECT b.bot_id, p.id AS position_id, p.broker_id, p.symbol, p.quantity, p.avera
     SELECT sum(realized_pnl) AS realized_pnl, sum(fees) AS fees FROM positions
      WHERE user_id = $1 AND bot_id = b.bot_id AND status = 'closed') c ON true
   LEFT JOIN LATERAL (SELECT * FROM positions WHERE user_id = $1 AND bot_id = b.bot_id AND status <> 'closed' LIMIT 1) p ON true
-  LEFT JOIN protections g ON g.broker_id = p.broker_id AND g.symbol = p.symbol AND g.bot_id = b.bot_id AND g.status = 'active'
-       AND g.position_id = p.id
+  LEFT JOIN LATERAL (
+    SELECT plan FROM protections
+     WHERE broker_id = p.broker_id AND symbol = p.symbol AND {same("bot_id", "b.bot_id")} AND status = 'active' AND position_id = p.id
+     LIMIT 1) g ON true
   LEFT JOIN LATERAL (SELECT sum(quantity) AS entered FROM fills WHERE position_id = p.id AND side = 'buy') e ON true
   LEFT JOIN LATERAL (
     SELECT jsonb_agg(jsonb_build_object('id', o.id, 'key', o.key, 'side', o.side, 'type', o.type, 'role', o.role, 'state', o.state,

@@ -152,9 +152,8 @@ async def _note_coverage(desk: Desk, protection: Protection, look: Guarded, now:
         noted = await connection.fetchval(_COVERAGE, protection.id, since, alerted_at, code, detail, now, protection.revision)
         if noted is not None and detail is not None and protection.code != UNPROTECTED:
             user_id, broker_id = protection.user_id, protection.broker_id
-            await put(
-                connection, NoticeKind.POSITION_UNPROTECTED, detail, user_id=user_id, broker_id=broker_id, at=now, symbol=protection.symbol
-            )
+            about = {"symbol": protection.symbol} | ({} if protection.bot_id is None else {"bot_id": str(protection.bot_id)})
+            await put(connection, NoticeKind.POSITION_UNPROTECTED, detail, user_id=user_id, broker_id=broker_id, at=now, **about)
     desk.bus.publish(ProtectionChanged(user_id=protection.user_id, broker_id=protection.broker_id, symbol=protection.symbol))
 
 

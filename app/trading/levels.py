@@ -11,14 +11,16 @@ from app.errors import Conflict, NotFound
 from app.trading.desk import Desk
 from app.trading.events import GuardWanted, ProtectionChanged
 from app.trading.protections import StaleLookError, change_plan, guard_position, read_on
+from app.trading.whose import same
 
 _TRIES: Final = 5
-_PRESENT: Final = """
+_PRESENT: Final = f"""
 SELECT p.user_id, p.broker_id, p.symbol, b.exchange, g.id AS protection_id, g.plan
   FROM positions p JOIN brokers b ON b.id = p.broker_id
-  LEFT JOIN protections g ON g.position_id = p.id AND g.broker_id = p.broker_id AND g.symbol = p.symbol AND g.status = 'active'
+  LEFT JOIN protections g ON g.broker_id = p.broker_id AND g.symbol = p.symbol AND {same("g.bot_id", "p.bot_id")} AND g.status = 'active'
+       AND g.position_id = p.id
  WHERE p.id = $1 AND p.user_id = $2 AND p.status <> 'closed'
-"""
+"""  # noqa: S608  # a constant
 
 
 async def move_levels(
