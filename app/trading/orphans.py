@@ -1,6 +1,7 @@
 """Orders at a venue that carry an id of ours and are not in our tables: adopted, told, and no entry is sent until a person has looked.
 
-They come of a database that was brought back from an earlier moment, or of another server that trades with the same keys.
+They come of a database that was brought back from an earlier moment, or of another server that trades with the same keys. Which bot's one
+was cannot be told from its id: it counts as traded by hand, and what a bot sold so is missed in `trading.shortfall`.
 """
 
 import re
@@ -100,8 +101,9 @@ async def _insert(desk: Desk, broker_id: UUID, user_id: UUID, found: VenueOrder,
     now = desk.clock.now()
     words = f"{found.side.value} {plain(quantity)} {found.symbol}"
     reason = (
-        f"the exchange has an order of ours that this server did not know ({words}). It was taken over. A database that was brought back"
-        " from a backup, or another server with the same keys, leaves such orders: look at the account, then resume"
+        f"the exchange has an order of ours that this server did not know ({words}). It was taken over as one by hand: whether it was a"
+        " bot's, nobody knows. A database that was brought back from a backup, or another server with the same keys, leaves such orders:"
+        " look at the account, then resume"
     )
     scope = Scope.broker(broker_id, user_id)
     async with desk.database.raw_transaction() as connection:
