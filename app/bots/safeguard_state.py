@@ -35,22 +35,26 @@ SELECT jsonb_agg(jsonb_build_object('at', closed_at, 'profit', realized_pnl::tex
 #: Positions that bots of a user hold, and those that entries on their way will open.
 _HELD: Final = f"""
 SELECT count(*) AS held FROM (
-  SELECT bot_id FROM positions WHERE user_id = {{user}} AND bot_id IS NOT NULL AND status <> 'closed'
+  SELECT bot_id FROM positions WHERE user_id = {{user}} AND bot_id IS NOT NULL AND status IN ('open', 'closing')
   UNION SELECT bot_id FROM orders WHERE user_id = {{user}} AND bot_id IS NOT NULL AND role = 'entry' AND state IN {LIVE}) bots
 """  # noqa: S608  # a constant
-_OF_BOT: Final = "positions.user_id = b.user_id AND positions.bot_id = b.id"
+#: Written so that the index of bots is taken, and never the one of users, who may have a hundred thousand.
+_OF_BOT: Final = "positions.bot_id = b.id AND (positions.user_id = b.user_id) IS TRUE"
 _BOTS: Final = f"""
+WITH holders AS (
+  SELECT w.user_id, h.held FROM (SELECT DISTINCT user_id FROM bots WHERE id = ANY($1) AND safeguards ? 'max_positions') w
+   CROSS JOIN LATERAL ({_HELD.format(user="w.user_id")}) h)
 SELECT b.id, b.user_id, b.state, b.capital, b.safeguards, b.timeframe, b.exchange, b.symbol, greatest(b.peak_equity, b.capital) AS peak,
-       p.quantity, p.average_price, c.realized, d.equity AS day_start, t.trips, k.trades, h.held,
+       p.quantity, p.average_price, c.realized + coalesce(p.realized_pnl, 0) AS realized, d.equity AS day_start, t.trips, k.trades, h.held,
        (SELECT max(equity) FROM bot_equity WHERE bot_id = b.id AND at > (t.trips->'drawdown'->>'at')::timestamptz) AS peak_since
-  FROM bots b
-  LEFT JOIN LATERAL (SELECT quantity, average_price FROM positions WHERE {_OF_BOT} AND status <> 'closed' LIMIT 1) p ON true
-  CROSS JOIN LATERAL (SELECT coalesce(sum(realized_pnl), 0) AS realized FROM positions WHERE {_OF_BOT}) c
+  FROM (SELECT * FROM bots WHERE id = ANY($1) AND (safeguards <> '{{}}' OR EXISTS (
+          SELECT 1 FROM bot_trips WHERE bot_id = bots.id AND rearmed_at IS NULL))) b
+  LEFT JOIN LATERAL (SELECT * FROM positions WHERE {_OF_BOT} AND status <> 'closed' LIMIT 1) p ON true
+  CROSS JOIN LATERAL (SELECT coalesce(sum(realized_pnl), 0) AS realized FROM positions WHERE {_OF_BOT} AND status = 'closed') c
   LEFT JOIN LATERAL (SELECT equity FROM bot_equity WHERE bot_id = b.id AND at <= $2 ORDER BY at DESC LIMIT 1) d ON true
   CROSS JOIN LATERAL ({_TRIPS.format(user="b.user_id", bot="bot_id = b.id")}) t
   CROSS JOIN LATERAL ({_TRADES.format(whose=_OF_BOT, rules="b.safeguards")}) k
-  LEFT JOIN LATERAL ({_HELD.format(user="b.user_id")}) h ON b.safeguards ? 'max_positions'
- WHERE b.id = ANY($1) AND (b.safeguards <> '{{}}' OR t.trips IS NOT NULL)
+  LEFT JOIN holders h ON h.user_id = b.user_id
 """  # noqa: S608  # constants
 _OF_BOTS: Final = "positions.user_id = u.user_id AND positions.bot_id IS NOT NULL"
 #: `now` sums profits of bots that are gone too: their trades are not. What was before midnight is known of those that are still there.
@@ -75,7 +79,7 @@ SELECT u.user_id, u.safeguards, u.peaks, t.trips, k.trades, h.held, n.quotes, o.
     SELECT jsonb_agg(jsonb_build_object('exchange', b.exchange, 'symbol', p.symbol, 'quote', p.quote, 'quantity', p.quantity::text,
                      'price', p.average_price::text)) AS open
       FROM positions p JOIN bots b ON b.id = p.bot_id
-     WHERE p.user_id = u.user_id AND p.bot_id IS NOT NULL AND p.status <> 'closed') o
+     WHERE p.user_id = u.user_id AND p.bot_id IS NOT NULL AND p.status IN ('open', 'closing')) o
  WHERE u.user_id = ANY($1) AND (u.safeguards <> '{{}}' OR t.trips IS NOT NULL)
 """  # noqa: S608  # constants
 
@@ -137,7 +141,7 @@ class UserStanding:
 
 
 async def bots_standing(connection: Any, bot_ids: Sequence[UUID], *, now: datetime, price: Price) -> dict[UUID, BotStanding]:
-    """Return how these bots stand, those that have safeguards or ever tripped; of all users, so on the platform's database.
+    """Return how these bots stand, those that have safeguards or have tripped; of all users, so on the platform's database.
 
     Args:
         connection: Of asyncpg.

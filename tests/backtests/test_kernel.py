@@ -49,7 +49,7 @@ def test_random_markets_come_out_as_in_the_readable_simulation(size: Size) -> No
 def test_every_market_with_safeguards_comes_out_as_in_the_readable_simulation(size: Size) -> None:
     trips: Counter[int] = Counter()
     refused = limited = left = 0
-    for seed in range(size(300, full=10_000)):
+    for seed in range(size(300, full=5_000)):
         case = random_case(seed, 150 + seed % 101, is_plain=seed % 3 == 0)
         try:
             outcome = compare(case.candles, case.decisions, guarded(case, seed), start=seed % 7, detail=case.detail)
