@@ -1,7 +1,7 @@
 """Round trips by what they have in common. Each trip is in exactly one group of each kind, so that any grouping adds up to the same."""
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any, Final
 
@@ -55,13 +55,40 @@ class GroupLine:
         return ratio(float(self.gross_profit), float(self.gross_loss)) if self.lost else None
 
 
-def by_kind(trips: Trips, key_of: Callable[[Kind], Hashable]) -> tuple[GroupLine, ...]:
-    """Return the trips by something that their kind says, most profitable first."""
+@dataclass(frozen=True, slots=True)
+class GroupSums:
+    """Counts and exact sums, one of each a group."""
+
+    trades: Units
+    won: Units
+    lost: Units
+    gained: Units
+    given: Units
+    fees: Units
+
+
+def sums_of(trips: Trips, codes: Units, size: int) -> GroupSums:
+    """Return the sums of the trips of each code from 0 to `size`, exclusive."""
+    is_won, is_lost = trips.profit > 0, trips.profit < 0
+    won, lost = codes[is_won], codes[is_lost]
+    return GroupSums(
+        trades=np.bincount(codes, minlength=size),
+        won=np.bincount(won, minlength=size),
+        lost=np.bincount(lost, minlength=size),
+        gained=sums(won, trips.profit[is_won], size),
+        given=sums(lost, trips.profit[is_lost], size),
+        fees=sums(codes, trips.fees, size),
+    )
+
+
+def by_kind(trips: Trips, key_of: Callable[[Kind], Hashable], kinds: GroupSums | None = None) -> tuple[GroupLine, ...]:
+    """Return the trips by something that their kind says, most profitable first; `kinds` are their sums by kind, where they are known."""
+    kinds = sums_of(trips, trips.kind, len(trips.kinds)) if kinds is None else kinds
     keys: dict[Hashable, int] = {}
-    places = [keys.setdefault(key_of(kind), len(keys)) for kind in trips.kinds]
-    codes = np.array(places, dtype=np.int64)[trips.kind] if len(trips) else trips.kind
-    found = _lines(trips, codes, list(keys))
-    return tuple(sorted(found, key=lambda line: (-line.profit, str(line.key))))
+    places = np.array([keys.setdefault(key_of(kind), len(keys)) for kind in trips.kinds], dtype=np.int64)
+    # There are some hundreds of kinds: adding up their sums is nothing beside adding up all trips once more.
+    together = GroupSums(*(sums(places, getattr(kinds, each.name), len(keys)) for each in fields(kinds)))
+    return tuple(sorted(_lines(trips, together, list(keys)), key=lambda line: (-line.profit, str(line.key))))
 
 
 def by_day(trips: Trips, clock: LocalClock) -> tuple[GroupLine, ...]:
@@ -88,27 +115,22 @@ def _by_number(trips: Trips, numbers: Units) -> tuple[GroupLine, ...]:
     if not len(trips):
         return ()
     first = int(numbers.min())
-    return _lines(trips, numbers - first, range(first, int(numbers.max()) + 1))
+    keys = range(first, int(numbers.max()) + 1)
+    return _lines(trips, sums_of(trips, numbers - first, len(keys)), keys)
 
 
-def _lines(trips: Trips, codes: Units, keys: Sequence[Any]) -> tuple[GroupLine, ...]:
-    """Return a line for each code that any trip has."""
-    size = len(keys)
-    counts = np.bincount(codes, minlength=size)
-    is_won, is_lost = trips.profit > 0, trips.profit < 0
-    won, lost = (np.bincount(codes[which], minlength=size) for which in (is_won, is_lost))
-    gained, given = (sums(codes[which], trips.profit[which], size) for which in (is_won, is_lost))
-    fees = sums(codes, trips.fees, size)
+def _lines(trips: Trips, of: GroupSums, keys: Sequence[Any]) -> tuple[GroupLine, ...]:
+    """Return a line for each group that any trip is in."""
     return tuple(
         GroupLine(
             key=keys[code],
-            trades=int(counts[code]),
-            won=int(won[code]),
-            lost=int(lost[code]),
-            profit=trips.amount(gained[code] + given[code]),
-            gross_profit=trips.amount(gained[code]),
-            gross_loss=trips.amount(-given[code]),
-            fees=trips.amount(fees[code]),
+            trades=int(of.trades[code]),
+            won=int(of.won[code]),
+            lost=int(of.lost[code]),
+            profit=trips.amount(of.gained[code] + of.given[code]),
+            gross_profit=trips.amount(of.gained[code]),
+            gross_loss=trips.amount(-of.given[code]),
+            fees=trips.amount(of.fees[code]),
         )
-        for code in np.flatnonzero(counts).tolist()
+        for code in np.flatnonzero(of.trades).tolist()
     )

@@ -189,7 +189,8 @@ def groups_of(trips: Trips, names: Names) -> dict[str, tuple[GroupLine, ...]]:
         "source": lambda kind: kind.source,
         "account": lambda kind: kind.broker_id,
     }
-    return {name: grouping.by_kind(trips, keys[name]) for name in DIMENSIONS}
+    kinds = grouping.sums_of(trips, trips.kind, len(trips.kinds))
+    return {name: grouping.by_kind(trips, keys[name], kinds) for name in DIMENSIONS}
 
 
 def _others(trips: Trips) -> tuple[QuoteLine, ...]:
