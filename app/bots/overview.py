@@ -32,7 +32,7 @@ SELECT b.id, t.realized_pnl, t.closed_at FROM unnest(CAST(:ids AS uuid[])) AS b 
 _SPARKS: Final = text("""
 SELECT bot_id, array_agg(equity ORDER BY at) AS points FROM (
   SELECT DISTINCT ON (bot_id, stretch) bot_id, at, equity
-    FROM (SELECT bot_id, at, equity, date_bin('30 minutes', at, CAST(:since AS timestamptz)) AS stretch
+    FROM (SELECT bot_id, at, equity, date_bin('15 minutes', at, CAST(:since AS timestamptz)) AS stretch
             FROM bot_equity WHERE user_id = :user_id AND bot_id = ANY(CAST(:ids AS uuid[])) AND at >= :since) each
    ORDER BY bot_id, stretch, at DESC) last
  GROUP BY bot_id
@@ -153,6 +153,6 @@ async def last_trades(session: AsyncSession, user_id: UUID, bot_ids: Sequence[UU
 
 
 async def sparks(session: AsyncSession, user_id: UUID, bot_ids: Sequence[UUID], *, since: datetime) -> dict[UUID, tuple[Decimal, ...]]:
-    """Return the equity of each bot that has any at closes since then, oldest first, one for each half an hour."""
+    """Return the equity of each bot that has any at closes since then, oldest first, one for each quarter of an hour."""
     rows = await session.execute(_SPARKS, {"user_id": user_id, "ids": list(bot_ids), "since": since})
     return {row.bot_id: tuple(row.points) for row in rows}

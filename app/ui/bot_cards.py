@@ -177,8 +177,14 @@ class Monitor:
             else LastSignal(at=signal.open_time, action=signal.action, state=signal.state, words=words_of(signal.reason)),  # type: ignore[arg-type]  # the columns have checks
             trades=tuple(TradeMark(profit=one.profit, closed_at=one.closed_at) for one in trades),
             next_at=row.next_candle_at,
-            spark=spark_of(self._sparks.get(row.id, ()), row.equity),
+            spark=spark_of(self._day_of(row), row.equity),
         )
+
+    def _day_of(self, row: BotRow) -> tuple[Decimal, ...]:
+        """The last day of its equity; of one that began within it, from its capital on."""
+        points = self._sparks.get(row.id, ())
+        began = row.started_at is not None and self._sparks_at is not None and row.started_at > self._sparks_at - _DAY
+        return (row.capital, *points) if began else points
 
     def title(self, row: BotRow, account: Broker | None) -> BotTitle:
         """Return which bot it is; `account` is None where it was removed."""
@@ -325,7 +331,7 @@ def risk_of(held: Held, price: Decimal | None) -> Decimal | None:
 def spark_of(points: Sequence[Decimal], now: Decimal) -> Spark | None:
     """Return a line through these values and the present one; None where there is nothing to be drawn."""
     values = [*points, now]
-    if len(values) < 3:
+    if len(values) < 2:
         return None
     low, high = min(values), max(values)
     spread, last = high - low, len(values) - 1
