@@ -36,6 +36,7 @@ from app.marketdata.heartbeat_router import router as heartbeat_router
 from app.marketdata.router import router as marketdata_router
 from app.marketdata.symbols_router import router as symbols_router
 from app.notifications.router import router as notifications_router
+from app.shadow.router import router as shadow_router
 from app.statistics.router import router as statistics_router
 from app.statistics.shadow import nothing_compared
 from app.strategies.assistant_router import router as assistant_router
@@ -72,7 +73,7 @@ _RESULTS = (portfolio_router, statistics_router)
 _SAFETY = (protection_router, risk_router, kill_router)
 _WEBHOOKS = (attempts_router, webhook_log_router, webhooks_router)
 _STRATEGIES = (assistant_router, trials_router, versions_router, strategies_router)
-_BACKTESTS = (backtests_router, robustness_router, searches_router)
+_BACKTESTS = (backtests_router, robustness_router, searches_router, shadow_router)
 #: Shows "Authorize" in /docs; who is asking is decided by accounts.dependencies.
 _BEARER = Depends(HTTPBearer(auto_error=False, description="From POST /api/auth/login, or an API token from POST /api/auth/tokens"))
 

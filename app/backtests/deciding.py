@@ -78,15 +78,18 @@ async def load(worker: Worker, source: str, parameters: dict[str, Value]) -> Des
     return described
 
 
-async def decide(worker: Worker, prepared: Prepared, costs: SimulationCosts) -> Ran:
+async def decide(worker: Worker, prepared: Prepared, costs: SimulationCosts, *, is_long_only: bool = False) -> Ran:
     """Let a worker that has loaded a strategy, and was lent `prepared.lent_frames`, decide at all of its candles.
+
+    `is_long_only`: it is never asked to sell short, as on a spot account.
 
     Raises:
         StrategyFailed: its code failed; the sentence says where.
         StrategyKilled: it was stopped.
         JailClosed: the jail went away; nothing is wrong with the strategy.
     """
-    ran = await worker.ask(Run(start=prepared.start, costs=jail_costs(costs), detail=prepared.detail_place))
+    asked = Run(start=prepared.start, costs=jail_costs(costs), detail=prepared.detail_place, is_long_only=is_long_only)
+    ran = await worker.ask(asked)
     if not isinstance(ran, Ran):
         raise failure(ran)
     return ran

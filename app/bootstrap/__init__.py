@@ -19,6 +19,7 @@ from app.bootstrap.ground import Announce, Ground, open_database, open_secrets, 
 from app.bootstrap.library import make_library
 from app.bootstrap.notifications import make_notifications, start_notifications
 from app.bootstrap.searches import make_searches, start_searches
+from app.bootstrap.shadow import make_shadow, start_shadow
 from app.bootstrap.strategies import make_jail
 from app.bootstrap.trading import make_trading, start_engine
 from app.core import crash_points
@@ -68,6 +69,7 @@ async def running(app: FastAPI, settings: Settings, announce: Announce) -> Async
         make_backtests(app, ground, stack)
         make_searches(app, ground)
         make_bots(app, ground)
+        make_shadow(app, ground)
         # Entered last, so that the loops have ended before the clients and the database are closed under them.
         supervisor = await stack.enter_async_context(Supervisor(is_outage=is_database_gone))
         app.state.supervisor = supervisor
@@ -112,6 +114,7 @@ async def _start_loops(app: FastAPI, ground: Ground, supervisor: Supervisor) -> 
     start_backtests(app, ground, supervisor)
     start_searches(app, ground, supervisor)
     start_bot_symbols(app, ground, supervisor)
+    start_shadow(app, ground, supervisor)
     if "engine" in settings.roles:
         if ground.keyring.is_whole:
             await _start_trading(app, ground, supervisor)

@@ -88,6 +88,9 @@ class Settings(BaseSettings):
     backtests_queued_per_user: int = Field(50, ge=1, le=10_000)
     backtests_kept_per_user: int = Field(1_000, ge=1, le=1_000_000)
     backtest_memory_mb: int = Field(2_048, ge=256, le=1_048_576)
+    shadow_slippage: float = Field(0.0, ge=0, lt=0.1)
+    shadow_alert_share: float = Field(0.01, gt=0, le=1)
+    shadow_keep_days: int = Field(400, ge=1, le=10_000)
     dask_scheduler: str | None = None
     notifications_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     notifications_per_minute: int = Field(10, ge=2, le=1_000)

@@ -23,6 +23,7 @@ AppError 500 (never raised bare)
 │                        DraftUnsaved 409
 ├─ BotNotFound 404       BotSignalNotFound, BotTripNotFound 404 · BotLimit, BotStateWrong, BotNotStartable, BotTripped, BotHoldsPosition,
 │                        BotHoldsNothing, SignalDecided 409 · BotInvalid 422 (InvalidInput)
+│                        ShadowNotFound 404 · ShadowTooEarly, PromotionRefused 409
 ├─ TargetNotFound, NoticeNotFound 404 · TargetRefused 422 (InvalidInput) · TargetLimit 409       where people are told, and what
 ├─ Fenced 503            this process no longer owns the role; it must stop writing
 ├─ KeyMissing 503        the encryption key is not here · KeyUnreadable 409: no key here opens one stored secret
@@ -131,6 +132,9 @@ from app.errors.searches import SearchLimit as SearchLimit
 from app.errors.searches import SearchNotFound as SearchNotFound
 from app.errors.searches import SearchTrialNotFound as SearchTrialNotFound
 from app.errors.searches import SearchUnderWay as SearchUnderWay
+from app.errors.shadows import PromotionRefused as PromotionRefused
+from app.errors.shadows import ShadowNotFound as ShadowNotFound
+from app.errors.shadows import ShadowTooEarly as ShadowTooEarly
 from app.errors.strategies import DraftChanged as DraftChanged
 from app.errors.strategies import JailBusy as JailBusy
 from app.errors.strategies import JailClosed as JailClosed

@@ -63,11 +63,13 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
         costs: Of the simulated account that per-candle methods see.
         detail: The place of a frame of shorter candles of the traded market, from which is read what happens to that account inside a
             candle. The strategy does not see it.
+        is_long_only: Never sell short, as on a spot account: the strategy is not asked for it.
     """
 
     start: Count
     costs: "Costs"
     detail: Count | None = None
+    is_long_only: bool = False
 
 
 class Sweep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="sweep"):

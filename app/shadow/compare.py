@@ -136,7 +136,8 @@ class _Compared:
         if ours.decided is None or ours.decided != other.decided or not other.quantity:
             return []
         money = its * (ours.quantity / other.quantity - 1)
-        return [self._sized(one, ours, money) for one in sized(ours, other, self._equity, self._market, self._signal(ours))] if money else []
+        found = sized(ours, other, self._equity, self._market, self._signal(ours)) if money else []
+        return [self._sized(one, ours, money) for one in found]
 
     def _sized(self, one: Sized, act: Act, money: Decimal) -> Difference:
         return Difference(

@@ -206,6 +206,7 @@ class LiveLife:
         revised: Candles that got other numbers, and when that was found; ms.
         changed_at: When its settings were changed, ms; None: never.
         first: The first candle that it could decide at.
+        known_since: Since when signals of candles at which nothing was wanted are kept; ms.
         is_asking: Whether its owner has to approve.
     """
 
@@ -217,6 +218,7 @@ class LiveLife:
     revised: Mapping[int, int] = field(default_factory=dict)
     changed_at: int | None = None
     first: int = 0
+    known_since: int = 0
     is_asking: bool = False
 
     def span_at(self, moment: int) -> Span | None:

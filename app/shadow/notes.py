@@ -54,7 +54,7 @@ def _missed(live: LiveLife, market: Market) -> Iterator[Difference]:
     """Stretches of candles at which nobody decided though the bot ran."""
     run: list[int] = []
     # What closes now may still be decided.
-    for candle in [int(one) for one in market.time[:-1] if one >= live.first]:
+    for candle in [int(one) for one in market.time[:-1] if one >= max(live.first, live.known_since)]:
         is_missed = candle not in live.signals and live.span_at(candle + market.timeframe) is None
         if is_missed:
             run.append(candle)
@@ -66,9 +66,7 @@ def _missed(live: LiveLife, market: Market) -> Iterator[Difference]:
 
 
 def _stretch(run: list[int]) -> Difference:
-    return Difference(
-        cause=Cause.MISSED_CANDLE, at=run[0], money=_NOTHING, message=causes.MANY_MISSED, values={"count": str(len(run))}
-    )
+    return Difference(cause=Cause.MISSED_CANDLE, at=run[0], money=_NOTHING, message=causes.MANY_MISSED, values={"count": str(len(run))})
 
 
 def _differing(live: LiveLife, shadow: ShadowLife, market: Market) -> Iterator[Difference]:

@@ -27,9 +27,7 @@ class Sized:
     code: str | None = None
 
 
-def sized(
-    ours: Act, its: Act, equity: tuple[Decimal, Decimal], market: Market, signal: tuple[Decimal | None, str | None]
-) -> list[Sized]:
+def sized(ours: Act, its: Act, equity: tuple[Decimal, Decimal], market: Market, signal: tuple[Decimal | None, str | None]) -> list[Sized]:
     """Return why the bot's entry was of another quantity than the shadow's; the shares sum up to 1 where all of it is known.
 
     Args:
@@ -73,9 +71,7 @@ class _Parts:
     price: Decimal = Decimal(0)
 
 
-def _parts(
-    ordered: Decimal, its: Act, grown: Decimal, reckoned: Decimal, by_fee: Decimal, *, room: Decimal, is_cut: bool
-) -> _Parts:
+def _parts(ordered: Decimal, its: Act, grown: Decimal, reckoned: Decimal, by_fee: Decimal, *, room: Decimal, is_cut: bool) -> _Parts:
     """Take the difference of two quantities apart.
 
     Args:

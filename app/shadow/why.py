@@ -84,9 +84,10 @@ class _Look:
         signal, flags = self._live.signals.get(decided), self._shadow.wanted.get(decided, 0)
         wanted = LONG if act.kind is Kind.ENTRY else EXIT if act.kind is Kind.EXIT else 0
         if flags & wanted:
+            cause, message = Cause.SAFEGUARD, causes.KEPT_BY_SHADOW
             if act.level is not None:
-                return Reason(cause=Cause.WITHIN_CANDLE, message=causes.UNFILLED, values=_what(act), signal=None if signal is None else signal.id)
-            return Reason(cause=Cause.SAFEGUARD, message=causes.KEPT_BY_SHADOW, values=_what(act), signal=None if signal is None else signal.id)
+                cause, message = Cause.WITHIN_CANDLE, causes.UNFILLED
+            return Reason(cause=cause, message=message, values=_what(act), signal=None if signal is None else signal.id)
         return self._decided_otherwise(act, decided, signal)
 
     def _unasked(self, act: Act, decided: int, signal: Signal | None) -> Reason:

@@ -60,10 +60,12 @@ class Happening:
 class LiveAccount(Account):
     """An account whose orders at the market are filled beside the price that a backtest expects."""
 
-    __slots__ = ("noise", "source")
+    def __init__(self, costs: SimulationCosts, candles: Candles, source: random.Random, noise: float) -> None:
+        super().__init__(costs, candles)
+        self._source, self._noise = source, noise
 
     def _market(self, side: int, price: float) -> float:
-        moved = price * (1 + side * self.source.uniform(-0.2, 1.0) * self.noise)  # type: ignore[has-type]
+        moved = price * (1 + side * self._source.uniform(-0.2, 1.0) * self._noise)
         return on_tick(moved, self._costs.tick, up=side > 0)
 
 
@@ -89,49 +91,77 @@ def lived(seed: int, rows: int, happening: Happening, *, costs: SimulationCosts 
     return Lived(live=_live(seed, market_candles, decided, costs, happening), shadow=shadow, market=market, happened=happening.happened)
 
 
-def _live(seed: int, given: Candles, decided: Decisions, costs: SimulationCosts, happening: Happening) -> LiveLife:
-    source = random.Random(seed)
-    account = LiveAccount(replace(costs, fee=happening.fee), given)
-    account.noise, account.source = happening.price, source
-    rows, signals, spans, sold_at = set(deciding_rows(decided).tolist()), {}, [], set()
-    suspended_until = -1
-    for row in range(len(given)):
-        if account.is_busy:
-            account.step(row, given.open[row], given.high[row], given.low[row], given.close[row])
-        time = int(given.time[row])
-        wish = _wish(decided, row) if row in rows else Wish()
-        if row == len(given) - 1:
-            continue
-        if row > suspended_until and source.random() < happening.suspended:
-            suspended_until = row + source.randrange(2, 12)
-            spans.append(Span(start=time + MINUTE, end=time + (suspended_until - row + 2) * MINUTE, cause=Cause.HAND, message="suspended by ada"))
-            happening.happened.add(Cause.HAND)
-        is_entry = account.quantity == 0 and bool(wish.flags & LONG)
-        wants_exit = account.quantity > 0 and bool(wish.flags & EXIT)
-        state, code, action = "done", None, "long" if is_entry else "exit" if wants_exit else "none"
-        if account.quantity > 0 and action == "none" and wish.adjust:
-            action = "adjust"
-        if row <= suspended_until and is_entry:
-            state = "skipped"
-        elif source.random() < happening.missed:
-            happening.happened.add(Cause.MISSED_CANDLE)
-            continue
-        elif is_entry and source.random() < happening.denied:
-            state, code = "denied", "INSUFFICIENT_FUNDS"
-            happening.happened.add(Cause.DENIED)
-        elif is_entry and source.random() < happening.rejected:
-            state = "rejected"
-            happening.happened.add(Cause.APPROVAL)
-        signals[time] = Signal(id=str(row), action=action, state=state, code=code, message=f"because of {row}", decided_at=time + MINUTE)
-        if account.quantity > 0 and action == "none" and source.random() < happening.sold:
-            sold_at.add(row + 1)
-            happening.happened.add(Cause.HAND)
+class _Living:
+    """A bot that lives through its candles while things happen."""
+
+    def __init__(self, seed: int, given: Candles, decided: Decisions, costs: SimulationCosts, happening: Happening) -> None:
+        self.source = random.Random(seed)
+        self.account = LiveAccount(replace(costs, fee=happening.fee), given, self.source, happening.price)
+        self.given, self.decided, self.happening = given, decided, happening
+        self.signals: dict[int, Signal] = {}
+        self.spans: list[Span] = []
+        self.sold_at: set[int] = set()
+        self._suspended_until = -1
+
+    def live(self) -> None:
+        """Let all candles happen; at the last one nothing is decided that could still be filled."""
+        given, rows = self.given, set(deciding_rows(self.decided).tolist())
+        for row in range(len(given)):
+            if self.account.is_busy:
+                self.account.step(row, given.open[row], given.high[row], given.low[row], given.close[row])
+            if row < len(given) - 1:
+                self._decide(row, _wish(self.decided, row) if row in rows else Wish())
+
+    def _happens(self, rate: float, cause: Cause) -> bool:
+        is_so = self.source.random() < rate
+        if is_so:
+            self.happening.happened.add(cause)
+        return is_so
+
+    def _decide(self, row: int, wish: Wish) -> None:
+        time, account, happening = int(self.given.time[row]), self.account, self.happening
+        if row > self._suspended_until and self._happens(happening.suspended, Cause.HAND):
+            self._suspended_until = row + self.source.randrange(2, 12)
+            end = time + (self._suspended_until - row + 2) * MINUTE
+            self.spans.append(Span(start=time + MINUTE, end=end, cause=Cause.HAND, message="suspended by ada"))
+        action = self._action(wish)
+        state, code = self._became(row, action)
+        if state == "":
+            return
+        self.signals[time] = Signal(
+            id=str(row), action=action, state=state, code=code, message=f"because of {row}", decided_at=time + MINUTE
+        )
+        if account.quantity > 0 and action == "none" and self._happens(happening.sold, Cause.HAND):
+            self.sold_at.add(row + 1)
             wish = Wish(flags=EXIT)
         if state == "done":
             account.decide(wish)
+
+    def _action(self, wish: Wish) -> str:
+        if self.account.quantity == 0:
+            return "long" if wish.flags & LONG else "none"
+        return "exit" if wish.flags & EXIT else "adjust" if wish.adjust else "none"
+
+    def _became(self, row: int, action: str) -> tuple[str, str | None]:
+        """What becomes of a decision, and its code; an empty word: nobody was there to decide."""
+        happening, is_entry = self.happening, action == "long"
+        if row <= self._suspended_until and is_entry:
+            return "skipped", None
+        if self._happens(happening.missed, Cause.MISSED_CANDLE):
+            return "", None
+        if is_entry and self._happens(happening.denied, Cause.DENIED):
+            return "denied", "INSUFFICIENT_FUNDS"
+        if is_entry and self._happens(happening.rejected, Cause.APPROVAL):
+            return "rejected", None
+        return "done", None
+
+
+def _live(seed: int, given: Candles, decided: Decisions, costs: SimulationCosts, happening: Happening) -> LiveLife:
+    living = _Living(seed, given, decided, costs, happening)
+    living.live()
     return LiveLife(
-        capital=exact(costs.capital), trades=tuple(_trades(account, given, costs, sold_at, happening)), signals=signals, spans=tuple(spans),
-        first=int(given.time[0]), is_asking=happening.rejected > 0,
+        capital=exact(costs.capital), trades=tuple(_trades(living.account, given, costs, living.sold_at, happening)),
+        signals=living.signals, spans=tuple(living.spans), first=int(given.time[0]), is_asking=happening.rejected > 0,
     )  # fmt: skip
 
 
@@ -162,7 +192,14 @@ def _trades(account: Account, given: Candles, costs: SimulationCosts, sold_at: s
         fee = quantity * exact(fill.price) * (exact(costs.maker_fee) if kind is Kind.TARGET else exact(happening.fee))
         decided = None if kind.is_level or kind is Kind.HAND else int(given.time[fill.candle - 1])
         acts.append(
-            Act(kind=kind, candle=int(given.time[fill.candle]), decided=decided, parts=((quantity, exact(fill.price)),), fee=fee, level=level)
+            Act(
+                kind=kind,
+                candle=int(given.time[fill.candle]),
+                decided=decided,
+                parts=((quantity, exact(fill.price)),),
+                fee=fee,
+                level=level,
+            )
         )
         held += quantity if kind.is_buy else -quantity
         if held <= 0:

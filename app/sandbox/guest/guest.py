@@ -91,7 +91,9 @@ class Guest:
             return Failed(kind="NO_ROOM", message="there is no room for the decisions")
         self._results.clear()
         try:
-            run_into(Session(loaded, frames, simulation_costs(request.costs), detail=detail), self._results, request.start)
+            session = Session(loaded, frames, simulation_costs(request.costs), detail=detail)
+            session.is_long_only = request.is_long_only
+            run_into(session, self._results, request.start)
         except BaseException:
             self._results.clear()  # half a run that failed leaves nothing behind
             raise

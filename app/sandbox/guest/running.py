@@ -146,6 +146,7 @@ def _write_signals(session: Session, sheet: Sheet, start: int) -> None:
         # Nothing is entered with nothing, as in per-candle methods.
         sheet.flags[sheet.column("size") == 0] &= np.uint8(EXIT)
     sheet.flags[:start] = 0
+    sheet.flags &= np.uint8(LONG | EXIT if session.is_long_only else LONG | SHORT | EXIT)
     if (stop_loss := session.fraction("stop_loss")) is not None:
         sheet.repeat("stop_loss", stop_loss)
     for place, (distance, part) in enumerate(session.profits()):

@@ -30,6 +30,7 @@ class Session:
         signals: What `signals` returned, where there is one.
         account: That per-candle methods see.
         minutes: The shorter candles from which is read what happens to that account inside a candle, if there are any.
+        is_long_only: Whether it is never asked to sell short, as on a spot account.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Session:
         self.closes: Sequence[float] = numbers(self.candles.close)
         self.traded = TradedCandles(frames)
         self.signals: Any = None
+        self.is_long_only = False
         self._told = 0
         before = vars(self.instance).copy()
         self._attach()
@@ -75,7 +77,9 @@ class Session:
         state["candles"] = as_series(self.traded, cursors)
 
     def question(self, name: str) -> Callable[[], Any] | None:
-        """Return a method of the user's, or None if it is the default that says nothing."""
+        """Return a method of the user's, or None if it is the default that says nothing, or is not asked."""
+        if self.is_long_only and name == "should_short":
+            return None
         return getattr(self.instance, name) if overrides(self.loaded.strategy, name) else None
 
     @property
