@@ -36,9 +36,9 @@ from app.marketdata.heartbeat_router import router as heartbeat_router
 from app.marketdata.router import router as marketdata_router
 from app.marketdata.symbols_router import router as symbols_router
 from app.notifications.router import router as notifications_router
+from app.shadow.lines import read_lines
 from app.shadow.router import router as shadow_router
 from app.statistics.router import router as statistics_router
-from app.statistics.shadow import nothing_compared
 from app.strategies.assistant_router import router as assistant_router
 from app.strategies.router import router as strategies_router
 from app.strategies.trials_router import router as trials_router
@@ -210,7 +210,7 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
     app.state.stopping = asyncio.Event()
     app.state.page_streams = Counter()
     app.state.fees = FeeMemory()
-    app.state.shadow_reader = nothing_compared
+    app.state.shadow_reader = read_lines
     app.include_router(door)  # first: routes are tried in order, and alerts are in a hurry
     for router in (
         accounts_router,

@@ -8,6 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from app.backtests.models import Backtest
+from app.backtests.service import backtest_numbered
 from app.bots.making import Bots
 from app.bots.models import LONGEST_NAME, Bot, BotMode
 from app.bots.service import BotWish
@@ -16,11 +17,13 @@ from app.brokers.service import list_brokers
 from app.core.formatters import money
 from app.core.i18n import N_, current_language, gettext
 from app.core.ids import new_id
+from app.core.sentences import said, said_with
 from app.domain.candles import LIVE_TIMEFRAMES
 from app.domain.instruments import plain
 from app.domain.safeguards import Safeguards, plain_safeguards, read_safeguards
 from app.errors import AppError, StrategyNotValid
 from app.sandbox.messages import Described, Value
+from app.shadow.promotion import Promotions, safeguards_of
 from app.strategies import versions
 from app.strategies.models import Strategy
 from app.strategies.service import activatable, get_strategy
@@ -143,7 +146,8 @@ class BotFormMaker:
             capital=plain(backtest.capital),
         )
         typed = {name: written(value) for name, value in backtest.parameters.items()}
-        return await self.form(AskedBot(fields=fields, typed=typed, backtest=backtest.number))
+        safeguards = fields_of(read_safeguards(safeguards_of(backtest)))
+        return await self.form(AskedBot(fields=fields, typed=typed, safeguards=safeguards, backtest=backtest.number))
 
     async def cloned(self, bot: Bot, version: int) -> BotForm:
         """Return the form filled with what another bot was made of; its dates are its own."""
@@ -201,8 +205,24 @@ class BotFormMaker:
             problem=await self._problem(fields),
             backtest=asked.backtest,
             cloned=asked.cloned,
+            otherwise=await self._otherwise(asked.backtest, account),
             errors=errors,
         )
+
+    async def _otherwise(self, number: int, account: Broker | None) -> tuple[str, ...]:
+        """What a bot would do otherwise than the backtest that it is promoted from, or why it cannot be."""
+        if not number:
+            return ()
+        promotions: Promotions = self._app.state.promotions
+        async with self._app.state.database.transaction() as session:
+            backtest = await backtest_numbered(session, self._user_id, number)
+        try:
+            offer = await promotions.offer(
+                self._app.state.database, self._user_id, backtest.id, broker_id=None if account is None else account.id
+            )
+        except AppError as error:
+            return (said(error.message),)
+        return tuple(said_with(one.message, one.values) for one in offer.warnings)
 
     def _venue(self, account: Broker | None) -> str:
         if account is None or book_of(self._app).source(account.exchange) == self._feed:

@@ -23,9 +23,12 @@ from app.domain.enums import Role
 from app.domain.instruments import Instrument, plain
 from app.domain.safeguards import read_safeguards
 from app.errors import BacktestNotFound, BotNotFound
+from app.shadow import service as shadows
+from app.shadow.reading import life_of, read_bot
 from app.trading.bot_ledger import BotLedger, read_ledger
 from app.ui.backtest_result import written_parameter
 from app.ui.bot_cards import LOGS, Monitor, Shown, entries_of, log_of, written
+from app.ui.bot_shadow import shadow_region
 from app.ui.safeguard_lines import safeguard_lines
 from app.ui.symbols import exchange_name
 from app.ui.views.bot import (
@@ -41,6 +44,7 @@ from app.ui.views.bot import (
     TradeList,
     TripRow,
 )
+from app.ui.views.bot_shadow import BotShadow
 from app.ui.views.bots import BotCard, BotLog, BotTarget
 
 _SIGNALS: Final = 50
@@ -200,6 +204,17 @@ class BotRegions:
         async with self._app.state.database.transaction() as session:
             events = await entries_of(session, self._user_id, shown, bot_id=self.bot_id)
         return log_of(events, shown, names={row.id: row}, place=f"/bots/{row.number}", number=row.number)
+
+    async def shadow(self) -> BotShadow:
+        """Return how it did beside its shadow. Raises as `row`."""
+        row, database = await self.row(), self._app.state.database
+        async with database.transaction() as session:
+            newest = await shadows.newest(session, self._user_id, self.bot_id)
+            result = await shadows.with_result(session, self._user_id, self.bot_id)
+        async with database.connection() as connection:
+            found = await read_bot(connection, self._user_id, self.bot_id)
+        can_compare = found is not None and life_of(found, self._app.state.clock.now()) is not None
+        return shadow_region(newest, result, number=row.number, quote=row.symbol.partition("/")[2], can_compare=can_compare)
 
     async def points(self, *, since: datetime | None = None) -> list[list[object]]:
         """Return its equity as its chart reads it: milliseconds and the amount as text, oldest first."""

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from app.bots.events import BotChanged, BotLogged, BotSignalled
 from app.errors import BotNotFound
+from app.shadow.events import ShadowChanged
 from app.ui.bot_cards import Monitor, Shown
 from app.ui.bot_page import BotRegions, OneShown
 from app.ui.regions import Regions
@@ -16,11 +17,11 @@ from app.ui.views.bots import BotCard, BotCards
 MONITOR: Final = "monitor"
 ONE: Final = "bot"
 RUNNING: Final = "running-bots"
-EVENTS: Final = (BotChanged, BotSignalled, BotLogged)
+EVENTS: Final = (BotChanged, BotSignalled, BotLogged, ShadowChanged)
 _CARDS: Final = "bots"
 _EQUITY: Final = "bot-equity"
 _OF_MONITOR: Final = frozenset({"bot-totals", _CARDS, "bot-log"})
-_OF_ONE: Final = frozenset({"bot-live", "bot-signals", "bot-trades", "bot-log", _EQUITY})
+_OF_ONE: Final = frozenset({"bot-live", "bot-signals", "bot-trades", "bot-log", "bot-shadow", _EQUITY})
 #: All regions, with their templates; each is an element of that id.
 TEMPLATES: Final = {
     "bot-totals": "fragments/bots/_totals.html",
@@ -29,6 +30,7 @@ TEMPLATES: Final = {
     "bot-live": "fragments/bots/_live.html",
     "bot-signals": "fragments/bots/_signals.html",
     "bot-trades": "fragments/bots/_trades.html",
+    "bot-shadow": "fragments/bots/_shadow.html",
     RUNNING: "fragments/dashboard/_bots.html",
 }
 _CARD: Final = "fragments/bots/_card.html"
@@ -38,6 +40,7 @@ TOUCHES: Final[dict[type, frozenset[str]]] = {
     BotChanged: _STANDING | {"bot-trades", "status"},
     BotSignalled: _STANDING | {"bot-signals", "status", _EQUITY},
     BotLogged: frozenset({"bot-log"}),
+    ShadowChanged: frozenset({"bot-shadow"}),
 }
 REPEATED: Final = (_STANDING, 2.0)
 
@@ -84,7 +87,7 @@ class BotStream:
             return
         one = self._one = BotRegions(monitor=Monitor(regions=regions), bot_id=bot_id, shown=OneShown.of_topic(lists))
         shows = dict(zip(("bot-signals", "bot-trades", "bot-log"), lists.split(":"), strict=False))
-        self._builders["bot-live"] = one.live
+        self._builders |= {"bot-live": one.live, "bot-shadow": one.shadow}
         for name, builder in (("bot-signals", one.signals), ("bot-trades", one.trades), ("bot-log", one.log)):
             if shows.get(name) != "-":
                 self._builders[name] = builder

@@ -22,6 +22,7 @@ from app.ui.views.bot import (
     SignalRow,
     TradeList,
 )
+from app.ui.views.bot_shadow import BotShadow, CauseRow, Curves, DifferenceRow
 from app.ui.views.bots import BotCard, BotTitle
 from tests.ui.sample_bot_cards import CENT, ID, NOW, STEP, WAITS, log
 
@@ -142,6 +143,7 @@ def bot(shell: views.Shell, shown: BotCard, *, tab: str = "signals", **given: ob
         signals=signals(),
         trades=trades(),
         log=log(number=shown.title.number),
+        shadow=shadow(shown.title.number, shown.title.quote),
         tab=tab,
     )
 
@@ -156,3 +158,42 @@ def routes() -> list[Route]:
         return JSONResponse({"points": points})
 
     return [Route("/bots/{number}/equity", equity)]
+
+
+def shadow(number: int = 7, quote: str = "USDT") -> BotShadow:
+    """A comparison with every sort of difference."""
+    rows = tuple(
+        DifferenceRow(
+            at=NOW - timedelta(hours=at),
+            cause=cause,
+            label=label,
+            words=words,
+            money=Decimal(money),
+            code="INSUFFICIENT_FUNDS" if cause == "denied" else "",
+            orders=(f"{ID}31",) if at % 2 else (f"{ID}31", f"{ID}32"),
+            signal=f"s{at}" if at % 3 else "",
+            before="2026-11-26T10:00:00.001Z",
+        )
+        for at, (cause, label, words, money) in enumerate(
+            (
+                ("decision", "Another decision on the same candle", "entry on one side only, from the same candles", "-12.5"),
+                ("fill_price", "Price of the fill", "entry at 60120.4 instead of 60060 (+10.06 bps)", "-1.61"),
+                ("missed_candle", "Missed candle", "entry missed: no action: the feed is not fresh <i>", "44.2"),
+                ("denied", "Denied order", "entry denied: the account holds 3 USDT, 500 are needed", "-102.77"),
+                ("capital", "Other capital after earlier differences", "it traded with 934.2 instead of 1004.1", "3.02"),
+                ("approval", "Not approved", "entry not approved: nobody answered before the next candle closed", "0"),
+            )
+        )
+    )
+    points = [(at * 30, 80 + 60 * math.sin(at / 3)) for at in range(21)]
+    return BotShadow(
+        number=number, quote=quote, state="running", can_compare=True, compared_at=NOW, until_at=NOW, live=Decimal("-70.2"),
+        shadow=Decimal("3.14"), rest=Decimal("0.02"), live_trades=14, shadow_trades=16, taker=Decimal("0.001"), maker=Decimal("0.001"),
+        capital=Decimal(1000), is_loud=True, differences=rows, more=3, problem="there are no candles of that market <b>",
+        causes=tuple(CauseRow(code=row.cause, label=row.label, money=row.money, count=at + 1, share=at * 18) for at, row in enumerate(rows)),
+        curves=Curves(
+            live=" ".join(f"{x},{y:.1f}" for x, y in points),
+            shadow=" ".join(f"{x},{160 - y:.1f}" for x, y in points),
+            highest=Decimal("1044.20"), lowest=Decimal("901.02"), since=NOW - timedelta(days=3), until=NOW,
+        ),
+    )  # fmt: skip

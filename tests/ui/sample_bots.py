@@ -7,6 +7,7 @@ from app.ui.templating import PageView
 from app.ui.views.backtests import SymbolOptions
 from app.ui.views.bot import BotFault, BotQuestion, SignalList, TradeList, TripRow
 from app.ui.views.bot_form import BotFields, BotForm, BotFormView
+from app.ui.views.bot_shadow import BotShadow
 from app.ui.views.bots import BotCards, BotLog, BotsView, RunningBots
 from app.ui.views.shell import Choice
 from app.ui.views.strategy_editor import ParameterField, ParameterForm
@@ -56,6 +57,12 @@ def _paper_form() -> BotForm:
     )
 
 
+_OTHERWISE = (
+    "3 of its 41 trades sold short: a spot account cannot, the bot leaves them out",
+    "it reckoned with a slippage of 0%: real orders at the market cost more <i>",
+)
+
+
 def _states() -> tuple[Choice, ...]:
     return (Choice(value="active", label="Not stopped"), Choice(value="running", label="Running"), Choice(value="all", label="All"))
 
@@ -84,6 +91,7 @@ def pages(shell: views.Shell) -> dict[str, tuple[str, PageView]]:
         "bot": (one, bot(shell, card(7))),
         "bot-new": (new, BotFormView(shell=shell, form=form())),
         "bot-new-paper": (new, BotFormView(shell=shell, form=_paper_form())),
+        "bot-new-promoted": (new, BotFormView(shell=shell, form=replace(_paper_form(), backtest=142, cloned=0, otherwise=_OTHERWISE))),
         "bot-new-empty": (new, BotFormView(shell=shell, form=BotForm(fields=BotFields()))),
         "bot-new-no-account": (new, BotFormView(shell=shell, form=form(accounts=()))),
         "bot-asks": (one, bot(shell, each_card()[1], approvals=(approval(),))),
@@ -92,9 +100,14 @@ def pages(shell: views.Shell) -> dict[str, tuple[str, PageView]]:
         "bot-ready": (
             one,
             replace(
-                bot(shell, first["ready"], tab="shadow"), signals=SignalList(number=4), trades=TradeList(number=4), log=BotLog(number=4)
+                bot(shell, first["ready"], tab="shadow"),
+                signals=SignalList(number=4),
+                trades=TradeList(number=4),
+                log=BotLog(number=4),
+                shadow=BotShadow(number=4, quote="USDT"),
             ),
         ),
+        "bot-shadow": (one, bot(shell, card(7), tab="shadow")),
         "bot-stopped": (one, bot(shell, first["stopped"], stopped_at=NOW)),
     }
 
@@ -124,7 +137,7 @@ def fragments() -> dict[str, object]:
         f"{folder}/_question.html": asked,
         f"{folder}/_question_facts.html": asked,
         f"{folder}/_form.html": form(),
-        f"{folder}/_shadow.html": None,
+        f"{folder}/_shadow.html": held.shadow,
         f"{folder}/_texts.html": None,
         f"{folder}/_symbols.html": SymbolOptions(rows=("BTC/USDT", "ETH/USDT")),
         "fragments/dashboard/_bots.html": running(),

@@ -57,7 +57,7 @@ def _desk(request: Request) -> Desk:
     return desk
 
 
-async def _bot(request: Request, principal: Principal, name: str) -> Bot:
+async def bot_named(request: Request, principal: Principal, name: str) -> Bot:
     """Return a bot by its number or its id.
 
     Raises:
@@ -72,7 +72,8 @@ async def _bot(request: Request, principal: Principal, name: str) -> Bot:
         return await service.get_bot(session, principal.user_id, which)
 
 
-def _regions(request: Request, principal: Principal, bot: Bot, shown: OneShown | None = None) -> BotRegions:
+def regions_of_bot(request: Request, principal: Principal, bot: Bot, shown: OneShown | None = None) -> BotRegions:
+    """Return the builder of a bot's regions."""
     return BotRegions(monitor=Monitor(regions=regions_of(request, principal)), bot_id=bot.id, shown=shown or OneShown())
 
 
@@ -87,10 +88,10 @@ async def show_bot(
     before: Text = "",
 ) -> Response:
     """Everything about one bot. `before` is where an older page of the tab's list begins."""
-    bot = await _bot(request, principal, bot_id)
+    bot = await bot_named(request, principal, bot_id)
     tab = tab if tab in _TABS else "signals"
     shown = _shown(tab, reader_of(request, principal), signals=signals, log=log, before=before)
-    regions = _regions(request, principal, bot, shown)
+    regions = regions_of_bot(request, principal, bot, shown)
     with use_language(reader_of(request, principal).language):
         live = await regions.live()
         view = BotView(
@@ -100,6 +101,7 @@ async def show_bot(
             signals=await regions.signals(),
             trades=await regions.trades(),
             log=await regions.log(),
+            shadow=await regions.shadow(),
             tab=tab,
         )
     return page(request, "pages/bots/bot.html", view)
@@ -127,8 +129,8 @@ def _uuid(text: str) -> UUID | None:
 @router.get("/bots/{bot_id}/equity")
 async def show_equity(request: Request, principal: CurrentUser, bot_id: Name) -> Response:
     """The points of its curve."""
-    bot = await _bot(request, principal, bot_id)
-    return _json({"points": await _regions(request, principal, bot).points()})
+    bot = await bot_named(request, principal, bot_id)
+    return _json({"points": await regions_of_bot(request, principal, bot).points()})
 
 
 # ---- what is done with it
@@ -143,7 +145,7 @@ async def ask(
     place: Place = "bot",
 ) -> Response:
     """The question before something is done."""
-    bot = await _bot(request, principal, bot_id)
+    bot = await bot_named(request, principal, bot_id)
     with use_language(reader_of(request, principal).language):
         return await _question(request, principal, bot, action, place=place)
 
@@ -151,7 +153,7 @@ async def ask(
 async def _question(
     request: Request, principal: Principal, bot: Bot, action: Any, *, place: Place, error: str = "", typed: str = "", status: int = 200
 ) -> Response:
-    card = await _regions(request, principal, bot).card()
+    card = await regions_of_bot(request, principal, bot).card()
     position = card.position
     if action == "sell" and position is None:
         error = error or _SOLD_MEANWHILE
@@ -229,7 +231,7 @@ async def _do(
     request: Request, principal: Principal, name: str, action: str, act: Act, place: Place, *, is_asked: bool = False
 ) -> Response:
     """Do it and answer with how the bot stands then; what does not go is said, in the dialog that asked or as a toast."""
-    bot = await _bot(request, principal, name)
+    bot = await bot_named(request, principal, name)
     with use_language(reader_of(request, principal).language):
         try:
             await act(_desk(request), principal.user_id, bot.id)
@@ -241,7 +243,7 @@ async def _do(
 
 
 async def _stands(request: Request, principal: Principal, bot: Bot, place: Place, *, toast: tuple[Any, str], status: int = 200) -> Response:
-    regions = _regions(request, principal, bot)
+    regions = regions_of_bot(request, principal, bot)
     template, region = (_CARD, await regions.card()) if place == "bots" else (_LIVE, await regions.live())
     return fragment(request, principal, template, region, status=status, toast=toast, close_dialog=_DIALOG if status == 200 else "")
 
@@ -259,7 +261,7 @@ async def reject(request: Request, principal: CurrentUser, bot_id: Name, signal_
 
 
 async def _answer(request: Request, principal: Principal, name: str, signal_id: UUID, *, is_approved: bool) -> Response:
-    bot = await _bot(request, principal, name)
+    bot = await bot_named(request, principal, name)
     answer = lifecycle.approve if is_approved else lifecycle.reject
     with use_language(reader_of(request, principal).language):
         try:
@@ -273,7 +275,7 @@ async def _answer(request: Request, principal: Principal, name: str, signal_id: 
 @router.post("/bots/{bot_id}/trips/{trip_id}/rearm")
 async def rearm(request: Request, principal: CurrentUser, bot_id: Name, trip_id: UUID) -> Response:
     """Arm a safeguard again; the bot is started by hand."""
-    bot = await _bot(request, principal, bot_id)
+    bot = await bot_named(request, principal, bot_id)
     with use_language(reader_of(request, principal).language):
         await lifecycle.rearm(_desk(request), principal.user_id, trip_id, by=principal.username)
         return await _stands(
@@ -284,7 +286,7 @@ async def rearm(request: Request, principal: CurrentUser, bot_id: Name, trip_id:
 @router.post("/bots/{bot_id}/rename")
 async def rename(request: Request, principal: CurrentUser, bot_id: Name, name: Annotated[str, Form(max_length=200)] = "") -> Response:
     """Give it another name."""
-    bot = await _bot(request, principal, bot_id)
+    bot = await bot_named(request, principal, bot_id)
     bots: Bots = request.app.state.bots
     with use_language(reader_of(request, principal).language):
         try:
@@ -302,7 +304,7 @@ async def rename(request: Request, principal: CurrentUser, bot_id: Name, name: A
 @router.post("/bots/{bot_id}/delete")
 async def delete(request: Request, principal: CurrentUser, bot_id: Name) -> Response:
     """Delete it with its log, and go to the monitor; its orders and trades stay."""
-    bot = await _bot(request, principal, bot_id)
+    bot = await bot_named(request, principal, bot_id)
     with use_language(reader_of(request, principal).language):
         try:
             async with database_of(request).transaction() as session:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Literal
 
 from app.domain.enums import Side
+from app.ui.views.bot_shadow import BotShadow
 from app.ui.views.bots import BotCard, BotLog, BotPosition, BotTitle, SignalAction, SignalState
 from app.ui.views.shell import Region, Shell
 
@@ -189,5 +190,5 @@ class BotView:
     signals: SignalList = field(default_factory=SignalList)
     trades: TradeList = field(default_factory=TradeList)
     log: BotLog = field(default_factory=BotLog)
-    shadow: object | None = None
+    shadow: BotShadow
     tab: str = "signals"

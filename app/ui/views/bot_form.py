@@ -31,7 +31,7 @@ class BotForm:
     `backtest` is the number of the run that is promoted, `cloned` that of the bot that it is a copy of; 0 for neither. `mode` and `env`
     follow the account. `own_timeframe` is the one that the strategy names, `quote` the currency of the capital. `feed` is the exchange
     whose candles decide, `venue` that of the account where it is another. `problem` says why the chosen version may not trade.
-    `free` is what the account holds of the quote, as it is read.
+    `free` is what the account holds of the quote, as it is read. `otherwise` says what it would do otherwise than the backtest.
     """
 
     fields: BotFields
@@ -52,6 +52,7 @@ class BotForm:
     problem: str = ""
     backtest: int = 0
     cloned: int = 0
+    otherwise: tuple[str, ...] = ()
     errors: dict[str, str] = field(default_factory=dict)
 
 
