@@ -7,7 +7,6 @@ from typing import Any, Final
 import numpy as np
 import structlog
 
-from app.backtests.candle_sources import Series
 from app.backtests.data import Prepared, Wanted
 from app.backtests.deciding import decide, decisions_of, describe, judged, load, shared
 from app.backtests.running import Tools
@@ -18,6 +17,7 @@ from app.domain.instruments import Instrument
 from app.domain.safeguards import numbers_of, read_safeguards
 from app.domain.simulation import SimulationCosts
 from app.errors import BotNotFound, ShadowTooEarly, SymbolNotFound
+from app.marketdata.candle_sources import Series
 from app.notifications.kinds import NoticeKind, Severity
 from app.notifications.notices import Notice, put
 from app.sandbox.messages import Described

@@ -1,6 +1,7 @@
 """Lives of bots as rows: what a bot would have written down that did exactly what a backtest did, and what may differ."""
 
 import asyncio
+import time
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -102,23 +103,17 @@ class Lived:
         assert asked.status_code == 202, asked.text
         return await self.until_compared()
 
-    async def until_compared(self) -> dict[str, Any]:
+    async def until_compared(self, within_s: float = 60.0) -> dict[str, Any]:
         """The newest comparison, once it is over."""
-
-        async def over() -> dict[str, Any] | None:
+        deadline = time.monotonic() + within_s
+        while True:
             answer = await self.person.call("GET", f"/api/bots/{self.bot_id}/shadow")
-            found = answer.json()
-            return found if answer.status_code == 200 and found["state"] in ("completed", "failed") else None
-
-        return await waited(over)
-
-
-async def waited(look: Any, within_s: float = 60.0) -> Any:
-    """What `look` finds, once it finds something."""
-    async with asyncio.timeout(within_s):
-        while (found := await look()) is None:
-            await asyncio.sleep(0.1)
-    return found
+            assert answer.status_code == 200, answer.text
+            found: dict[str, Any] = answer.json()
+            if found["state"] in ("completed", "failed"):
+                return found
+            assert time.monotonic() < deadline, found
+            await asyncio.sleep(0.05)
 
 
 def exact(value: float) -> Decimal:

@@ -71,7 +71,7 @@ async def test_each_thing_that_happened_to_a_bot_is_a_cause_of_its_own(site: Sit
     assert by_cause["denied"]["code"] == "INSUFFICIENT_FUNDS"
     assert by_cause["denied"]["signal_id"] is not None
     price = next(one for one in found["differences"] if one["order_ids"] == [str(worse)] and one["bps"])
-    assert (price["cause"], price["bps"]) == ("fill_price", "20.00")
+    assert (price["cause"], price["bps"]) == ("fill_price", "20")
     assert Decimal(price["money"]) < 0
 
 

@@ -190,7 +190,9 @@ def shadow(number: int = 7, quote: str = "USDT") -> BotShadow:
         number=number, quote=quote, state="running", can_compare=True, compared_at=NOW, until_at=NOW, live=Decimal("-70.2"),
         shadow=Decimal("3.14"), rest=Decimal("0.02"), live_trades=14, shadow_trades=16, taker=Decimal("0.001"), maker=Decimal("0.001"),
         capital=Decimal(1000), is_loud=True, differences=rows, more=3, problem="there are no candles of that market <b>",
-        causes=tuple(CauseRow(code=row.cause, label=row.label, money=row.money, count=at + 1, share=at * 18) for at, row in enumerate(rows)),
+        causes=tuple(
+            CauseRow(code=row.cause, label=row.label, money=row.money, count=at + 1, share=at * 18) for at, row in enumerate(rows)
+        ),
         curves=Curves(
             live=" ".join(f"{x},{y:.1f}" for x, y in points),
             shadow=" ".join(f"{x},{160 - y:.1f}" for x, y in points),
