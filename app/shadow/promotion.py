@@ -19,7 +19,7 @@ from app.backtests.models import Backtest, BacktestState
 from app.backtests.packed import unpacked_trades
 from app.backtests.results import amount
 from app.backtests.service import get_backtest
-from app.backtests.wish import USUAL_SLIPPAGE, BacktestWish, options_of
+from app.backtests.wish import USUAL_SLIPPAGE, BacktestWish, Options, options_of
 from app.bots.making import Bots, live_timeframe
 from app.bots.models import AtEnd, Bot, BotMode
 from app.bots.service import BotWish
@@ -27,6 +27,7 @@ from app.core.db import Database
 from app.core.i18n import N_
 from app.domain.fees import FeeRates
 from app.domain.instruments import plain
+from app.domain.safeguards import plain_safeguards, read_safeguards
 from app.errors import PromotionRefused
 from app.sandbox.messages import Value
 from app.shadow.reading import life_of
@@ -223,7 +224,7 @@ def percent(fraction: Decimal) -> str:
 
 def safeguards_of(backtest: Backtest) -> dict[str, Any]:
     """Return the safeguards that a backtest had."""
-    return dict(getattr(backtest, "safeguards", None) or {})
+    return plain_safeguards(options_of(backtest.options).safeguards)
 
 
 async def _trades(session: AsyncSession, backtest: Backtest) -> tuple[int, int]:
@@ -264,4 +265,5 @@ def life_wish(row: Mapping[str, Any], *, now: datetime, is_same_market: bool) ->
         start_at=life.first,
         end_at=life.end,
         capital=row["capital"],
+        options=Options(safeguards=read_safeguards(row["safeguards"])),
     )
