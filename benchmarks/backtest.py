@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -33,6 +33,7 @@ from app.backtests.compiled import kernel
 from app.backtests.engine import run as simulated
 from app.domain.arrays import Candles
 from app.domain.outcome import Outcome
+from app.domain.safeguards import RuleNumbers, SafeguardNumbers
 from app.domain.simulation import SimulationCosts
 from benchmarks.backtest_peers import (
     CASH,
@@ -83,6 +84,19 @@ _PER_CANDLE: Final = """
         return 1.5 * self.candles.close[-1] / 1e7
 """
 _RULES: Final = SimulationCosts(capital=CASH, fee=FEE, maker_fee=FEE, slippage=0.0, step=1.0)
+#: Every rule, none of them near: the trades stay the same, and what is measured is the looking.
+_GUARDED: Final = replace(
+    _RULES,
+    safeguards=SafeguardNumbers(
+        timeframe_ms=MINUTE_MS,
+        most_notional=1e12,
+        stops_window_ms=1_000 * MINUTE_MS,
+        daily_loss=RuleNumbers(limit=0.9, flattens=True),
+        drawdown=RuleNumbers(limit=0.9),
+        stops=RuleNumbers(limit=1_000),
+        losses=RuleNumbers(limit=1_000),
+    ),
+)
 _DEFAULTS: Final = SimulationCosts(step=1e-5, tick=0.01, least_notional=5.0)
 #: The best of so many runs, and of so many seconds: others may be at work on the machine.
 _ROUNDS: Final = 5
@@ -196,6 +210,7 @@ class Engine:
 ENGINES: Final = {
     "ours": Engine("ours, arrays, through the jail", "", ours(_HEAD + _AS_ARRAYS % _ONE_UNIT, _RULES), compiles=True),
     "ours_per_candle": Engine("ours, per candle, through the jail", "", ours(_HEAD + _PER_CANDLE, _RULES)),
+    "ours_guarded": Engine("ours, arrays, with safeguards", "", ours(_HEAD + _AS_ARRAYS % _ONE_UNIT, _GUARDED)),
     "ours_default": Engine("ours, own default rules", "", ours(_HEAD + _AS_ARRAYS % "", _DEFAULTS), plays_along=False),
     "bare": Engine("bare numba loop, no engine", "numba", peer(bare_loop), compiles=True),
     "vectorbt_rust": Engine("vectorbt (rust)", "vectorbt_rust", peer(lambda: vectorbt("rust")), compiles=True),
@@ -250,9 +265,17 @@ def summary(found: dict[str, Measured | None], rows: int) -> dict[str, Any]:
         "same_trades": same,
         "bars_per_s_without_report": round(rows / mine.bare_s) if mine.bare_s else None,
         "ratio_to_bare_loop": round(bare.warm_s / mine.warm_s, 3) if bare else None,
+        "times_as_long_with_safeguards": _times_as_long(found["ours_guarded"], mine),
         "trades": mine.trades,
         "absent": [name for name, one in found.items() if one is None],
     }
+
+
+def _times_as_long(guarded: Measured | None, mine: Measured) -> float | None:
+    """Return how much longer runs take with safeguards, without the report."""
+    if guarded is None or guarded.bare_s is None or not mine.bare_s:
+        return None
+    return round(guarded.bare_s / mine.bare_s, 2)
 
 
 def main() -> None:
