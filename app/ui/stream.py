@@ -308,7 +308,11 @@ class PageStream:
     async def _of_bots(self, name: str) -> bytes:
         with use_language(self._reader.language):
             told, parts = await self._bots.message(name), await self._bots.parts(name)
-        messages = [self._partial(part.template, part.region, part.target) for part in parts]
+        messages = []
+        for part in parts:
+            messages.append(self._partial(part.template, part.region, part.target))
+            # A hundred cards take as long as an order may: others have their turn between them.
+            await asyncio.sleep(0)
         return b"".join(messages if told is None else [*messages, self._named(name, told)])
 
     def _partial(self, template: str, region: object, target: str) -> bytes:
