@@ -8,15 +8,16 @@ from uuid import UUID
 import structlog
 
 from app.bots import words
+from app.bots.events import BotAsked
 from app.bots.log import Line, Said, said, write_lines
-from app.bots.models import EventLevel, SignalState
+from app.bots.models import EventLevel, SignalAction, SignalState
 from app.bots.roster import LiveBot
 from app.bots.verdicts import Verdict
 from app.core.crash_points import reach
 from app.core.i18n import N_
 from app.domain.enums import OrderState, Source
 from app.domain.orders import TERMINAL
-from app.errors import AppError, Fenced, OrderNotCancellable
+from app.errors import AppError, DenialReason, Fenced, OrderNotCancellable
 from app.notifications import Notice, NoticeKind, Severity, put
 from app.trading.cancel import cancel
 from app.trading.close import close_position
@@ -31,6 +32,10 @@ _WANTED: Final = N_("%(name)s asks for your word")
 _WANTED_TEXT: Final = N_("%(bot)s wants to trade %(symbol)s (%(action)s) and waits for your word until the next candle closes.")
 _POSITION: Final = "SELECT id FROM positions WHERE user_id = $1 AND bot_id = $2 AND status <> 'closed'"
 #: Sales under that name which came to nothing: the next one has another name.
+_KEEP_SELLING: Final = """
+UPDATE bots SET sell_asked_at = coalesce(sell_asked_at, $3), revision = revision + 1
+ WHERE id = $1 AND user_id = $2 AND EXISTS (SELECT 1 FROM positions WHERE bot_id = $1 AND user_id = $2 AND status <> 'closed') RETURNING id
+"""
 _FAILED: Final = """
 SELECT count(*) FROM orders WHERE user_id = $1 AND bot_id = $2 AND left(key, $4) = $3
    AND state IN ('denied', 'rejected', 'canceled', 'expired', 'lost')
@@ -81,9 +86,19 @@ class Actor:
             raise
         except AppError as error:
             _refuse(verdict, error)
-            return
-        reach("B2")
-        ordered(verdict, made.order)
+        else:
+            reach("B2")
+            ordered(verdict, made.order)
+        if verdict.state is SignalState.DENIED and verdict.action is SignalAction.EXIT and not _is_forbidden(verdict.code):
+            await self._keep_selling(verdict)
+
+    async def _keep_selling(self, verdict: Verdict) -> None:
+        """An exit that the exchange did not take is a wish that stays: leaving is never denied in a backtest either."""
+        async with self._desk.database.connection() as connection:
+            wished = await connection.fetchval(_KEEP_SELLING, verdict.bot.id, verdict.bot.user_id, self._desk.clock.now())
+        if wished is not None:
+            verdict.told = said(words.SELLS_AGAIN, why=verdict.told.values.get("why", ""))
+            self._desk.bus.publish(BotAsked(bot_id=verdict.bot.id))
 
     async def take_back(self, user_id: UUID, bot_id: UUID, order_ids: Sequence[UUID]) -> None:
         """Cancel entries whose time is over. One that has filled meanwhile is held; what cannot be asked now is repeated by reconcile."""
@@ -157,6 +172,11 @@ def ordered(verdict: Verdict, order: OrderRecord) -> None:
         verdict.told = said(words.REFUSED, why=order.detail or verdict.code)
     else:
         verdict.state = SignalState.DONE if order.state in TERMINAL else SignalState.SUBMITTED
+
+
+def _is_forbidden(code: str | None) -> bool:
+    """Whether somebody forbade the order: a halt, a kill switch, an account that takes none of bots. Nothing is sold against that."""
+    return code is not None and (code.startswith("TRADING_") or code == DenialReason.BROKER_MODE.value)
 
 
 def _refuse(verdict: Verdict, error: AppError) -> None:

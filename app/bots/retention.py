@@ -16,7 +16,7 @@ DELETE FROM bot_signals WHERE id IN (
 """
 _POINTS: Final = """
 DELETE FROM bot_equity e USING (
-  SELECT bot_id, at FROM bot_equity WHERE at < $1 AND at >= $1 - interval '1 day' AND date_trunc('hour', at) <> at) old
+  SELECT bot_id, at FROM bot_equity WHERE at < $1 AND at >= $1 - interval '10 days' AND date_trunc('hour', at) <> at) old
  WHERE e.bot_id = old.bot_id AND e.at = old.at
 """
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
 
+import httpx
 import pytest
 import pytest_asyncio
 
@@ -134,6 +135,25 @@ async def test_a_safeguard_that_flattens_sells_once_and_suspends(replay: Replay)
     trades = (await ada.call("GET", f"/api/bots/{one['id']}/trades")).json()["items"]
     assert [trade["is_open"] for trade in trades] == [False]
     assert {"tripped", "sell_asked", "sold"} <= set(await kinds(ada, one["id"]))
+    await act(ada, one["id"], "stop")
+
+
+async def test_an_exit_that_the_exchange_refuses_is_tried_again(replay: Replay) -> None:
+    ada = replay.person
+    one = await bot(ada, await valid_strategy(replay, ada, TURNS, "Refused"), str(await replay.live("refused")), mode="live")
+    await act(ada, one["id"], "start")
+    await replay.quiet()
+    await replay.minute()
+    body = {"code": -2010, "msg": "Market is closed."}
+    rule = {"do": "status_before", "method": "POST", "path": "/api/v3/order", "status": 400, "body": body}
+    async with httpx.AsyncClient() as http:
+        assert (await http.post(f"{replay.venue.url}/_fault", json=rule)).is_success
+    await replay.minute()
+    await replay.quiet()
+    _, refused = list(reversed(await signals(ada, one["id"])))
+    assert (refused["action"], refused["state"]) == ("exit", "denied")
+    assert "tried again until it is sold" in refused["reason"]["text"]
+    assert (await ada.call("GET", f"/api/bots/{one['id']}")).json()["held"] is None
     await act(ada, one["id"], "stop")
 
 
