@@ -1,0 +1,335 @@
+"""One replay of candles with bots, from its first to its last candle, on a server that may be killed on the way: a part of bot_chaos.py."""
+
+import asyncio
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from app.core.database_url import DatabaseUrls
+from app.core.db import Database
+from app.emulator.config import EmulatorConfig
+from app.trading.audit import ask_rules
+from app.trading.audit_rules import RULES
+from benchmarks.bot_fleet import API_SECRET, BotSpec, Fleet, server_settings
+from tests import settled, shared_time
+from tests.journeys.returning_server import ReturningServer
+from tests.replay_venue import ReplayVenue, replaying
+
+QUIET_S: Final = 120.0
+_JUST_BEFORE_MS: Final = 1_000
+START_USDT: Final = Decimal(1_000_000)
+_FILLS: Final = """
+SELECT o.bot_id, f.position_id, f.side, f.price, f.quantity, f.fee, f.fee_asset, f.executed_at
+  FROM fills f JOIN orders o ON o.id = f.order_id ORDER BY f.executed_at, o.created_at, f.trade_id
+"""
+_MISSED: Final = "SELECT bot_id, open_time FROM bot_signals WHERE state IN ('skipped', 'expired')"
+_SEEN: Final = "SELECT bot_id, open_time FROM bot_signals"
+_ENTRIES: Final = "SELECT bot_id, key, count(*) AS orders FROM orders WHERE role = 'entry' GROUP BY bot_id, key HAVING count(*) > 1"
+_GUARDED: Final = """
+SELECT b.name AS account, p.symbol, p.quantity, array_agg(o.client_order_id) AS legs
+  FROM positions p JOIN protections g ON g.position_id = p.id AND g.status = 'active' JOIN brokers b ON b.id = p.broker_id
+  LEFT JOIN orders o ON o.group_id = g.id AND o.role = 'stop' AND o.state IN ('open', 'partial')
+ WHERE p.status <> 'closed' GROUP BY p.id, b.name
+"""
+_BARE: Final = (
+    "SELECT count(*) FROM positions p WHERE status <> 'closed' AND NOT EXISTS (SELECT 1 FROM protections g WHERE g.position_id = p.id)"
+)
+_HELD: Final = (
+    "SELECT b.name AS account, p.base, sum(p.quantity) AS quantity FROM positions p JOIN brokers b ON b.id = p.broker_id GROUP BY 1, 2"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """A server is killed `after_s` seconds after a candle has closed and hears nothing of the next `missed` ones.
+
+    With `again_after_s` it is killed once more while it starts.
+    """
+
+    after_s: float
+    missed: int = 0
+    again_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """One round trip of a bot: each execution as (open of its candle in ms, side, price, quantity)."""
+
+    executions: tuple[tuple[int, str, Decimal, Decimal], ...]
+    is_over: bool
+
+    @property
+    def entered_ms(self) -> int:
+        """Open of the candle in which it began."""
+        return self.executions[0][0]
+
+    @property
+    def left_ms(self) -> int:
+        """Open of the candle of its last execution."""
+        return self.executions[-1][0]
+
+    @property
+    def shape(self) -> tuple[tuple[int, str, Decimal], ...]:
+        """Without quantities, which depend on what was earned before."""
+        return tuple((open_ms, side, price) for open_ms, side, price, _ in self.executions)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a replay; bots by their place in the list of specs, candles by their opens in ms."""
+
+    trades: dict[int, list[Trade]] = field(default_factory=dict)
+    missed: dict[int, set[int]] = field(default_factory=dict)
+    first_ms: int = 0
+    kills: int = 0
+    doubled: list[str] = field(default_factory=list)
+    missing_stops: list[str] = field(default_factory=list)
+    stopped_while_dead: int = 0
+    ledger_difference: Decimal = Decimal(0)
+    audit: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is replayed: a market, bots on its accounts, so many candles of `length_ms`, and kills by candle."""
+
+    config: EmulatorConfig
+    symbols: tuple[str, ...]
+    strategies: Mapping[str, str]
+    accounts: tuple[str, ...]
+    specs: Sequence[BotSpec]
+    candles: int
+    length_ms: int
+    history_minutes: int
+    kills: Mapping[int, Kill] = field(default_factory=dict)
+
+
+class Replay:
+    """A replay under way."""
+
+    def __init__(self, plan: Plan, venue: ReplayVenue, server: "KillableServer", database: Database) -> None:
+        self._plan = plan
+        self.venue = venue
+        self._server = server
+        self._database = database
+        self._bots: list[UUID] = []
+        self.outcome = Outcome()
+
+    async def run(self) -> Outcome:
+        """Do it."""
+        begun = time.monotonic()
+        await self._make_bots()
+        self.outcome.first_ms = self.venue.now_ms
+        step = 0
+        while step < self._plan.candles:
+            kill = self._plan.kills.get(step)
+            missed = 0 if kill is None else await self._killed(kill)
+            if kill is None:
+                await self._close()
+            await self._quiet()
+            await self._look_for_stops()
+            step += 1 + missed
+        await self._read()
+        self.outcome.seconds = time.monotonic() - begun
+        return self.outcome
+
+    async def _make_bots(self) -> None:
+        with closing(await asyncio.to_thread(self._server.client)) as http:
+            fleet = Fleet(http, self._database, self.venue.clock)
+            for account in self._plan.accounts:
+                self.venue.open_account(account, API_SECRET, {"USDT": str(START_USDT)}, pays_in_quote=True)
+                await asyncio.to_thread(fleet.take_account, account)
+            for name, source in self._plan.strategies.items():
+                await fleet.add_strategy(name, source)
+            self._bots = await asyncio.to_thread(fleet.make, list(self._plan.specs))
+        # The first whole candle after the start is the first that is decided at.
+        length = self._plan.length_ms
+        await self.venue.until(self.venue.now_ms // length * length + length)
+        await self._until("bots are loaded", self._loading)
+
+    async def _loading(self) -> str:
+        rows = await self._rows("SELECT count(*) AS n FROM bots WHERE state = 'running' AND state_reason IS NULL")
+        return "" if rows[0]["n"] == len(self._bots) else f"{rows[0]['n']} of {len(self._bots)}"
+
+    async def _close(self) -> None:
+        """Let the market go on to the close of a candle: whoever decides there has heard of what happened inside it."""
+        executed = self._executions()
+        await self.venue.advance(self._plan.length_ms - _JUST_BEFORE_MS)
+        if self._executions() != executed:
+            await self._until("fills are counted", self._orders_busy)
+        await self.venue.advance(_JUST_BEFORE_MS)
+
+    async def _killed(self, kill: Kill) -> int:
+        """Let a candle close, kill the server soon after it, and start another; return how many candles nobody heard of."""
+        await self._close()
+        await asyncio.sleep(kill.after_s)
+        executed = self._executions()
+        self._kill()
+        for _ in range(kill.missed):
+            await self.venue.advance(self._plan.length_ms)
+        self.outcome.stopped_while_dead += self._executions() - executed
+        if kill.again_after_s is not None:
+            starting = asyncio.create_task(asyncio.to_thread(self._start_in_vain))  # noqa: TID251  # ended below, whatever it says
+            await asyncio.sleep(kill.again_after_s)
+            self._kill()
+            await asyncio.wait([starting])
+        await asyncio.to_thread(self._server.start)
+        return kill.missed
+
+    def _start_in_vain(self) -> None:
+        try:
+            self._server.start()
+        except (RuntimeError, AssertionError, AttributeError):
+            return  # it was killed meanwhile
+
+    def _kill(self) -> None:
+        if self._server.is_running:
+            self._server.kill()
+            self.outcome.kills += 1
+
+    def _executions(self) -> int:
+        return self.venue.venue.exchange.last_execution_id
+
+    async def _quiet(self) -> None:
+        await self._until("all is done", self._busy)
+
+    async def _until(self, what: str, busy: Any) -> None:
+        deadline = time.monotonic() + QUIET_S
+        while found := await busy():
+            if time.monotonic() > deadline:
+                raise SystemExit(f"it did not come to be that {what}: {found}\n{self._server.log_path.read_text()[-3000:]}")
+            await asyncio.sleep(0.01)
+
+    async def _busy(self) -> str:
+        closed = self.venue.now_ms // self._plan.length_ms * self._plan.length_ms - self._plan.length_ms
+        (bots,) = await self._rows(settled.BOTS, datetime.fromtimestamp(closed / 1000, UTC))
+        if bots["waiting"] or bots["acting"]:
+            return f"{bots['waiting']} bots wait, {bots['acting']} signals are acted upon"
+        return await self._orders_busy()
+
+    async def _orders_busy(self) -> str:
+        (row,) = await self._rows(settled.QUERY)
+        if row["busy"] or row["fills"] != self._executions():
+            return f"{row['busy']} orders, {row['fills']} fills of {self._executions()}"
+        return ""
+
+    async def _look_for_stops(self) -> None:
+        orders = {order.client_order_id: order for account in self._accounts() for order in account.open_orders.values()}
+        for row in await self._rows(_GUARDED):
+            alive = [orders[leg] for leg in row["legs"] if leg in orders]
+            guarded = sum((order.remaining for order in alive), Decimal(0))
+            step = self.venue.market(row["symbol"]).rules.step_size
+            if row["quantity"] - guarded >= step:
+                self.outcome.missing_stops.append(f"{row['account']} {row['symbol']}: {guarded} of {row['quantity']} is guarded")
+        (bare,) = await self._rows(_BARE)
+        if bare["count"]:
+            self.outcome.missing_stops.append(f"{bare['count']} positions have no protection at all")
+
+    def _accounts(self) -> list[Any]:
+        return list(self.venue.venue.exchange.accounts.values())
+
+    async def _rows(self, sql: str, *values: object) -> list[Any]:
+        async with self._database.connection() as connection:
+            return list(await connection.fetch(sql, *values))
+
+    # -- what came of it
+
+    async def _read(self) -> None:
+        outcome, place = self.outcome, {bot_id: number for number, bot_id in enumerate(self._bots)}
+        fills = await self._rows(_FILLS)
+        outcome.trades = _trades(fills, place, self._plan.length_ms)
+        outcome.missed = await self._missed(place)
+        known = Counter(order.client_order_id for account in self._accounts() for order in account.orders.values())
+        outcome.doubled = [f"{name} stands {times} times" for name, times in known.items() if times > 1]
+        outcome.doubled += [f"bot {place.get(row['bot_id'])}: {row['orders']} entries {row['key']}" for row in await self._rows(_ENTRIES)]
+        outcome.ledger_difference = await self._ledger_difference(fills)
+        async with self._database.connection() as connection:
+            outcome.audit = [str(finding) for finding in await ask_rules(connection, RULES, now=self.venue.clock.now(), is_full=True)]
+
+    async def _missed(self, place: Mapping[UUID, int]) -> dict[int, set[int]]:
+        length, first = self._plan.length_ms, self.outcome.first_ms
+        every = set(range(first, first + self._plan.candles * length, length))
+        seen, skipped = defaultdict[int, set[int]](set), defaultdict[int, set[int]](set)
+        for query, into in ((_SEEN, seen), (_MISSED, skipped)):
+            for row in await self._rows(query):
+                into[place[row["bot_id"]]].add(round(row["open_time"].timestamp() * 1000))
+        return {number: (every - seen[number]) | skipped[number] for number in place.values()}
+
+    async def _ledger_difference(self, fills: Sequence[Any]) -> Decimal:
+        """By how much the bots' positions and payments differ from the accounts' balances, all assets together."""
+        ours: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+        for row in await self._rows(_HELD):
+            ours[row["account"], row["base"]] += row["quantity"]
+        accounts = {account.api_key: account for account in self._accounts()}
+        total = sum((self._paid(row) for row in fills), Decimal(0))
+        theirs = sum((_total(account, "USDT") - START_USDT for account in accounts.values()), Decimal(0))
+        differences = [abs(total - theirs)]
+        for name, account in accounts.items():
+            differences += [abs(_total(account, asset) - ours[name, asset]) for asset in account.balances if asset != "USDT"]
+        return sum(differences, Decimal(0))
+
+    @staticmethod
+    def _paid(row: Any) -> Decimal:
+        notional: Decimal = row["price"] * row["quantity"]
+        fee = row["fee"] if row["fee_asset"] == "USDT" else Decimal(0)
+        return (-notional if row["side"] == "buy" else notional) - fee
+
+
+def _total(account: Any, asset: str) -> Decimal:
+    balance = account.balance(asset)
+    total: Decimal = balance.free + balance.locked
+    return total
+
+
+def _trades(fills: Sequence[Any], place: Mapping[UUID, int], length_ms: int) -> dict[int, list[Trade]]:
+    by_position: dict[UUID, list[Any]] = defaultdict(list)
+    for row in fills:
+        by_position[row["position_id"]].append(row)
+    found: dict[int, list[Trade]] = defaultdict(list)
+    for rows in by_position.values():
+        executions: dict[tuple[int, str, Decimal], Decimal] = defaultdict(Decimal)
+        for row in sorted(rows, key=lambda row: (row["executed_at"], row["side"] == "sell", row["price"])):
+            moment = round(row["executed_at"].timestamp() * 1000)
+            executions[moment // length_ms * length_ms, row["side"], row["price"]] += row["quantity"]
+        held = sum((quantity if side == "buy" else -quantity for (_, side, _), quantity in executions.items()), Decimal(0))
+        trade = Trade(tuple((*shape, quantity) for shape, quantity in executions.items()), is_over=held == 0)
+        found[place[rows[0]["bot_id"]]].append(trade)
+    return {number: sorted(trades, key=lambda trade: trade.entered_ms) for number, trades in found.items()}
+
+
+class KillableServer(ReturningServer):
+    """One that may be killed while it starts."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process to kill."""
+        return self._process is not None and self._process.poll() is None
+
+
+@asynccontextmanager
+async def replay(plan: Plan, urls: DatabaseUrls, folder: Path) -> AsyncIterator[Replay]:
+    """A replay at its beginning: the market stands, a server is up on an empty database."""
+    time_file = folder / "time"
+    async with replaying(plan.config, time_file) as venue:
+        settings = server_settings(urls, venue.url, plan.symbols, heartbeat_history_minutes=plan.history_minutes, access_token_minutes=1440)
+        settings[shared_time.VARIABLE.lower()] = time_file
+        server = KillableServer(folder / "server", **settings)
+        database = Database(urls.app)
+        await database.open()
+        try:
+            await asyncio.to_thread(server.start)
+            yield Replay(plan, venue, server, database)
+        finally:
+            await asyncio.to_thread(server.stop)
+            await database.close()
