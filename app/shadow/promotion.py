@@ -23,6 +23,7 @@ from app.backtests.wish import USUAL_SLIPPAGE, BacktestWish, Options, options_of
 from app.bots.making import Bots, live_timeframe
 from app.bots.models import AtEnd, Bot, BotMode
 from app.bots.service import BotWish
+from app.brokers.service import get_broker
 from app.core.db import Database
 from app.core.i18n import N_
 from app.domain.fees import FeeRates
@@ -126,6 +127,8 @@ class Promotions:
             backtest = await get_backtest(session, user_id, backtest_id)
             version = await version_by_id(session, user_id, backtest.version_id)
             check(backtest, version)
+            if broker_id is not None:
+                await get_broker(session, user_id, broker_id)
             shorts, trades = await _trades(session, backtest)
             tried = await _tried(session, backtest)
         live_timeframe(backtest.timeframe)

@@ -42,7 +42,7 @@ def sized(ours: Act, its: Act, equity: tuple[Decimal, Decimal], market: Market, 
         return []
     ordered, (own, other), code = ours.quantity + ours.coins, equity, signal[1]
     grown = its.quantity * own / other if own > 0 and other > 0 else its.quantity
-    paid = ours.fee / ours.value if ours.value else Decimal(0)
+    paid = ours.fee / (ordered * ours.price) if ours.value else Decimal(0)
     taken = its.fee / its.value if its.value else Decimal(0)
     parts = _parts(ordered, its, grown, signal[0] or ours.price, (1 + taken) / (1 + paid), room=_room(its, market), is_cut=code is not None)
     told = {"live": _written(ordered), "shadow": _written(its.quantity)}
@@ -84,7 +84,7 @@ def _parts(ordered: Decimal, its: Act, grown: Decimal, reckoned: Decimal, by_fee
         is_cut: Whether something cut the order.
     """
     capital = grown - its.quantity
-    if abs(ordered - its.quantity) <= room and not capital and by_fee == 1 and reckoned == its.price:
+    if ordered == its.quantity:
         return _Parts()
     if abs(ordered * reckoned - its.quantity * its.price) <= room * max(reckoned, its.price) and reckoned != its.price:
         return _Parts(price=ordered - its.quantity)  # a size of a fixed worth

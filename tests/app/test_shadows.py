@@ -42,6 +42,11 @@ async def test_a_bot_that_did_as_its_backtest_is_its_shadow(site: Site) -> None:
     assert abs(Decimal(found["rest"])) < Decimal("1e-6")
     assert Decimal(found["live"]) - Decimal(found["shadow"]) == Decimal(found["rest"])
     assert len(found["curve"]) > 10
+    (line,) = (await life.person.call("GET", "/api/statistics/summary", params={"broker_id": str(life.broker_id)})).json()["shadow"]
+    assert (line["bot_id"], line["trades"], line["shadow_trades"]) == (str(life.bot_id), found["live_trades"], found["shadow_trades"])
+    assert (line["profit"], line["shadow_profit"]) == (found["live"], found["shadow"])
+    later = {"broker_id": str(life.broker_id), "start": "2026-03-02T00:00:00Z"}
+    assert (await life.person.call("GET", "/api/statistics/summary", params=later)).json()["shadow"] == []
 
 
 async def test_each_thing_that_happened_to_a_bot_is_a_cause_of_its_own(site: Site) -> None:

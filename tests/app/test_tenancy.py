@@ -61,6 +61,7 @@ _BODIES["BotIn"] = {
     "mode": "live",
     "capital": "1000",
 }
+_BODIES["PromoteIn"] = {"mode": "paper"}
 #: For every body that cannot be empty, of what an id in the path names.
 _NEEDED: dict[str, dict[str, object]] = {
     "DraftIn": {"source": "a = 1", "revision": 0},
@@ -68,6 +69,7 @@ _NEEDED: dict[str, dict[str, object]] = {
     "VersionPatch": {"note": "hers"},
     "ShareIn": {"username": "somebody"},
     "BacktestNoteIn": {"note": "hers"},
+    "PromoteIn": {"broker_id": "0190a000-0000-7000-8000-000000000002", "mode": "paper"},
 }
 #: For every query that needs more than the id.
 _QUERIES: dict[str, dict[str, str]] = {"/api/orderbook": {"symbol": "BTCUSDT"}, "/api/ticker": {"symbol": "BTCUSDT"}}
