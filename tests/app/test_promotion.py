@@ -62,6 +62,9 @@ async def test_what_will_be_otherwise_is_said_before(site: Site) -> None:
     count = sum(one["side"] == "short" for one in shorts)
     assert told["SHORTS"].startswith(f"{count} of its {len(shorts)} trades sold short")
     assert "0.01% and 0.01%, the account takes 0.1%" in told["FEES"]
+    form = (await ada.browse("GET", "/bots/new?backtest=1")).text
+    assert "What will be otherwise than in the backtest" in form
+    assert told["SHORTS"] in form
 
 
 async def test_a_version_that_may_not_trade_is_not_promoted(site: Site) -> None:

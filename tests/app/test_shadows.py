@@ -93,6 +93,12 @@ async def test_another_decision_on_the_same_candle_is_told_loudly(site: Site) ->
     assert "decision" in found["causes"], found["differences"]
     notices = await life.rows("SELECT severity, url FROM notices WHERE user_id = $1 AND kind = 'shadow_differs'", life.user_id)
     assert [(one["severity"], one["url"]) for one in notices] == [("error", "/bots/1?tab=shadow")]
+    page = (await ada.browse("GET", "/bots/1?tab=shadow")).text
+    assert "It decided otherwise than its shadow on the same candle." in page
+    region = await ada.browse("POST", "/bots/1/shadow", headers={"X-CSRF-Token": ada.csrf})
+    assert (region.status_code, "It is being compared now." in region.text) == (200, True), region.text
+    backtest = await ada.browse("POST", "/bots/1/backtest", headers={"X-CSRF-Token": ada.csrf, "HX-Request": "true"})
+    assert backtest.headers.get("HX-Redirect", backtest.headers.get("Location")) == "/backtests/2", backtest.text
     # The same candle, corrected afterwards, is no riddle.
     await life.rows(
         """INSERT INTO candle_differences (id, exchange, symbol, timeframe, open_time, cause, was, became, found_at)
