@@ -100,6 +100,7 @@ async def readiness(pieces: Pieces) -> Any:
     state.database, state.desk, state.registry, state.loop_lag = pieces.database, pieces.desk, pieces.registry, LoopLag()
     state.keyring = SimpleNamespace(is_whole=True)
     state.jail = Jail(JailConfig(), on_violation=no_strategy_runs)
+    state.bot_engine = SimpleNamespace(summary=dict)
     transport = httpx.ASGITransport(app)
     async with (
         Supervisor(on_fatal=lambda: None) as state.supervisor,
