@@ -31,14 +31,15 @@ log = structlog.get_logger(__name__)
 _WANTED: Final = N_("%(name)s asks for your word")
 _WANTED_TEXT: Final = N_("%(bot)s wants to trade %(symbol)s (%(action)s) and waits for your word until the next candle closes.")
 _POSITION: Final = "SELECT id FROM positions WHERE user_id = $1 AND bot_id = $2 AND status <> 'closed'"
-#: Sales under that name which came to nothing: the next one has another name.
 _KEEP_SELLING: Final = """
 UPDATE bots SET sell_asked_at = coalesce(sell_asked_at, $3), revision = revision + 1
  WHERE id = $1 AND user_id = $2 AND EXISTS (SELECT 1 FROM positions WHERE bot_id = $1 AND user_id = $2 AND status <> 'closed') RETURNING id
 """
-_FAILED: Final = """
-SELECT count(*) FROM orders WHERE user_id = $1 AND bot_id = $2 AND left(key, $4) = $3
-   AND state IN ('denied', 'rejected', 'canceled', 'expired', 'lost')
+#: Sales under that name which are over, to the last fill: what is there beyond them, as of an entry that filled after the sale, is sold
+#: under another name.
+_OVER: Final = """
+SELECT count(*) FROM orders WHERE user_id = $1 AND bot_id = $2 AND left(key, $4) = $3 AND fills_quantity = filled_quantity
+   AND state IN ('filled', 'denied', 'rejected', 'canceled', 'expired', 'lost')
 """
 
 
@@ -57,24 +58,31 @@ class Actor:
         meaning = verdict.meaning
         if meaning is None:
             return
-        if meaning.levels and verdict.standing is not None and verdict.standing.ledger.position_id is not None:
-            await self._move(verdict, verdict.standing.ledger.position_id)
-        elif meaning.intent is None:
+        error = await self.move(verdict)
+        if error is not None:
+            _refuse(verdict, error)
+        else:
             verdict.state = SignalState.DONE
         if meaning.intent is not None:
             await self._send(verdict)
 
-    async def _move(self, verdict: Verdict, position_id: UUID) -> None:
-        assert verdict.meaning is not None  # noqa: S101  # its caller looked
-        levels = verdict.meaning.levels
+    async def move(self, verdict: Verdict) -> AppError | None:
+        """Move the levels of a decision, which wait for nobody's word; return why they cannot be moved.
+
+        Raises:
+            Fenced: this process lost the engine role.
+        """
+        meaning, standing = verdict.meaning, verdict.standing
+        if meaning is None or standing is None or not meaning.levels or standing.ledger.position_id is None:
+            return None
+        user_id, position_id = verdict.bot.user_id, standing.ledger.position_id
         try:
-            await move_levels(self._desk, verdict.bot.user_id, position_id, stop_price=levels.stop, targets=levels.targets)
+            await move_levels(self._desk, user_id, position_id, stop_price=meaning.levels.stop, targets=meaning.levels.targets)
         except Fenced:
             raise
         except AppError as error:
-            _refuse(verdict, error)
-        else:
-            verdict.state = SignalState.DONE
+            return error
+        return None
 
     async def _send(self, verdict: Verdict) -> None:
         assert verdict.meaning is not None  # noqa: S101  # its caller looked
@@ -135,17 +143,17 @@ class Actor:
     async def sell(self, bot: LiveBot) -> Said | None:
         """Sell what a bot holds, as its owner or a safeguard asked; return what keeps it from being sold now, None when it is under way.
 
-        The order is named after the moment at which it was asked: whatever comes between, it is sold once.
+        Orders are named after the moment at which it was asked and numbered: whatever comes between, each unit is sold once.
         """
         if bot.sell_asked_at is None:
             return None
         name = f"bot:{bot.id}:sell:{int(bot.sell_asked_at.timestamp() * 1000)}"
         async with self._desk.database.connection() as connection:
             position_id = await connection.fetchval(_POSITION, bot.user_id, bot.id)
-            failed = await connection.fetchval(_FAILED, bot.user_id, bot.id, name, len(name))
+            over = await connection.fetchval(_OVER, bot.user_id, bot.id, name, len(name))
         if position_id is None:
             return None
-        key = f"{name}:{failed}"
+        key = f"{name}:{over}"
         try:
             made = await close_position(self._desk, bot.user_id, position_id, key=key, source=Source.BOT)
         except Fenced:

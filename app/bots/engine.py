@@ -8,7 +8,8 @@ tables again whenever it starts, so that a process that died loses nothing.
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -17,6 +18,7 @@ import structlog
 
 from app.bots import words
 from app.bots.acting import Actor
+from app.bots.apart import alone
 from app.bots.cell import Cell, Fault, FaultError, NotYetError, last_open
 from app.bots.events import BotAsked, BotChanged
 from app.bots.faults import fault_bot
@@ -31,11 +33,9 @@ from app.bots.seats import Seat, missed
 from app.bots.standing import Standings
 from app.bots.states import explain
 from app.bots.upkeep import Upkeep
-from app.core.outage import DATABASE_GONE
 from app.core.supervisor import Beat
 from app.domain.candles import Candle, to_milliseconds
 from app.domain.orders import TERMINAL
-from app.errors import Fenced
 from app.marketdata.events import CandleClosed, HeartbeatChanged
 from app.marketdata.feed_health import FeedReader
 from app.sandbox.jail import Jail
@@ -52,8 +52,6 @@ _GATHER_S: Final = 0.004
 _PATIENCE_S: Final = 2.0
 #: Workers that are made at a time: each takes a processor for ten milliseconds.
 _LOADED_AT_ONCE: Final = 4
-#: Pauses after a worker that could not be made, seconds.
-_RETRY_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 _EVENTS: Final = 50_000
 
 
@@ -118,7 +116,7 @@ class Engine:
                         beat()
                         is_asked = await self._take(events, until=swept + _SWEEP_S)
                         if is_asked or time.monotonic() - swept >= _SWEEP_S:
-                            await self._sweep_or_wait()
+                            await alone("sweep", self._sweep())
                             swept = time.monotonic()
         finally:
             self._group = None
@@ -151,9 +149,9 @@ class Engine:
             is_asked = self._hear(event) or is_asked
             event = events.get_nowait()
         self._begin_waiting()
-        if self._over and not self._is_settling and self._group is not None:
+        if self._over and not self._is_settling:
             self._is_settling = True
-            self._group.create_task(self._settle(), name="bots:settle")
+            self._begin("settle", self._settle())
         return is_asked
 
     def _hear(self, event: Any) -> bool:
@@ -167,8 +165,8 @@ class Engine:
                 self._desk.bus.publish(BotChanged(user_id=event.user_id, bot_id=bot_id))
             case OrderChanged():
                 self._over.add(event.order_id)
-            case BotShort() if self._group is not None:
-                self._group.create_task(self._upkeep.short(event), name="bots:short")
+            case BotShort():
+                self._begin("short", self._upkeep.short(event))
             case BotAsked():
                 return True
         return False
@@ -200,8 +198,29 @@ class Engine:
             elif not seat.is_busy and seat.cell.is_ready and self._has_what_it_needs(seat):
                 seat.is_busy, seat.patience = True, None
                 dues.append(seat.dues.popleft())
-        if dues and self._group is not None:
-            self._group.create_task(self._round(dues), name="bots:round")
+        if dues:
+            self._begin("round", self._round(dues))
+
+    def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Begin something that the others do not wait for, and that does not end them."""
+        if self._group is None:
+            work.close()
+        else:
+            self._group.create_task(alone(name, work), name=f"bots:{name}")
+
+    @contextmanager
+    def _held(self, bot_id: UUID) -> Iterator[bool]:
+        """Keep rounds from a bot; whether that could be had."""
+        seat = self._seats.get(bot_id)
+        if seat is None or seat.is_busy:
+            yield False
+            return
+        seat.is_busy = True
+        try:
+            yield True
+        finally:
+            seat.is_busy = False
+            self._begin_waiting()
 
     def _has_what_it_needs(self, seat: Seat) -> bool:
         if not seat.cell.lacks(seat.dues[0].closed_at):
@@ -211,18 +230,15 @@ class Engine:
         return time.monotonic() >= seat.patience
 
     async def _round(self, dues: list[Due]) -> None:
+        """What a round that fails had not written down is missed, what it had is looked at again."""
         try:
             await self._rounds.run(dues)
-        except Fenced:
-            log.warning("bots_fenced", bots=len(dues))
-        except Exception:  # one round must not end all bots: what it had not written down is missed, what it had is looked at again
-            log.exception("bots_round_failed", bots=len(dues))
         finally:
             for due in dues:
                 seat = self._seats.get(due.cell.bot.id)
                 if seat is not None:
                     seat.is_busy, seat.decided = False, max(seat.decided or due.candle.open_time, due.candle.open_time)
-        self._begin_waiting()
+            self._begin_waiting()
 
     async def _fault(self, bot: LiveBot, fault: Fault) -> None:
         await fault_bot(self._desk, bot, fault)
@@ -233,15 +249,6 @@ class Engine:
 
     # What is looked at once a second.
 
-    async def _sweep_or_wait(self) -> None:
-        try:
-            await self._sweep()
-        except DATABASE_GONE:
-            # The workers stay: nobody need load a thousand strategies again because the database was away for a moment.
-            log.warning("bots_sweep_postponed")
-        except Exception:  # nor because something about one bot is not as it should be; the next look comes in a second
-            log.exception("bots_sweep_failed")
-
     async def _sweep(self) -> None:
         feed = await self._reader.status()
         self._is_fresh = feed.is_fresh
@@ -250,10 +257,9 @@ class Engine:
         bots = {bot_id: seat.cell.bot for bot_id, seat in self._seats.items()}
         now = self._feed().venue_now
         await self._upkeep.ends(list(bots.values()), self._desk.clock.now())
-        await self._upkeep.take_back(now)
-        await self._upkeep.sales(list(bots.values()))
         await self._upkeep.settle()
-        await self._upkeep.finish(bots, now, is_busy=lambda bot_id: self._seats[bot_id].is_busy if bot_id in self._seats else False)
+        # Candles are heard of, and other bots go on, while an exchange is being asked.
+        self._begin("tend", self._upkeep.tend(bots, self.venue_now, held=self._held))
         for seat in [seat for seat in self._seats.values() if seat.is_early]:
             await self._say_what_it_waits_for(seat, now)
         self._begin_loading(now)
@@ -270,8 +276,6 @@ class Engine:
                 over, self._over = self._over, set()
                 await self._upkeep.tell_orders(over)
                 await self._upkeep.settle()
-        except DATABASE_GONE:
-            log.warning("bots_orders_not_told")
         finally:
             self._is_settling = False
 
@@ -324,9 +328,9 @@ class Engine:
         for seat in self._seats.values():
             bot = seat.cell.bot
             wants = bot.state in (BotState.RUNNING, BotState.SUSPENDED) and not seat.is_loading and not seat.is_busy
-            if wants and not seat.cell.is_ready and time.monotonic() >= seat.retry_at and self._group is not None:
+            if wants and not seat.cell.is_ready and time.monotonic() >= seat.retry_at:
                 seat.is_loading = True
-                self._group.create_task(self._load(seat, now), name=f"bots:load:{bot.number}")
+                self._begin("load", self._load(seat, now))
 
     async def _load(self, seat: Seat, now: datetime) -> None:
         cell, bot = seat.cell, seat.cell.bot
@@ -336,9 +340,11 @@ class Engine:
         except FaultError as error:
             await self._fault(bot, error.fault)
         except NotYetError as error:
-            seat.retry_at = time.monotonic() + _RETRY_S[min(seat.failures, len(_RETRY_S) - 1)]
-            seat.failures += 1
+            seat.retry_later()
             await explain(self._desk, bot, error.told)
+        except Exception:
+            seat.retry_later()
+            raise
         else:
             seat.failures = 0
             for market in cell.markets:

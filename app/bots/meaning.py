@@ -172,6 +172,9 @@ def _holding(decision: Decision, standing: Standing, *, open_ms: int, price: Dec
     if decision.action == "exit" or (decision.adjust is not None and decision.adjust <= -1):
         return Meaning(action=SignalAction.EXIT, told=said(words.LEAVES), intent=_leaving(standing, open_ms))
     levels = new_levels(decision, standing, best=best)
+    if decision.adjust and decision.adjust > 0 and standing.unsettled is not None:
+        # What it may still buy is not counted as held yet: the room that is left is not known.
+        return Meaning(action=SignalAction.ADJUST, told=said(words.UNSETTLED), code="ORDER_UNSETTLED", levels=levels)
     if decision.adjust:
         adjusted = _adjusted(decimal(decision.adjust), standing, open_ms=open_ms, price=price)
         return replace(adjusted, levels=levels)

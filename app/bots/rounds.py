@@ -13,6 +13,7 @@ import structlog
 
 from app.bots import words
 from app.bots.acting import Actor
+from app.bots.apart import all_of, alone, as_they_come
 from app.bots.cell import Cell, Fault, FaultError, NotYetError
 from app.bots.events import BotChanged
 from app.bots.fills import fills_of_many
@@ -25,6 +26,7 @@ from app.bots.roster import LiveBot
 from app.bots.safeguards import Look, look
 from app.bots.standing import Standing, Standings
 from app.bots.verdicts import Verdict, update_verdicts, write_equity, write_verdicts
+from app.core.i18n import N_
 from app.domain.candles import Candle, to_milliseconds
 from app.domain.enums import Role, Side
 from app.errors import Fenced
@@ -48,6 +50,8 @@ UPDATE bot_signals s SET state = 'expired', reason = $3
   FROM unnest($1::uuid[], $2::timestamptz[]) AS n (bot_id, open_time)
  WHERE s.bot_id = n.bot_id AND s.open_time < n.open_time AND s.state = 'waiting'
 """
+
+_OURS: Final = N_("an error of this server")
 
 OnFault = Callable[[LiveBot, Fault], Awaitable[None]]
 
@@ -102,25 +106,40 @@ class Rounds:
         self.untold: dict[UUID, datetime] = {}
 
     async def run(self, dues: Sequence[Due]) -> None:
-        """Ask these bots, each of which is here once, and act upon what they say.
+        """Ask these bots, each of which is here once, and act upon what they say; nothing is sent that is not written down.
 
-        Raises:
-            Fenced: this process lost the engine role; nothing was sent that is not written down.
+        What fails is missed, or looked at again where it was written down, and says nothing of the others.
         """
-        bots = [due.cell.bot for due in dues]
         await self._unanswered(dues)
-        standings = await self._settled(await self._standings.read(bots))
+        standings = await self._standings.read([due.cell.bot for due in dues])
+        # Nobody waits for the exchange that is to take back what another bot has resting.
+        parts: dict[UUID | None, list[Due]] = {}
+        for due in dues:
+            standing = standings.get(due.cell.bot.id)
+            parts.setdefault(due.cell.bot.broker_id if standing is not None and standing.resting else None, []).append(due)
+        await asyncio.gather(*(alone("part", self._part(part, standings)) for part in parts.values()))
+
+    async def _part(self, dues: Sequence[Due], known: dict[UUID, Standing]) -> None:
+        bots = [due.cell.bot for due in dues]
+        standings = await self._settled({bot.id: known[bot.id] for bot in bots if bot.id in known})
         fills, looks = await self._fills(bots), await self._looks(dues)
         feed = self._feed()
-        verdicts = await asyncio.gather(
-            *(self._verdict(due, standings.get(due.cell.bot.id), fills, feed, looks[due.cell.bot.id]) for due in dues)
-        )
+        async with asyncio.TaskGroup() as group:
+            asked = {
+                group.create_task(self._answer(due, standings.get(due.cell.bot.id), fills, feed, looks[due.cell.bot.id])) for due in dues
+            }
+            async for told in as_they_come(asked):
+                group.create_task(alone("conclude", self._conclude(told)))
+
+    async def _conclude(self, verdicts: Sequence[tuple[Verdict, Fault | None] | None]) -> None:
+        """Write down what was answered, and act upon it."""
         told = [one for one in verdicts if one is not None]
         new = await write_verdicts(self._desk, [one for one, _ in told])
         faults = {one.id: fault for one, fault in told if fault is not None}
         acting = [one for one in new if one.state is SignalState.DECIDED]
         waiting = [one for one in new if one.state is SignalState.WAITING]
-        await asyncio.gather(*(self._act(one) for one in acting))
+        kept = [one for one in new if one.state in (SignalState.WAITING, SignalState.SKIPPED) and one.meaning and one.meaning.levels]
+        await all_of(*(self._act(one) for one in acting), *(alone("levels", self._move(one)) for one in kept))
         await update_verdicts(self._desk, acting)
         await self._actor.ask_owners(waiting)
         await self._tell(new)
@@ -160,6 +179,18 @@ class Rounds:
             return {}
         async with self._desk.database.connection() as connection:
             return await fills_of_many(connection, wanted)
+
+    async def _answer(
+        self, due: Due, standing: Standing | None, fills: dict[UUID, list[BotFill]], feed: Feed, seen: Look
+    ) -> tuple[Verdict, Fault | None] | None:
+        """As `_verdict`; that something is odd about one bot says nothing of the others."""
+        try:
+            return await self._verdict(due, standing, fills, feed, seen)
+        except Exception:
+            bot = due.cell.bot
+            log.exception("bot_not_asked", bot_id=str(bot.id))
+            told = said(words.NOT_ASKED, why=_OURS)
+            return Verdict(bot=bot, candle=due.candle, state=SignalState.SKIPPED, told=told, standing=standing, code="BOT_NOT_ASKED"), None
 
     async def _verdict(
         self, due: Due, standing: Standing | None, fills: dict[UUID, list[BotFill]], feed: Feed, seen: Look
@@ -227,6 +258,13 @@ class Rounds:
             meaning=meaning,
             standing=standing,
         )
+
+    async def _move(self, verdict: Verdict) -> None:
+        """Its order is held back; what guards the position follows all the same."""
+        async with self._sending:
+            error = await self._actor.move(verdict)
+        if error is not None:
+            log.warning("bot_levels_not_moved", bot_id=str(verdict.bot.id), code=error.code)
 
     async def _act(self, verdict: Verdict) -> None:
         async with self._sending:

@@ -1,5 +1,6 @@
 """A bot's place in the engine, and the candles that its market has had without anybody telling."""
 
+import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ SELECT w.symbol, w.timeframe, c.open_time, c.open, c.high, c.low, c.close, c.vol
     ORDER BY open_time LIMIT 500) c
  ORDER BY c.open_time, w.timeframe
 """
+#: Pauses after a worker that could not be made, seconds.
+_RETRY_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,6 +43,11 @@ class Seat:
     retry_at: float = 0.0
     #: Until when it waits for candles of other markets.
     patience: float | None = None
+
+    def retry_later(self) -> None:
+        """Its worker could not be made: the longer it fails, the longer it waits."""
+        self.retry_at = time.monotonic() + _RETRY_S[min(self.failures, len(_RETRY_S) - 1)]
+        self.failures += 1
 
     def newest(self) -> list[tuple[Market, datetime]]:
         """Return the open time of the newest candle that is known here, by market."""

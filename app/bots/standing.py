@@ -3,11 +3,13 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
+
+import structlog
 
 from app.bots.roster import LiveBot
 from app.core.i18n import N_
@@ -15,9 +17,12 @@ from app.domain.enums import OrderType, Role, Source
 from app.domain.fees import FeeRates
 from app.domain.instruments import Instrument
 from app.domain.ticket import USUAL_FEES
+from app.errors import AppError
 from app.trading.bot_ledger import BotLedger, OpenOrder, read_ledgers
 from app.trading.desk import Desk
 from app.trading.fees import fee_terms
+
+log = structlog.get_logger(__name__)
 
 _ACCOUNTS: Final = "SELECT id, is_active, paused_reason, removed_at, trading_modes FROM brokers WHERE id = ANY ($1::uuid[])"
 #: The last word of a bot's strategy about trailing, since it entered: said with the entry, or later.
@@ -87,9 +92,10 @@ class Standings:
             accounts = {row["id"]: row for row in await connection.fetch(_ACCOUNTS, list({bot.broker_id for bot in bots}))}
             trailing = await _trailing(connection, bots, ledgers)
         await asyncio.gather(*(self._know_fees(bot) for bot in {bot.broker_id: bot for bot in bots}.values()))
+        listed = {exchange: await self._listed(exchange) for exchange in {bot.broker_exchange for bot in bots}}
         found = {}
         for bot in bots:
-            instrument = await self._desk.instruments.get(bot.broker_exchange, bot.market.symbol)
+            instrument = listed[bot.broker_exchange].get(bot.market.symbol)
             if instrument is not None:
                 found[bot.id] = Standing(
                     bot=bot,
@@ -101,6 +107,14 @@ class Standings:
                     closed_because=self._closed(accounts.get(bot.broker_id)),
                 )
         return found
+
+    async def _listed(self, exchange: str) -> Mapping[str, Instrument]:
+        """Nothing, of an exchange whose rules are neither stored nor to be had now: the bots of the others go on."""
+        try:
+            return await self._desk.instruments.all(exchange)
+        except AppError:
+            log.warning("bots_without_instruments", exchange=exchange)
+            return {}
 
     @staticmethod
     def _closed(account: Any) -> str | None:

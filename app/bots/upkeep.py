@@ -1,7 +1,10 @@
 """What the engine sees to between candles: ends that have come, sales that were asked for, words that nobody gave, what a crash left."""
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -9,6 +12,7 @@ import structlog
 
 from app.bots import words
 from app.bots.acting import Actor, ordered
+from app.bots.apart import Apart, alone
 from app.bots.events import BotAsked, BotChanged, BotSignalled
 from app.bots.guarding import guarded
 from app.bots.lifecycle import stop_in, suspend
@@ -94,6 +98,7 @@ class Upkeep:
         self._desk = desk
         self._actor = actor
         self._standings = standings
+        self._apart = Apart()
         #: Why what a bot holds could not be sold, as it was last told.
         self._unsold: dict[UUID, Said] = {}
 
@@ -101,7 +106,13 @@ class Upkeep:
         """Stop bots whose end has come."""
         for bot in bots:
             if bot.end_at is not None and bot.end_at <= now and bot.state.is_live:
-                await self._end(bot, now)
+                await alone("end", self._end(bot, now))
+
+    async def tend(
+        self, bots: dict[UUID, LiveBot], venue_now: Callable[[], datetime], *, held: Callable[[UUID], AbstractContextManager[bool]]
+    ) -> None:
+        """Do all that asks an exchange something. Arguments as `finish`."""
+        await asyncio.gather(self.take_back(venue_now()), self.sales(list(bots.values())), self.finish(bots, venue_now, held=held))
 
     async def _end(self, bot: LiveBot, now: datetime) -> None:
         async with self._desk.database.transaction() as session:
@@ -123,9 +134,7 @@ class Upkeep:
 
     async def sales(self, bots: Sequence[LiveBot]) -> None:
         """Sell what was asked to be sold, and forget the wish once nothing is left."""
-        for bot in bots:
-            if bot.sell_asked_at is not None:
-                await self._sale(bot)
+        await self._apart.each("sale", {bot.id: partial(self._sale, bot) for bot in bots if bot.sell_asked_at is not None})
 
     async def _sale(self, bot: LiveBot) -> None:
         standing = (await self._standings.read([bot])).get(bot.id)
@@ -146,9 +155,13 @@ class Upkeep:
         """Take back what rests beyond its candle, as after a restart, and all that rests of bots that are to enter nothing."""
         async with self._desk.database.connection() as connection:
             rows = await connection.fetch(_RESTING)
-        for row in rows:
-            if row["bot_state"] != BotState.RUNNING or _rests_until(row["key"], Timeframe(row["timeframe"])) <= venue_now:
-                await self._actor.take_back(row["user_id"], row["bot_id"], [row["id"]])
+        over = [
+            row
+            for row in rows
+            if row["bot_state"] != BotState.RUNNING or _rests_until(row["key"], Timeframe(row["timeframe"])) <= venue_now
+        ]
+        works = {row["id"]: partial(self._actor.take_back, row["user_id"], row["bot_id"], [row["id"]]) for row in over}
+        await self._apart.each("take_back", works)
 
     async def short(self, event: BotShort) -> None:
         """Suspend bots whose account holds less than they believe to have: somebody sold their coins."""
@@ -188,21 +201,30 @@ class Upkeep:
         for row in rows:
             self._tell(row, row["state"], row["id"])
 
-    async def finish(self, bots: dict[UUID, LiveBot], venue_now: datetime, *, is_busy: Callable[[UUID], bool]) -> None:
+    async def finish(
+        self, bots: dict[UUID, LiveBot], venue_now: Callable[[], datetime], *, held: Callable[[UUID], AbstractContextManager[bool]]
+    ) -> None:
         """Bring to an end what was approved, or decided by a process that died, while its next candle is open; let the rest expire.
 
         Args:
             bots: Those that are here, by id.
-            venue_now: The venue's time.
-            is_busy: Tells whether a round is acting for a bot just now.
+            venue_now: Tells the venue's time.
+            held: Keeps rounds from a bot; says whether that can be had now.
         """
         async with self._desk.database.connection() as connection:
             rows = await connection.fetch(_OPEN, self._desk.clock.now())
-        for row in rows:
-            bot = bots.get(row["bot_id"])
-            if bot is None or is_busy(row["bot_id"]):
-                continue
-            if venue_now >= row["open_time"] + 2 * bot.period:
+        works = {
+            row["id"]: partial(self._bring_to_an_end, bots[row["bot_id"]], row, venue_now, held) for row in rows if row["bot_id"] in bots
+        }
+        await self._apart.each("finish", works)
+
+    async def _bring_to_an_end(
+        self, bot: LiveBot, row: Any, venue_now: Callable[[], datetime], held: Callable[[UUID], AbstractContextManager[bool]]
+    ) -> None:
+        with held(bot.id) as is_ours:
+            if not is_ours:
+                return
+            if venue_now() >= row["open_time"] + 2 * bot.period:
                 word = words.UNANSWERED if row["state"] == "waiting" else words.AWAY_TOO_LONG
                 await self._expire(row, word)
             elif row["state"] == "decided":

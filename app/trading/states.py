@@ -78,6 +78,7 @@ _WHOSE: Final = {
     Source.WEBHOOK: N_("orders from webhooks"),
     Source.BOT: N_("orders from bots"),
 }
+_AT_REST: Final = N_("the bot does not run any more")
 _SWITCHED_OFF: Final = N_("%(whose)s are switched off on this account; its trading mode is %(modes)s")
 
 
@@ -91,6 +92,14 @@ SELECT CASE {order}.source {left_out} END AS state,
                coalesce(nullif(array_to_string(b.trading_modes, ', '), ''), 'off')) AS reason,
        b.created_at AS set_at, true AS is_mode
   FROM brokers b WHERE b.id = {order}.broker_id AND {order}.source <> ALL (b.trading_modes)"""  # noqa: S608  # an alias of ours
+
+
+def _rests(order: str) -> str:
+    """SQL: a bot that does not run, as a state: whatever it decided a moment before it was suspended or stopped, it enters no more."""
+    # The table of a package that is above this one: nothing else knows it at the very moment in which an order is claimed.
+    return f"""
+SELECT '{LOWERING.value}' AS state, '{_AT_REST}' AS reason, w.created_at AS set_at, false AS is_mode
+  FROM bots w WHERE w.id = {order}.bot_id AND {order}.source = '{Source.BOT.value}' AND w.state <> 'running'"""  # noqa: S608  # an alias of ours
 
 
 def restraining(order: str) -> str:
@@ -107,7 +116,8 @@ def restraining(order: str) -> str:
     return f"""
 SELECT s.state, s.reason, s.is_mode FROM (
   SELECT state, reason, set_at, false AS is_mode FROM trading_states WHERE key = ANY({scopes})
-   UNION ALL {_mode(order)}) s
+   UNION ALL {_mode(order)}
+   UNION ALL {_rests(order)}) s
  WHERE NOT {_passes(order)}
  ORDER BY array_position({_ORDERED}, s.state) DESC, s.set_at LIMIT 1
 """  # noqa: S608  # an alias of ours
