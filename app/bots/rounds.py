@@ -243,6 +243,9 @@ class Rounds:
             state = SignalState.DECIDED if meaning.levels else SignalState.DONE if code is None else SignalState.DENIED
         elif bot.state is not BotState.RUNNING and meaning.needs_word:
             state, told, code = SignalState.SKIPPED, said(words.NO_NEW_ENTRY), "BOT_SUSPENDED"
+        elif bot.sell_asked_at is not None and meaning.needs_word:
+            # Else what is bought now would be sold with the rest.
+            state, told, code = SignalState.SKIPPED, said(words.IS_SELLING), "BOT_SELLING"
         elif standing.closed_because is not None:
             state, told, code = SignalState.SKIPPED, said(words.ACCOUNT_CLOSED, why=standing.closed_because), "ACCOUNT_CLOSED"
         elif bot.mode is BotMode.ASK and meaning.needs_word:

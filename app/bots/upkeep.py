@@ -146,6 +146,7 @@ class Upkeep:
         if is_done:
             self._unsold.pop(bot.id, None)
             await self._actor.log_line(bot, "sold", said(words.NOTHING_LEFT))
+            self._desk.bus.publish(BotAsked(bot_id=bot.id))
             self._desk.bus.publish(BotChanged(user_id=bot.user_id, bot_id=bot.id))
         elif problem is not None and self._unsold.get(bot.id) != problem:
             self._unsold[bot.id] = problem

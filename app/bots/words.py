@@ -57,6 +57,7 @@ TOO_LATE: Final = N_("no action: the candle closed %(seconds)s seconds ago, long
 STALE: Final = N_("no action: the feed is not fresh")
 NOT_ASKED: Final = N_("no action: %(why)s")
 NO_NEW_ENTRY: Final = N_("no entry: the bot is suspended")
+IS_SELLING: Final = N_("no entry: what the bot holds is being sold")
 ACCOUNT_CLOSED: Final = N_("nothing was sent: %(why)s")
 UNSETTLED: Final = N_("no action: its last order is not settled yet")
 TOO_SMALL: Final = N_("no entry: %(quantity)s %(base)s is less than the exchange's smallest order")

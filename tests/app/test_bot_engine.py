@@ -104,7 +104,8 @@ async def test_a_safeguard_cuts_entries_trips_and_lets_nothing_in_until_it_is_ar
     decided = list(reversed(await signals(ada, one["id"])))
     assert [(signal["action"], signal["state"]) for signal in decided[:4]] == [("long", "done"), ("exit", "done")] * 2
     assert decided[0]["reason"]["text"].startswith("the entry was cut to")
-    assert (decided[4]["state"], decided[4]["code"]) == ("denied", "SAFEGUARD")
+    # The safeguard trips at the close, or between candles where the watch was quicker.
+    assert (decided[4]["state"], decided[4]["code"]) in (("denied", "SAFEGUARD"), ("skipped", "BOT_SUSPENDED"))
     assert decided[5]["state"] == "skipped"
     trades = (await ada.call("GET", f"/api/bots/{one['id']}/trades")).json()["items"]
     assert len(trades) == 2
