@@ -17,6 +17,7 @@ CODE = sorted(set((ROOT / "app/ui").rglob("*.py")) - {ROOT / "app/ui/devices.py"
 NAMES = {
     "Aristobot", "API", "BTC/USDT", "CSRF", "EN", "English", "FR", "Français", "Ollama", "OpenRouter", "TradingView", "USDT", "UTC", "ms",
     "Lightweight Charts", "HTTP", "JSON", "POST", "curl", "openapi.json", "Vary", "Sharpe", "Sortino", "Calmar", "CAGR", "SQN", "Parquet",
+    "Telegram", "Discord", "Slack", "Pushover", "Gotify", "ntfy",
 }  # fmt: skip
 SPOKEN = ("title", "aria-label", "aria-description", "aria-roledescription", "placeholder", "alt", "label")
 TRANSLATES = {"_", "N_", "gettext", "ngettext", "pgettext", "npgettext"}
