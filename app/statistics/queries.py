@@ -16,10 +16,12 @@ from app.statistics.wish import Mode, StatisticsFilter
 from app.trading.history_filter import Conditions, HistoryFilter
 
 #: One row for all trips of a kind, with their columns packed one after the other: a hundred thousand trips come in some hundred rows.
+#: `bound` is nobody's number: it is out of range where a sum of some of them would be, which numpy would not tell.
 _TRIPS: Final = """
 SELECT p.broker_id, p.symbol, p.quote, p.source, p.bot_id, p.exit_role, d.webhook_id,
        string_agg(timestamptz_send(p.closed_at) || timestamptz_send(p.opened_at)
-                  || int8send((p.realized_pnl * {units})::int8) || int8send((p.fees * {units})::int8), '') AS packed
+                  || int8send((p.realized_pnl * {units})::int8) || int8send((p.fees * {units})::int8), '') AS packed,
+       (sum(sum(abs(p.realized_pnl) + abs(p.fees))) OVER () * {units})::int8 AS bound
   FROM positions p LEFT JOIN webhook_deliveries d ON d.id = p.delivery_id AND d.user_id = $1
  WHERE p.user_id = $1 AND p.status = 'closed'{where} GROUP BY 1, 2, 3, 4, 5, 6, 7
 """
@@ -144,7 +146,7 @@ async def read_trips(database: Database, user_id: UUID, asked: StatisticsFilter,
     try:
         return await _trips(database, user_id, asked, names, PLACES), PLACES
     except asyncpg.NumericValueOutOfRangeError:
-        # One of them came to more than ninety billion, of a currency that is worth little.
+        # Together they came to more than ninety billion, of a currency that is worth little.
         return await _trips(database, user_id, asked, names, FEWER_PLACES), FEWER_PLACES
 
 

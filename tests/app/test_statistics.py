@@ -282,3 +282,8 @@ async def test_nothing_at_all_makes_figures_without_numbers(bench: Bench) -> Non
     found = await bench.summary()
     assert (found.figures.net, found.figures.outcomes.win_rate, found.figures.exposure) == (Decimal(0), None, None)
     assert (found.days, found.hours, found.others, found.accounts) == ((), (), (), None)
+
+
+async def test_sums_of_a_currency_that_is_worth_little_do_not_wrap_around(bench: Bench) -> None:
+    await bench.put(*(trip(number * HOUR, profit="80000000000", symbol="BTC/IDR") for number in range(3)))
+    assert (await bench.summary()).figures.net == Decimal(240_000_000_000)
