@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
+from math import isnan
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -98,9 +99,11 @@ def _rest_s(header: str | None, body: Any) -> float | None:
     candidates += [part.get("retry_after") for part in (inner, body) if isinstance(part, dict)]
     for found in candidates:
         try:
-            return min(max(float(found), _REST_S[0]), _REST_S[1])
+            seconds = float(found)
         except (TypeError, ValueError):
             continue  # a date, or nothing: the usual pause will do
+        if not isnan(seconds):  # "nan" is a number to `float`, and no pause
+            return min(max(seconds, _REST_S[0]), _REST_S[1])
     return None
 
 

@@ -5,6 +5,7 @@ database answers, prices are fresh and no account of the user is stuck. Otherwis
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -36,6 +37,7 @@ _SILENT: Final = N_("Not called: %(reason)s")
 _DUE: Final = """
 SELECT s.user_id, s.deadman_url, s.deadman_minutes, s.deadman_tells_failure FROM notification_settings s JOIN users u ON u.id = s.user_id
  WHERE s.deadman_url IS NOT NULL AND u.is_active AND (s.deadman_next_at IS NULL OR s.deadman_next_at <= $1)
+   AND s.user_id <> ALL ($2::uuid[])
  ORDER BY s.deadman_next_at NULLS FIRST LIMIT 100
 """
 #: Written before the call, so that a process that dies in the middle of one does not call twice.
@@ -104,28 +106,41 @@ class Deadman:
         self._server = server
         self._server_next: datetime | None = None
         self._places = asyncio.Semaphore(_AT_ONCE)
+        self._calling: set[UUID] = set()
 
     async def run(self, beat: Beat) -> None:
-        """Call until cancelled."""
-        while True:
-            if self._lease.is_held:
-                await self.once()
-            beat()
-            await asyncio.sleep(_POLL_S)
+        """Call until cancelled. Nobody's call is waited for: addresses that never answer delay neither the others nor the beat."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                if self._lease.is_held:
+                    await self.begin(group)
+                beat()
+                await asyncio.sleep(_POLL_S)
 
     async def once(self) -> None:
-        """Call what is due."""
-        now = self._clock.now()
+        """Call what is due, and wait for what comes of it."""
         async with asyncio.TaskGroup() as group:
-            if self._server is not None and (self._server_next is None or self._server_next <= now):
-                self._server_next = now + timedelta(minutes=self._server.minutes)
-                group.create_task(self._call(self._server), name="deadman")
-            async with self._database.connection() as connection:
-                for row in await connection.fetch(_DUE, now):
-                    await connection.execute(_NEXT, row["user_id"], now + timedelta(minutes=row["deadman_minutes"]))
-                    group.create_task(self._of_user(row), name=f"deadman:{row['user_id']}")
+            await self.begin(group)
+
+    async def begin(self, group: asyncio.TaskGroup) -> None:
+        """Begin to call what is due."""
+        now = self._clock.now()
+        if self._server is not None and (self._server_next is None or self._server_next <= now):
+            self._server_next = now + timedelta(minutes=self._server.minutes)
+            group.create_task(self._call(self._server), name="deadman")
+        async with self._database.connection() as connection:
+            for row in await connection.fetch(_DUE, now, list(self._calling)):
+                await connection.execute(_NEXT, row["user_id"], now + timedelta(minutes=row["deadman_minutes"]))
+                self._calling.add(row["user_id"])
+                group.create_task(self._of_user(row), name=f"deadman:{row['user_id']}")
 
     async def _of_user(self, row: Any) -> None:
+        try:
+            await self._call_user(row)
+        finally:
+            self._calling.discard(row["user_id"])
+
+    async def _call_user(self, row: Any) -> None:
         user_id = row["user_id"]
         try:
             url = self._vault.open(row["deadman_url"].encode(), context=place_of(user_id))
@@ -142,7 +157,8 @@ class Deadman:
         if reason is not None and not switch.tells_failure:
             log.warning("deadman_silent", user_id=str(switch.user_id), reason=reason)
             return Called(is_ok=False, words=_SILENT % {"reason": reason})
-        async with self._places:
+        # The server's own waits for no user's.
+        async with contextlib.nullcontext() if switch.is_ours else self._places:
             called = await self.call(switch, reason=reason)
         log.info("deadman", user_id=str(switch.user_id), is_ok=called.is_ok)
         return called

@@ -266,6 +266,26 @@ class GuardedRequests:
         return self.request("OPTIONS", url, **given)
 
 
+class _Replies:
+    """What a mail server says, up to a number of bytes: `smtplib` keeps each line of a reply, and a reply need not end."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._lines = connection.makefile("rb")
+        self._left = _LARGEST
+
+    def readline(self, size: int) -> bytes:
+        """Return the next line; too many of them are taken for a broken connection."""
+        line = self._lines.readline(size)
+        self._left -= len(line)
+        if self._left < 0:
+            raise OSError("the replies have no end")
+        return line
+
+    def close(self) -> None:
+        """Read no more."""
+        self._lines.close()
+
+
 class _Mail(smtplib.SMTP):
     def __init__(self, host: str = "", port: int = 0, local_hostname: str | None = None, **given: Any) -> None:
         super().__init__(host, port, local_hostname or _OUR_NAME, **given)
@@ -276,6 +296,7 @@ class _Mail(smtplib.SMTP):
 
     def getreply(self) -> tuple[int, bytes]:
         """Read a reply and keep what it says."""
+        _bound(self)
         code, words = super().getreply()
         if code != _GOODBYE:
             _present().heard(of_smtp(code, words))
@@ -292,10 +313,17 @@ class _SecuredMail(smtplib.SMTP_SSL):
 
     def getreply(self) -> tuple[int, bytes]:
         """Read a reply and keep what it says."""
+        _bound(self)
         code, words = super().getreply()
         if code != _GOODBYE:
             _present().heard(of_smtp(code, words))
         return code, words
+
+
+def _bound(mail: Any) -> None:
+    """Let a connection's replies be bounded; `smtplib` would open its own reader, and does after STARTTLS."""
+    if mail.file is None and mail.sock is not None:
+        mail.file = _Replies(mail.sock)
 
 
 class GuardedMail:

@@ -1,5 +1,6 @@
 """The dead-man's switch: it calls while all is well, and only then."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -122,6 +123,22 @@ async def test_a_switch_that_is_due_is_not_called_twice_by_a_process_that_comes_
     watch.clock.time += timedelta(seconds=30)
     await watch.deadman.once()
     assert [path for _, path, _ in watch.calls()].count("/mine") == 1
+
+
+async def test_addresses_that_never_answer_keep_nobody_waiting_and_are_not_called_twice_at_once(watch: Watch) -> None:
+    await watch.store("mine")
+    watch.receiver.answers = [None]
+    async with asyncio.TaskGroup() as group, asyncio.timeout(10):
+        for expected in (["/mine", "/server"], ["/mine", "/server", "/server"]):
+            await watch.deadman.begin(group)
+            while len(watch.receiver.heard) < len(expected):
+                watch.receiver.came.clear()
+                await watch.receiver.came.wait()
+            assert sorted(path for _, path, _ in watch.calls()) == expected
+            watch.clock.advance(600)
+        for task in asyncio.all_tasks():
+            if task.get_name().startswith("deadman"):
+                task.cancel()
 
 
 async def test_a_new_key_is_told_of_all_that_is_sealed_here() -> None:

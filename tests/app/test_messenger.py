@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import contextlib
 import inspect
 import logging
 import sys
@@ -80,6 +81,7 @@ async def test_a_message_arrives_with_its_words_and_a_key_by_which_a_repeat_is_k
         (404, {}, (True, False, None)),
         (429, {"Retry-After": "42"}, (False, True, 42.0)),
         (429, {}, (False, True, None)),
+        (429, {"Retry-After": "nan"}, (False, True, None)),
         (500, {}, (False, False, None)),
         (503, {"Retry-After": "1"}, (False, False, 5.0)),
     ],
@@ -269,6 +271,28 @@ async def test_where_nothing_listens_that_is_said() -> None:
 async def test_a_huge_answer_is_not_read_to_its_end(sending: Messenger, receiver: HttpReceiver) -> None:
     receiver.answer(200, b"x" * 5_000_000)
     assert (await _send(sending, f"json://127.0.0.1:{receiver.port}/")).is_sent
+
+
+async def test_a_mail_server_whose_reply_does_not_end_is_not_heard_out() -> None:
+    said = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal said
+        del reader
+        with contextlib.suppress(OSError):
+            while said < 50_000_000:
+                writer.write(b"220-" + b"x" * 4000 + b"\r\n")
+                said += 4006
+                await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        messenger = Messenger(_allowing(("127.0.0.1", port)))
+        outcome = await _send(messenger, f"mailto://127.0.0.1:{port}?smtp=127.0.0.1&from=a@example.org&to=b@example.org&mode=insecure")
+        messenger.close()
+    assert not outcome.is_sent
+    assert said < 20_000_000
 
 
 async def test_a_mail_arrives_and_tells_nothing_of_this_machine() -> None:
