@@ -12,6 +12,7 @@ from app.bots.events import BotAsked
 from app.bots.log import Line, Said, said, write_lines
 from app.bots.models import EventLevel, SignalAction, SignalState
 from app.bots.roster import LiveBot
+from app.bots.safeguards import LetIn
 from app.bots.verdicts import Verdict
 from app.core.crash_points import reach
 from app.core.i18n import N_
@@ -48,6 +49,8 @@ class Actor:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        #: By safeguards, a moment ago.
+        self.let_in = LetIn()
 
     async def carry_out(self, verdict: Verdict) -> None:
         """Move levels and send the order of a decision that is written down; its verdict says what became of it.

@@ -207,7 +207,9 @@ def _adjusted(fraction: Decimal, standing: Standing, *, open_ms: int, price: Dec
         if quantity <= held * _DUST or quantity * price < least:
             told = said(words.TOO_LITTLE, quantity=plain(quantity), base=instrument.base)
             return Meaning(action=SignalAction.ADJUST, told=told, code="NOTIONAL_BELOW_MINIMUM")
-        intent = replace(_leaving(standing, open_ms), quantity=quantity)
+        # What would stay behind and could not be sold goes with it: the bot would hold it for ever.
+        is_all = (held - quantity) * price < least
+        intent = _leaving(standing, open_ms) if is_all else replace(_leaving(standing, open_ms), quantity=quantity)
         return Meaning(action=SignalAction.ADJUST, told=said(words.TAKES_OFF), intent=intent)
     # What may still be bought: the whole position is never worth more than the equity.
     room = (standing.equity(price) - held * price) / (price * (1 + standing.fees.taker)) if price > 0 else Decimal(0)

@@ -171,7 +171,8 @@ class Rounds:
             return closes.get((exchange, symbol)) or self._desk.quotes.last_price(exchange, symbol)
 
         bots = {due.cell.bot.id: due.cell.bot.user_id for due in dues}
-        return await look(self._desk, bots, now=max((due.closed_at for due in dues), default=self._feed().venue_now), price=price)
+        now = max((due.closed_at for due in dues), default=self._feed().venue_now)
+        return await look(self._desk, bots, now=now, price=price, let_in=self._actor.let_in)
 
     async def _fills(self, bots: Sequence[LiveBot]) -> dict[UUID, list[BotFill]]:
         wanted = {bot.id: (bot.user_id, self.untold.pop(bot.id)) for bot in bots if bot.id in self.untold}

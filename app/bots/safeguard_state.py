@@ -32,9 +32,9 @@ SELECT jsonb_agg(jsonb_build_object('at', closed_at, 'profit', realized_pnl::tex
   UNION (SELECT id, closed_at, realized_pnl, exit_role FROM positions WHERE {whose} AND status = 'closed' AND realized_pnl < 0
     ORDER BY closed_at DESC LIMIT CASE WHEN {rules} ? 'cooldown' THEN 1 ELSE 0 END)) last
 """
-#: Positions that bots of a user hold, and those that entries on their way will open.
+#: Bots of a user that hold a position, or have an entry on its way that will open one.
 _HELD: Final = f"""
-SELECT count(*) AS held FROM (
+SELECT array_agg(bot_id) AS held FROM (
   SELECT bot_id FROM positions WHERE user_id = {{user}} AND bot_id IS NOT NULL AND status IN ('open', 'closing')
   UNION SELECT bot_id FROM orders WHERE user_id = {{user}} AND bot_id IS NOT NULL AND role = 'entry' AND state IN {LIVE}) bots
 """  # noqa: S608  # a constant
@@ -97,6 +97,7 @@ class BotStanding:
     price: Decimal
     safeguards: Safeguards
     state: SafeguardState
+    holders: frozenset[UUID] = frozenset()
 
     def at(self, price: Price) -> SafeguardState:
         """Return its state at other prices."""
@@ -130,6 +131,7 @@ class UserStanding:
     peaks: Mapping[str, Decimal]
     has_new_peak: bool
     held: tuple[Held, ...]
+    holders: frozenset[UUID] = frozenset()
 
     def at(self, price: Price) -> dict[str, SafeguardState]:
         """Return its states at other prices."""
@@ -191,7 +193,7 @@ def _bot(row: Any, now: datetime, price: Price) -> BotStanding:
         trades=_trades(row["trades"]),
         since=armed.since,
         tripped=armed.tripped,
-        held_positions=row["held"] or 0,
+        held_positions=len(row["held"] or ()),
     )
     return BotStanding(
         bot_id=row["id"],
@@ -203,6 +205,7 @@ def _bot(row: Any, now: datetime, price: Price) -> BotStanding:
         price=at,
         safeguards=read_safeguards(row["safeguards"]),
         state=state,
+        holders=frozenset(row["held"] or ()),
     )
 
 
@@ -231,7 +234,7 @@ def _user(row: Any, now: datetime, price: Price) -> UserStanding:
             trades=trades,
             since=armed.since,
             tripped=armed.tripped,
-            held_positions=row["held"] or 0,
+            held_positions=len(row["held"] or ()),
         )
     return UserStanding(
         user_id=row["user_id"],
@@ -241,6 +244,7 @@ def _user(row: Any, now: datetime, price: Price) -> UserStanding:
         peaks=peaks,
         has_new_peak=peaks != stored,
         held=tuple(held),
+        holders=frozenset(row["held"] or ()),
     )
 
 

@@ -5,10 +5,9 @@ A trip is a row, and with it, in the same transaction, the bot is suspended and,
 found yet, and is found at the next look.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -28,6 +27,8 @@ from app.trading.desk import Desk
 
 #: The code of an entry that a safeguard denies.
 SAFEGUARD: Final = "SAFEGUARD"
+#: Candles of many markets close at once and are heard of one after the other; an order is stored within seconds.
+_A_MOMENT: Final = timedelta(seconds=30)
 _SELLS: Final = N_("what it holds is sold, as the safeguard says")
 _TITLE: Final = N_("A safeguard tripped: %(name)s")
 _ALL_BOTS: Final = N_("all your bots")
@@ -68,31 +69,52 @@ class Trip:
     reason: Said
 
 
+class LetIn:
+    """Bots that were let in a moment ago: what was read of who holds what may be older than their orders."""
+
+    def __init__(self) -> None:
+        self._bots: dict[UUID, dict[UUID, datetime]] = {}
+
+    def add(self, user_id: UUID, bot_id: UUID, at: datetime) -> None:
+        """Remember that a bot may enter at a close."""
+        self._bots.setdefault(user_id, {})[bot_id] = at
+
+    def beside(self, user_id: UUID, bot_id: UUID, now: datetime) -> set[UUID]:
+        """Return which others of a user were let in a moment ago."""
+        known = self._bots.get(user_id, {})
+        for one in [one for one, at in known.items() if abs(now - at) >= _A_MOMENT]:
+            del known[one]
+        return known.keys() - {bot_id}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """What the safeguards say of a bot at one moment; `trips` are those that tripped just now, its own and those of all bots."""
 
+    bot_id: UUID
+    user_id: UUID
+    now: datetime
     trips: tuple[Trip, ...] = ()
     own: BotStanding | None = None
     together: UserStanding | None = None
-    #: Entries that were let in since, by user: bots that are looked at together do not see each other's.
-    let_in: Counter[UUID] = field(default_factory=Counter)
+    let_in: LetIn = field(default_factory=LetIn)
 
     def refusal(self, *, is_addition: bool = False) -> Said | None:
         """Return why the bot may not enter now, or add to what it holds; None lets it in, and counts it as entered.
 
         An addition opens no position and follows no closed trade: what has tripped alone forbids it.
         """
+        beside = self.let_in.beside(self.user_id, self.bot_id, self.now)
         for standing, states in self._standings():
             for state in states:
                 if is_addition and not state.tripped:
                     continue
-                taken = state.held_positions + self.let_in[standing.user_id]
+                taken = len(standing.holders | beside)
                 found = entry_refusal(standing.safeguards, replace(state, held_positions=taken))
                 if found is not None:
                     return _said(found.reason)
         if not is_addition:
-            self.let_in.update({standing.user_id for standing, _ in self._standings()})
+            self.let_in.add(self.user_id, self.bot_id, self.now)
         return None
 
     def cut(self, quantity: Decimal, price: Decimal, *, held: Decimal = Decimal(0)) -> tuple[Decimal, Said | None]:
@@ -113,7 +135,9 @@ class Look:
         return found
 
 
-async def look(desk: Desk, bots: Mapping[UUID, UUID], *, now: datetime, price: Price | None = None) -> dict[UUID, Look]:
+async def look(
+    desk: Desk, bots: Mapping[UUID, UUID], *, now: datetime, price: Price | None = None, let_in: LetIn | None = None
+) -> dict[UUID, Look]:
     """Let the safeguards of bots look at them: what trips is written down and acted upon before this returns.
 
     Two statements for all of them, and a transaction for each that trips.
@@ -123,6 +147,7 @@ async def look(desk: Desk, bots: Mapping[UUID, UUID], *, now: datetime, price: P
         bots: User by bot, those that are looked at together.
         now: Aware.
         price: What positions are marked by; the last trades by default.
+        let_in: Who was let in a moment ago, where others are looked at meanwhile.
     """
     marked = price or desk.quotes.last_price
     async with desk.database.connection() as connection:
@@ -132,11 +157,14 @@ async def look(desk: Desk, bots: Mapping[UUID, UUID], *, now: datetime, price: P
             if standing.has_new_peak:
                 await connection.execute(_RAISE_PEAKS, standing.user_id, {quote: f"{peak:f}" for quote, peak in standing.peaks.items()})
     trips = {user_id: await _trip_together(desk, standing) for user_id, standing in together.items()}
-    looks, let_in = {}, Counter[UUID]()
+    looks, let_in = {}, let_in or LetIn()
     for bot_id, user_id in bots.items():
         standing_, all_ = own.get(bot_id), together.get(user_id)
         tripped = [] if standing_ is None else await _trip_own(desk, standing_)
         looks[bot_id] = Look(
+            bot_id=bot_id,
+            user_id=user_id,
+            now=now,
             trips=(*tripped, *trips.get(user_id, ())),
             own=None if standing_ is None else replace(standing_, state=_with(standing_.state, tripped)),
             together=None if all_ is None else _with_trips(all_, trips.get(user_id, ())),

@@ -258,7 +258,7 @@ class Upkeep:
             verdict.standing = standing
             verdict.meaning = meaning_of(verdict.decision, standing, open_ms=open_ms, close=row["price"], best=None)
             verdict.action = verdict.meaning.action
-            seen = (await look(self._desk, {bot.id: bot.user_id}, now=verdict.closed_at))[bot.id]
+            seen = (await look(self._desk, {bot.id: bot.user_id}, now=verdict.closed_at, let_in=self._actor.let_in))[bot.id]
             verdict.meaning = guarded(verdict.meaning, seen, standing, close=row["price"])
             if verdict.meaning.intent is None and verdict.meaning.code is not None:
                 verdict.state, verdict.told, verdict.code = SignalState.DENIED, verdict.meaning.told, verdict.meaning.code

@@ -1,128 +1,79 @@
-"""What a decision means for a bot is what a simulated account does with it; and what is too late or unsure is not decided at all."""
+"""What decisions mean for a bot that holds something, where a rule keeps it from what the strategy wants."""
 
-from datetime import UTC, datetime, timedelta
+from dataclasses import fields, replace
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from app.bots.meaning import meaning_of
-from app.bots.models import BotMode, BotState, SignalAction
+from app.bots.models import BotMode, BotState
 from app.bots.roster import LiveBot, Market
-from app.bots.rounds import Due, Feed, _is_outside, _why_skipped
 from app.bots.standing import Standing
-from app.domain.account import Account
-from app.domain.arrays import LONG
-from app.domain.candles import Candle, Timeframe
+from app.core.ids import new_id
+from app.domain.candles import Timeframe
+from app.domain.enums import OrderState, OrderType, Role, Side
 from app.domain.fees import FeeRates
 from app.domain.instruments import Instrument
-from app.domain.simulated import SimulationCosts, Wish
 from app.sandbox.messages import Decision
-from app.trading.bot_ledger import BotLedger
+from app.trading.bot_ledger import BotLedger, OpenOrder
 
-NOBODY = UUID(int=0)
-OPENED = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
-CANDLE = Candle(open_time=OPENED, open=100.0, high=110.0, low=90.0, close=100.0, volume=1.0)
-
-
-def bot_of(**given: Any) -> LiveBot:
-    fields: dict[str, Any] = {
-        "id": NOBODY, "user_id": NOBODY, "number": 1, "name": "One", "version_id": NOBODY, "version": 1, "strategy_name": "One",
-        "source": "", "described": None, "parameters": {}, "broker_id": NOBODY, "broker_name": "", "broker_exchange": "paper",
-        "exchange": "binance", "market": Market(symbol="BTC/USDT", timeframe=Timeframe.M1), "mode": BotMode.PAPER,
-        "state": BotState.RUNNING, "state_reason": None, "capital": Decimal(1000), "start_at": None, "end_at": None, "at_end": "keep",
-        "safeguards": {}, "peak_equity": None, "last_candle_at": None, "started_at": None, "sell_asked_at": None, "revision": 0,
-    }  # fmt: skip
-    return LiveBot(**{**fields, **given})
+PRICE = Decimal(60000)
+BTC = Instrument(
+    symbol="BTC/USDT", base="BTC", quote="USDT", tick_size=Decimal("0.01"), step_size=Decimal("0.00001"), min_notional=Decimal(5)
+)
 
 
-def standing_of(bot: LiveBot, *, price: Decimal | None, fee: Decimal = Decimal("0.001"), step: str = "0.001", **held: Any) -> Standing:
-    fields: dict[str, Any] = {
-        "bot_id": NOBODY, "quantity": Decimal(0), "average_price": None, "realized_pnl": Decimal(0), "fees": Decimal(0),
-        "position_id": None, "broker_id": None, "symbol": None, "opened_at": None, "stop_price": None, "targets": (),
-        "entered": Decimal(0), "open_orders": (),
-    }  # fmt: skip
-    instrument = Instrument(
-        symbol="BTC/USDT", base="BTC", quote="USDT", tick_size=Decimal("0.01"), step_size=Decimal(step), min_notional=Decimal(5)
-    )
+def standing(quantity: str, *orders: OpenOrder) -> Standing:
+    """A bot of 1,000 USDT that holds so much, bought at the price of now."""
+    known: dict[str, Any] = dict.fromkeys(field.name for field in fields(LiveBot))
+    known |= {"id": new_id(), "market": Market(symbol="BTC/USDT", timeframe=Timeframe("1m")), "capital": Decimal(1000)}
+    known |= {"mode": BotMode.PAPER, "state": BotState.RUNNING}
+    nothing: dict[str, Any] = dict.fromkeys(field.name for field in fields(BotLedger))
+    nothing |= {"targets": (), "realized_pnl": Decimal(0), "fees": Decimal(0), "entered": Decimal(quantity)}
+    nothing |= {"quantity": Decimal(quantity), "average_price": PRICE, "position_id": new_id(), "open_orders": orders}
+    rates = FeeRates(maker=Decimal(0), taker=Decimal(0))
     return Standing(
-        bot=bot,
-        ledger=BotLedger(**{**fields, **held}),
-        instrument=instrument,
-        fees=FeeRates(maker=fee, taker=fee),
-        price=price,
-        trailing=None,
-        closed_because=None,
+        bot=LiveBot(**known), ledger=BotLedger(**nothing), instrument=BTC, fees=rates, price=PRICE, trailing=None, closed_because=None
     )
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    capital=st.integers(10, 1_000_000),
-    cents=st.integers(100, 10_000_000),
-    size=st.sampled_from([None, 0.1, 0.25, 0.333, 0.5, 1.0]),
-    fee=st.sampled_from([0.0, 0.00075, 0.001, 0.004]),
-    step=st.sampled_from(["1", "0.01", "0.001", "0.00001"]),
-)
-def test_an_entry_is_as_large_as_that_of_a_simulated_account(capital: int, cents: int, size: float | None, fee: float, step: str) -> None:
-    price = cents / 100
-    costs = SimulationCosts(capital=float(capital), fee=fee, slippage=0.0, step=float(step), tick=0.01, least_notional=5.0)
-    account = Account(costs)
-    account.decide(Wish(flags=LONG, size=size))
-    account.step(0, price, price, price, price)
-    standing = standing_of(bot_of(capital=Decimal(capital)), price=Decimal(cents) / 100, fee=Decimal(repr(fee)), step=step)
-    meaning = meaning_of(Decision(action="long", size=size), standing, open_ms=0, close=Decimal(1), best=None)
-    if account.quantity == 0:
-        assert (meaning.intent, meaning.code) == (None, "NOTIONAL_BELOW_MINIMUM")
-    else:
-        assert meaning.intent is not None
-        assert meaning.intent.quantity is not None
-        assert abs(float(meaning.intent.quantity) - account.quantity) < float(step) / 2
+def on_its_way(side: Side = Side.BUY) -> OpenOrder:
+    return OpenOrder(
+        id=new_id(),
+        key="bot:it:1:0",
+        side=side,
+        type=OrderType.LIMIT,
+        role=Role.ENTRY,
+        state=OrderState.PARTIAL,
+        quantity=Decimal("0.016"),
+        filled=Decimal("0.004"),
+        price=PRICE,
+    )
 
 
-def test_a_trailing_stop_follows_the_best_closed_candle_and_only_ever_up() -> None:
-    held: dict[str, Any] = {"quantity": Decimal(1), "average_price": Decimal(100), "opened_at": OPENED}
-    for stop, best, expected in (("80", "110", "99.00"), ("99.00", "110", None), ("99.50", "110", None), ("80", "111.117", "100.00")):
-        standing = standing_of(bot_of(), price=Decimal(105), stop_price=Decimal(stop), **held)
-        meaning = meaning_of(Decision(action="none", trailing=0.1), standing, open_ms=0, close=Decimal(105), best=Decimal(best))
-        assert meaning.levels.stop == (None if expected is None else Decimal(expected)), (stop, best)
+def meant(decision: Decision, how: Standing) -> Any:
+    return meaning_of(decision, how, open_ms=0, close=PRICE, best=None)
 
 
-def test_leaving_comes_before_adding() -> None:
-    standing = standing_of(bot_of(), price=Decimal(100), quantity=Decimal(1), average_price=Decimal(100), opened_at=OPENED)
-    meaning = meaning_of(Decision(action="exit", adjust=0.5), standing, open_ms=7, close=Decimal(100), best=None)
-    assert meaning.action is SignalAction.EXIT
-    assert meaning.intent is not None
-    assert (meaning.intent.close_position, meaning.intent.key) == (True, f"bot:{NOBODY}:7:0")
+def test_nothing_is_added_while_an_order_may_still_buy() -> None:
+    """It would be sized as though that order bought nothing: the bot would spend more than it has."""
+    added = Decision(action="none", adjust=1.0, stop=59000.0)
+    assert meant(added, standing("0.004")).intent.quantity == Decimal("0.004")
+    waits = meant(added, standing("0.004", on_its_way()))
+    assert (waits.intent, waits.code, waits.levels.stop) == (None, "ORDER_UNSETTLED", Decimal(59000))
+    assert meant(Decision(action="exit"), standing("0.004", on_its_way())).intent.close_position, "leaving does not wait"
 
 
-class _Cell:
-    """Only what a due bot is asked of its cell here."""
-
-    def __init__(self, bot: LiveBot) -> None:
-        self.bot = bot
-
-
-def due(**given: Any) -> Due:
-    return Due(cell=_Cell(bot_of(**given)), candle=CANDLE)  # type: ignore[arg-type]  # see there
+@pytest.mark.parametrize(("fraction", "sold"), [(-0.5, Decimal("0.002")), (-0.98, None), (-0.979, Decimal("0.00391"))])
+def test_what_would_stay_behind_and_could_not_be_sold_is_sold_with_the_rest(fraction: float, sold: Decimal | None) -> None:
+    """Of 0.004 BTC 2 % are worth 4.80 USDT, and nothing below 5 USDT can be sold alone; None is all of it."""
+    taken = meant(Decision(action="none", adjust=fraction), standing("0.004"))
+    assert (taken.intent.close_position, taken.intent.quantity) == (True, sold)
 
 
-@pytest.mark.parametrize(
-    ("age_s", "is_fresh", "expected"), [(1, True, None), (59, True, None), (60, True, "CANDLE_TOO_OLD"), (1, False, "FEED_STALE")]
-)
-def test_what_is_too_old_or_not_fresh_is_not_decided(age_s: int, *, is_fresh: bool, expected: str | None) -> None:
-    one = due()
-    feed = Feed(is_fresh=is_fresh, venue_now=one.closed_at + timedelta(seconds=age_s))
-    found = _why_skipped(one, standing_of(one.cell.bot, price=None), feed)
-    assert (None if found is None else found[0]) == expected
-
-
-def test_candles_before_the_start_and_from_the_end_on_are_none_of_a_bots() -> None:
-    closed = OPENED + timedelta(minutes=1)
-    assert not _is_outside(due())
-    assert not _is_outside(due(start_at=OPENED, end_at=closed + timedelta(seconds=1)))
-    assert _is_outside(due(start_at=OPENED + timedelta(seconds=1)))
-    assert _is_outside(due(end_at=closed))
+def test_money_is_spent_once() -> None:
+    flat = replace(
+        standing("0"), ledger=replace(standing("0").ledger, quantity=Decimal(0), average_price=None, open_orders=(on_its_way(),))
+    )
+    assert meant(Decision(action="long"), flat).code == "ORDER_UNSETTLED"

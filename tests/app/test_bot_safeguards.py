@@ -12,7 +12,7 @@ import pytest
 
 from app.bots.safeguard_state import bots_standing
 from app.bots.safeguard_watch import SafeguardWatch
-from app.bots.safeguards import Look, check, look
+from app.bots.safeguards import LetIn, Look, check, look
 from app.core.ids import new_id
 from app.trading.desk import Desk
 from tests.app.botting import URL, act, bot, paper_account, valid_strategy, wish
@@ -174,6 +174,22 @@ async def test_bots_that_enter_at_the_same_close_count_each_other(site: Site) ->
     await ada.holds(bots[0], "1", "100")
     looks = await ada.look(*bots[1:])
     assert [looks[one].refusal() is None for one in bots[1:]] == [True, False, False]
+
+
+async def test_bots_whose_markets_close_together_and_are_heard_of_apart_count_each_other(site: Site) -> None:
+    ada = await trader(site)
+    rules = {"max_positions": {"most": 1}}
+    one, other = await ada.running(rules), await ada.running(rules)
+    let_in = LetIn()
+
+    async def seen(bot_id: UUID, now: datetime = NOON) -> Look:
+        return (await look(ada.desk, {bot_id: ada.user_id}, now=now, let_in=let_in))[bot_id]
+
+    first, second = await seen(one), await seen(other)
+    assert first.refusal() is None
+    assert second.refusal() is not None, "the order of the first is not stored yet"
+    assert (await seen(one)).refusal() is None, "nobody is in one's own way"
+    assert (await seen(other, NOON + timedelta(minutes=1))).refusal() is None, "it came to nothing"
 
 
 async def test_what_all_bots_lost_together_suspends_them_all(site: Site) -> None:
