@@ -143,7 +143,7 @@ def compare(calm: Outcome, killed: Outcome, plan: Plan) -> tuple[int, list[str]]
     """Return how many trades are the same where both could make them, and what is not."""
     same, different = 0, []
     for number in range(len(plan.specs)):
-        missed = {(moment - killed.first_ms) // plan.length_ms for moment in killed.missed[number]}
+        missed = {(moment - each.first_ms) // plan.length_ms for each in (calm, killed) for moment in each.missed[number]}
         ours = [_numbered(trade, calm, plan) for trade in calm.trades.get(number, [])]
         theirs = {trade.entered_ms: trade for trade in (_numbered(trade, killed, plan) for trade in killed.trades.get(number, []))}
         counts = True
@@ -219,6 +219,8 @@ def main() -> int:
     problems = [*different, *(f"audit: {found}" for found in [*calm.audit, *killed.audit]), *killed.doubled, *killed.missing_stops]
     for problem in problems[:40]:
         print(problem)
+    for name, outcome in (("undisturbed", calm), ("killed", killed)):
+        print(f"{name}: {sum(map(len, outcome.missed.values()))} candles of a bot not decided at", *outcome.reasons, sep="\n  ")
     trades = sum(map(len, killed.trades.values()))
     print(
         f"{trades} trades, {same} of them as without kills, {sum(map(len, killed.missed.values()))} candles of a bot missed, "

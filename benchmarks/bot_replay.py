@@ -25,7 +25,7 @@ from tests import settled, shared_time
 from tests.journeys.returning_server import ReturningServer
 from tests.replay_venue import ReplayVenue, replaying
 
-QUIET_S: Final = 120.0
+QUIET_S: Final = 40.0
 _JUST_BEFORE_MS: Final = 1_000
 START_USDT: Final = Decimal(1_000_000)
 _FILLS: Final = """
@@ -33,6 +33,10 @@ SELECT o.bot_id, f.position_id, f.side, f.price, f.quantity, f.fee, f.fee_asset,
   FROM fills f JOIN orders o ON o.id = f.order_id ORDER BY f.executed_at, o.created_at, f.trade_id
 """
 _MISSED: Final = "SELECT bot_id, open_time FROM bot_signals WHERE state IN ('skipped', 'expired')"
+_REASONS: Final = """
+SELECT reason ->> 'message' AS why, reason ->> 'values' AS values, count(*) AS n FROM bot_signals
+ WHERE state IN ('skipped', 'expired', 'denied') GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 20
+"""
 _SEEN: Final = "SELECT bot_id, open_time FROM bot_signals"
 _ENTRIES: Final = "SELECT bot_id, key, count(*) AS orders FROM orders WHERE role = 'entry' GROUP BY bot_id, key HAVING count(*) > 1"
 _GUARDED: Final = """
@@ -92,6 +96,7 @@ class Outcome:
     missed: dict[int, set[int]] = field(default_factory=dict)
     first_ms: int = 0
     kills: int = 0
+    reasons: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     missing_stops: list[str] = field(default_factory=list)
     stopped_while_dead: int = 0
@@ -208,7 +213,8 @@ class Replay:
         deadline = time.monotonic() + QUIET_S
         while found := await busy():
             if time.monotonic() > deadline:
-                raise SystemExit(f"it did not come to be that {what}: {found}\n{self._server.log_path.read_text()[-3000:]}")
+                bots = [dict(row) for row in await self._rows("SELECT DISTINCT state, state_reason, last_candle_at FROM bots")]
+                raise SystemExit(f"it did not come to be that {what}: {found}\n{bots}\n{self._server.log_path.read_text()[-3000:]}")
             await asyncio.sleep(0.01)
 
     async def _busy(self) -> str:
@@ -250,6 +256,7 @@ class Replay:
         fills = await self._rows(_FILLS)
         outcome.trades = _trades(fills, place, self._plan.length_ms)
         outcome.missed = await self._missed(place)
+        outcome.reasons = [f"{row['n']} candles: {row['why']} {row['values']}" for row in await self._rows(_REASONS)]
         known = Counter(order.client_order_id for account in self._accounts() for order in account.orders.values())
         outcome.doubled = [f"{name} stands {times} times" for name, times in known.items() if times > 1]
         outcome.doubled += [f"bot {place.get(row['bot_id'])}: {row['orders']} entries {row['key']}" for row in await self._rows(_ENTRIES)]

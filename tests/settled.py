@@ -27,9 +27,11 @@ SELECT (SELECT count(*) FROM orders WHERE state IN ('submitting', 'unknown')
        (SELECT count(*) FROM positions WHERE status <> 'closed') AS positions,
        (SELECT count(*) FROM orders WHERE state IN ('open', 'partial')) AS resting
 """
-#: Bots that were not asked about the candle that opened at `$1`, and signals of which not all has been done.
+#: Bots that were not asked about the candle that opened at `$1`, and signals of which not all has been done. A server that was killed may
+#: have written the signal and not yet the bot's own row.
 BOTS: Final = """
-SELECT (SELECT count(*) FROM bots WHERE state IN ('running', 'suspended') AND (last_candle_at IS NULL OR last_candle_at < $1)) AS waiting,
+SELECT (SELECT count(*) FROM bots b WHERE state IN ('running', 'suspended') AND (last_candle_at IS NULL OR last_candle_at < $1)
+           AND NOT EXISTS (SELECT 1 FROM bot_signals s WHERE s.bot_id = b.id AND s.open_time = $1)) AS waiting,
        (SELECT count(*) FROM bot_signals WHERE state IN ('decided', 'submitted')) AS acting
 """
 #: What is not settled, a line each.
