@@ -25,7 +25,7 @@ from tests import settled, shared_time
 from tests.journeys.returning_server import ReturningServer
 from tests.replay_venue import ReplayVenue, replaying
 
-QUIET_S: Final = 40.0
+QUIET_S: Final = 90.0
 _JUST_BEFORE_MS: Final = 1_000
 START_USDT: Final = Decimal(1_000_000)
 _FILLS: Final = """

@@ -12,22 +12,21 @@ from app.exchanges import clock_offset
 
 #: Names the file in the environment of a program of ours that `tests.forked` starts.
 VARIABLE: Final = "REPLAYED_TIME"
-_FORMAT: Final = struct.Struct("<q")
+_FORMAT: Final = struct.Struct("<qd")
 
 
 class SharedTime:
-    """Milliseconds since the epoch in a file; a write is one instruction, so that no reader sees half of it."""
+    """Milliseconds since the epoch in a file, and since when (monotonic, the same for all processes) it has been that time."""
 
     def __init__(self, path: Path) -> None:
         if not path.exists() or not path.stat().st_size:
-            path.write_bytes(_FORMAT.pack(0))
+            path.write_bytes(_FORMAT.pack(0, time.monotonic()))
         with path.open("r+b") as file:
             self._memory = mmap.mmap(file.fileno(), _FORMAT.size)
-        self._seen = (0, 0.0)
 
     def set(self, moment_ms: int) -> None:
         """Let it be that time for everybody."""
-        _FORMAT.pack_into(self._memory, 0, moment_ms)
+        _FORMAT.pack_into(self._memory, 0, moment_ms, time.monotonic())
 
     def get(self) -> int:
         """Return the time."""
@@ -35,11 +34,9 @@ class SharedTime:
         return moment_ms
 
     def now(self) -> datetime:
-        """Return the time, aware UTC; within one millisecond of it later calls come later."""
-        moment_ms = self.get()
-        if moment_ms != self._seen[0]:
-            self._seen = moment_ms, time.monotonic()
-        micros = min(int((time.monotonic() - self._seen[1]) * 10), 900)
+        """Return the time, aware UTC; within one millisecond of it later calls come later, of whichever process."""
+        moment_ms, since = _FORMAT.unpack_from(self._memory)
+        micros = min(max(int((time.monotonic() - since) * 10), 0), 900)
         return datetime.fromtimestamp(moment_ms // 1000, UTC).replace(microsecond=moment_ms % 1000 * 1000 + micros)
 
 
