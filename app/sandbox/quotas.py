@@ -35,7 +35,7 @@ class Limits:
     """Limits of one user, and of all together.
 
     Attributes:
-        workers: Workers of one user at a time, of all purposes.
+        workers: Live strategies of one user at a time; they take no place from what somebody is writing, nor the other way round.
         backtests: Backtests of one user at a time.
         validations: Validations of one user at a time.
         cpu_s_a_day: Processor seconds of one user within 24 hours, backtests and validations; live strategies are bounded by each call.
@@ -85,8 +85,9 @@ class Quotas:
         if sum(map(len, self._running.values())) >= self.limits.all_workers:
             raise JailBusy("All places for strategies of this server are taken. Wait until one becomes free.")
         mine = self._running.get(user_id, [])
-        allowed = {Purpose.BACKTEST: self.limits.backtests, Purpose.VALIDATION: self.limits.validations}
-        if len(mine) >= self.limits.workers or mine.count(purpose) >= allowed.get(purpose, self.limits.workers):
+        limits = self.limits
+        allowed = {Purpose.LIVE: limits.workers, Purpose.BACKTEST: limits.backtests, Purpose.VALIDATION: limits.validations}
+        if mine.count(purpose) >= allowed[purpose]:
             raise JailBusy
         if purpose is not Purpose.LIVE and self.used_today_s(user_id) >= self.limits.cpu_s_a_day:
             raise JailBusy("Your backtests and checks have used up the processor time of one user for today.")

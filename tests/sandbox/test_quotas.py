@@ -49,6 +49,16 @@ def test_backtests_and_validations_have_bounds_of_their_own(clock: Clock, purpos
             pass
 
 
+def test_running_bots_leave_place_for_checks_and_backtests_and_these_for_bots(clock: Clock) -> None:
+    mine = quotas(clock, workers=1, backtests=1, validations=1)
+    with mine.running(ADA, LIVE), mine.running(ADA, VALIDATION), mine.running(ADA, BACKTEST):
+        for purpose in Purpose:
+            with pytest.raises(JailBusy):
+                mine.check(ADA, purpose)
+    with mine.running(ADA, BACKTEST), mine.running(ADA, VALIDATION), mine.running(ADA, LIVE):
+        pass
+
+
 def test_all_users_together_have_a_bound(clock: Clock) -> None:
     mine = quotas(clock, all_workers=2)
     with mine.running(ADA, LIVE), mine.running(EVE, LIVE), pytest.raises(JailBusy), mine.running(uuid4(), LIVE):
