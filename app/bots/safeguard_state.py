@@ -8,7 +8,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from app.domain.candles import Timeframe
-from app.domain.safeguard_judge import ClosedTrade, SafeguardState
+from app.domain.safeguard_judge import ClosedTrade, SafeguardState, judge
+from app.domain.safeguard_words import Tripped
 from app.domain.safeguards import Rule, Safeguards, read_safeguards
 from app.trading.protections import LIVE
 
@@ -98,6 +99,8 @@ class BotStanding:
     safeguards: Safeguards
     state: SafeguardState
     holders: frozenset[UUID] = frozenset()
+    #: Whether there was a price for what it holds; else what it paid stands for it, and says nothing of losses.
+    is_marked: bool = True
 
     def at(self, price: Price) -> SafeguardState:
         """Return its state at other prices."""
@@ -132,6 +135,7 @@ class UserStanding:
     has_new_peak: bool
     held: tuple[Held, ...]
     holders: frozenset[UUID] = frozenset()
+    is_marked: bool = True
 
     def at(self, price: Price) -> dict[str, SafeguardState]:
         """Return its states at other prices."""
@@ -170,6 +174,12 @@ async def worth(connection: Any, user_id: UUID, bot_id: UUID | None, *, now: dat
     return {} if own is None else {"": own.state.equity}
 
 
+def judged(standing: BotStanding | UserStanding, state: SafeguardState) -> tuple[Tripped, ...]:
+    """Return the rules that trip; where a price is missing none that is about equity: nobody knows what was lost."""
+    found = judge(standing.safeguards, state)
+    return found if standing.is_marked else tuple(one for one in found if one.rule not in (Rule.DAILY_LOSS, Rule.DRAWDOWN))
+
+
 def midnight(now: datetime) -> datetime:
     """Return when the UTC day of a moment began."""
     return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -178,7 +188,8 @@ def midnight(now: datetime) -> datetime:
 def _bot(row: Any, now: datetime, price: Price) -> BotStanding:
     armed = _Armed.read(row["trips"])
     quantity, paid = row["quantity"] or _ZERO, row["average_price"] or _ZERO
-    at = price(row["exchange"], row["symbol"]) or paid
+    known = price(row["exchange"], row["symbol"])
+    at = known or paid
     equity = row["capital"] + row["realized"] + quantity * (at - paid)
     peak = row["peak"]
     if Rule.DRAWDOWN in armed.since:
@@ -206,16 +217,18 @@ def _bot(row: Any, now: datetime, price: Price) -> BotStanding:
         safeguards=read_safeguards(row["safeguards"]),
         state=state,
         holders=frozenset(row["held"] or ()),
+        is_marked=known is not None or quantity == 0,
     )
 
 
 def _user(row: Any, now: datetime, price: Price) -> UserStanding:
     armed, trades = _Armed.read(row["trips"]), _trades(row["trades"])
     unrealised: dict[str, Decimal] = {}
-    held = []
+    held, is_marked = [], True
     for one in row["open"] or ():
         paid, quantity = Decimal(one["price"] or 0), Decimal(one["quantity"])
-        at = price(one["exchange"], one["symbol"]) or paid
+        known = price(one["exchange"], one["symbol"])
+        at, is_marked = known or paid, is_marked and known is not None
         held.append(Held(exchange=one["exchange"], symbol=one["symbol"], quote=one["quote"], quantity=quantity, price=at))
         unrealised[one["quote"]] = unrealised.get(one["quote"], _ZERO) + quantity * (at - paid)
     stored = {quote: Decimal(peak) for quote, peak in row["peaks"].items()}
@@ -245,6 +258,7 @@ def _user(row: Any, now: datetime, price: Price) -> UserStanding:
         has_new_peak=peaks != stored,
         held=tuple(held),
         holders=frozenset(row["held"] or ()),
+        is_marked=is_marked,
     )
 
 

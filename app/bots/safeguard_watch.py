@@ -14,11 +14,10 @@ import structlog
 
 from app.bots.events import BotAsked, BotChanged
 from app.bots.lifecycle import rearm, start
-from app.bots.safeguard_state import BotStanding, UserStanding, bots_standing, midnight, users_standing
+from app.bots.safeguard_state import BotStanding, UserStanding, bots_standing, judged, midnight, users_standing
 from app.bots.safeguards import look
 from app.core.supervisor import Beat
 from app.domain.candles import Timeframe
-from app.domain.safeguard_judge import judge
 from app.domain.safeguards import Rule, read_safeguards
 from app.errors import AppError
 from app.trading.desk import Desk
@@ -119,12 +118,12 @@ class SafeguardWatch:
         users = {
             user_id
             for user_id, one in self._together.items()
-            if any(state.capital > 0 and judge(one.safeguards, state) for state in one.at(price).values())
+            if any(state.capital > 0 and judged(one, state) for state in one.at(price).values())
         }
         return {
             bot_id: user_id
             for bot_id, user_id in self._bots.items()
-            if user_id in users or (bot_id in self._own and judge(self._own[bot_id].safeguards, self._own[bot_id].at(price)))
+            if user_id in users or (bot_id in self._own and judged(self._own[bot_id], self._own[bot_id].at(price)))
         }
 
     async def _finish(self, now: datetime) -> None:

@@ -15,10 +15,10 @@ from uuid import UUID
 from app.bots.events import BotAsked, BotChanged, BotLogged
 from app.bots.log import Line, Said, said, write_lines
 from app.bots.models import LIVE, EventLevel
-from app.bots.safeguard_state import BotStanding, Price, UserStanding, bots_standing, users_standing
+from app.bots.safeguard_state import BotStanding, Price, UserStanding, bots_standing, judged, users_standing
 from app.core.i18n import N_
 from app.core.ids import new_id
-from app.domain.safeguard_judge import entry_refusal, judge, largest_quantity
+from app.domain.safeguard_judge import entry_refusal, largest_quantity
 from app.domain.safeguard_words import Sentence, Tripped, cut_to
 from app.domain.safeguards import Action, Rule
 from app.notifications.kinds import NoticeKind, Severity
@@ -181,7 +181,7 @@ async def check(desk: Desk, user_id: UUID, bot_id: UUID, *, now: datetime, price
 async def _trip_own(desk: Desk, standing: BotStanding) -> list[Trip]:
     if standing.bot_state not in _LIVE:
         return []
-    found = [await trip(desk, standing.user_id, standing.bot_id, one) for one in judge(standing.safeguards, standing.state)]
+    found = [await trip(desk, standing.user_id, standing.bot_id, one) for one in judged(standing, standing.state)]
     return [one for one in found if one is not None]
 
 
@@ -191,7 +191,7 @@ async def _trip_together(desk: Desk, standing: UserStanding) -> tuple[Trip, ...]
         # Where no bot lives there is nothing to keep.
         if state.capital <= 0:
             continue
-        for one in judge(standing.safeguards, state):
+        for one in judged(standing, state):
             if one.rule not in found and (made := await trip(desk, standing.user_id, None, one, quote=quote)) is not None:
                 found[one.rule] = made
     return tuple(found.values())

@@ -176,6 +176,17 @@ async def test_bots_that_enter_at_the_same_close_count_each_other(site: Site) ->
     assert [looks[one].refusal() is None for one in bots[1:]] == [True, False, False]
 
 
+async def test_a_price_that_nobody_knows_trips_nothing(site: Site) -> None:
+    ada = await trader(site)
+    mine = await ada.running({"drawdown": {"fraction": "0.1", "action": "flatten"}})
+    await ada.holds(mine, "5", "100")
+    await ada.rows("UPDATE bots SET peak_equity = 1400 WHERE id = $1", mine)
+    # At 180 it is worth 1,400; what it paid would be a drawdown of more than a quarter.
+    assert (await ada.look(mine, price=None))[mine].trips == ()
+    assert (await ada.look(mine, price=180))[mine].trips == ()
+    assert [trip.rule for trip in (await ada.look(mine, price=150))[mine].trips] == ["drawdown"]
+
+
 async def test_bots_whose_markets_close_together_and_are_heard_of_apart_count_each_other(site: Site) -> None:
     ada = await trader(site)
     rules = {"max_positions": {"most": 1}}
