@@ -44,6 +44,10 @@ SELECT count(*) FROM orders WHERE user_id = $1 AND bot_id = $2 AND left(key, $4)
 """
 
 
+#: The account takes no orders of bots, or what is held is below the exchange's smallest order.
+_NEVER: Final = (DenialReason.BROKER_MODE.value, DenialReason.QUANTITY_BELOW_MINIMUM.value, DenialReason.NOTIONAL_BELOW_MINIMUM.value)
+
+
 class Actor:
     """Does things for bots; one for the engine."""
 
@@ -186,8 +190,11 @@ def ordered(verdict: Verdict, order: OrderRecord) -> None:
 
 
 def _is_forbidden(code: str | None) -> bool:
-    """Whether somebody forbade the order: a halt, a kill switch, an account that takes none of bots. Nothing is sold against that."""
-    return code is not None and (code.startswith("TRADING_") or code == DenialReason.BROKER_MODE.value)
+    """Whether somebody forbade the order: a halt, a kill switch, an account that takes none of bots. Nothing is sold against that.
+
+    What is too small to be sold is not tried again and again either: no later attempt does better, and the next candle asks anyway.
+    """
+    return code is not None and (code.startswith("TRADING_") or code in _NEVER)
 
 
 def _refuse(verdict: Verdict, error: AppError) -> None:
