@@ -154,7 +154,7 @@ def _mean(value: Decimal | None, quantity: Decimal | None) -> Decimal | None:
     return None if value is None or not quantity else round(value / quantity, 12)
 
 
-async def active_trips(session: AsyncSession, user_id: UUID, bot_id: UUID) -> list[BotTrip]:
-    """Return safeguards of a bot, and of all bots together, that have tripped and were not armed again; the newest first."""
+async def active_trips(session: AsyncSession, user_id: UUID, bot_id: UUID | None) -> list[BotTrip]:
+    """Return safeguards of all bots together, and of one, that have tripped and were not armed again; the newest first."""
     query = owned(BotTrip, user_id).where(BotTrip.rearmed_at.is_(None), (BotTrip.bot_id == bot_id) | BotTrip.bot_id.is_(None))
     return list(await session.scalars(query.order_by(BotTrip.at.desc())))

@@ -232,6 +232,7 @@ class Monitor:
             risk=rate.of(risk),
             risk_share=risk / equity if risk is not None and equity else None,
             bare=bare,
+            loss_fraction=None if loss is None else loss.fraction,
             loss_limit=rate.of(limit),
             loss_share=None if limit is None or today is None else min(Decimal(1), max(_NOTHING, -today) / limit),
         )

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.backtests.service import get_backtest
 from app.bots import queries
 from app.bots.lifecycle import answer_until
-from app.bots.models import Bot, BotSignal, BotState, BotTrip, SignalAction
+from app.bots.models import Bot, BotSignal, BotState, SignalAction
 from app.bots.monitor import BotRow
 from app.bots.safeguard_service import get_safeguards
 from app.bots.service import get_bot
@@ -29,6 +29,7 @@ from app.trading.bot_ledger import BotLedger, read_ledger
 from app.ui.backtest_result import written_parameter
 from app.ui.bot_cards import LOGS, Monitor, Shown, entries_of, log_of, written
 from app.ui.bot_shadow import shadow_region
+from app.ui.bot_trips import trip_row
 from app.ui.safeguard_lines import safeguard_lines
 from app.ui.symbols import exchange_name
 from app.ui.views.bot import (
@@ -42,7 +43,6 @@ from app.ui.views.bot import (
     SignalList,
     SignalRow,
     TradeList,
-    TripRow,
 )
 from app.ui.views.bot_shadow import BotShadow
 from app.ui.views.bots import BotCard, BotLog, BotTarget
@@ -136,7 +136,7 @@ class BotRegions:
             drawdown=max(Decimal(0), 1 - card.equity / peak) if peak else None,
             fault=_fault(bot, row) if row.state is BotState.FAULTED else None,
             approvals=() if waiting is None else (_approval(waiting, row, rules),),
-            trips=tuple(_trip(trip) for trip in trips[:_LAST_TRIPS]),
+            trips=tuple(trip_row(trip) for trip in trips[:_LAST_TRIPS]),
             started_at=bot.started_at,
             stopped_at=bot.stopped_at,
             end_at=bot.end_at,
@@ -280,24 +280,6 @@ def _wanted(signal: BotSignal, row: BotRow, rules: Instrument | None) -> Decimal
     size = signal.decision.get("size")
     quantity = row.equity * (Decimal(1) if size is None else Decimal(repr(size))) / signal.price
     return quantity - quantity % rules.step_size if rules is not None and rules.step_size else quantity
-
-
-def _trip(trip: BotTrip) -> TripRow:
-    return TripRow(
-        id=str(trip.id),
-        rule=trip.rule,
-        words=_trip_words(trip),
-        at=trip.at,
-        action=trip.action,  # type: ignore[arg-type]  # the column has a check
-        is_all=trip.bot_id is None,
-        rearmed_at=trip.rearmed_at,
-        rearmed_by=trip.rearmed_by or "",
-    )
-
-
-def _trip_words(trip: BotTrip) -> str:
-    message, values = str(trip.values.get("message", "")), trip.values.get("values", {})
-    return said_with(message, {name: str(value) for name, value in values.items()})
 
 
 def _reason(signal: BotSignal) -> str:

@@ -15,6 +15,7 @@ from app.ui.pages import (
     backtest,
     backtests,
     bot,
+    bot_safeguards,
     bot_shadow,
     bots,
     broker_changes,
@@ -59,7 +60,8 @@ def mount_pages(app: FastAPI) -> None:
     alerts = (webhooks, builder, deliveries, hooks)
     market = (trading, terminal, ticket, order_changes, positions, symbols, heartbeat)
     # The list before the page of one, whose name could be any word.
-    code = (strategies, strategy_editor, strategy_trials, assistant, backtests, searches, robustness, backtest, bots, bot, bot_shadow)
-    for area in (*mine, dashboard, portfolio, brokers, broker_changes, *alerts, *code, history, statistics, *market, docs, stream):
+    code = (strategies, strategy_editor, strategy_trials, assistant, backtests, searches, robustness, backtest)
+    trading_alone, past = (bots, bot_safeguards, bot, bot_shadow), (history, statistics)
+    for area in (*mine, dashboard, portfolio, brokers, broker_changes, *alerts, *code, *trading_alone, *past, *market, docs, stream):
         app.include_router(area.router)
     app.router.routes.append(Route("/static/{path:path}", assets.serve, methods=["GET", "HEAD"]))

@@ -14,7 +14,7 @@ export async function read(path) {
 }
 
 /** How an amount is written on an axis: cents where there is room for them. */
-export const amountFormat = { type: "custom", minMove: 0.01, formatter: (value) => number(value, Math.abs(value) < 1000 ? 2 : 0) };
+export const amountFormat = { type: "custom", minMove: 0.01, formatter: (value) => number(value, Math.abs(value) < 100_000 ? 2 : 0) };
 export const shareFormat = { type: "custom", minMove: 0.0001, formatter: (value) => percent(value, 1) };
 
 function cell(kind, text, isNumber) {

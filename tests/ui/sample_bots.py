@@ -5,10 +5,12 @@ from dataclasses import replace
 from app.ui import views
 from app.ui.templating import PageView
 from app.ui.views.backtests import SymbolOptions
-from app.ui.views.bot import BotFault, BotQuestion, SignalList, TradeList, TripRow
+from app.ui.views.bot import BotFault, BotQuestion, SignalList, TradeList
 from app.ui.views.bot_form import BotFields, BotForm, BotFormView
+from app.ui.views.bot_safeguards import TripRow, UserSafeguardsView, UserTrips
 from app.ui.views.bot_shadow import BotShadow
 from app.ui.views.bots import BotCards, BotLog, BotsView, RunningBots
+from app.ui.views.safeguards import SafeguardForm
 from app.ui.views.shell import Choice
 from app.ui.views.strategy_editor import ParameterField, ParameterForm
 from tests.ui.sample_bot import approval, bot, live, routes, signals, trades
@@ -63,6 +65,13 @@ _OTHERWISE = (
 )
 
 
+def _together() -> SafeguardForm:
+    """Safeguards of all bots with something wrong."""
+    fields = {"sg_daily": "5", "sg_daily_action": "flatten", "sg_stops": "4", "sg_notional": "<b>"}
+    errors = {"sg_notional": "That is not a number.", "sg_stops_window": "Say within how long."}
+    return SafeguardForm(scope="user", fields=fields, errors=errors)
+
+
 def _states() -> tuple[Choice, ...]:
     return (Choice(value="active", label="Not stopped"), Choice(value="running", label="Running"), Choice(value="all", label="All"))
 
@@ -82,8 +91,13 @@ def pages(shell: views.Shell) -> dict[str, tuple[str, PageView]]:
     tripped = TripRow(
         id="1", rule="daily_loss", words="204.11 USDT were lost today, of 200 USDT that may be.", at=NOW, action="suspend", is_all=True
     )
+    trips = UserTrips(rows=(tripped, replace(tripped, id="2", action="flatten")))
+    together = UserSafeguardsView(shell=shell, form=_together(), trips=trips)
     return {
         "bots": (index, whole),
+        "bots-tripped": (index, replace(whole, trips=together.trips)),
+        "bots-safeguards": ("pages/bots/safeguards.html", together),
+        "bots-safeguards-empty": ("pages/bots/safeguards.html", UserSafeguardsView(shell=shell)),
         "bots-kiosk": (index, replace(whole, is_kiosk=True)),
         "bots-empty": (index, BotsView(shell=shell, cards=BotCards(has_strategy=True))),
         "bots-without-strategy": (index, BotsView(shell=shell)),
@@ -138,6 +152,10 @@ def fragments() -> dict[str, object]:
         f"{folder}/_question_facts.html": asked,
         f"{folder}/_form.html": form(),
         f"{folder}/_shadow.html": held.shadow,
+        f"{folder}/_user_safeguards.html": _together(),
+        f"{folder}/_user_trips.html": UserTrips(
+            rows=(TripRow(id="1", rule="drawdown", words="<b>", at=NOW, action="suspend", is_all=True),)
+        ),
         f"{folder}/_texts.html": None,
         f"{folder}/_symbols.html": SymbolOptions(rows=("BTC/USDT", "ETH/USDT")),
         "fragments/dashboard/_bots.html": running(),

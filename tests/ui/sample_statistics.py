@@ -8,6 +8,9 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from app.core.i18n import use_language
 from app.domain.arrays import Floats
@@ -20,7 +23,7 @@ from app.statistics.slippage import Basis, Slippage, SlippageLine, Unknown
 from app.statistics.summary import Summary, summed
 from app.statistics.wish import Mode, StatisticsFilter
 from app.ui import views
-from app.ui.statistics import nothing_of, statistics_of
+from app.ui.statistics import nothing_of, points_of, statistics_of
 from app.ui.statistics_form import StatisticsQuestion, form_of
 from app.ui.templating import PageView
 from app.ui.views.statistics import NoStatistics, Statistics, StatisticsView
@@ -158,6 +161,17 @@ def pages(shell: views.Shell, *, language: str) -> dict[str, tuple[str, PageView
         "statistics-no-account": view(StatisticsQuestion(mode="testnet"), testnet, nothing(testnet), is_empty=True),
     }
     return {name: (_PAGE, made) for name, made in shown.items()}
+
+
+def routes() -> list[Route]:
+    """What the curves of the page read."""
+
+    async def curve(request: Request) -> Response:
+        of = summary()
+        accounts = None if "symbol" in request.query_params else of.accounts
+        return JSONResponse(points_of(accounts, of.curve, of.unit))
+
+    return [Route("/statistics/curve", curve)]
 
 
 def fragments() -> dict[str, object]:

@@ -23,6 +23,7 @@ from tests.ui import (
     sample_bots,
     sample_history,
     sample_searches,
+    sample_statistics,
     sample_terminal,
     sample_ticket,
     sample_views,
@@ -99,6 +100,7 @@ def build_app(templating: Templating, assets: Assets) -> Starlette:
             Route("/strategies/{id}/assistant", assistant),
             *sample_searches.routes(templating),
             *sample_bots.routes(),
+            *sample_statistics.routes(),
             *sample_backtests.routes(templating),
             Route("/page/{name}", page),
         ]

@@ -17,6 +17,7 @@ from app.errors import AppError
 from app.ui.bot_cards import Monitor, Shown, state_choices
 from app.ui.bot_form import AskedBot, BotFormMaker, TypedBot, refused
 from app.ui.bot_stream import MONITOR
+from app.ui.bot_trips import trips_of_all
 from app.ui.moments import moment_of
 from app.ui.strategy_parameters import typed_parameters
 from app.ui.surroundings import fragment, page, reader_of, regions_of, see_other, shell_of
@@ -50,6 +51,8 @@ async def show_bots(
     # Older lines stand still: whoever reads them is not interrupted.
     topic = f"{MONITOR}:{shown.show}:{'-' if older is not None else shown.log}:{shown.search}"
     with use_language(reader_of(request, principal).language):
+        async with database_of(request).transaction() as session:
+            trips = await trips_of_all(session, principal.user_id)
         view = BotsView(
             shell=await shell_of(request, principal, page="bots", topics=(topic,)),
             totals=await monitor.totals(),
@@ -57,6 +60,7 @@ async def show_bots(
             log=await monitor.log(),
             states=state_choices(),
             is_kiosk=kiosk,
+            trips=trips,
         )
     return page(request, "pages/bots/index.html", view)
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Literal
 
 from app.domain.enums import Side
+from app.ui.views.bot_safeguards import TripRow
 from app.ui.views.bot_shadow import BotShadow
 from app.ui.views.bots import BotCard, BotLog, BotPosition, BotTitle, SignalAction, SignalState
 from app.ui.views.shell import Region, Shell
@@ -36,20 +37,6 @@ class ApprovalRow:
     worth: Decimal | None = None
     tick: Decimal | None = None
     step: Decimal | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TripRow:
-    """A safeguard that tripped, `is_all` for all bots of its owner; re-armed by hand. `words` says what was reached."""
-
-    id: str
-    rule: str
-    words: str
-    at: datetime
-    action: Literal["suspend", "flatten"]
-    is_all: bool = False
-    rearmed_at: datetime | None = None
-    rearmed_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

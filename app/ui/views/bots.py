@@ -5,6 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
+from app.ui.views.bot_safeguards import UserTrips
 from app.ui.views.shell import Choice, Environment, Region, Shell
 
 BotState = Literal["ready", "running", "suspended", "faulted", "stopped"]
@@ -165,7 +166,7 @@ class BotTotals:
     """The monitor's header, region of `fragments/bots/_totals.html`, in `currency`; None where a rate is missing.
 
     `risk` is what is lost if every stop is hit, `bare` how many positions have none. `loss_share` is how much of what may be lost in a day
-    is lost, as a fraction; None where nothing bounds it, and `loss_limit` is that bound.
+    is lost, as a fraction; None where nothing bounds it, and `loss_limit` is that bound: `loss_fraction` of the capital.
     """
 
     currency: str = "USDT"
@@ -182,6 +183,7 @@ class BotTotals:
     today: Decimal | None = None
     loss_share: Decimal | None = None
     loss_limit: Decimal | None = None
+    loss_fraction: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +226,10 @@ class RunningBots(Region[BotCard]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BotsView:
-    """The monitor. `is_kiosk`: shown on a wall, with nothing to press. `states` and `shows` are what the filters offer."""
+    """The monitor. `is_kiosk`: shown on a wall, with nothing to press. `trips` are those of all bots.
+
+    `states` and `shows` are what the filters offer.
+    """
 
     shell: Shell
     totals: BotTotals = field(default_factory=BotTotals)
@@ -233,3 +238,4 @@ class BotsView:
     states: tuple[Choice, ...] = ()
     shows: tuple[Choice, ...] = ()
     is_kiosk: bool = False
+    trips: UserTrips = field(default_factory=UserTrips)
