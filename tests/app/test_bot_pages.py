@@ -164,6 +164,13 @@ async def test_a_bot_that_holds_something_is_stopped_only_with_a_word_on_it(
     assert "Keep" not in kept.text
 
 
+async def test_a_question_about_a_position_that_is_gone_says_so(person: Person, strategy_id: str, broker_id: str) -> None:
+    number = (await bot(person, strategy_id, broker_id))["number"]
+    assert "That position is gone" in await page(person, f"/bots/{number}/sell")
+    stale = await send(person, f"/bots/{number}/sell", key=str(new_id()))
+    assert (stale.status_code, "That position is gone" in stale.text) == (409, True)
+
+
 async def test_what_is_sold_is_the_position_that_was_shown(site: Site, person: Person, strategy_id: str, broker_id: str) -> None:
     made = await bot(person, strategy_id, broker_id, name="Seller")
     position_id = await with_position(site, made["id"])
