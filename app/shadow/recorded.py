@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import groupby
 from typing import Final
@@ -90,6 +90,8 @@ def _acts(fills: Sequence[RecordedFill], signals: Mapping[int, Signal], market: 
         moved = sum((_moved(fill) for fill in each), ZERO)
         held += moved if each[0].is_buy else -moved
         acts.append(_act(each, place, held, signals, market))
+    # Where candles are missing, the one in which an entry counts as filled may be later than what a level did to it meanwhile.
+    acts = [act if act.candle >= acts[0].candle else replace(act, candle=acts[0].candle) for act in acts]
     acts.sort(key=lambda act: (act.candle, act.decided is None))
     return _merged(acts)
 
