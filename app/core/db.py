@@ -38,6 +38,10 @@ _SESSION: Final = {
 _PLANNED_ONCE: Final = {"plan_cache_mode": "force_generic_plan"}
 
 
+#: The same for what follows in a transaction, as a column of its first statement.
+PLANNED_ONCE: Final = "set_config('plan_cache_mode', 'force_generic_plan', true)"
+
+
 #: Connections of the ORM beyond its pool, while it needs them.
 _MOST_OVERFLOW: Final = 5
 

@@ -14,6 +14,7 @@ import asyncpg
 import structlog
 
 from app.core.crash_points import reach
+from app.core.db import PLANNED_ONCE
 from app.core.ids import new_id
 from app.core.leases import HOLD
 from app.core.outage import UNDONE
@@ -44,7 +45,7 @@ _UP: Final = Context(prec=60, rounding=ROUND_CEILING)
 _VENUE_ID_INDEX: Final = "uq_orders_broker_id_venue_order_id"
 _LOCK_ORDER: Final = f"""
 WITH held AS ({HOLD.format(role="$2", owner="$3", epoch="$4")})
-SELECT orders.* FROM orders, held WHERE orders.id = $1 FOR UPDATE OF orders
+SELECT orders.*, {PLANNED_ONCE} FROM orders, held WHERE orders.id = $1 FOR UPDATE OF orders
 """  # noqa: S608  # constants
 _INSERT_FILLS: Final = """
 INSERT INTO fills (broker_id, symbol, trade_id, order_id, user_id, side, price, quantity, fee, fee_asset, liquidity, executed_at)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import structlog
 
+from app.core.db import PLANNED_ONCE
 from app.domain.enums import Side
 from app.domain.guarded import Leg
 from app.domain.instruments import plain
@@ -30,7 +31,7 @@ log = structlog.get_logger(__name__)
 #: venue decides; a trader who wants out must not be held by an order that nobody can take back.
 _PATIENCE: Final = timedelta(seconds=5)
 _LOOK_EVERY_S: Final = 0.05
-_LOCK_ORDER: Final = "SELECT id FROM orders WHERE id = $1 AND state = 'intent' FOR UPDATE"
+_LOCK_ORDER: Final = f"SELECT id, {PLANNED_ONCE} FROM orders WHERE id = $1 AND state = 'intent' FOR UPDATE"  # noqa: S608  # a constant
 _LOCK_POSITION: Final = f"""
 SELECT quantity FROM positions WHERE broker_id = $1 AND symbol = $2 AND {same("bot_id", "$3::uuid")} AND status <> 'closed' FOR UPDATE
 """  # noqa: S608  # a constant

@@ -31,7 +31,7 @@ SELECT claimed.*, restraint.state AS restraint, restraint.reason, restraint.is_m
 
 async def claim_alone(desk: Desk, order_id: UUID) -> OrderRecord | Denied | None:
     """Claim one intent in a transaction of its own; see `claim_one`."""
-    async with desk.database.connection() as connection:
+    async with desk.database.fast_connection() as connection:
         return await claim_one(desk, connection, order_id)
 
 

@@ -12,6 +12,7 @@ from decimal import ROUND_CEILING, Context, Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from app.core.db import PLANNED_ONCE
 from app.domain.enums import OrderType, Role, Side, Source, TradingState
 from app.domain.instruments import Instrument
 from app.domain.limits import DEFAULTS, Ask, Money, RiskLimits, Standing, check_balance, check_limits
@@ -32,7 +33,7 @@ _LIVE: Final = "('intent', 'submitting', 'unknown', 'open', 'partial')"
 #: A user's limits over all accounts are a row only where they are set: then it is the turn in which the orders of all their accounts are
 #: admitted, taken after the account's, and written as it was, for `trading.fast_entry` knows it by its version. The last column keeps the
 #: planner from planning what follows in this transaction anew each time, which costs more than it can save.
-_ENTER: Final = """
+_ENTER: Final = f"""
 WITH together AS (UPDATE risk_limits SET updated_at = updated_at WHERE scope_id = $2)
 INSERT INTO account_activity AS a (broker_id, user_id, minute, minute_orders, day, day_orders)
 VALUES ($1, $2, date_trunc('minute', $3::timestamptz), 1, ($3::timestamptz AT TIME ZONE 'UTC')::date, 1)
@@ -40,8 +41,8 @@ ON CONFLICT (broker_id) DO UPDATE
    SET minute_orders = CASE WHEN a.minute >= excluded.minute THEN a.minute_orders + 1 ELSE 1 END,
        minute = greatest(a.minute, excluded.minute),
        day_orders = CASE WHEN a.day >= excluded.day THEN a.day_orders + 1 ELSE 1 END, day = greatest(a.day, excluded.day)
-RETURNING minute, minute_orders, day, day_orders, set_config('plan_cache_mode', 'force_generic_plan', true)
-"""
+RETURNING minute, minute_orders, day, day_orders, {PLANNED_ONCE}
+"""  # noqa: S608  # a constant
 #: Live orders and what they keep back. A leg that waits here has locked nothing yet; of a pair the stop alone counts; and the legs of a
 #: position's protection step aside for whatever else sells it, but not those of another bot's. The moment of the balance is asked for by
 #: itself where it is to bound an index; joined, it would not. No index takes IS NOT DISTINCT FROM: of the fills only those since then are

@@ -7,6 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from app.core.crash_points import reach
+from app.core.db import PLANNED_ONCE
 from app.core.ids import client_order_id, new_id
 from app.domain.enums import Execution, OrderState, Role, Side
 from app.domain.instruments import Instrument
@@ -56,8 +57,8 @@ SELECT coalesce(sum(each.amount), 0)
            AND {same("o.bot_id", "$5::uuid")} AND (o.state IN {LIVE} OR o.fills_quantity <> o.filled_quantity)
          GROUP BY coalesce(o.group_id, o.id)) each
 """  # noqa: S608  # constants
-#: An account's activity is locked before its positions, as whoever replaces an order does.
-_TURN: Final = "SELECT 1 FROM account_activity WHERE broker_id = $1 FOR UPDATE"
+#: An account's activity is locked before its positions, as whoever replaces an order does. What follows is planned once, as in the gate.
+_TURN: Final = f"SELECT {PLANNED_ONCE} FROM account_activity WHERE broker_id = $1 FOR UPDATE"  # noqa: S608  # a constant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +112,8 @@ async def store(
     desk.in_flight.add(order_id)
     stored: OrderRecord | None = None
     try:
-        async with desk.database.raw_transaction() as connection:
+        # Who waits for the account's turn here takes no connection from those whose turn it was and who are to send.
+        async with desk.hints.entering[account.id], desk.database.raw_transaction() as connection:
             draft = await _draft(
                 desk,
                 connection,
