@@ -1,7 +1,10 @@
 """Bots of a user: made, changed, found, deleted, and by nobody else."""
 
+from uuid import UUID
+
 import pytest
 
+from app.bots.retention import thin
 from app.marketdata.instruments import Stopped
 from tests.app.backtesting import CROSS
 from tests.app.botting import URL, act, bot, paper_account, valid_strategy, wish
@@ -105,3 +108,22 @@ async def test_a_symbol_that_trades_no_longer_suspends_its_bots(site: Site) -> N
         await state.instruments.on_stopped(connection, stopped)
     now = (await ada.call("GET", f"{URL}/{made_bot['id']}")).json()
     assert (now["state"], now["state_reason"]["text"]) == ("suspended", "BTC/USDT is not traded at binance any more")
+
+
+async def test_old_candles_at_which_nothing_was_wanted_are_let_go_of(site: Site) -> None:
+    ada = await somebody(site)
+    made_bot = await bot(ada, await valid_strategy(site, ada), await paper_account(ada))
+    desk = site.app.state.desk
+    async with desk.database.connection() as connection:
+        # More than one piece of what is let go of at a time.
+        await connection.execute(
+            "INSERT INTO bot_signals (id, bot_id, user_id, open_time, decided_at, decision, action, state)"
+            " SELECT gen_random_uuid(), b.id, b.user_id, now() - (n - 0.5) * interval '1 minute', now(), '{}',"
+            "        CASE WHEN n = 30000 THEN 'long' ELSE 'none' END, 'done'"
+            "   FROM bots b, generate_series(1, 45000) n WHERE b.id = $1",
+            UUID(made_bot["id"]),
+        )
+        await thin(desk)
+        kept = await connection.fetch("SELECT open_time < now() - interval '14 days' AS is_old, action FROM bot_signals")
+    assert [row["action"] for row in kept if row["is_old"]] == ["long"]
+    assert sum(not row["is_old"] for row in kept) == 14 * 1440
