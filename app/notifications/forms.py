@@ -198,7 +198,7 @@ FORMS: Final = {
         ),
         Form(
             name="webhook",
-            label=N_("Webhook (JSON)"),
+            label=N_("JSON webhook"),
             fields=(Field(name="url", label=N_("Address"), kind="password", hint="https://example.org/hook"),),
             build=_json,
             help=N_("It gets a POST with title, message and type in JSON."),
