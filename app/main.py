@@ -27,6 +27,7 @@ from app.backtests.search.router import router as searches_router
 from app.bootstrap import running
 from app.bootstrap.ground import Announce
 from app.bots.router import router as bots_router
+from app.bots.safeguard_router import router as safeguards_router
 from app.brokers.router import router as brokers_router
 from app.core.config import Settings
 from app.core.http import describe_problems, install_error_handlers
@@ -73,6 +74,8 @@ _RESULTS = (portfolio_router, statistics_router)
 _SAFETY = (protection_router, risk_router, kill_router)
 _WEBHOOKS = (attempts_router, webhook_log_router, webhooks_router)
 _STRATEGIES = (assistant_router, trials_router, versions_router, strategies_router)
+#: The fixed paths of the first come before the ids of the second.
+_BOTS = (safeguards_router, bots_router)
 _BACKTESTS = (backtests_router, robustness_router, searches_router, shadow_router)
 #: Shows "Authorize" in /docs; who is asking is decided by accounts.dependencies.
 _BEARER = Depends(HTTPBearer(auto_error=False, description="From POST /api/auth/login, or an API token from POST /api/auth/tokens"))
@@ -230,7 +233,7 @@ def create_app(settings: Settings | None = None, *, announce: Announce = say) ->
         *_WEBHOOKS,
         *_STRATEGIES,
         *_BACKTESTS,
-        bots_router,
+        *_BOTS,
     ):
         app.include_router(router, dependencies=[_BEARER])
     for router in (marketdata_router, heartbeat_router, symbols_router):

@@ -13,7 +13,6 @@ from app.bots.events import BotChanged
 from app.bots.making import Bots
 from app.bots.models import Bot, BotState, EventLevel, SignalState
 from app.bots.monitor import monitor_rows
-from app.bots.safeguard_router import router as safeguards_router
 from app.bots.schemas import (
     BotDetail,
     BotIn,
@@ -37,8 +36,6 @@ from app.errors import InvalidInput
 from app.trading.desk import Desk
 
 router = APIRouter(prefix="/api/bots", tags=["bots"])
-# Before the routes of one bot, whose id "safeguards" is not.
-router.include_router(safeguards_router)
 
 _Cursor = Annotated[str | None, Query(max_length=60, description="`next` of the page before")]
 _Limit = Annotated[int, Query(ge=1, le=500)]

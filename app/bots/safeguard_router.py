@@ -16,7 +16,7 @@ from app.bots.schemas import TripOut
 from app.core.http import SessionDep, problems
 from app.domain.safeguards import checked, plain_safeguards, read_safeguards
 
-router = APIRouter()
+router = APIRouter(prefix="/api/bots", tags=["bots"])
 
 _Together = Annotated[dict[str, Any], BeforeValidator(partial(checked, is_together=True))]
 

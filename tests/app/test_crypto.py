@@ -118,7 +118,7 @@ def test_every_encrypted_column_is_bound_to_its_user_its_row_and_itself() -> Non
         whose = "id" if column.table.name == "users" else "user_id"
         assert {whose, key.name} <= named
         places.append(kind.place)
-    assert len(set(places)) == len(places) == 6
+    assert len(set(places)) == len(places) == 8
 
 
 def test_the_second_factor_is_sealed_for_the_place_that_its_column_names() -> None:
@@ -136,6 +136,11 @@ async def test_postgresql_itself_refuses_plaintext(column: Column[Any], pieces: 
         await connection.execute(
             "INSERT INTO second_factors (user_id, secret, created_at) VALUES ($1, $2, now())", pieces.user_id, token
         )  # the shortest that can be
+        await connection.execute(
+            "INSERT INTO notification_targets (id, user_id, name, service, url, hint) VALUES ($1, $2, 'Phone', 'ntfy', $3, '')",
+            new_id(), pieces.user_id, token,
+        )  # fmt: skip
+        await connection.execute("INSERT INTO notification_settings (user_id) VALUES ($1)", pieces.user_id)
         for plain in ("my key in the clear", "", "gAAAA", token[:-8], token + "\n", " " + token, token.replace("gAAAA", "hAAAA")):
             with pytest.raises(asyncpg.CheckViolationError, match=f"ck_{table}_{name}_sealed"):
                 await connection.execute(f"UPDATE {table} SET {name} = $1", plain)

@@ -136,7 +136,8 @@ async def test_a_flood_ends_in_one_message_that_counts_the_rest(database: Databa
         assert len(post.receiver.heard) == 4
         post.clock.advance(61)
         await post.send_all()
-        assert post.titles()[4:7] == ["An order was lost track of"] * 2 + ["The books do not add up"]
+        # Two at a time: which of them arrives first is chance.
+        assert sorted(post.titles()[4:7]) == ["An order was lost track of"] * 2 + ["The books do not add up"]
         assert post.titles()[7:] == ["2 more like this: The books do not add up"]
 
 
