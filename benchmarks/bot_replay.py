@@ -82,6 +82,10 @@ class Trade:
         """Open of the candle of its last execution."""
         return self.executions[-1][0]
 
+    def is_held_at(self, open_ms: int) -> bool:
+        """Whether it was held before the candle of that open, so that no other could begin there."""
+        return self.entered_ms < open_ms and (not self.is_over or open_ms <= self.left_ms)
+
     @property
     def shape(self) -> tuple[tuple[int, str, Decimal], ...]:
         """Without quantities, which depend on what was earned before."""
