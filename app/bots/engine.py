@@ -29,7 +29,7 @@ from app.bots.models import BotState
 from app.bots.retention import thin
 from app.bots.roster import LiveBot, Market, read_bots, read_heads
 from app.bots.rounds import Due, Feed, Rounds
-from app.bots.seats import Seat, missed
+from app.bots.seats import Seat, decided_by, missed
 from app.bots.standing import Standings
 from app.bots.states import explain
 from app.bots.upkeep import Upkeep
@@ -157,7 +157,7 @@ class Engine:
     def _hear(self, event: Any) -> bool:
         match event:
             case CandleClosed():
-                self._closed(Market(symbol=event.symbol, timeframe=event.timeframe), event.candle)
+                return self._closed(Market(symbol=event.symbol, timeframe=event.timeframe), event.candle, is_told=True)
             case HeartbeatChanged():
                 self._is_fresh = event.is_fresh if event.exchange == self._reader.exchange else self._is_fresh
             case FillRecorded(bot_id=UUID() as bot_id):
@@ -171,22 +171,29 @@ class Engine:
                 return True
         return False
 
-    def _closed(self, market: Market, candle: Candle) -> None:
-        """A candle closed: those who trade it are due, those who only look at it remember it."""
+    def _closed(self, market: Market, candle: Candle, *, is_told: bool = False) -> bool:
+        """A candle closed: those who trade it are due, those who only look at it remember it; whether one before it is to be looked for.
+
+        Of what the bus tells (`is_told`) only the next one is taken: one that closed while a strategy was loaded stands in the table.
+        """
+        has_gap, opened = False, to_milliseconds(candle.open_time)
         for bot_id in self._wanting.get(market, ()):
             seat = self._seats[bot_id]
             cell = seat.cell
             if not cell.is_ready:
                 continue
+            if is_told and seat.skips(market, opened):
+                has_gap = True
+                continue
             if market != cell.bot.market:
                 cell.hear(market, candle)
                 continue
-            opened = to_milliseconds(candle.open_time)
             # What a round is asking about just now is not due a second time, though the strategy does not know it yet.
             if opened > max(cell.known[0], seat.heard) and cell.bot.state is not BotState.FAULTED:
                 seat.heard = opened
                 seat.dues.append(Due(cell=cell, candle=candle))
                 self._due.add(bot_id)
+        return has_gap
 
     def _begin_waiting(self) -> None:
         """Begin a round of all that are due and free."""
@@ -301,7 +308,7 @@ class Engine:
     async def _sit(self, bot: LiveBot) -> None:
         seat = self._seats.get(bot.id)
         if seat is None:
-            seat = self._seats[bot.id] = Seat(cell=Cell(bot, self._jail, self._histories), decided=_decided_by(bot))
+            seat = self._seats[bot.id] = Seat(cell=Cell(bot, self._jail, self._histories), decided=decided_by(bot))
             if bot.last_candle_at is not None:
                 self._rounds.untold[bot.id] = bot.last_candle_at + bot.period
         was, seat.cell.bot = seat.cell.bot.state, bot
@@ -383,13 +390,6 @@ class Engine:
         async with self._desk.database.connection() as connection:
             for market, candle in await missed(connection, self._reader.exchange, self._seats.values()):
                 self._closed(market, candle)
-
-
-def _decided_by(bot: LiveBot) -> datetime | None:
-    """Return the open time of the last candle that needs no decision: it has one, or had closed when the bot was first started."""
-    if bot.last_candle_at is not None or bot.started_at is None:
-        return bot.last_candle_at
-    return bot.market.timeframe.floor(bot.started_at) - bot.period
 
 
 async def _within(events: Any, seconds: float) -> Any:

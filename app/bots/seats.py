@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from app.bots.cell import Cell
-from app.bots.roster import Market
+from app.bots.roster import LiveBot, Market
 from app.bots.rounds import Due
-from app.domain.candles import Candle, from_milliseconds
+from app.domain.candles import Candle, from_milliseconds, to_milliseconds
 
 #: The bus tells of bursts; what is older than its queue is found in the table.
 _MISSED: Final = """
@@ -53,6 +53,17 @@ class Seat:
         """Return the open time of the newest candle that is known here, by market."""
         found = [(market, from_milliseconds(known)) for market, known in zip(self.cell.markets, self.cell.known, strict=True)]
         return [(found[0][0], max(found[0][1], from_milliseconds(self.heard))), *found[1:]]
+
+    def skips(self, market: Market, opened: int) -> bool:
+        """Whether a candle of a market, by its open in ms, is not the next one here: one before it was not heard of."""
+        return any(known == market and opened > to_milliseconds(newest) + market.timeframe.milliseconds for known, newest in self.newest())
+
+
+def decided_by(bot: LiveBot) -> datetime | None:
+    """Return the open time of the last candle that needs no decision: it has one, or had closed when the bot was first started."""
+    if bot.last_candle_at is not None or bot.started_at is None:
+        return bot.last_candle_at
+    return bot.market.timeframe.floor(bot.started_at) - bot.period
 
 
 async def missed(connection: Any, exchange: str, seats: Iterable[Seat]) -> list[tuple[Market, Candle]]:

@@ -1,6 +1,7 @@
 """Bots whose owner, market or exchange comes between a decision and what comes of it."""
 
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -9,11 +10,14 @@ import pytest
 import pytest_asyncio
 
 from app.bots import meaning, rounds
+from app.domain.candles import Candle, Timeframe
 from app.domain.enums import OrderState, OrderType, Role, Side, Source
 from app.domain.intents import OrderIntent
 from app.emulator.clock import ClockMode
 from app.emulator.config import EmulatorConfig, GeneratedSymbol
 from app.errors import DenialReason, OrderDenied
+from app.marketdata.events import CandleClosed
+from app.marketdata.models import CandleSource
 from app.trading.submit import submit
 from tests.app.botting import BUYS, act, bot, signals, valid_strategy, waits_for_bots
 from tests.app.replaying import Replay, replayed
@@ -150,3 +154,22 @@ async def test_a_stop_follows_while_the_addition_waits_for_a_word_and_while_the_
     stops.append(Decimal((await seen(replay, one["id"]))["held"]["stop_price"]))
     assert stops == sorted(set(stops)), "it moves up at each close"
     await act(replay.person, one["id"], "stop", position="sell")
+
+
+async def test_a_candle_is_not_decided_at_while_one_before_it_is_missing(replay: Replay) -> None:
+    """One that closes while a strategy is being loaded is not heard of; without it, averages would be those of another market."""
+    one, _ = await running_bot(replay, "gap")
+    await replay.minute()
+    decided = max(datetime.fromisoformat(each["open_time"]) for each in await signals(replay.person, one["id"]))
+    beyond = Candle(open_time=decided + timedelta(minutes=2), open=1.0, high=1.0, low=1.0, close=1.0, volume=1.0)
+    told = CandleClosed(
+        exchange="binance", symbol="BTC/USDT", timeframe=Timeframe.M1, candle=beyond, source=CandleSource.STREAM, is_late=False
+    )
+    replay.app.state.desk.bus.publish(told)
+    await replay.quiet()
+    await replay.minute()
+    await replay.minute()
+    found = sorted(datetime.fromisoformat(each["open_time"]) for each in await signals(replay.person, one["id"]))
+    assert found[-3:] == [decided, decided + timedelta(minutes=1), decided + timedelta(minutes=2)]
+    prices = {each["price"] for each in await signals(replay.person, one["id"])}
+    assert not any(Decimal(price) < 100 for price in prices if price is not None)
