@@ -275,7 +275,7 @@ class Replay:
         for query, into in ((_SEEN, seen), (_MISSED, skipped)):
             for row in await self._rows(query):
                 into[place[row["bot_id"]]].add(round(row["open_time"].timestamp() * 1000))
-        return {number: (every - seen[number]) | skipped[number] for number in place.values()}
+        return {number: (every - seen[number]) | (skipped[number] & every) for number in place.values()}
 
     async def _ledger_difference(self, fills: Sequence[Any]) -> Decimal:
         """By how much the bots' positions and payments differ from the accounts' balances, all assets together."""
