@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 #: Signals that wait or were decided, of whichever bot; `period` is the length of their candles.
 _OPEN: Final = """
 SELECT s.*, b.timeframe FROM bot_signals s JOIN bots b ON b.id = s.bot_id
- WHERE s.state IN ('waiting', 'decided') AND s.decided_at < $1 ORDER BY s.open_time
+ WHERE s.state IN ('waiting', 'decided') ORDER BY s.open_time
 """
 _EXPIRE: Final = """
 UPDATE bot_signals SET state = 'expired', reason = $2 WHERE id = $1 AND state IN ('waiting', 'decided')
@@ -213,7 +213,7 @@ class Upkeep:
             held: Keeps rounds from a bot; says whether that can be had now.
         """
         async with self._desk.database.connection() as connection:
-            rows = await connection.fetch(_OPEN, self._desk.clock.now())
+            rows = await connection.fetch(_OPEN)
         works = {
             row["id"]: partial(self._bring_to_an_end, bots[row["bot_id"]], row, venue_now, held) for row in rows if row["bot_id"] in bots
         }
@@ -260,11 +260,11 @@ class Upkeep:
             verdict.action = verdict.meaning.action
             seen = (await look(self._desk, {bot.id: bot.user_id}, now=verdict.closed_at, let_in=self._actor.let_in))[bot.id]
             verdict.meaning = guarded(verdict.meaning, seen, standing, close=row["price"])
-            if verdict.meaning.intent is None and verdict.meaning.code is not None:
-                verdict.state, verdict.told, verdict.code = SignalState.DENIED, verdict.meaning.told, verdict.meaning.code
             if verdict.meaning.needs_word and bot.state is not BotState.RUNNING:
                 return await self._expire(row, words.SUSPENDED_MEANWHILE)
             await self._actor.carry_out(verdict)
+            if verdict.meaning.intent is None and verdict.meaning.code is not None:
+                verdict.state, verdict.told, verdict.code = SignalState.DENIED, verdict.meaning.told, verdict.meaning.code
         await update_verdicts(self._desk, [verdict])
         self._tell(row, verdict.state.value, row["id"])
         return None
