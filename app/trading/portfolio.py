@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
@@ -69,7 +69,7 @@ SELECT count(*) FROM orders o
 class PortfolioLoop:
     """Reads the balances of every active account, every so often and shortly after each fill; each account in a task of its own."""
 
-    def __init__(self, desk: Desk, *, interval_s: float) -> None:
+    def __init__(self, desk: Desk, *, interval_s: float, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._desk = desk
         self._interval_s = interval_s
         self._border = Border()
@@ -81,7 +81,7 @@ class PortfolioLoop:
         self._slow: set[UUID] = set()
         #: Accounts of which the prices were recalled that a process before this one was told.
         self._recalled: set[UUID] = set()
-        self._shortfalls = Shortfalls(desk)
+        self._shortfalls = Shortfalls(desk, monotonic)
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._slow_gate = asyncio.Semaphore(_SLOW_AT_ONCE)
 

@@ -3,8 +3,8 @@
 The account's balance is one; ledgers of bots are ours. What is in the account is the bots' first, and the hand's what they leave.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -17,7 +17,7 @@ from app.trading.events import BotShort
 log = structlog.get_logger(__name__)
 
 #: What the exchange did on its own, a stop that fired, is counted some moments after its balance shows it: only what stays so is believed.
-_CONFIRMED_AFTER: Final = timedelta(seconds=10)
+_CONFIRMED_AFTER_S: Final = 10.0
 #: A balance says something of positions that were as they are when it was read, and while nothing is on its way.
 _SHORT: Final = """
 SELECT s.base, s.wanted, coalesce(l.free + l.locked, 0) AS there, p.symbol, array_agg(p.bot_id ORDER BY p.bot_id) AS bot_ids
@@ -56,16 +56,18 @@ async def read_short(connection: Any, user_id: UUID, broker_id: UUID) -> list[Sh
 class Shortfalls:
     """Tells of what stays short from one reading of the balances to a later one."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, monotonic: Callable[[], float]) -> None:
         self._desk = desk
+        #: A clock that is set forward brings no news of fills: what counts is the time that has passed.
+        self._monotonic = monotonic
         #: Since when each account was seen to be short, by asset.
-        self._since: dict[UUID, dict[str, datetime]] = {}
+        self._since: dict[UUID, dict[str, float]] = {}
 
     async def look(self, user_id: UUID, broker_id: UUID) -> None:
         """Compare an account with its bots' ledgers, after its balances were read."""
         async with self._desk.database.connection() as connection:
             short = await read_short(connection, user_id, broker_id)
-        now, before = self._desk.clock.now(), self._since.pop(broker_id, {})
+        now, before = self._monotonic(), self._since.pop(broker_id, {})
         if not short:
             return
         since = {each.base: before.get(each.base, now) for each in short}
@@ -73,7 +75,7 @@ class Shortfalls:
         if since.keys() - before.keys():
             self._desk.suspect(broker_id)  # what is on its way is asked for, before anybody is suspended for it
         for each in short:
-            if now - since[each.base] >= _CONFIRMED_AFTER:
+            if now - since[each.base] >= _CONFIRMED_AFTER_S:
                 log.warning("bots_short", broker_id=str(broker_id), symbol=each.symbol, wanted=str(each.wanted), there=str(each.there))
                 names = ("symbol", "bot_ids", "base", "wanted", "there")
                 found = {name: getattr(each, name) for name in names}

@@ -39,11 +39,13 @@ class Readings:
     def __init__(self, pieces: Pieces) -> None:
         self._pieces = pieces
         self._clock = Later(pieces)
-        self._loop = PortfolioLoop(replace(pieces.desk, clock=self._clock), interval_s=60)
+        self.passed_s = 0.0
+        self._loop = PortfolioLoop(replace(pieces.desk, clock=self._clock), interval_s=60, monotonic=lambda: self.passed_s)
 
-    async def another(self, *, after: timedelta = timedelta(minutes=1)) -> list[BotShort]:
+    async def another(self, *, after: timedelta = timedelta(minutes=1), passed_s: float | None = None) -> list[BotShort]:
         """What is told by one more."""
         self._clock.ahead += after
+        self.passed_s += after.total_seconds() if passed_s is None else passed_s
         found = []
         with self._pieces.bus.subscribe(BotShort) as heard:
             await self._loop.refresh([self._pieces.broker_id])
@@ -122,3 +124,11 @@ async def test_nothing_is_believed_while_something_is_on_its_way(pieces: Pieces,
     async with pieces.database.connection() as connection:
         short: list[Any] = await read_short(connection, pieces.user_id, pieces.broker_id)
     assert short == []
+
+
+async def test_a_clock_that_is_set_forward_makes_nothing_sure(pieces: Pieces) -> None:
+    await trade(pieces, new_id())
+    await pieces.filled(Side.SELL, "1.005")
+    readings = Readings(pieces)
+    assert await readings.another() == []
+    assert await readings.another(passed_s=0.1) == [], "what a stop sold a moment ago may not be counted yet"

@@ -46,7 +46,6 @@ CANDLES = 7
 KILLS = {2: Kill(after_s=0.0), 4: Kill(after_s=0.05)}
 
 
-@pytest.mark.full
 async def test_bots_of_a_server_that_is_killed_trade_as_if_it_had_not_been(postgres: PostgresForTests, tmp_path: Path) -> None:
     sizes = (0.3, 0.5, 0.9)
     plan = Plan(
