@@ -36,7 +36,7 @@ from app.core.embedded_postgres import EmbeddedPostgres
 from app.core.ids import new_id
 from app.core.migrate import upgrade
 from app.core.tenancy import working_for
-from app.statistics.shadow import nothing_compared
+from app.shadow.lines import read_lines
 from app.statistics.summary import StatisticsReader
 from app.statistics.wish import StatisticsFilter
 from benchmarks.history import prepare
@@ -142,7 +142,7 @@ async def measure(trades: int) -> dict[str, float]:
         user_id = await fill(urls, trades)
         database = Database(urls.app, is_for_tenants=True)
         await database.open()
-        reader = StatisticsReader(database=database, exchange="binance", shadows=nothing_compared)
+        reader = StatisticsReader(database=database, exchange="binance", shadows=read_lines)
         now, asked = SystemClock().now(), StatisticsFilter(zone=ZoneInfo("Europe/Paris"))
 
         async def whole() -> Any:

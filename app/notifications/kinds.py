@@ -43,7 +43,6 @@ class NoticeKind(StrEnum):
     BOT_TRIPPED = "bot_tripped"
     APPROVAL_WANTED = "approval_wanted"
     SHADOW_DIFFERS = "shadow_differs"
-    DAILY_SUMMARY = "daily_summary"
     ALERT_MISSED = "alert_missed"
     WEBHOOK_DENIED = "webhook_denied"
     FEED_STALE = "feed_stale"
@@ -97,7 +96,6 @@ KINDS: Final = {
     NoticeKind.BOT_FAULTED: KindWords(N_("A bot's strategy failed"), Group.BOTS),
     NoticeKind.BOT_TRIPPED: KindWords(N_("A safeguard tripped"), Group.BOTS),
     NoticeKind.SHADOW_DIFFERS: KindWords(N_("A bot differs from its shadow"), Group.BOTS),
-    NoticeKind.DAILY_SUMMARY: KindWords(N_("The day in a few lines"), Group.BOTS),
     NoticeKind.ALERT_MISSED: KindWords(N_("An alert of TradingView did not come"), Group.ALERTS),
     NoticeKind.WEBHOOK_DENIED: KindWords(N_("An alert was not traded"), Group.ALERTS, is_default=False),
     NoticeKind.FEED_STALE: KindWords(N_("Market data stopped or came back"), Group.MARKET),

@@ -34,11 +34,3 @@ class ShadowReader(Protocol):
         self, database: Database, user_id: UUID, bot_ids: Sequence[UUID], *, since: datetime | None, until: datetime | None
     ) -> Sequence[ShadowLine]:
         """Return a line for each of the bots that was compared in that time."""
-
-
-async def nothing_compared(
-    database: Database, user_id: UUID, bot_ids: Sequence[UUID], *, since: datetime | None, until: datetime | None
-) -> Sequence[ShadowLine]:
-    """Return nothing: what a server says that compares nothing. Fulfils `ShadowReader`."""
-    del database, user_id, bot_ids, since, until
-    return ()

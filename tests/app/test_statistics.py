@@ -18,8 +18,8 @@ from app.domain.candles import Timeframe
 from app.domain.enums import Source
 from app.marketdata.models import CandleSource
 from app.marketdata.store import CandleStore
+from app.shadow.lines import read_lines
 from app.statistics.grouping import GroupLine
-from app.statistics.shadow import nothing_compared
 from app.statistics.summary import DIMENSIONS, StatisticsReader, Summary
 from app.statistics.telling import day_of
 from app.statistics.wish import Mode, StatisticsFilter
@@ -41,7 +41,7 @@ class Bench:
 
     def __init__(self, pieces: Pieces) -> None:
         self.pieces = pieces
-        self.reader = StatisticsReader(database=pieces.database, exchange="binance", shadows=nothing_compared)
+        self.reader = StatisticsReader(database=pieces.database, exchange="binance", shadows=read_lines)
 
     async def put(self, *trips: Trip, broker_id: UUID | None = None) -> None:
         async with self.pieces.database.connection() as connection:
