@@ -27,6 +27,8 @@ from tests.replay_venue import ReplayVenue, replaying
 
 QUIET_S: Final = 90.0
 _JUST_BEFORE_MS: Final = 1_000
+_PATIENCE_S: Final = 8.0
+_ARRIVES_WITHIN_MS: Final = 40_000
 START_USDT: Final = Decimal(1_000_000)
 _FILLS: Final = """
 SELECT o.bot_id, f.position_id, f.side, f.price, f.quantity, f.fee, f.fee_asset, f.executed_at
@@ -173,11 +175,12 @@ class Replay:
 
     async def _close(self) -> None:
         """Let the market go on to the close of a candle: whoever decides there has heard of what happened inside it."""
-        executed = self._executions()
-        await self.venue.advance(self._plan.length_ms - _JUST_BEFORE_MS)
+        executed, length = self._executions(), self._plan.length_ms
+        close = self.venue.now_ms // length * length + length
+        await self.venue.until(close - _JUST_BEFORE_MS)
         if self._executions() != executed:
             await self._until("fills are counted", self._orders_busy)
-        await self.venue.advance(_JUST_BEFORE_MS)
+        await self.venue.until(close)
 
     async def _killed(self, kill: Kill) -> int:
         """Let a candle close, kill the server soon after it, and start another; return how many candles nobody heard of."""
@@ -211,7 +214,18 @@ class Replay:
         return self.venue.venue.exchange.last_execution_id
 
     async def _quiet(self) -> None:
-        await self._until("all is done", self._busy)
+        """An order that was cut off on its way is given up once the market's time has passed by which it would have arrived."""
+        begun, is_given_time = time.monotonic(), False
+
+        async def busy() -> str:
+            nonlocal is_given_time
+            found = await self._busy()
+            if found and not is_given_time and time.monotonic() - begun > _PATIENCE_S:
+                is_given_time = True
+                await self.venue.advance(_ARRIVES_WITHIN_MS)
+            return found
+
+        await self._until("all is done", busy)
 
     async def _until(self, what: str, busy: Any) -> None:
         deadline = time.monotonic() + QUIET_S
@@ -335,6 +349,8 @@ async def replay(plan: Plan, urls: DatabaseUrls, folder: Path) -> AsyncIterator[
     async with replaying(plan.config, time_file) as venue:
         settings = server_settings(urls, venue.url, plan.symbols, heartbeat_history_minutes=plan.history_minutes, access_token_minutes=1440)
         settings[shared_time.VARIABLE.lower()] = time_file
+        # Of the market's time, which stands still until everything is done.
+        settings["reconcile_settle_s"] = 0
         server = KillableServer(folder / "server", **settings)
         database = Database(urls.app)
         await database.open()

@@ -131,6 +131,7 @@ async def test_a_flood_ends_in_one_message_that_counts_the_rest(database: Databa
         assert [covers for _, covers, _ in await post.log()] == [1, 1, 1, 17]
         # And the minute after begins with what came meanwhile.
         await post.tell(2)
+        post.clock.advance(1)
         await post.tell(3, kind=NoticeKind.AUDIT_FAILED, title="The books do not add up")
         assert await post.send() == 1
         assert len(post.receiver.heard) == 4

@@ -11,7 +11,7 @@ from app.domain.enums import OrderType, Side
 from app.domain.matching import MatchingEngine
 from app.domain.simulation import Reason, simulate
 from tests.domain.candle_reference import Reference, exact
-from tests.domain.markets_at_random import random_case
+from tests.domain.markets_at_random import guarded, random_case
 from tests.domain.small_markets import FLAT, candles_of, outcome
 
 
@@ -44,6 +44,8 @@ def test_random_cases_have_everything_in_them() -> None:
         counts += Counter(denied=simulation.denied, capped=simulation.capped, missed=simulation.missed, funded=int(simulation.funding != 0))
         parts = Counter((fill.candle, fill.reason) for fill in simulation.fills if fill.reason is Reason.TARGET)
         counts["two targets in a candle"] += sum(count > 1 for count in parts.values())
+        guarded_fills = simulate(case.candles, case.decisions, guarded(case, seed), detail=case.detail).fills
+        fills.update(str(fill.reason) for fill in guarded_fills if fill.reason is Reason.SAFEGUARD)
     assert set(fills) == set(Reason)
     assert min([*fills.values(), *counts.values()]) > 3, (fills, counts)
 
