@@ -39,6 +39,7 @@ _REASONS: Final = """
 SELECT reason ->> 'message' AS why, reason ->> 'values' AS values, count(*) AS n FROM bot_signals
  WHERE state IN ('skipped', 'expired', 'denied') GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 20
 """
+_CUT_OFF: Final = "SELECT bot_id, key, client_order_id FROM orders WHERE state = 'lost' AND role IN ('entry', 'exit')"
 _SEEN: Final = "SELECT bot_id, open_time FROM bot_signals"
 _ENTRIES: Final = "SELECT bot_id, key, count(*) AS orders FROM orders WHERE role = 'entry' GROUP BY bot_id, key HAVING count(*) > 1"
 _GUARDED: Final = """
@@ -100,6 +101,8 @@ class Outcome:
 
     trades: dict[int, list[Trade]] = field(default_factory=dict)
     missed: dict[int, set[int]] = field(default_factory=dict)
+    #: Candles of whose orders the exchange never heard: the server died between claiming and sending them.
+    cut_off: dict[int, set[int]] = field(default_factory=dict)
     first_ms: int = 0
     kills: int = 0
     reasons: list[str] = field(default_factory=list)
@@ -274,6 +277,7 @@ class Replay:
         fills = await self._rows(_FILLS)
         outcome.trades = _trades(fills, place, self._plan.length_ms)
         outcome.missed = await self._missed(place)
+        outcome.cut_off = await self._cut_off(place)
         outcome.reasons = [f"{row['n']} candles: {row['why']} {row['values']}" for row in await self._rows(_REASONS)]
         known = Counter(order.client_order_id for account in self._accounts() for order in account.orders.values())
         outcome.doubled = [f"{name} stands {times} times" for name, times in known.items() if times > 1]
@@ -290,6 +294,15 @@ class Replay:
             for row in await self._rows(query):
                 into[place[row["bot_id"]]].add(round(row["open_time"].timestamp() * 1000))
         return {number: (every - seen[number]) | (skipped[number] & every) for number in place.values()}
+
+    async def _cut_off(self, place: Mapping[UUID, int]) -> dict[int, set[int]]:
+        known = {order.client_order_id for account in self._accounts() for order in account.orders.values()}
+        found = defaultdict[int, set[int]](set)
+        for row in await self._rows(_CUT_OFF):
+            opened = row["key"].split(":")[2]
+            if opened.isdecimal() and row["client_order_id"] not in known:
+                found[place[row["bot_id"]]].add(int(opened))
+        return found
 
     async def _ledger_difference(self, fills: Sequence[Any]) -> Decimal:
         """By how much the bots' positions and payments differ from the accounts' balances, all assets together."""

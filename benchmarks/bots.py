@@ -1,6 +1,6 @@
 """From a candle's close to the last of its bots' orders acknowledged, with 1, 50, 200 and 1,000 bots that all trade at it.
 
-    uv run python benchmarks/bots.py [--quick]
+    uv run python benchmarks/bots.py [--quick] [--bots N ...]
 
 Server, sandboxd and exchange are processes of their own, on a PostgreSQL with fsync on. The market stands; each step lets it go on by a
 minute, which closes a candle of every symbol, and all bots buy, do nothing, sell, do nothing in turn. `close_to_ack_ms` is the time from
@@ -163,34 +163,33 @@ class Bare:
                 raise SystemExit("bare ccxt got no id")
 
 
-def specs(count: int, first: int) -> list[BotSpec]:
+def specs(count: int) -> list[BotSpec]:
     """Return bots that all do the same, on ten symbols and four accounts."""
     return [
         BotSpec(strategy="in turn", symbol=SYMBOLS[number % 10], timeframe="1m", account=ACCOUNTS[number % 4], capital="1000")
-        for number in range(first, first + count)
+        for number in range(count)
     ]
 
 
 async def measure(sizes: tuple[int, ...], rounds: int) -> dict[int, Figures]:
-    """Return what closes cost with each number of bots."""
+    """Return what closes cost with each number of bots, each on a server of its own whose bots have all begun before the first close."""
     found: dict[int, Figures] = {}
-    async with AsyncExitStack() as stack:
-        emulator, server, database, connection = await stack.enter_async_context(surroundings())
-        bare = await stack.enter_async_context(bare_limit(emulator, max(sizes)))
-        market = Market(emulator, connection)
-        with closing(await asyncio.to_thread(server.client)) as http:
-            fleet = Fleet(http, database, SystemClock())
-            for account in ACCOUNTS:
-                await asyncio.to_thread(fleet.take_account, account)
-            await fleet.add_strategy("in turn", STRATEGY)
-        for count in sizes:
-            have = max(found, default=0)
+    for count in sizes:
+        begun = time.monotonic()
+        async with AsyncExitStack() as stack:
+            emulator, server, database, connection = await stack.enter_async_context(surroundings(count))
+            bare = await stack.enter_async_context(bare_limit(emulator, count))
             with closing(await asyncio.to_thread(server.client)) as http:
-                fleet.use(http)
-                await asyncio.to_thread(fleet.make, specs(count - have, have))
+                fleet = Fleet(http, database, SystemClock())
+                for account in ACCOUNTS:
+                    await asyncio.to_thread(fleet.take_account, account)
+                await fleet.add_strategy("in turn", STRATEGY)
+                await asyncio.to_thread(fleet.make, specs(count))
             await loaded(connection, count)
-            found[count] = await closes(market, bare, count, rounds)
-        await agree(emulator, connection)
+            ready_s = time.monotonic() - begun
+            found[count] = await closes(Market(emulator, connection), bare, count, rounds)
+            await agree(emulator, connection)
+        print(f"… {count} bots: loaded after {ready_s:.0f} s, done after {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
     return found
 
 
@@ -225,7 +224,7 @@ async def agree(emulator: EmulatorProcess, connection: Any) -> None:
 
 
 @asynccontextmanager
-async def surroundings() -> AsyncIterator[tuple[EmulatorProcess, ServerProcess, Database, Any]]:
+async def surroundings(bots: int) -> AsyncIterator[tuple[EmulatorProcess, ServerProcess, Database, Any]]:
     """An exchange whose market stands, a database that keeps what it was told, and a server."""
     folder = Path(tempfile.mkdtemp(prefix="aristobot-bench-"))
     folder.chmod(0o711)
@@ -239,7 +238,7 @@ async def surroundings() -> AsyncIterator[tuple[EmulatorProcess, ServerProcess, 
         for name in (*ACCOUNTS, BARE_KEY):
             emulator.open_account(name, API_SECRET, {"USDT": "100000000"})
         settings = server_settings(urls, emulator.url, SYMBOLS, heartbeat_history_minutes=300, access_token_minutes=1440)
-        settings |= {"strategies_per_user": 5_000, "strategies_at_once": 900}
+        settings |= {"strategies_per_user": bots + 100, "strategies_at_once": bots + 100}
         server = ServerProcess(folder / "server", **settings)
         await asyncio.to_thread(server.start)
         stack.callback(server.stop)
@@ -284,10 +283,12 @@ def main() -> None:
     """Run it and print one line of JSON last."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="few bots and rounds, within a minute")
-    is_quick = parser.parse_args().quick
+    parser.add_argument("--bots", type=int, nargs="*", help="other numbers of bots than 1, 50, 200 and 1,000")
+    given = parser.parse_args()
+    sizes = tuple(given.bots or ((1, 10) if given.quick else (1, 50, 200, 1_000)))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    print(json.dumps(show(asyncio.run(measure((1, 10) if is_quick else (1, 50, 200, 1_000), 1 if is_quick else 5)))))
+    print(json.dumps(show(asyncio.run(measure(sizes, 1 if given.quick else 5)))))
 
 
 if __name__ == "__main__":

@@ -104,16 +104,30 @@ class Actor:
         else:
             reach("B2")
             ordered(verdict, made.order)
-        if verdict.state is SignalState.DENIED and verdict.action is SignalAction.EXIT and not _is_forbidden(verdict.code):
-            await self._keep_selling(verdict)
+        if verdict.state is SignalState.DENIED and verdict.action is SignalAction.EXIT:
+            why = verdict.told.values.get("why", "")
+            verdict.told = await self.keep_selling(verdict.bot.user_id, verdict.bot.id, code=verdict.code, why=why) or verdict.told
 
-    async def _keep_selling(self, verdict: Verdict) -> None:
-        """An exit that the exchange did not take is a wish that stays: leaving is never denied in a backtest either."""
+    async def keep_selling(self, user_id: UUID, bot_id: UUID, *, code: str | None, why: str) -> Said | None:
+        """Let an exit that did not come to its end be a wish that stays: leaving is never denied in a backtest either.
+
+        Args:
+            user_id: Whose bot it is.
+            bot_id: The bot.
+            code: Why its order was not taken, or not filled.
+            why: The same in words.
+
+        Returns:
+            What to tell of it; None where nothing is left to sell, or somebody forbade it.
+        """
+        if _is_forbidden(code):
+            return None
         async with self._desk.database.connection() as connection:
-            wished = await connection.fetchval(_KEEP_SELLING, verdict.bot.id, verdict.bot.user_id, self._desk.clock.now())
-        if wished is not None:
-            verdict.told = said(words.SELLS_AGAIN, why=verdict.told.values.get("why", ""))
-            self._desk.bus.publish(BotAsked(bot_id=verdict.bot.id))
+            wished = await connection.fetchval(_KEEP_SELLING, bot_id, user_id, self._desk.clock.now())
+        if wished is None:
+            return None
+        self._desk.bus.publish(BotAsked(bot_id=bot_id))
+        return said(words.SELLS_AGAIN, why=why)
 
     async def take_back(self, user_id: UUID, bot_id: UUID, order_ids: Sequence[UUID]) -> None:
         """Cancel entries whose time is over. One that has filled meanwhile is held; what cannot be asked now is repeated by reconcile."""

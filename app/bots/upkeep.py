@@ -27,7 +27,7 @@ from app.bots.verdicts import Verdict, decision_of, update_verdicts
 from app.core.i18n import N_
 from app.core.ids import client_order_id
 from app.domain.candles import Candle, Timeframe, from_milliseconds
-from app.domain.enums import Role, Side
+from app.domain.enums import OrderState, Role, Side
 from app.domain.instruments import plain
 from app.errors import BotNotFound, BotStateWrong
 from app.notifications import Notice, NoticeKind, Severity, put
@@ -46,7 +46,8 @@ _EXPIRE: Final = """
 UPDATE bot_signals SET state = 'expired', reason = $2 WHERE id = $1 AND state IN ('waiting', 'decided')
 RETURNING user_id, bot_id, open_time, action
 """
-#: Signals whose orders are all over. What an order that was refused says is what the signal says.
+#: Signals whose orders are all over. What an order that was refused, or never arrived, says is what the signal says. `is_unsold`: it was to
+#: leave, and not by its owner's word it has not left wholly.
 _SETTLE: Final = """
 UPDATE bot_signals s SET state = CASE WHEN o.refused IS NULL THEN 'done' ELSE 'denied' END, code = coalesce(o.refused, s.code),
        reason = CASE WHEN o.refused IS NULL THEN s.reason
@@ -54,11 +55,13 @@ UPDATE bot_signals s SET state = CASE WHEN o.refused IS NULL THEN 'done' ELSE 'd
   FROM bot_signals w
   CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE state IN ('intent', 'submitting', 'unknown', 'open', 'partial')) AS live,
-           max(coalesce(code, upper(state))) FILTER (WHERE state IN ('denied', 'rejected')) AS refused,
-           max(detail) FILTER (WHERE state IN ('denied', 'rejected')) AS detail
+           max(coalesce(code, 'ORDER_' || upper(state))) FILTER (WHERE state IN ('denied', 'rejected', 'lost')) AS refused,
+           max(detail) FILTER (WHERE state IN ('denied', 'rejected', 'lost', 'expired')) AS detail,
+           bool_or(state IN ('denied', 'rejected', 'lost', 'expired') AND filled_quantity < quantity) AS is_short
       FROM orders WHERE id = ANY (w.order_ids)) o
  WHERE w.id = s.id AND w.state = 'submitted' AND s.state = 'submitted' AND o.live = 0
-RETURNING s.id, s.user_id, s.bot_id, s.open_time, s.action, s.state
+RETURNING s.id, s.user_id, s.bot_id, s.open_time, s.action, s.state, s.code, o.detail,
+          s.action = 'exit' AND coalesce(o.is_short, false) AS is_unsold
 """
 _SOLD: Final = """
 UPDATE bots SET sell_asked_at = NULL, revision = revision + 1
@@ -200,7 +203,18 @@ class Upkeep:
         async with self._desk.database.connection() as connection:
             rows = await connection.fetch(_SETTLE, words.REFUSED)
         for row in rows:
+            if row["is_unsold"]:
+                await self._sell_again(row)
             self._tell(row, row["state"], row["id"])
+
+    async def _sell_again(self, row: Any) -> None:
+        why = row["detail"] or row["code"] or OrderState.EXPIRED.value
+        told = await self._actor.keep_selling(row["user_id"], row["bot_id"], code=row["code"], why=why)
+        if told is not None:
+            line = Line(bot_id=row["bot_id"], user_id=row["user_id"], kind="not_sold", told=told, level=EventLevel.WARNING)
+            async with self._desk.database.connection() as connection:
+                await write_lines(connection, [line], at=self._desk.clock.now())
+            self._desk.bus.publish(line.event())
 
     async def finish(
         self, bots: dict[UUID, LiveBot], venue_now: Callable[[], datetime], *, held: Callable[[UUID], AbstractContextManager[bool]]

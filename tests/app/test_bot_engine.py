@@ -36,6 +36,22 @@ class Turns(Strategy):
     def should_exit(self):
         return True
 """
+#: What it has once wanted it does not want again.
+LEAVES_ONCE = """from aristobot import Strategy
+
+
+class LeavesOnce(Strategy):
+    timeframe = "1m"
+    warm_up = 2
+    has_left = False
+
+    def should_long(self):
+        return not self.has_left
+
+    def should_exit(self):
+        wants, self.has_left = not self.has_left, True
+        return wants
+"""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -156,6 +172,35 @@ async def test_an_exit_that_the_exchange_refuses_is_tried_again(replay: Replay) 
     assert "tried again until it is sold" in refused["reason"]["text"]
     assert (await ada.call("GET", f"/api/bots/{one['id']}")).json()["held"] is None
     await act(ada, one["id"], "stop")
+
+
+async def test_an_exit_that_never_arrived_is_sent_again_and_an_entry_is_not(replay: Replay) -> None:
+    ada = replay.person
+    one = await bot(ada, await valid_strategy(replay, ada, LEAVES_ONCE, "Cut off"), str(await replay.live("cutoff")), mode="live")
+    await act(ada, one["id"], "start")
+    await replay.quiet()
+    assert await _cut_off(replay, one["id"]) == ("long", "denied", "ORDER_LOST")
+    assert (await ada.call("GET", f"/api/bots/{one['id']}")).json()["held"] is None, "the market is another one by now"
+    await replay.minute()
+    assert (await ada.call("GET", f"/api/bots/{one['id']}")).json()["held"] is not None
+    assert await _cut_off(replay, one["id"]) == ("exit", "denied", "ORDER_LOST")
+    assert (await ada.call("GET", f"/api/bots/{one['id']}")).json()["held"] is None, "it did not want to leave a second time by itself"
+    assert {"not_sold", "sold"} <= set(await kinds(ada, one["id"]))
+    await act(ada, one["id"], "stop")
+
+
+async def _cut_off(replay: Replay, bot_id: str) -> tuple[str, str, str]:
+    """Let a candle close and the order that follows be lost on its way; return what became of its signal."""
+    async with httpx.AsyncClient() as http:
+        rule = {"do": "drop_before", "method": "POST", "path": "/api/v3/order"}
+        assert (await http.post(f"{replay.venue.url}/_fault", json=rule)).is_success
+    await replay.venue.until(replay.venue.now_ms // 60_000 * 60_000 + 60_000)
+    while not await replay.rows("SELECT 1 FROM orders WHERE bot_id = $1::uuid AND state = 'unknown'", bot_id):
+        await asyncio.sleep(0.01)
+    await replay.venue.advance(30_000)
+    await replay.quiet()
+    found = (await signals(replay.person, bot_id))[0]
+    return found["action"], found["state"], found["code"]
 
 
 async def test_a_suspended_bot_leaves_and_does_not_enter(replay: Replay) -> None:
