@@ -1,13 +1,17 @@
-"""An entry's fast path: one statement reads, the rules are judged here, and one statement admits, stores and claims (steps W1 and W3).
+"""An order's fast path: one statement reads, the rules are judged here, and one statement admits, stores and claims (steps W1 and W3).
+
+Entries go by it, and what closes a position that nothing guards and no other order sells.
 
 The second statement holds only while the account's row of `account_activity` is the version that the first one saw: every order that is
 admitted writes a new one, so no two orders are admitted on the same reading. A version is told by `xmin`, the transaction that wrote it.
+Of a position that is closed, what this process last saw is a guess, and the statement holds only while it is right.
 Whatever is not as expected, a refusal or a repetition too, stores nothing and is left to the ordinary path (`trading.place`), which
 decides for itself.
 """
 
 from dataclasses import dataclass
 from datetime import UTC
+from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
@@ -27,15 +31,16 @@ from app.trading.account import Account
 from app.trading.desk import Desk
 from app.trading.gate import LOOK, Counted, about, judge, reservation_of
 from app.trading.place import COLUMNS, VALUES, Draft, Market, deadline_of, shaped, values_of
-from app.trading.protections import DISTURB, DISTURBED
+from app.trading.protections import DISTURB, DISTURBED, LIVE
 from app.trading.records import OrderRecord
 from app.trading.states import restraining
+from app.trading.whose import same
 
 #: The conditions of `trading.claim`, the version of the account's row, and that of the user's limits over all accounts where there are
 #: such. Who locks one of these rows just now is admitting an order, or is about to fail; who locks the lease prolongs it or takes it, and
 #: who locks the protection of what is sold is changing it. Nobody waits for any of them here, so that what the statement saw of halts is
 #: never older than itself.
-_ENTER_AND_CLAIM: Final = f"""
+_STATEMENT: Final = f"""
 WITH held AS ({HOLD.format(role="$31", owner="$32", epoch="$33")} SKIP LOCKED),
 o AS (SELECT $1::uuid AS id, $2::uuid AS user_id, $3::uuid AS broker_id, $30::uuid AS bot_id, $5::text AS symbol, $6::text AS side,
              $16::text AS role, $15::text AS source, $8::numeric AS quantity),
@@ -50,7 +55,7 @@ together AS (
 guarding AS (
   SELECT protections.id FROM protections, seen WHERE $6::text = 'sell' AND {DISTURBED.format(broker="$3", symbol="$5", bot="$30")}
      FOR NO KEY UPDATE OF protections SKIP LOCKED),
-turned AS (UPDATE risk_limits u SET updated_at = u.updated_at FROM together WHERE u.scope_id = together.scope_id),
+turned AS (UPDATE risk_limits u SET updated_at = u.updated_at FROM together WHERE u.scope_id = together.scope_id),{{holding}}
 entered AS (
   UPDATE account_activity a
      SET minute_orders = CASE WHEN a.minute = $35 THEN a.minute_orders + 1 ELSE 1 END, minute = $35,
@@ -58,7 +63,7 @@ entered AS (
     FROM seen
    WHERE a.broker_id = seen.broker_id AND ($37::xid IS NULL OR EXISTS (SELECT 1 FROM together))
      AND ($6::text <> 'sell' OR EXISTS (SELECT 1 FROM guarding)
-          OR NOT EXISTS (SELECT 1 FROM protections WHERE {DISTURBED.format(broker="$3", symbol="$5", bot="$30")}))
+          OR NOT EXISTS (SELECT 1 FROM protections WHERE {DISTURBED.format(broker="$3", symbol="$5", bot="$30")})){{and_holding}}
   RETURNING a.broker_id),
 placed AS (INSERT INTO orders ({COLUMNS}, state, epoch, sent_at) SELECT {VALUES}, 'submitting', $33, $28 FROM entered RETURNING *),
 disturbed AS (
@@ -71,6 +76,21 @@ noted AS (
    ORDER BY step.number)
 SELECT * FROM placed
 """  # noqa: S608  # constants
+_ENTER_AND_CLAIM: Final = _STATEMENT.format(holding="", and_holding="")
+#: A position is closed so while it is the one that was seen. Its row stays locked, so that nobody opens a protection beside it; legs would
+#: have to step aside first, and what another order sells, or has sold and is not counted yet, would be sold twice.
+_HOLDING: Final = f"""
+holding AS (
+  SELECT p.id FROM positions p, seen
+   WHERE p.broker_id = $3 AND p.symbol = $5 AND {same("p.bot_id", "$30")} AND p.status <> 'closed' AND p.quantity = $38::numeric
+     FOR UPDATE OF p SKIP LOCKED),"""  # noqa: S608  # a constant
+_AND_HOLDING: Final = f"""
+     AND EXISTS (SELECT 1 FROM holding)
+     AND NOT EXISTS (SELECT 1 FROM protections WHERE {DISTURBED.format(broker="$3", symbol="$5", bot="$30")})
+     AND NOT EXISTS (SELECT 1 FROM orders e
+                      WHERE e.user_id = $2 AND e.broker_id = $3 AND e.symbol = $5 AND {same("e.bot_id", "$30")} AND e.side = 'sell'
+                        AND (e.state IN {LIVE} OR e.fills_quantity <> e.filled_quantity))"""  # noqa: S608  # constants
+_CLOSE_AND_CLAIM: Final = _STATEMENT.format(holding=_HOLDING, and_holding=_AND_HOLDING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,13 +104,13 @@ class Claimed:
 async def enter_at_once(
     desk: Desk, user_id: UUID, intent: OrderIntent, *, broker_id: UUID | None, account: Account | None, delivery_id: UUID | None
 ) -> Claimed | None:
-    """Admit, store and claim an entry of an account that is ready for it; None when nothing was stored and the ordinary path must decide.
+    """Admit, store and claim an order of an account that is ready for it; None when nothing was stored and the ordinary path must decide.
 
     Raises:
         DATABASE_GONE: the writing broke off, and nobody knows whether it counted: the intent's key tells, and reconcile asks.
     """
     expected = account or desk.hints.accounts.get((user_id, broker_id))
-    if expected is None or intent.purpose is not Role.ENTRY or intent.close_position or intent.percent is not None:
+    if expected is None or not (_is_entry(intent) or _is_close(intent)) or intent.percent is not None:
         return None
     client = desk.connections.ready(expected.id)
     if client is None or expected.id in desk.awaited or not desk.lease.is_held:
@@ -100,7 +120,13 @@ async def enter_at_once(
     price = None if symbol is None else desk.quotes.reference_price(expected.exchange, symbol, is_buy=intent.side is Side.BUY)
     if symbol is None or price is None:
         return None
-    attempt = _Attempt(desk, user_id, expected, intent, listed[symbol], client, Market(price=price), delivery_id)
+    held = Decimal(0)
+    if intent.close_position:
+        guess = desk.hints.positions.get((expected.id, symbol, intent.bot_id))
+        if guess is None or guess.quantity <= 0:
+            return None
+        held = guess.quantity
+    attempt = _Attempt(desk, user_id, expected, intent, listed[symbol], client, Market(price=price), held, delivery_id)
     order_id = new_id()
     order: OrderRecord | None = None
     try:
@@ -119,6 +145,14 @@ async def enter_at_once(
     return None if order is None else Claimed(order=order, client=client)
 
 
+def _is_entry(intent: OrderIntent) -> bool:
+    return intent.purpose is Role.ENTRY and not intent.close_position
+
+
+def _is_close(intent: OrderIntent) -> bool:
+    return intent.purpose is Role.EXIT and intent.close_position and intent.side is Side.SELL
+
+
 @dataclass(frozen=True, slots=True)
 class _Attempt:
     """One intent on its way into the tables."""
@@ -130,11 +164,13 @@ class _Attempt:
     instrument: Instrument
     client: ExchangeClient
     market: Market
+    #: Of a position that is to be closed; 0 of an entry.
+    held: Decimal
     delivery_id: UUID | None
 
     async def made(self, order_id: UUID, *, must_be_default: bool) -> OrderRecord | None:
         desk, account, role = self.desk, self.account, self.intent.purpose
-        intent, fitted = shaped(self.intent, self.instrument, self.client.capabilities, self.market)
+        intent, fitted = shaped(self.intent, self.instrument, self.client.capabilities, self.market, position=self.held)
         if fitted.execution is not Execution.NATIVE:
             return None
         order, price = fitted.order, self.market.price
@@ -145,6 +181,8 @@ class _Attempt:
             asked = about(self.user_id, account, order, reservation, role=role)
             found = await connection.fetchrow(LOOK, *asked, day, minute, intent.source.value, intent.bot_id)
             if found is None or not found["is_open"] or (must_be_default and not found["is_default"]):
+                return None
+            if self.held and (found["position"] != self.held or found["closing"]):
                 return None
             counted = Counted(minute=found["minute_orders"] + 1, day=found["day_orders"] + 1, unseen=1)
             judge(desk, found, account, order, self.instrument, reservation, counted, role=role, reference_price=price)
@@ -159,16 +197,16 @@ class _Attempt:
                 deadline=deadline_of(desk, intent, fitted.execution),
                 delivery_id=self.delivery_id,
             )
-            return await _stored(desk, connection, draft, found["revision"], minute, day, found["user_revision"])
+            seen = (found["revision"], minute, day, found["user_revision"], *([self.held] if self.held else []))
+            return await _stored(desk, connection, draft, *seen)
 
 
-async def _stored(desk: Desk, connection: Any, draft: Draft, revision: int, *seen: object) -> OrderRecord | None:
+async def _stored(desk: Desk, connection: Any, draft: Draft, *seen: object) -> OrderRecord | None:
     lease = desk.lease
+    statement = _CLOSE_AND_CLAIM if draft.intent.close_position else _ENTER_AND_CLAIM
     # Before the claim can be seen: reconcile must never find a claimed order that nobody seems to be sending.
     desk.in_flight.add(draft.order_id)
     reach("P0")
-    row = await connection.fetchrow(
-        _ENTER_AND_CLAIM, *values_of(draft, desk.clock.now()), lease.role, lease.owner, lease.epoch, revision, *seen
-    )
+    row = await connection.fetchrow(statement, *values_of(draft, desk.clock.now()), lease.role, lease.owner, lease.epoch, *seen)
     reach("P1")
     return None if row is None else OrderRecord.of(row)
