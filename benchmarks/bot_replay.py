@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
+import httpx
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from app.core.database_url import DatabaseUrls
 from app.core.db import Database
+from app.emulator.bars import MINUTE_MS
 from app.emulator.config import EmulatorConfig
 from app.trading.audit import ask_rules
 from app.trading.audit_rules import RULES
@@ -143,51 +146,53 @@ class Replay:
     async def run(self) -> Outcome:
         """Do it."""
         begun = time.monotonic()
-        await self._make_bots()
-        self.outcome.first_ms = self.venue.now_ms
-        step = 0
-        while step < self._plan.candles:
-            kill = self._plan.kills.get(step)
-            missed = 0 if kill is None else await self._killed(kill)
-            if kill is None:
-                await self._close()
-            await self._quiet()
-            await self._look_for_stops()
-            step += 1 + missed
+        with closing(await asyncio.to_thread(self._server.client)) as http:
+            await self._make_bots(http)
+            self.outcome.first_ms = self.venue.now_ms
+            await self._replay(http)
         await self._read()
         self.outcome.seconds = time.monotonic() - begun
         return self.outcome
 
-    async def _make_bots(self) -> None:
-        with closing(await asyncio.to_thread(self._server.client)) as http:
-            fleet = Fleet(http, self._database, self.venue.clock)
-            for account in self._plan.accounts:
-                self.venue.open_account(account, API_SECRET, {"USDT": str(START_USDT)}, pays_in_quote=True)
-                await asyncio.to_thread(fleet.take_account, account)
-            for name, source in self._plan.strategies.items():
-                await fleet.add_strategy(name, source)
-            self._bots = await asyncio.to_thread(fleet.make, list(self._plan.specs))
-        # The first whole candle after the start is the first that is decided at.
-        length = self._plan.length_ms
-        await self.venue.until(self.venue.now_ms // length * length + length)
+    async def _replay(self, http: httpx.Client) -> None:
+        step = 0
+        while step < self._plan.candles:
+            kill = self._plan.kills.get(step)
+            await self._close(http)
+            missed = 0 if kill is None else await self._killed(kill)
+            await self._quiet()
+            await self._look_for_stops()
+            step += 1 + missed
+
+    async def _make_bots(self, http: httpx.Client) -> None:
+        fleet = Fleet(http, self._database, self.venue.clock)
+        for account in self._plan.accounts:
+            self.venue.open_account(account, API_SECRET, {"USDT": str(START_USDT)}, pays_in_quote=True)
+            await asyncio.to_thread(fleet.take_account, account)
+        for name, source in self._plan.strategies.items():
+            await fleet.add_strategy(name, source)
+        self._bots = await asyncio.to_thread(fleet.make, list(self._plan.specs))
+        # All of them before the close of the first candle that they decide at.
         await self._until("bots are loaded", self._loading)
+        await self._close(http)
+        await self._quiet()
 
     async def _loading(self) -> str:
         rows = await self._rows("SELECT count(*) AS n FROM bots WHERE state = 'running' AND state_reason IS NULL")
         return "" if rows[0]["n"] == len(self._bots) else f"{rows[0]['n']} of {len(self._bots)}"
 
-    async def _close(self) -> None:
+    async def _close(self, http: httpx.Client) -> None:
         """Let the market go on to the close of a candle: whoever decides there has heard of what happened inside it."""
         executed, length = self._executions(), self._plan.length_ms
         close = self.venue.now_ms // length * length + length
         await self.venue.until(close - _JUST_BEFORE_MS)
         if self._executions() != executed:
             await self._until("fills are counted", self._orders_busy)
+        await self._hear_prices(http)
         await self.venue.until(close)
 
     async def _killed(self, kill: Kill) -> int:
-        """Let a candle close, kill the server soon after it, and start another; return how many candles nobody heard of."""
-        await self._close()
+        """Kill the server soon after a candle has closed, and start another; return how many candles nobody heard of."""
         await asyncio.sleep(kill.after_s)
         executed = self._executions()
         self._kill()
@@ -199,6 +204,8 @@ class Replay:
             await asyncio.sleep(kill.again_after_s)
             self._kill()
             await asyncio.wait([starting])
+            # On a busy machine there may have been nothing to kill yet.
+            self._kill()
         await asyncio.to_thread(self._server.start)
         return kill.missed
 
@@ -244,6 +251,17 @@ class Replay:
         if bots["waiting"] or bots["acting"]:
             return f"{bots['waiting']} bots wait, {bots['acting']} signals are acted upon"
         return await self._orders_busy()
+
+    async def _hear_prices(self, http: httpx.Client) -> None:
+        """Wait until the server has the market's prices: an entry is sized by those of its moment, not by those before time went on."""
+        closed_ms, deadline = self.venue.now_ms // MINUTE_MS * MINUTE_MS - MINUTE_MS, time.monotonic() + _PATIENCE_S
+        while time.monotonic() < deadline:
+            newest = [await asyncio.to_thread(_newest_candle, http, symbol) for symbol in self._plan.symbols]
+            if min(newest) >= closed_ms:
+                return
+            if not max(newest):
+                await asyncio.to_thread(self._server.log_in, http)
+            await asyncio.sleep(0.01)
 
     async def _orders_busy(self) -> str:
         (row,) = await self._rows(settled.QUERY)
@@ -322,6 +340,15 @@ class Replay:
         notional: Decimal = row["price"] * row["quantity"]
         fee = row["fee"] if row["fee_asset"] == "USDT" else Decimal(0)
         return (-notional if row["side"] == "buy" else notional) - fee
+
+
+def _newest_candle(http: httpx.Client, symbol: str) -> int:
+    try:
+        answer = http.get("/api/ohlcv", params={"symbol": symbol, "timeframe": "1m", "limit": 1})
+    except httpx.TransportError:
+        return 0  # its connection is of a server that was killed
+    # A token lasts for half a day, which is a second here.
+    return int(answer.json()["items"][-1][0]) if answer.is_success else 0
 
 
 def _total(account: Any, asset: str) -> Decimal:

@@ -94,10 +94,14 @@ class ServerProcess:
     def client(self) -> httpx.Client:
         """Return an HTTP client, already open, that is logged in as the administrator with a bearer token."""
         client = httpx.Client(base_url=self.url, timeout=20, trust_env=False, verify=False)
+        self.log_in(client)
+        return client
+
+    def log_in(self, client: httpx.Client) -> None:
+        """Give a client of this server a new bearer token of the administrator."""
         answer = client.post("/api/auth/login", json={"username": ADMIN, "password": PASSWORD})
         answer.raise_for_status()
         client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-        return client
 
     def __enter__(self) -> Self:
         return self.start()
