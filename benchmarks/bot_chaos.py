@@ -5,8 +5,8 @@
 The same candles are replayed twice against the emulated exchange, once with a server that nobody disturbs and once with one that is killed
 with SIGKILL at random moments: while strategies decide, while orders are on their way, between candles, while it starts; some of the times
 the market goes on without it. Exchange, server and this process live by one clock that stands until everything is acknowledged, so that
-both replays would be equal to the last digit. Where a bot has missed a candle, or its order was cut off before it reached the exchange, what it did is
-compared again from where both were flat.
+both replays would be equal to the last digit. Where a bot has missed a candle, or its order was cut off
+before it reached the exchange, what it did is compared again from where both were flat.
 Without the recorded candles (ARISTOBOT_SHARED_DATA) the market is made up.
 """
 
@@ -31,7 +31,8 @@ from app.domain.candles import Timeframe, to_milliseconds
 from app.emulator.bars import MINUTE_MS
 from app.emulator.config import EmulatorConfig, GeneratedSymbol, ReplayFile
 from benchmarks.bot_fleet import BotSpec
-from benchmarks.bot_replay import Kill, Outcome, Plan, Trade, replay
+from benchmarks.bot_outcome import Outcome, Trade
+from benchmarks.bot_replay import Kill, Plan, replay
 from tests.postgres import PostgresForTests
 from tests.replay_venue import since_midnight
 

@@ -10,11 +10,12 @@ import asyncpg
 import pytest
 
 from app.core.db import Database
+from app.core.ids import new_id
 from app.errors import OrderDenied
 from app.trading import fast_entry
 from app.trading.hints import Hints
 from app.trading.submit import Submission
-from tests.app.conftest import SYMBOL, Pieces
+from tests.app.conftest import API_SECRET, SYMBOL, Pieces, make_broker
 from tests.app.stored import PLENTY, PRICE, told
 
 #: The seams between the fast path's two statements, and between the venue's answer and its writing.
@@ -115,3 +116,13 @@ def refuse_fast_way(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def events(pieces: Pieces, order: Any) -> list[Any]:
     return await pieces.rows("SELECT kind, state, epoch, detail FROM order_events WHERE order_id = $1 ORDER BY id", order.id)
+
+
+async def with_money(pieces: Pieces, usdt: str) -> Pieces:
+    """The pieces with an account that holds just this at the exchange, 100 of it in an order."""
+    api_key = f"key-of-{new_id()}"
+    pieces.emulator.open_account(api_key, API_SECRET, {"USDT": usdt})
+    broker_id = await make_broker(pieces.database, pieces.vault, pieces.user_id, api_key=api_key, name=api_key)
+    rich = replace(pieces, api_key=api_key, broker_id=broker_id)
+    await rich.submit(rich.limit("50000", quantity="0.002"), broker_id=broker_id)
+    return rich

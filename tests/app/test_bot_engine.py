@@ -195,7 +195,9 @@ async def _cut_off(replay: Replay, bot_id: str) -> tuple[str, str, str]:
         rule = {"do": "drop_before", "method": "POST", "path": "/api/v3/order"}
         assert (await http.post(f"{replay.venue.url}/_fault", json=rule)).is_success
     await replay.venue.until(replay.venue.now_ms // 60_000 * 60_000 + 60_000)
-    while not await replay.rows("SELECT 1 FROM orders WHERE bot_id = $1::uuid AND state = 'unknown'", bot_id):
+    for _ in range(1_000):
+        if await replay.rows("SELECT 1 FROM orders WHERE bot_id = $1::uuid AND state = 'unknown'", bot_id):
+            break
         await asyncio.sleep(0.01)
     await replay.venue.advance(30_000)
     await replay.quiet()

@@ -28,10 +28,10 @@ from app.trading.hints import Hints
 from app.trading.limits import put_limits
 from app.trading.reconcile import Reconciler
 from app.trading.submit import Submission
-from tests.app.conftest import SYMBOL, Outage, Pieces
+from tests.app.conftest import Outage, Pieces
+from tests.app.fast_ways import another_engine, assert_books_agree, made_ready, meanwhile, outcome, position, with_money
 from tests.app.scripted_client import scripted
-from tests.app.stored import PLENTY, PRICE, told
-from tests.app.test_fast_path import another_engine, assert_books_agree, meanwhile, outcome, position, with_money
+from tests.app.stored import PRICE
 
 pytestmark = pytest.mark.asyncio
 
@@ -41,11 +41,7 @@ _MOST = 5
 
 @pytest_asyncio.fixture
 async def ready(pieces: Pieces) -> Pieces:
-    """An account that has traded before, with a price at hand: its next entry goes the fast way."""
-    pieces.quotes.put(SYMBOL, at=pieces.desk.clock.now(), bid=PRICE, ask=PRICE, last=PRICE)
-    await told(pieces, PLENTY)
-    await pieces.filled()
-    return pieces
+    return await made_ready(pieces)
 
 
 class _Forgotten(dict[Any, Any]):

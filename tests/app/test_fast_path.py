@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from app.core.ids import new_id
 from app.domain.enums import OrderState, Side, TradingState
 from app.domain.limits import RiskLimits
 from app.domain.orders import Reported
@@ -34,6 +33,7 @@ from tests.app.fast_ways import (
     outcome,
     position,
     refuse_fast_way,
+    with_money,
 )
 from tests.app.scripted_client import scripted
 from tests.app.stored import stored
@@ -81,16 +81,6 @@ async def test_the_fast_way_leaves_the_same_rows_as_the_ordinary_one(ready: Piec
     activity = await ready.rows("SELECT minute_orders, day_orders FROM account_activity WHERE broker_id = $1", ready.broker_id)
     assert activity[0]["day_orders"] == 3
     await assert_books_agree(ready)
-
-
-async def with_money(pieces: Pieces, usdt: str) -> Pieces:
-    """The pieces with an account that holds just this at the exchange, 100 of it in an order."""
-    api_key = f"key-of-{new_id()}"
-    pieces.emulator.open_account(api_key, API_SECRET, {"USDT": usdt})
-    broker_id = await make_broker(pieces.database, pieces.vault, pieces.user_id, api_key=api_key, name=api_key)
-    rich = replace(pieces, api_key=api_key, broker_id=broker_id)
-    await rich.submit(rich.limit("50000", quantity="0.002"), broker_id=broker_id)
-    return rich
 
 
 async def test_two_processes_that_read_at_the_same_moment_never_spend_the_same_money(

@@ -17,8 +17,8 @@ from app.trading.limits import put_limits
 from app.trading.records import OrderRecord
 from app.trading.submit import Submission
 from tests.app.conftest import SYMBOL, Pieces, make_broker, make_user, open_account
+from tests.app.fast_ways import another_engine, meanwhile
 from tests.app.stored import PRICE
-from tests.app.test_fast_path import another_engine, meanwhile
 
 pytestmark = pytest.mark.asyncio
 

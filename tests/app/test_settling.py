@@ -16,7 +16,7 @@ from app.trading.records import OrderRecord
 from app.webhooks import settling
 from app.webhooks.settling import settled
 from tests.app.conftest import Pieces
-from tests.app.test_fast_path import counted_statements
+from tests.app.fast_ways import counted_statements
 
 pytestmark = pytest.mark.asyncio
 

@@ -11,7 +11,8 @@ from app.domain.simulation import SimulationCosts, simulate
 from app.emulator.bars import MINUTE_MS
 from app.emulator.config import EmulatorConfig, GeneratedSymbol
 from benchmarks.bot_fleet import BotSpec
-from benchmarks.bot_replay import Kill, Outcome, Plan, replay
+from benchmarks.bot_outcome import Outcome
+from benchmarks.bot_replay import Kill, Plan, replay
 from tests.app.lived import candles_of, simulated
 from tests.postgres import PostgresForTests
 from tests.replay_venue import ReplayVenue, since_midnight
