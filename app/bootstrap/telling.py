@@ -5,7 +5,7 @@ filled orders, refused alerts, finished backtests, the kill switch, the feed. Lo
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -24,7 +24,7 @@ from app.domain.enums import OrderState
 from app.domain.instruments import plain
 from app.exchanges.catalogue import venue_of
 from app.marketdata.events import FeedAlert
-from app.notifications import Notice, NoticeKind, Severity, put
+from app.notifications import Notice, NoticeKind, Severity, put, who_wants
 from app.notifications.kinds import KINDS
 from app.trading.events import KillSwitchChanged, OrderChanged
 from app.webhooks.events import DeliveryChanged
@@ -34,7 +34,13 @@ log = structlog.get_logger(__name__)
 
 _LOGINS_EVERY_S: Final = 10.0
 _WAIT_S: Final = 1.0
-_ORDER: Final = "SELECT symbol, side, filled_quantity, average_price, bot_id FROM orders WHERE id = $1 AND user_id = $2"
+#: Filled orders come by the hundred: they are looked at together, so long after the first of them.
+_TOGETHER: Final = 500
+_GATHER_S: Final = 0.1
+_ORDERS: Final = """
+SELECT id, user_id, symbol, side, filled_quantity, average_price FROM orders
+ WHERE id = ANY ($1::uuid[]) AND user_id = ANY ($2::uuid[]) AND average_price IS NOT NULL ORDER BY updated_at, id
+"""
 _DELIVERY: Final = """
 SELECT w.name, d.reason, d.received_at FROM webhook_deliveries d JOIN webhooks w ON w.id = d.webhook_id WHERE d.id = $1 AND d.user_id = $2
 """
@@ -84,7 +90,6 @@ class Telling:
         self._lease = lease
         self._clock = clock
         self._tellers: dict[type, Callable[[Any, Any], Awaitable[None]]] = {
-            OrderChanged: self._order,
             DeliveryChanged: self._delivery,
             BacktestChanged: self._backtest,
             KillSwitchChanged: self._kill_switch,
@@ -94,25 +99,31 @@ class Telling:
     async def run(self, beat: Beat) -> None:
         """Tell until cancelled."""
         logins_at: datetime | None = None
-        with self._bus.subscribe(*self._tellers, size=5000, wanted=_is_news) as heard:
+        with self._bus.subscribe(OrderChanged, *self._tellers, size=5000, wanted=_is_news) as heard:
             while True:
-                event = await _next(heard)
-                if event is not None:
-                    await self.tell(event)
+                await self.tell(*await _next(heard))
                 now = self._clock.now()
                 if self._lease.is_held and (logins_at is None or (now - logins_at).total_seconds() >= _LOGINS_EVERY_S):
                     logins_at = now
                     await self.tell_logins(now)
                 beat()
 
-    async def tell(self, event: object) -> None:
-        """Put what an event comes to."""
+    async def tell(self, *events: object) -> None:
+        """Put what events come to; filled orders all together."""
+        filled = [event for event in events if isinstance(event, OrderChanged)]
+        for event in events:
+            if not isinstance(event, OrderChanged):
+                await self._putting(self._tellers[type(event)], event)
+        if filled:
+            await self._putting(self._orders, filled)
+
+    async def _putting(self, teller: Callable[[Any, Any], Awaitable[None]], told: object) -> None:
         try:
             async with self._database.raw_transaction() as connection:
-                await self._tellers[type(event)](connection, event)
+                await teller(connection, told)
         except Exception as error:  # one piece of news must not silence the others
             if not is_database_gone(error):
-                log.exception("news_untold", event_type=type(event).__name__)
+                log.exception("news_untold", event_type=type(told).__name__)
 
     async def tell_logins(self, now: datetime) -> None:
         """Put logins from devices that were not seen before."""
@@ -124,14 +135,14 @@ class Telling:
                 )
                 await put(connection, notice, user_id=row["user_id"])
 
-    async def _order(self, connection: Any, event: OrderChanged) -> None:
-        row = await connection.fetchrow(_ORDER, event.order_id, event.user_id)
-        if row is None or row["average_price"] is None:
-            return
-        values = {"quantity": plain(row["filled_quantity"]), "symbol": row["symbol"], "price": plain(row["average_price"])}
-        url, key = f"/history/orders/{event.order_id}", f"filled:{event.order_id}"
-        notice = _notice(NoticeKind.ORDER_FILLED, Severity.INFO, _SIDES[row["side"]], values, url, key, self._clock.now())
-        await put(connection, notice, user_id=event.user_id)
+    async def _orders(self, connection: Any, filled: Sequence[OrderChanged]) -> None:
+        wanting = await who_wants(connection, NoticeKind.ORDER_FILLED, Severity.INFO, {event.user_id for event in filled})
+        wanted = [event.order_id for event in filled if event.user_id in wanting]
+        for row in await connection.fetch(_ORDERS, wanted, list(wanting)) if wanted else ():
+            values = {"quantity": plain(row["filled_quantity"]), "symbol": row["symbol"], "price": plain(row["average_price"])}
+            url, key = f"/history/orders/{row['id']}", f"filled:{row['id']}"
+            notice = _notice(NoticeKind.ORDER_FILLED, Severity.INFO, _SIDES[row["side"]], values, url, key, self._clock.now())
+            await put(connection, notice, user_id=row["user_id"])
 
     async def _delivery(self, connection: Any, event: DeliveryChanged) -> None:
         row = await connection.fetchrow(_DELIVERY, event.delivery_id, event.user_id)
@@ -175,12 +186,19 @@ class Telling:
             await put(connection, notice, user_id=user_id)
 
 
-async def _next(heard: Subscription[object]) -> object | None:
+async def _next(heard: Subscription[object]) -> list[object]:
+    """What was heard, at most so much, in the order in which it happened; nothing after a while without news."""
     try:
         async with asyncio.timeout(_WAIT_S):
-            return await heard.get()
+            first = await heard.get()
     except TimeoutError:
-        return None
+        return []
+    found = [first]
+    if isinstance(first, OrderChanged):
+        await asyncio.sleep(_GATHER_S)
+    while len(found) < _TOGETHER and (event := heard.get_nowait()) is not None:
+        found.append(event)
+    return found
 
 
 async def _users(connection: Any, user_id: UUID | None) -> list[UUID]:

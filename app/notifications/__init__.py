@@ -7,3 +7,4 @@ from app.notifications.kinds import NoticeKind as NoticeKind
 from app.notifications.kinds import Severity as Severity
 from app.notifications.notices import Notice as Notice
 from app.notifications.notices import put as put
+from app.notifications.notices import who_wants as who_wants

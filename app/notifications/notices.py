@@ -3,7 +3,7 @@
 What is committed is sent at least once (`sender`); what is rolled back was never said.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -34,6 +34,14 @@ told AS (
   SELECT gen_random_uuid(), noted.user_id, noted.id, wanting.id, now() FROM noted, wanting)
 SELECT id FROM noted
 """  # noqa: S608  # constants
+#: The same question as in `_PUT`, of many users at once.
+_WANTING: Final = f"""
+SELECT u.id FROM unnest($1::uuid[]) AS u (id)
+ WHERE coalesce((SELECT $2::text = ANY (bell_kinds) FROM notification_settings WHERE user_id = u.id), $4::boolean)
+    OR EXISTS (SELECT FROM notification_targets
+                WHERE user_id = u.id AND is_enabled AND {_RANK.format("least_severity")} <= {_RANK.format("$3::text")}
+                  AND CASE WHEN kinds IS NULL THEN $4::boolean ELSE $2::text = ANY (kinds) END)
+"""  # noqa: S608  # a constant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +73,12 @@ class Notice:
             raise ValueError(f"a notice leads to a page of this server, was {self.url!r}")
         if self.key is not None and len(self.key) > _LONGEST_KEY:
             raise ValueError(f"a notice's key has {_LONGEST_KEY} characters at most")
+
+
+async def who_wants(connection: Any, kind: NoticeKind, severity: Severity, user_ids: Collection[UUID]) -> set[UUID]:
+    """Return which of these users take such notices, by the bell or a target: for what comes by the hundred and most keep off."""
+    rows = await connection.fetch(_WANTING, list(user_ids), kind.value, severity.value, is_default(kind))
+    return {row["id"] for row in rows}
 
 
 async def put(connection: Any, notice: Notice, *, user_id: UUID) -> bool:

@@ -1,5 +1,6 @@
 """Targets, bell, log and switch through the API and the pages of the running application."""
 
+import dataclasses
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -165,10 +166,12 @@ async def test_what_is_off_by_default_is_told_to_whoever_wants_it(site: Site) ->
     event = OrderChanged(
         user_id=await _id_of(site.ada), order_id=UUID(bought["id"]), symbol="BTC/USDT", state=OrderState.FILLED, delivery_id=None
     )
-    await telling.tell(event)
+    await telling.tell(event, event)
     assert not [row for row in (await site.ada.call("GET", f"{URL}/notices")).json()["items"] if row["kind"] == "order_filled"]
     await site.ada.call("PUT", f"{URL}/settings", json={"bell_kinds": ["order_filled"]})
-    await telling.tell(event)
+    of_eve = dataclasses.replace(event, user_id=await _id_of(site.eve))
+    await telling.tell(of_eve, event, event)
+    assert not [row for row in (await site.eve.call("GET", f"{URL}/notices")).json()["items"] if row["kind"] == "order_filled"]
     found = (await site.ada.call("GET", f"{URL}/notices")).json()["items"]
     assert [row["text"] for row in found if row["kind"] == "order_filled"] == ["Bought 0.001 BTC/USDT at 60000."]
     await site.ada.call("PUT", f"{URL}/settings", json={})
