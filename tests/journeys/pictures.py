@@ -127,7 +127,14 @@ async def take_all(demo: Demo, folder: Path) -> None:
             await keep(watched, folder, "terminal")
         async with page_of(browser, demo, PHONE, trading) as watched:
             await keep(watched, folder, "terminal-phone")
-        for name, path in (("history", "/history"), ("portfolio", "/portfolio?period=1d"), ("webhooks", "/webhooks")):
+        pages = (
+            ("bots", "/bots"),
+            ("history", "/history"),
+            ("portfolio", "/portfolio?period=1d"),
+            ("statistics", "/statistics?mode=paper"),
+            ("webhooks", "/webhooks"),
+        )
+        for name, path in pages:
             async with page_of(browser, demo, _SMALL, path) as watched:
                 if name == "webhooks":
                     await watched.page.locator("#deliveries").scroll_into_view_if_needed()
