@@ -78,11 +78,13 @@ SELECT * FROM placed
 """  # noqa: S608  # constants
 _ENTER_AND_CLAIM: Final = _STATEMENT.format(holding="", and_holding="")
 #: A position is closed so while it is the one that was seen. Its row stays locked, so that nobody opens a protection beside it; legs would
-#: have to step aside first, and what another order sells, or has sold and is not counted yet, would be sold twice.
+#: have to step aside first, and what another order sells, or has sold and is not counted yet, would be sold twice. Who opened one since
+#: the statement's snapshot has written the row, whose version is not the snapshot's any more; the protection itself cannot be seen.
 _HOLDING: Final = f"""
 holding AS (
   SELECT p.id FROM positions p, seen
    WHERE p.broker_id = $3 AND p.symbol = $5 AND {same("p.bot_id", "$30")} AND p.status <> 'closed' AND p.quantity = $38::numeric
+     AND EXISTS (SELECT 1 FROM positions q WHERE q.id = p.id AND q.xmin = p.xmin)
      FOR UPDATE OF p SKIP LOCKED),"""  # noqa: S608  # a constant
 _AND_HOLDING: Final = f"""
      AND EXISTS (SELECT 1 FROM holding)

@@ -16,7 +16,7 @@ from app.trading import fast_entry, states
 from app.trading.hints import OpenPosition
 from app.trading.protections import guard_position
 from app.trading.submit import Submission
-from tests.app.conftest import SYMBOL, Pieces
+from tests.app.conftest import SYMBOL, Outage, Pieces
 from tests.app.fast_ways import (
     BEFORE_WRITING,
     another_engine,
@@ -103,6 +103,31 @@ async def test_a_protection_made_between_reading_and_writing_makes_room_first(re
     wrote = meanwhile(monkeypatch, guard)
     order = (await ready.submit(closing(ready))).order
     assert (order.state, wrote) == (OrderState.FILLED, [False])
+    await assert_all_is_sold_once(ready)
+
+
+async def test_a_protection_made_while_the_writing_is_under_way_makes_room_first(
+    ready: Pieces, outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, found = await position(ready), list[Submission | OrderDenied]()
+    # The statement waits after its snapshot was taken, and before it locks the position.
+    wait = "FROM positions p, seen, LATERAL (SELECT pg_advisory_xact_lock(8)) w"
+    monkeypatch.setattr(fast_entry, "_CLOSE_AND_CLAIM", fast_entry._CLOSE_AND_CLAIM.replace("FROM positions p, seen", wait))
+    assert fast_entry._CLOSE_AND_CLAIM.count(wait) == 1
+
+    async def close() -> None:
+        found.append(await outcome(ready, closing(ready)))
+
+    async with ready.database.connection() as other, asyncio.TaskGroup() as group:
+        await other.execute("SELECT pg_advisory_lock(8)")
+        group.create_task(close())
+        await outage.until_one_waits("advisory")
+        async with ready.database.raw_transaction() as connection:
+            await guard_position(connection, held["id"], ProtectionPlan(stop_price=Decimal(50000)), now=ready.desk.clock.now())
+        await other.execute("SELECT pg_advisory_unlock(8)")
+    (protection,) = await ready.rows("SELECT revision FROM protections WHERE status = 'active'")
+    assert [each.order.state for each in found if isinstance(each, Submission)] == [OrderState.FILLED]
+    assert protection["revision"] == 1, "a look at it from before is stale"
     await assert_all_is_sold_once(ready)
 
 
