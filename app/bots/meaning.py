@@ -98,7 +98,8 @@ def _entry(decision: Decision, standing: Standing, *, open_ms: int, price: Decim
     paid = price if limit is None else min(price, limit)
     rate = standing.fees.maker if rests else standing.fees.taker
     size = _ONE if decision.size is None else min(decimal(decision.size), _ONE)
-    budget = max(standing.equity(None), Decimal(0)) * size
+    equity = max(standing.equity(None), Decimal(0))
+    budget = min(equity * size, max(equity - standing.bound, Decimal(0)))
     quantity = instrument.floor_quantity(_DOWN.divide(budget, paid * (1 + rate))) if paid > 0 else Decimal(0)
     if quantity <= 0 or quantity * paid < (instrument.min_notional or 0):
         told = said(words.TOO_SMALL, quantity=plain(quantity), base=instrument.base)

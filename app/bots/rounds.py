@@ -315,9 +315,11 @@ def _why_skipped(due: Due, standing: Standing | None, feed: Feed) -> tuple[str, 
 def _holding(standing: Standing, close: Decimal) -> Holding:
     """Return what a strategy sees of its account at the close, in floats as all that it sees."""
     ledger = standing.ledger
+    if standing.is_flat:
+        return Holding(quantity=0.0, entry_price=0.0, equity=float(standing.equity(close)))
     target = min((one.price for one in ledger.targets if one.price is not None), default=None)
     return Holding(
-        quantity=float(max(ledger.quantity, Decimal(0))),
+        quantity=float(ledger.quantity),
         entry_price=float(ledger.average_price or 0),
         equity=float(standing.equity(close)),
         opened_at_ms=0 if ledger.opened_at is None else max(to_milliseconds(ledger.opened_at), 0),

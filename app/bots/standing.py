@@ -55,8 +55,20 @@ class Standing:
 
     @property
     def is_flat(self) -> bool:
-        """Whether it holds nothing."""
-        return self.ledger.quantity <= 0
+        """Whether it holds nothing that it could sell. A crumb is no position: who waited for its end would never trade again."""
+        return self.ledger.quantity <= 0 or self.is_crumb
+
+    @property
+    def is_crumb(self) -> bool:
+        """Whether what it holds is too little for its exchange, as of a limit entry that was filled by a hair before it was taken back."""
+        held, price, rules = self.ledger.quantity, self.price or self.ledger.average_price, self.instrument
+        smallest = max(rules.min_quantity or Decimal(0), rules.step_size)
+        return held > 0 and (held < smallest or (price is not None and held * price < (rules.min_notional or Decimal(0))))
+
+    @property
+    def bound(self) -> Decimal:
+        """What was paid for what it holds."""
+        return self.ledger.quantity * (self.ledger.average_price or Decimal(0))
 
     @property
     def unsettled(self) -> OpenOrder | None:

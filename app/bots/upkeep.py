@@ -66,7 +66,7 @@ RETURNING s.id, s.user_id, s.bot_id, s.open_time, s.action, s.state, s.code, o.d
 _SOLD: Final = """
 UPDATE bots SET sell_asked_at = NULL, revision = revision + 1
  WHERE id = $1 AND sell_asked_at = $2
-   AND NOT EXISTS (SELECT 1 FROM positions WHERE bot_id = $1 AND status <> 'closed')
+   AND ($3::boolean OR NOT EXISTS (SELECT 1 FROM positions WHERE bot_id = $1 AND status <> 'closed'))
    AND NOT EXISTS (SELECT 1 FROM orders WHERE bot_id = $1 AND state IN ('intent', 'submitting', 'unknown', 'open', 'partial')
                       AND role NOT IN ('stop', 'target'))
 RETURNING id
@@ -143,12 +143,14 @@ class Upkeep:
         standing = (await self._standings.read([bot])).get(bot.id)
         if standing is not None and standing.resting:
             await self._actor.take_back(bot.user_id, bot.id, [order.id for order in standing.resting])
-        problem = await self._actor.sell(bot)
+        # Nobody takes a crumb: the wish is over with all that could be sold.
+        is_crumb = standing is not None and standing.is_crumb
+        problem = None if is_crumb else await self._actor.sell(bot)
         async with self._desk.database.connection() as connection:
-            is_done = await connection.fetchval(_SOLD, bot.id, bot.sell_asked_at) is not None
+            is_done = await connection.fetchval(_SOLD, bot.id, bot.sell_asked_at, is_crumb) is not None
         if is_done:
             self._unsold.pop(bot.id, None)
-            await self._actor.log_line(bot, "sold", said(words.NOTHING_LEFT))
+            await self._actor.log_line(bot, "sold", said(words.CRUMB_LEFT if is_crumb else words.NOTHING_LEFT))
             self._desk.bus.publish(BotAsked(bot_id=bot.id))
             self._desk.bus.publish(BotChanged(user_id=bot.user_id, bot_id=bot.id))
         elif problem is not None and self._unsold.get(bot.id) != problem:

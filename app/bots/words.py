@@ -34,6 +34,7 @@ SOLD_BY_KILL_SWITCH: Final = N_("the kill switch sold %(quantity)s %(base)s at %
 PRINTED: Final = N_("its strategy says: %(output)s")
 NOT_SOLD: Final = N_("what it holds could not be sold yet: %(why)s")
 NOTHING_LEFT: Final = N_("what it held is sold")
+CRUMB_LEFT: Final = N_("what it holds is too little for the exchange to take, and counts as nothing")
 
 # Of a signal that nobody will answer.
 SUSPENDED_MEANWHILE: Final = N_("the bot was suspended before anybody answered")

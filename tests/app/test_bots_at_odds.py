@@ -173,3 +173,23 @@ async def test_a_candle_is_not_decided_at_while_one_before_it_is_missing(replay:
     assert found[-3:] == [decided, decided + timedelta(minutes=1), decided + timedelta(minutes=2)]
     prices = {each["price"] for each in await signals(replay.person, one["id"])}
     assert not any(Decimal(price) < 100 for price in prices if price is not None)
+
+
+async def test_a_crumb_that_nobody_takes_is_no_position(replay: Replay) -> None:
+    one, _ = await running_bot(replay, "crumbs")
+    await replay.minute()
+    (held,) = await replay.rows("SELECT id, quantity FROM positions WHERE bot_id = $1::uuid AND status <> 'closed'", one["id"])
+    assert held["quantity"] > Decimal("0.01")
+    # As if a limit entry had been filled by a hair.
+    await replay.rows("UPDATE positions SET quantity = 0.00002, cost = 1.2 WHERE id = $1 RETURNING id", held["id"])
+    await replay.minute()
+    signal = (await signals(replay.person, one["id"]))[0]
+    assert (signal["action"], signal["state"], signal["code"]) == ("long", "done", None)
+    (grown,) = await replay.rows("SELECT id, quantity FROM positions WHERE bot_id = $1::uuid AND status <> 'closed'", one["id"])
+    assert grown["id"] == held["id"]
+    assert grown["quantity"] > Decimal("0.01")
+    await replay.rows("UPDATE positions SET quantity = 0.00002, cost = 1.2 WHERE id = $1 RETURNING id", held["id"])
+    await act(replay.person, one["id"], "stop", position="sell")
+    await replay.quiet()
+    now = await seen(replay, one["id"])
+    assert (now["state"], now["is_selling"]) == ("stopped", False)
