@@ -12,6 +12,7 @@ from uuid import UUID
 
 import structlog
 
+from app.bots import words
 from app.bots.events import BotAsked, BotChanged
 from app.bots.lifecycle import rearm, start
 from app.bots.safeguard_state import BotStanding, UserStanding, bots_standing, judged, midnight, users_standing
@@ -46,9 +47,13 @@ UPDATE bots b SET sell_asked_at = $1, revision = revision + 1
 RETURNING b.id, b.user_id
 """
 _DUE: Final = """
-SELECT t.id, t.user_id, t.bot_id, t.rule, t.at, b.safeguards, b.timeframe FROM bot_trips t JOIN bots b ON b.id = t.bot_id
+SELECT t.id, t.user_id, t.bot_id, t.rule, t.at, b.safeguards, b.timeframe,
+       b.state = 'suspended' AND b.state_reason ->> 'message' <> ALL ($1::text[]) AS may_start
+  FROM bot_trips t JOIN bots b ON b.id = t.bot_id
  WHERE t.rearmed_at IS NULL AND b.state IN ('running', 'suspended') AND (b.safeguards->t.rule->>'rearm_after')::int > 0
 """
+#: Who suspended it so had not a safeguard's reason, which passes by itself.
+_OTHERS_SUSPENDED: Final = (words.SUSPENDED_BY, words.SHORTFALL)
 
 
 class SafeguardWatch:
@@ -134,11 +139,13 @@ class SafeguardWatch:
             self._desk.bus.publish(BotChanged(user_id=row["user_id"], bot_id=row["id"]))
 
     async def _rearm(self, now: datetime) -> None:
-        """Arm again what does so by itself, and let its bot go on where nothing else keeps it."""
+        """Arm again what does so by itself, and let its bot go on where nothing else keeps it and nobody else had suspended it."""
         async with self._desk.database.connection() as connection:
-            rows = [row for row in await connection.fetch(_DUE) if is_due(row, now)]
+            rows = [row for row in await connection.fetch(_DUE, list(_OTHERS_SUSPENDED)) if is_due(row, now)]
         for row in rows:
             await rearm(self._desk, row["user_id"], row["id"], by=BY_ITSELF)
+            if not row["may_start"]:
+                continue
             try:
                 await start(self._desk, row["user_id"], row["bot_id"], by=BY_ITSELF)
             except AppError as error:

@@ -289,6 +289,19 @@ async def test_a_rule_that_arms_itself_again_lets_its_bot_go_on(site: Site) -> N
     assert trip["rearmed_by"] == "safeguard"
 
 
+async def test_a_rule_that_arms_itself_again_starts_no_bot_that_its_owner_had_suspended(site: Site) -> None:
+    ada = await trader(site)
+    mine = await ada.running({"losses": {"trades": 1, "rearm_after": 2}})
+    assert (await ada.person.call("POST", f"{URL}/{mine}/suspend")).status_code == 200
+    now = ada.desk.clock.now()
+    await ada.closed(mine, "-1", now - timedelta(minutes=20))
+    assert len((await ada.look(mine, now=now))[mine].trips) == 1
+    await ada.rows("UPDATE bot_trips SET at = at - interval '3 minutes' WHERE bot_id = $1", mine)
+    await SafeguardWatch(ada.desk, now=ada.desk.clock.now).once()
+    assert (await ada.state(mine))[0] == "suspended"
+    assert [trip["rearmed_by"] for trip in await ada.trips()] == ["safeguard"]
+
+
 async def test_bots_without_safeguards_cost_no_reading(site: Site) -> None:
     ada = await trader(site)
     mine = await ada.running({})
