@@ -1,12 +1,13 @@
 """From a candle's close to the last of its bots' orders acknowledged, with 1, 50, 200 and 1,000 bots that all trade at it.
 
-    uv run python benchmarks/bots.py [--quick] [--bots N ...]
+    uv run python benchmarks/bots.py [--quick] [--bots N ...] [--stops]
 
 Server, sandboxd and exchange are processes of their own, on a PostgreSQL with fsync on. The market stands; each step lets it go on by a
 minute, which closes a candle of every symbol, and all bots buy, do nothing, sell, do nothing in turn. `close_to_ack_ms` is the time from
 the step until the database has the acknowledgement of every bot's order, `evaluated_ms` until every bot has decided to do nothing. Beside
-it is the bare limit: as many round trips to locked workers, and then as many orders of ccxt's own, 32 at a time. Bots have no stops here:
-what guards a position comes after its order. The sums of orders at the exchange and in the tables are compared at the end.
+it is the bare limit: as many round trips to locked workers, and then as many orders of ccxt's own, 32 at a time. Bots have no stops here, as
+what guards a position comes after its order; with --stops each has one at the exchange, which has to be taken back before the bot may
+sell. The orders at the exchange and in the tables are compared at the end.
 """
 
 import argparse
@@ -45,7 +46,7 @@ SYMBOLS = tuple(f"{name}/USDT" for name in NAMES)
 ACCOUNTS = tuple(f"account-{number}" for number in range(4))
 BARE_KEY, SENDERS, WORKERS = "bare-key", 32, 200
 PATIENCE_S = 120.0
-_ACKNOWLEDGED = "SELECT count(*) FROM orders WHERE acknowledged_at IS NOT NULL"
+_ACKNOWLEDGED = "SELECT count(*) FROM orders WHERE acknowledged_at IS NOT NULL AND role IN ('entry', 'exit')"
 _ACTING = "SELECT count(*) FROM bot_signals WHERE state IN ('decided', 'submitted')"
 STRATEGY = """from aristobot import Strategy, ta
 
@@ -171,7 +172,7 @@ def specs(count: int) -> list[BotSpec]:
     ]
 
 
-async def measure(sizes: tuple[int, ...], rounds: int) -> dict[int, Figures]:
+async def measure(sizes: tuple[int, ...], rounds: int, *, has_stops: bool) -> dict[int, Figures]:
     """Return what closes cost with each number of bots, each on a server of its own whose bots have all begun before the first close."""
     found: dict[int, Figures] = {}
     for count in sizes:
@@ -183,7 +184,7 @@ async def measure(sizes: tuple[int, ...], rounds: int) -> dict[int, Figures]:
                 fleet = Fleet(http, database, SystemClock())
                 for account in ACCOUNTS:
                     await asyncio.to_thread(fleet.take_account, account)
-                await fleet.add_strategy("in turn", STRATEGY)
+                await fleet.add_strategy("in turn", STRATEGY.replace("warm_up = 60", "warm_up = 60\n    stop_loss = 0.3") if has_stops else STRATEGY)
                 await asyncio.to_thread(fleet.make, specs(count))
             await loaded(connection, count)
             ready_s = time.monotonic() - begun
@@ -218,7 +219,7 @@ async def loaded(connection: Any, count: int) -> None:
 async def agree(emulator: EmulatorProcess, connection: Any) -> None:
     """Stop when the exchange has other orders than the tables: a number of what went wrong is worth nothing."""
     theirs = [order["clientOrderId"] for order in emulator.orders() if order["api_key"] != BARE_KEY]
-    ours = [row["client_order_id"] for row in await connection.fetch("SELECT client_order_id FROM orders WHERE state = 'filled'")]
+    ours = [row["client_order_id"] for row in await connection.fetch("SELECT client_order_id FROM orders WHERE acknowledged_at IS NOT NULL")]
     if len(theirs) != len(set(theirs)) or set(theirs) != set(ours):
         raise SystemExit(f"the exchange has {len(theirs)} orders, the tables have {len(ours)}")
 
@@ -283,12 +284,13 @@ def main() -> None:
     """Run it and print one line of JSON last."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="few bots and rounds, within a minute")
+    parser.add_argument("--stops", action="store_true", help="each position has a stop at the exchange")
     parser.add_argument("--bots", type=int, nargs="*", help="other numbers of bots than 1, 50, 200 and 1,000")
     given = parser.parse_args()
     sizes = tuple(given.bots or ((1, 10) if given.quick else (1, 50, 200, 1_000)))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    print(json.dumps(show(asyncio.run(measure(sizes, 1 if given.quick else 5)))))
+    print(json.dumps(show(asyncio.run(measure(sizes, 1 if given.quick else 5, has_stops=given.stops)))))
 
 
 if __name__ == "__main__":

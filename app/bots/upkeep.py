@@ -46,23 +46,32 @@ _EXPIRE: Final = """
 UPDATE bot_signals SET state = 'expired', reason = $2 WHERE id = $1 AND state IN ('waiting', 'decided')
 RETURNING user_id, bot_id, open_time, action
 """
-#: Signals whose orders are all over. What an order that was refused, or never arrived, says is what the signal says. `is_unsold`: it was to
-#: leave, and not by its owner's word it has not left wholly.
-_SETTLE: Final = """
-UPDATE bot_signals s SET state = CASE WHEN o.refused IS NULL THEN 'done' ELSE 'denied' END, code = coalesce(o.refused, s.code),
-       reason = CASE WHEN o.refused IS NULL THEN s.reason
-                     ELSE jsonb_build_object('message', $1::text, 'values', jsonb_build_object('why', coalesce(o.detail, o.refused))) END
-  FROM bot_signals w
+#: What became of the orders of a signal `w`. `is_short`: not by its owner's word one of them has not traded all that it was to.
+_ORDERS: Final = """
   CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE state IN ('intent', 'submitting', 'unknown', 'open', 'partial')) AS live,
            max(coalesce(code, 'ORDER_' || upper(state))) FILTER (WHERE state IN ('denied', 'rejected', 'lost')) AS refused,
            max(detail) FILTER (WHERE state IN ('denied', 'rejected', 'lost', 'expired')) AS detail,
-           bool_or(state IN ('denied', 'rejected', 'lost', 'expired') AND filled_quantity < quantity) AS is_short
+           bool_or(state = 'lost') AS is_lost,
+           coalesce(bool_or(state IN ('denied', 'rejected', 'lost', 'expired') AND filled_quantity < quantity), false) AS is_short
       FROM orders WHERE id = ANY (w.order_ids)) o
- WHERE w.id = s.id AND w.state = 'submitted' AND s.state = 'submitted' AND o.live = 0
-RETURNING s.id, s.user_id, s.bot_id, s.open_time, s.action, s.state, s.code, o.detail,
-          s.action = 'exit' AND coalesce(o.is_short, false) AS is_unsold
 """
+#: Signals to leave whose orders are all over and have not sold everything.
+_UNSOLD: Final = f"""
+SELECT w.id, w.user_id, w.bot_id, o.refused, o.detail FROM bot_signals w {_ORDERS}
+ WHERE w.state = 'submitted' AND w.action = 'exit' AND o.live = 0 AND o.is_short
+"""  # noqa: S608  # a constant
+#: Signals whose orders are all over. What an order that was refused, or never arrived, says is what the signal says.
+_SETTLE: Final = f"""
+UPDATE bot_signals s SET state = CASE WHEN o.refused IS NULL THEN 'done' ELSE 'denied' END, code = coalesce(o.refused, s.code),
+       reason = CASE WHEN o.refused IS NULL THEN s.reason
+                     WHEN o.is_lost THEN jsonb_build_object('message', $2::text, 'values', '{{}}'::jsonb)
+                     ELSE jsonb_build_object('message', $1::text, 'values', jsonb_build_object('why', coalesce(o.detail, o.refused))) END
+  FROM bot_signals w {_ORDERS}
+ WHERE w.id = s.id AND w.state = 'submitted' AND s.state = 'submitted' AND o.live = 0
+   AND (w.action <> 'exit' OR NOT o.is_short OR w.id = ANY ($3::uuid[]))
+RETURNING s.id, s.user_id, s.bot_id, s.open_time, s.action, s.state
+"""  # noqa: S608  # a constant
 _SOLD: Final = """
 UPDATE bots SET sell_asked_at = NULL, revision = revision + 1
  WHERE id = $1 AND sell_asked_at = $2
@@ -201,17 +210,19 @@ class Upkeep:
             self._desk.bus.publish(BotChanged(user_id=line.user_id, bot_id=line.bot_id))
 
     async def settle(self) -> None:
-        """Let signals say that their orders are over."""
+        """Let signals say that their orders are over; of an exit that has not sold everything, once the wish to sell is written down."""
         async with self._desk.database.connection() as connection:
-            rows = await connection.fetch(_SETTLE, words.REFUSED)
+            unsold = await connection.fetch(_UNSOLD)
+        for row in unsold:
+            await self._sell_again(row)
+        async with self._desk.database.connection() as connection:
+            rows = await connection.fetch(_SETTLE, words.REFUSED, words.NEVER_ARRIVED, [row["id"] for row in unsold])
         for row in rows:
-            if row["is_unsold"]:
-                await self._sell_again(row)
             self._tell(row, row["state"], row["id"])
 
     async def _sell_again(self, row: Any) -> None:
-        why = row["detail"] or row["code"] or OrderState.EXPIRED.value
-        told = await self._actor.keep_selling(row["user_id"], row["bot_id"], code=row["code"], why=why)
+        why = row["detail"] or row["refused"] or OrderState.EXPIRED.value
+        told = await self._actor.keep_selling(row["user_id"], row["bot_id"], code=row["refused"], why=why)
         if told is not None:
             line = Line(bot_id=row["bot_id"], user_id=row["user_id"], kind="not_sold", told=told, level=EventLevel.WARNING)
             async with self._desk.database.connection() as connection:

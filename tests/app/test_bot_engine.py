@@ -202,6 +202,7 @@ async def _cut_off(replay: Replay, bot_id: str) -> tuple[str, str, str]:
     await replay.venue.advance(30_000)
     await replay.quiet()
     found = (await signals(replay.person, bot_id))[0]
+    assert "never arrived" in found["reason"]["text"]
     return found["action"], found["state"], found["code"]
 
 
