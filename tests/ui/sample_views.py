@@ -1,8 +1,11 @@
 """One example of every page and every fragment, with awkward values in it: long names, markup, negative figures, nothing at all."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
+from types import MappingProxyType
 
 from app.domain.candles import Timeframe
 from app.domain.enums import OrderState, OrderType, Side, Source
@@ -295,35 +298,39 @@ def error(*, status: int = 404, user_name: str | None = "dominique", language: s
     )
 
 
-def pages(*, language: str = "en") -> dict[str, tuple[str, PageView]]:
-    """Every page: name → (template, view)."""
-    return {
-        "login": ("pages/accounts/login.html", login(language=language)),
-        **sample_accounts.pages(shell, login(language=language).shell, language=language),
-        "register": ("pages/accounts/register.html", register(language=language)),
-        "dashboard": ("pages/dashboard/dashboard.html", dashboard(language=language)),
-        "dashboard-empty": ("pages/dashboard/dashboard.html", empty_dashboard(language=language)),
-        "dashboard-troubled": ("pages/dashboard/dashboard.html", troubled_dashboard(language=language)),
-        "brokers": ("pages/brokers/brokers.html", sample_brokers.brokers(shell(page="brokers", language=language))),
-        **sample_portfolio.pages(shell, positions(), language=language),
-        **sample_webhooks.pages(shell(page="webhooks", language=language)),
-        **sample_strategies.pages(shell(page="strategies", language=language)),
-        **sample_backtests.pages(shell(page="backtests", language=language)),
-        **sample_searches.pages(shell(page="backtests", language=language)),
-        **sample_bots.pages(shell(page="bots", language=language)),
-        **sample_history.pages(shell(page="history", language=language)),
-        **sample_statistics.pages(shell(page="statistics", language=language), language=language),
-        **sample_terminal.pages(shell(page="trading", language=language), dashboard(language=language)),
-        **sample_ticket.pages(shell, language=language),
-        **sample_strategy_editor.pages(shell(page="strategies", language=language)),
-        "error": ("pages/errors/error.html", error(language=language)),
-        "error-500": ("pages/errors/error.html", error(status=500, user_name=None, language=language)),
-        "error-403": ("pages/errors/error.html", error(status=403, language=language)),
-    }
+@cache
+def pages(language: str = "en") -> Mapping[str, tuple[str, PageView]]:
+    """Every page: name → (template, view); made once, for views do not change and some are the outcome of a search."""
+    return MappingProxyType(
+        {
+            "login": ("pages/accounts/login.html", login(language=language)),
+            **sample_accounts.pages(shell, login(language=language).shell, language=language),
+            "register": ("pages/accounts/register.html", register(language=language)),
+            "dashboard": ("pages/dashboard/dashboard.html", dashboard(language=language)),
+            "dashboard-empty": ("pages/dashboard/dashboard.html", empty_dashboard(language=language)),
+            "dashboard-troubled": ("pages/dashboard/dashboard.html", troubled_dashboard(language=language)),
+            "brokers": ("pages/brokers/brokers.html", sample_brokers.brokers(shell(page="brokers", language=language))),
+            **sample_portfolio.pages(shell, positions(), language=language),
+            **sample_webhooks.pages(shell(page="webhooks", language=language)),
+            **sample_strategies.pages(shell(page="strategies", language=language)),
+            **sample_backtests.pages(shell(page="backtests", language=language)),
+            **sample_searches.pages(shell(page="backtests", language=language)),
+            **sample_bots.pages(shell(page="bots", language=language)),
+            **sample_history.pages(shell(page="history", language=language)),
+            **sample_statistics.pages(shell(page="statistics", language=language), language=language),
+            **sample_terminal.pages(shell(page="trading", language=language), dashboard(language=language)),
+            **sample_ticket.pages(shell, language=language),
+            **sample_strategy_editor.pages(shell(page="strategies", language=language)),
+            "error": ("pages/errors/error.html", error(language=language)),
+            "error-500": ("pages/errors/error.html", error(status=500, user_name=None, language=language)),
+            "error-403": ("pages/errors/error.html", error(status=403, language=language)),
+        }
+    )
 
 
-def fragments() -> dict[str, object]:
-    """Every fragment: template → region."""
+@cache
+def fragments() -> Mapping[str, object]:
+    """Every fragment: template → region; made once."""
     view = dashboard()
     found: dict[str, object] = {
         "fragments/shell/_status_items.html": shell().status,
@@ -359,4 +366,4 @@ def fragments() -> dict[str, object]:
         **sample_assistant.fragments(),
         **sample_strategy_editor.fragments(),
     }
-    return found | sample_accounts.fragments() | sample_brokers.fragments(shell(page="brokers"))
+    return MappingProxyType(found | sample_accounts.fragments() | sample_brokers.fragments(shell(page="brokers")))

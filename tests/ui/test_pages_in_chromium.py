@@ -16,6 +16,7 @@ from starlette.routing import Route
 from app.core.middleware import CONTENT_SECURITY_POLICY
 from app.ui.assets import Assets
 from app.ui.templating import Templating
+from tests.conftest import Size
 from tests.journeys.chromium import installed_chromium
 from tests.ui import (
     sample_assistant,
@@ -28,6 +29,7 @@ from tests.ui import (
     sample_ticket,
     sample_views,
 )
+from tests.ui.looks import is_turn
 
 CHROMIUM = installed_chromium()
 NOTE_VIOLATIONS = """
@@ -50,7 +52,7 @@ async def candles(request: Request) -> Response:
 
 def build_app(templating: Templating, assets: Assets) -> Starlette:
     async def page(request: Request) -> Response:
-        template, view = sample_views.pages(language=request.query_params.get("lang", "en"))[request.path_params["name"]]
+        template, view = sample_views.pages(request.query_params.get("lang", "en"))[request.path_params["name"]]
         return HTMLResponse(templating.page(template, view), headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
 
     async def more_orders(request: Request) -> Response:
@@ -149,15 +151,16 @@ async def problems_of(page: Page, address: str) -> list[str]:
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize(("width", "height", "language"), [(1440, 900, "en"), (390, 844, "fr")])
+@pytest.mark.parametrize(("look", "width", "height", "language"), [(0, 1440, 900, "en"), (1, 390, 844, "fr")])
 async def test_no_page_breaks_the_policy_or_its_layout(
-    width: int, height: int, language: str, templating: Templating, assets: Assets
+    look: int, width: int, height: int, language: str, templating: Templating, assets: Assets, size: Size
 ) -> None:
+    is_full = size(0, full=1) == 1
     problems: list[str] = []
     async with serving(build_app(templating, assets)) as base, chromium() as browser:
         context = await browser.new_context(viewport={"width": width, "height": height})
         await context.add_init_script(NOTE_VIOLATIONS)
-        for name in sample_views.pages():
+        for name in [name for name in sample_views.pages() if is_turn(name, look, is_full=is_full)]:
             page = await context.new_page()
             problems += await problems_of(page, f"{base}/page/{name}?lang={language}")
             await page.close()

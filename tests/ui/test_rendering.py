@@ -73,7 +73,7 @@ def squeezed(html: str) -> str:
 
 
 def page(templating: Templating, name: str, language: str = "en") -> str:
-    template, view = sample_views.pages(language=language)[name]
+    template, view = sample_views.pages(language)[name]
     return templating.page(template, view)
 
 

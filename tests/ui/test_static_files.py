@@ -1,6 +1,7 @@
 import gzip
 import posixpath
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -66,15 +67,25 @@ def test_unknown_file_in_a_template_is_an_error(assets: Assets) -> None:
         assets.url("css/nothing.css")
 
 
+@cache
+def weight_of(path: str) -> int:
+    """What a file weighs on its way."""
+    return len(gzip.compress((ROOT / "static" / path).read_bytes()))
+
+
+@cache
+def imported_by(path: str) -> frozenset[str]:
+    """The modules that a module of ours imports."""
+    named = re.findall(r'(?:from|import) "([.][^"]+)"', (ROOT / "static" / path).read_text())
+    return frozenset(posixpath.normpath(f"{posixpath.dirname(path)}/{name}") for name in named)
+
+
 def files_of(html: str) -> set[str]:
     """The files that a page asks for: those it links, and the modules that these import."""
     files = set(re.findall(r"/static/[0-9a-f]{8}/([\w./-]+)", html))
     waiting = [path for path in files if path.endswith(".js") and not path.startswith("vendor/")]
     while waiting:
-        path = waiting.pop()
-        text = (ROOT / "static" / path).read_text()
-        named = re.findall(r'(?:from|import) "([.][^"]+)"', text)
-        found = {posixpath.normpath(f"{posixpath.dirname(path)}/{name}") for name in named}
+        found = imported_by(waiting.pop())
         waiting += [name for name in found - files if not name.startswith("vendor/")]
         files |= found
     return files
@@ -84,7 +95,7 @@ def files_of(html: str) -> set[str]:
 def test_page_weight_stays_within_its_budget(name: str, templating: Templating) -> None:
     template, view = sample_views.pages()[name]
     html = templating.page(template, view)
-    weights = {path: len(gzip.compress((ROOT / "static" / path).read_bytes())) for path in files_of(html)}
+    weights = {path: weight_of(path) for path in files_of(html)}
     charts = weights.pop("vendor/lightweight-charts.js", 0)
     # Larger than any page, and on one only: what it weighs is its own budget.
     weights.pop("vendor/codemirror.mjs", 0)
