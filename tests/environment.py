@@ -10,13 +10,15 @@ from app.backtests.compiled import CACHE_VARIABLE, kernel_folder
 _OFF: Final = "PYTHONDONTWRITEBYTECODE"
 _FOLDER: Final = "PYTHONPYCACHEPREFIX"
 _KEPT: Final = ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_START")
-#: Beside nobody's source files: whoever switched it off wants none of them there.
-_OURS: Final = Path(__file__).resolve().parents[1] / ".pytest_cache" / "bytecode"
+#: Beside nobody's source files: what is kept from one run to the next.
+OURS: Final = Path(__file__).resolve().parents[1] / ".pytest_cache"
+#: Whoever switched it off wants none of it beside the source files.
+_BYTECODE: Final = OURS / "bytecode"
 
 
 def keep_kernels() -> None:
     """Have this process and all that it starts share the compiled loop of backtests: compiling it takes some ten seconds."""
-    os.environ.setdefault(CACHE_VARIABLE, str(kernel_folder(_OURS.parent)))
+    os.environ.setdefault(CACHE_VARIABLE, str(kernel_folder(OURS)))
 
 
 def keep_bytecode() -> None:
@@ -27,7 +29,7 @@ def keep_bytecode() -> None:
     if not sys.dont_write_bytecode:
         return
     sys.dont_write_bytecode = False
-    sys.pycache_prefix = str(_OURS)
+    sys.pycache_prefix = str(_BYTECODE)
     os.environ.pop(_OFF, None)
     os.environ[_FOLDER] = sys.pycache_prefix
 

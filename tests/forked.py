@@ -19,7 +19,8 @@ from typing import Final, TextIO
 from app.core import crash_points
 from tests import shared_time
 
-_PRELOADED: Final = ("app.cli", "ccxt.async_support")
+#: The last one is found by a run that stands in the project's folder; elsewhere each process does what it does.
+_PRELOADED: Final = ("app.cli", "ccxt.async_support", "tests.prepared")
 #: Set by a run of tests: a hash of a password takes a quarter of a second of processor time, and no process of theirs is about that.
 hashes_cost_nothing = False
 _context = multiprocessing.get_context("forkserver")
@@ -127,6 +128,7 @@ def _become(
         _make_hashes_cheap()
     if shared_time.VARIABLE in environment:
         shared_time.live_by(Path(environment[shared_time.VARIABLE]))
+    importlib.import_module("tests.prepared").once()
     sys.argv = ["aristobot", *arguments]
     importlib.import_module("app.cli").main()
 

@@ -16,9 +16,12 @@ from app.core.config import Settings
 from app.core.database_url import DatabaseUrls
 from app.core.security import PasswordHasher, csrf_token
 from app.main import create_app
+from tests import prepared
 from tests.app.conftest import API_SECRET, FERNET_KEY, JWT_SECRET, PASSWORD, open_account
 from tests.emulator_process import EmulatorProcess
 from tests.postgres import PostgresForTests
+
+prepared.once()
 
 HOST = "http://testserver"
 #: Routes whose answers never end by themselves.
