@@ -5,8 +5,8 @@
 Server, sandboxd and exchange are processes of their own, on a PostgreSQL with fsync on. The market stands; each step lets it go on by a
 minute, which closes a candle of every symbol, and all bots buy, do nothing, sell, do nothing in turn. `close_to_ack_ms` is the time from
 the step until the database has the acknowledgement of every bot's order, `evaluated_ms` until every bot has decided to do nothing. Beside
-it is the bare limit: as many round trips to locked workers, and then as many orders of ccxt's own, 32 at a time. Bots have no stops here, as
-what guards a position comes after its order; with --stops each has one at the exchange, which has to be taken back before the bot may
+it is the bare limit: as many round trips to locked workers, and then as many orders of ccxt's own, 32 at a time. Bots have no stops here,
+as what guards a position comes after its order; with --stops each has one at the exchange, which has to be taken back before the bot may
 sell. The orders at the exchange and in the tables are compared at the end.
 """
 
@@ -47,6 +47,7 @@ ACCOUNTS = tuple(f"account-{number}" for number in range(4))
 BARE_KEY, SENDERS, WORKERS = "bare-key", 32, 200
 PATIENCE_S = 120.0
 _ACKNOWLEDGED = "SELECT count(*) FROM orders WHERE acknowledged_at IS NOT NULL AND role IN ('entry', 'exit')"
+_SENT = "SELECT client_order_id FROM orders WHERE acknowledged_at IS NOT NULL"
 _ACTING = "SELECT count(*) FROM bot_signals WHERE state IN ('decided', 'submitted')"
 STRATEGY = """from aristobot import Strategy, ta
 
@@ -72,6 +73,7 @@ class InTurn(Strategy):
     def position_size(self):
         return 0.5
 """
+WITH_STOP = STRATEGY.replace("warm_up = 60", "warm_up = 60\n    stop_loss = 0.3")
 
 
 @dataclass(slots=True)
@@ -184,7 +186,7 @@ async def measure(sizes: tuple[int, ...], rounds: int, *, has_stops: bool) -> di
                 fleet = Fleet(http, database, SystemClock())
                 for account in ACCOUNTS:
                     await asyncio.to_thread(fleet.take_account, account)
-                await fleet.add_strategy("in turn", STRATEGY.replace("warm_up = 60", "warm_up = 60\n    stop_loss = 0.3") if has_stops else STRATEGY)
+                await fleet.add_strategy("in turn", WITH_STOP if has_stops else STRATEGY)
                 await asyncio.to_thread(fleet.make, specs(count))
             await loaded(connection, count)
             ready_s = time.monotonic() - begun
@@ -219,7 +221,7 @@ async def loaded(connection: Any, count: int) -> None:
 async def agree(emulator: EmulatorProcess, connection: Any) -> None:
     """Stop when the exchange has other orders than the tables: a number of what went wrong is worth nothing."""
     theirs = [order["clientOrderId"] for order in emulator.orders() if order["api_key"] != BARE_KEY]
-    ours = [row["client_order_id"] for row in await connection.fetch("SELECT client_order_id FROM orders WHERE acknowledged_at IS NOT NULL")]
+    ours = [row["client_order_id"] for row in await connection.fetch(_SENT)]
     if len(theirs) != len(set(theirs)) or set(theirs) != set(ours):
         raise SystemExit(f"the exchange has {len(theirs)} orders, the tables have {len(ours)}")
 
