@@ -23,7 +23,7 @@ from tests.app.library import report_of
 from tests.emulator_process import EmulatorProcess, steps, write_candles
 from tests.journeys.conftest import MakeTrader, end, settings_for
 from tests.journeys.eventually import eventually
-from tests.journeys.test_crash_points import MortalServer
+from tests.journeys.test_crash_points import MortalServer, let_the_window_pass
 from tests.journeys.trader import Trader
 from tests.postgres import PostgresForTests
 
@@ -124,6 +124,8 @@ def test_a_candle_is_traded_once_whenever_the_server_dies(
     is_loaded(trader)
     if point == "P1":
         # Whether it left nobody can know who starts afterwards; the exchange says that it did not, and nothing is sent again.
+        eventually(lambda: [one for one in trader.orders() if one["state"] == "unknown"], "the doubt is told", within_s=PATIENCE_S)
+        asyncio.run(let_the_window_pass(urls))
         eventually(lambda: _first_state(trader, bot_id) not in ("decided", "submitted"), "it is over", within_s=PATIENCE_S)
         assert bought(trader) == []
         return

@@ -12,7 +12,7 @@ def test_an_update_that_a_killed_server_left_is_interrupted_and_the_list_is_whol
     trader = make_trader(server, paused_market).log_in()
     assert len(trader.call("GET", "/api/symbols")["items"]) == 1
     paused_market.change_symbol(tick="0.1")
-    paused_market.fault("delay", method="GET", path="/api/v3/exchangeInfo", delay_ms=20_000)
+    paused_market.fault("delay", method="GET", path="/api/v3/exchangeInfo", delay_ms=8_000)
     begun = trader.call("POST", "/api/symbols/updates", json={"exchange": "binance"})
     assert (begun["state"], begun["is_mine"]) == ("running", True)
     server.kill()
@@ -23,6 +23,7 @@ def test_an_update_that_a_killed_server_left_is_interrupted_and_the_list_is_whol
     assert (left["state"], left["code"], left["added"]) == ("interrupted", "INTERRUPTED", None)
     assert [item["tick_size"] for item in trader.call("GET", "/api/symbols")["items"]] == ["0.01"]
 
+    paused_market.control("DELETE", "/_fault")
     again = trader.call("POST", "/api/symbols/updates", json={"exchange": "binance"})
     done = eventually(lambda: _ended(trader.call("GET", f"/api/symbols/updates/{again['id']}")), "the next one is done", within_s=30)
     assert (done["state"], done["updated"], done["names"]) == ("done", 1, {"updated": ["BTC/USDT"]})
