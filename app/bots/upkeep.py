@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 
 from app.bots import words
-from app.bots.acting import Actor, ordered
+from app.bots.acting import Actor
 from app.bots.apart import Apart, alone
 from app.bots.events import BotAsked, BotChanged, BotSignalled
 from app.bots.guarding import guarded
@@ -33,7 +33,6 @@ from app.errors import BotNotFound, BotStateWrong
 from app.notifications import Notice, NoticeKind, Severity, put
 from app.trading.desk import Desk
 from app.trading.events import BotShort
-from app.trading.records import OrderRecord
 
 log = structlog.get_logger(__name__)
 
@@ -250,7 +249,7 @@ class Upkeep:
         self, bot: LiveBot, row: Any, venue_now: Callable[[], datetime], held: Callable[[UUID], AbstractContextManager[bool]]
     ) -> None:
         with held(bot.id) as is_ours:
-            if not is_ours:
+            if not is_ours or (row["state"] == "decided" and await self._was_handed_over(bot, row)):
                 return
             if venue_now() >= row["open_time"] + 2 * bot.period:
                 word = words.UNANSWERED if row["state"] == "waiting" else words.AWAY_TOO_LONG
@@ -264,37 +263,44 @@ class Upkeep:
         if found is not None:
             self._tell(found, SignalState.EXPIRED.value, row["id"])
 
-    async def _finish(self, bot: LiveBot, row: Any) -> None:
-        candle = _candle_of(row)
-        verdict = Verdict(
-            id=row["id"], bot=bot, candle=candle, state=SignalState.DECIDED, told=said(row["reason"]["message"], **row["reason"]["values"]),
-            code=row["code"], decision=decision_of(row["decision"]),
-        )  # fmt: skip
-        open_ms = int(row["open_time"].timestamp() * 1000)
+    async def _was_handed_over(self, bot: LiveBot, row: Any) -> bool:
+        """Whether nothing is left to be decided: its order is there, or a round has just brought it to its end.
+
+        The order was handed over before the process died. Whatever has become of it since, `settle` looks at it as at any other.
+        """
+        known = client_order_id(bot.broker_id, bot.key(_open_ms(row)), leg=0, attempt=0)
         async with self._desk.database.connection() as connection:
             if not await connection.fetchval(_IS_DECIDED, row["id"]):
-                return None  # a round has just brought it to its end
-            earlier = await connection.fetchrow(_ORDER, bot.broker_id, client_order_id(bot.broker_id, bot.key(open_ms), leg=0, attempt=0))
-        if earlier is not None:
-            # It was handed over before the process died: reconcile brings it to its end.
-            ordered(verdict, OrderRecord.of(earlier))
-        else:
-            standing = (await self._standings.read([bot])).get(bot.id)
-            if standing is None or verdict.decision is None:
-                return None
-            verdict.standing = standing
-            verdict.meaning = meaning_of(verdict.decision, standing, open_ms=open_ms, close=row["price"], best=None)
-            verdict.action = verdict.meaning.action
-            seen = (await look(self._desk, {bot.id: bot.user_id}, now=verdict.closed_at, let_in=self._actor.let_in))[bot.id]
-            verdict.meaning = guarded(verdict.meaning, seen, standing, close=row["price"])
-            if verdict.meaning.needs_word and bot.state is not BotState.RUNNING:
-                return await self._expire(row, words.SUSPENDED_MEANWHILE)
-            await self._actor.carry_out(verdict)
-            if verdict.meaning.intent is None and verdict.meaning.code is not None:
-                verdict.state, verdict.told, verdict.code = SignalState.DENIED, verdict.meaning.told, verdict.meaning.code
+                return True
+            earlier = await connection.fetchrow(_ORDER, bot.broker_id, known)
+        if earlier is None:
+            return False
+        verdict = _verdict_of(bot, row)
+        verdict.order_id, verdict.state = earlier["id"], SignalState.SUBMITTED
+        await self._write(verdict, row)
+        return True
+
+    async def _finish(self, bot: LiveBot, row: Any) -> None:
+        verdict = _verdict_of(bot, row)
+        standing = (await self._standings.read([bot])).get(bot.id)
+        if standing is None or verdict.decision is None:
+            return
+        verdict.standing = standing
+        verdict.meaning = meaning_of(verdict.decision, standing, open_ms=_open_ms(row), close=row["price"], best=None)
+        verdict.action = verdict.meaning.action
+        seen = (await look(self._desk, {bot.id: bot.user_id}, now=verdict.closed_at, let_in=self._actor.let_in))[bot.id]
+        verdict.meaning = guarded(verdict.meaning, seen, standing, close=row["price"])
+        if verdict.meaning.needs_word and bot.state is not BotState.RUNNING:
+            await self._expire(row, words.SUSPENDED_MEANWHILE)
+            return
+        await self._actor.carry_out(verdict)
+        if verdict.meaning.intent is None and verdict.meaning.code is not None:
+            verdict.state, verdict.told, verdict.code = SignalState.DENIED, verdict.meaning.told, verdict.meaning.code
+        await self._write(verdict, row)
+
+    async def _write(self, verdict: Verdict, row: Any) -> None:
         await update_verdicts(self._desk, [verdict])
         self._tell(row, verdict.state.value, row["id"])
-        return None
 
     def _tell(self, row: Any, state: str, signal_id: UUID) -> None:
         event = BotSignalled(
@@ -334,6 +340,18 @@ def _notice_of(row: Any, told: Said, *, at: datetime) -> Notice:
         key=f"order:{row['id']}",
         at=at,
     )
+
+
+def _verdict_of(bot: LiveBot, row: Any) -> Verdict:
+    told = said(row["reason"]["message"], **row["reason"]["values"])
+    return Verdict(
+        id=row["id"], bot=bot, candle=_candle_of(row), state=SignalState.DECIDED, told=told, code=row["code"],
+        decision=decision_of(row["decision"]),
+    )  # fmt: skip
+
+
+def _open_ms(row: Any) -> int:
+    return int(row["open_time"].timestamp() * 1000)
 
 
 def _candle_of(row: Any) -> Candle:

@@ -115,8 +115,6 @@ async def waits_for_bots(replay: Replay) -> str:
         behind = bot.market.timeframe.floor(newest + timedelta(minutes=1)) - bot.period if newest else None
         if seat.dues or seat.is_busy or (behind is not None and to_milliseconds(behind) > seat.cell.known[0] and not seat.cell.backlog):
             return f"bot {bot.number} to be asked"
-    if await replay.rows("SELECT 1 FROM bots WHERE sell_asked_at IS NOT NULL"):
-        return "sales"
     if await replay.rows("SELECT 1 FROM bots WHERE state <> 'stopped' AND end_at <= $1", replay.venue.clock.now()):
         return "ends"
     rows = await replay.rows("SELECT count(*) AS open FROM bot_signals WHERE state IN ('decided', 'submitted')")
@@ -124,7 +122,10 @@ async def waits_for_bots(replay: Replay) -> str:
         "SELECT count(*) AS open FROM orders WHERE bot_id IS NOT NULL AND type = 'limit' AND role = 'entry'"
         " AND state IN ('open', 'partial')"
     )
-    return "signals" if rows[0]["open"] > resting[0]["open"] else ""
+    if rows[0]["open"] > resting[0]["open"]:
+        return "signals"
+    # After the signals, which may leave something to be sold.
+    return "sales" if await replay.rows("SELECT 1 FROM bots WHERE sell_asked_at IS NOT NULL") else ""
 
 
 async def signals(person: Person, bot_id: str, **params: Any) -> list[dict[str, Any]]:

@@ -1,0 +1,112 @@
+"""Exits of bots that did not come to their end: what is left is sold again."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from app.bots import upkeep
+from app.emulator.clock import ClockMode
+from app.emulator.config import EmulatorConfig, GeneratedSymbol
+from tests.app.botting import act, bot, valid_strategy, waits_for_bots
+from tests.app.replaying import Replay, replayed
+from tests.postgres import PostgresForTests
+from tests.replay_venue import replaying
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+#: In, and out again once; then it wants nothing more.
+ONCE = """from aristobot import Strategy
+
+
+class Once(Strategy):
+    timeframe = "1m"
+    warm_up = 2
+    has_left = False
+
+    def should_long(self):
+        return not self.has_left
+
+    def should_exit(self):
+        wants, self.has_left = not self.has_left, True
+        return wants
+"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def replay(postgres: PostgresForTests, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Replay]:
+    config = EmulatorConfig(
+        generate=(GeneratedSymbol(symbol="BTCUSDT", price=Decimal(60000), volatility=1.0),),
+        clock=ClockMode(is_virtual=True),
+        history_minutes=200,
+        ideal=Decimal("0.0005"),
+    )
+    folder = tmp_path_factory.mktemp("leaving")
+    async with replaying(config) as venue, replayed(postgres, venue, folder, ("BTC/USDT",), heartbeat_history_minutes=120) as running:
+        running.waits.append(lambda: waits_for_bots(running))
+        await running.quiet()
+        yield running
+
+
+async def holding_bot(replay: Replay, name: str) -> str:
+    """A bot that has bought, and leaves at the next close."""
+    broker_id = await replay.live(name)
+    one = await bot(replay.person, await valid_strategy(replay, replay.person, ONCE, name), str(broker_id), name=name, mode="live")
+    await act(replay.person, one["id"], "start")
+    await replay.quiet()
+    await replay.minute()
+    assert await held(replay, one["id"]) is not None
+    return str(one["id"])
+
+
+async def held(replay: Replay, bot_id: str) -> Any:
+    return (await replay.person.call("GET", f"/api/bots/{bot_id}")).json()["held"]
+
+
+async def fault(replay: Replay, **rule: Any) -> None:
+    async with httpx.AsyncClient() as http:
+        answer = await http.post(f"{replay.venue.url}/_fault", json={"method": "POST", "path": "/api/v3/order", **rule})
+        assert answer.is_success, answer.text
+
+
+async def exits(replay: Replay, bot_id: str) -> list[Any]:
+    return await replay.rows("SELECT * FROM orders WHERE bot_id = $1::uuid AND role = 'exit' ORDER BY created_at", bot_id)
+
+
+async def in_doubt(replay: Replay, bot_id: str) -> None:
+    """Let the next candle close, and the exit that follows be cut off on its way."""
+    await fault(replay, do="drop_before")
+    await replay.venue.until(replay.venue.now_ms // 60_000 * 60_000 + 60_000)
+    await until(replay, "SELECT 1 FROM orders WHERE bot_id = $1::uuid AND role = 'exit' AND state = 'unknown'", bot_id)
+
+
+async def until(replay: Replay, question: str, bot_id: str) -> None:
+    """Wait, while the market's time stands, until the question has an answer."""
+    async with asyncio.timeout(30):
+        while not await replay.rows(question, bot_id):  # noqa: ASYNC110  # the tables tell nobody
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("away_ms", [30_000, 130_000])
+async def test_an_exit_that_was_lost_while_nobody_was_here_is_made_again(
+    replay: Replay, monkeypatch: pytest.MonkeyPatch, away_ms: int
+) -> None:
+    bot_id = await holding_bot(replay, f"away{away_ms}")
+    # As if the process had died when the order was handed over, before its signal said so.
+    monkeypatch.setattr(upkeep, "_SETTLE", "SELECT 1 WHERE $1::text || $2::text IS NULL AND $3::uuid[] IS NULL")
+    monkeypatch.setattr(upkeep, "_UNSOLD", f"SELECT * FROM ({upkeep._UNSOLD}) w WHERE false")
+    monkeypatch.setattr(upkeep, "_OPEN", f"SELECT * FROM ({upkeep._OPEN}) s WHERE false")
+    await in_doubt(replay, bot_id)
+    await replay.venue.advance(away_ms)
+    await until(replay, "SELECT 1 FROM orders WHERE bot_id = $1::uuid AND state = 'lost'", bot_id)
+    sql = "UPDATE bot_signals SET state = 'decided', order_ids = '{}' WHERE bot_id = $1::uuid AND state = 'submitted' RETURNING id"
+    assert len(await replay.rows(sql, bot_id)) == 1
+    monkeypatch.undo()
+    await replay.quiet()
+    assert [row["state"] for row in await exits(replay, bot_id)] == ["lost", "filled"]
+    assert await held(replay, bot_id) is None
+    await act(replay.person, bot_id, "stop")
