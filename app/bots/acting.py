@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from app.domain.enums import OrderState, Source
 from app.domain.orders import TERMINAL
 from app.errors import AppError, DenialReason, Fenced, OrderNotCancellable
 from app.notifications import Notice, NoticeKind, Severity, put
-from app.trading.cancel import cancel
+from app.trading.cancel import CANCELED, cancel
 from app.trading.close import close_position
 from app.trading.desk import Desk
 from app.trading.levels import move_levels
@@ -31,10 +32,17 @@ log = structlog.get_logger(__name__)
 
 _WANTED: Final = N_("%(name)s asks for your word")
 _WANTED_TEXT: Final = N_("%(bot)s wants to trade %(symbol)s (%(action)s) and waits for your word until the next candle closes.")
-_POSITION: Final = "SELECT id FROM positions WHERE user_id = $1 AND bot_id = $2 AND status <> 'closed'"
+#: What a bot holds, while it is still asked to be sold: its owner may have said otherwise since the bot was read.
+_POSITION: Final = """
+SELECT p.id FROM positions p JOIN bots b ON b.id = p.bot_id
+ WHERE p.user_id = $1 AND p.bot_id = $2 AND p.status <> 'closed' AND b.sell_asked_at = $3
+"""
+#: Not of a bot that its owner has stopped: whether what it holds is kept or sold was said then. Nor what was bought after the exit.
 _KEEP_SELLING: Final = """
 UPDATE bots SET sell_asked_at = coalesce(sell_asked_at, $3), revision = revision + 1
- WHERE id = $1 AND user_id = $2 AND EXISTS (SELECT 1 FROM positions WHERE bot_id = $1 AND user_id = $2 AND status <> 'closed') RETURNING id
+ WHERE id = $1 AND user_id = $2 AND state <> 'stopped'
+   AND EXISTS (SELECT 1 FROM positions
+                WHERE bot_id = $1 AND user_id = $2 AND status <> 'closed' AND ($4::timestamptz IS NULL OR opened_at <= $4)) RETURNING id
 """
 #: Sales under that name which are over, to the last fill: what is there beyond them, as of an entry that filled after the sale, is sold
 #: under another name.
@@ -44,8 +52,13 @@ SELECT count(*) FROM orders WHERE user_id = $1 AND bot_id = $2 AND left(key, $4)
 """
 
 
-#: The account takes no orders of bots, or what is held is below the exchange's smallest order.
-_NEVER: Final = (DenialReason.BROKER_MODE.value, DenialReason.QUANTITY_BELOW_MINIMUM.value, DenialReason.NOTIONAL_BELOW_MINIMUM.value)
+#: The account takes no orders of bots, what is held is below the exchange's smallest order, or somebody canceled the order.
+_NEVER: Final = (
+    DenialReason.BROKER_MODE.value,
+    DenialReason.QUANTITY_BELOW_MINIMUM.value,
+    DenialReason.NOTIONAL_BELOW_MINIMUM.value,
+    CANCELED,
+)
 
 
 class Actor:
@@ -108,7 +121,9 @@ class Actor:
             why = verdict.told.values.get("why", "")
             verdict.told = await self.keep_selling(verdict.bot.user_id, verdict.bot.id, code=verdict.code, why=why) or verdict.told
 
-    async def keep_selling(self, user_id: UUID, bot_id: UUID, *, code: str | None, why: str) -> Said | None:
+    async def keep_selling(
+        self, user_id: UUID, bot_id: UUID, *, code: str | None, why: str, exit_at: datetime | None = None
+    ) -> Said | None:
         """Let an exit that did not come to its end be a wish that stays: leaving is never denied in a backtest either.
 
         Args:
@@ -116,6 +131,7 @@ class Actor:
             bot_id: The bot.
             code: Why its order was not taken, or not filled.
             why: The same in words.
+            exit_at: When that order was made; None: a moment ago.
 
         Returns:
             What to tell of it; None where nothing is left to sell, or somebody forbade it.
@@ -123,7 +139,7 @@ class Actor:
         if _is_forbidden(code):
             return None
         async with self._desk.database.connection() as connection:
-            wished = await connection.fetchval(_KEEP_SELLING, bot_id, user_id, self._desk.clock.now())
+            wished = await connection.fetchval(_KEEP_SELLING, bot_id, user_id, self._desk.clock.now(), exit_at)
         if wished is None:
             return None
         self._desk.bus.publish(BotAsked(bot_id=bot_id))
@@ -170,7 +186,7 @@ class Actor:
             return None
         name = f"bot:{bot.id}:sell:{int(bot.sell_asked_at.timestamp() * 1000)}"
         async with self._desk.database.connection() as connection:
-            position_id = await connection.fetchval(_POSITION, bot.user_id, bot.id)
+            position_id = await connection.fetchval(_POSITION, bot.user_id, bot.id, bot.sell_asked_at)
             over = await connection.fetchval(_OVER, bot.user_id, bot.id, name, len(name))
         if position_id is None:
             return None

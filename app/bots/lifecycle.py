@@ -124,6 +124,8 @@ async def stop(desk: Desk, user_id: UUID, bot_id: UUID, *, by: str, position: Li
         holds = await holds_position(session, user_id, bot_id)
         if holds and position is None:
             raise BotHoldsPosition
+        if position == "keep":
+            bot.sell_asked_at = None
         await stop_in(session, bot, at=now, told=said(words.STOPPED_BY, by=by), is_sold=position == "sell")
         await note_bot(session, Action.BOT_STOPPED, bot, position=position or "none")
     _tell(desk, bot, "stopped")

@@ -45,20 +45,22 @@ _EXPIRE: Final = """
 UPDATE bot_signals SET state = 'expired', reason = $2 WHERE id = $1 AND state IN ('waiting', 'decided')
 RETURNING user_id, bot_id, open_time, action
 """
-#: What became of the orders of a signal `w`. `is_short`: not by its owner's word one of them has not traded all that it was to.
+#: What became of the orders of a signal `w`. `short_since`: when the first was made that did not trade all that it was to, though nobody
+#: canceled it.
 _ORDERS: Final = """
   CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE state IN ('intent', 'submitting', 'unknown', 'open', 'partial')) AS live,
            max(coalesce(code, 'ORDER_' || upper(state))) FILTER (WHERE state IN ('denied', 'rejected', 'lost')) AS refused,
            max(detail) FILTER (WHERE state IN ('denied', 'rejected', 'lost', 'expired')) AS detail,
            bool_or(state = 'lost') AS is_lost,
-           coalesce(bool_or(state IN ('denied', 'rejected', 'lost', 'expired') AND filled_quantity < quantity), false) AS is_short
+           min(created_at) FILTER (WHERE state IN ('denied', 'rejected', 'lost', 'expired') AND filled_quantity < quantity
+                                     AND cancel_requested_at IS NULL) AS short_since
       FROM orders WHERE id = ANY (w.order_ids)) o
 """
 #: Signals to leave whose orders are all over and have not sold everything.
 _UNSOLD: Final = f"""
-SELECT w.id, w.user_id, w.bot_id, o.refused, o.detail FROM bot_signals w {_ORDERS}
- WHERE w.state = 'submitted' AND w.action = 'exit' AND o.live = 0 AND o.is_short
+SELECT w.id, w.user_id, w.bot_id, o.refused, o.detail, o.short_since FROM bot_signals w {_ORDERS}
+ WHERE w.state = 'submitted' AND w.action = 'exit' AND o.live = 0 AND o.short_since IS NOT NULL
 """  # noqa: S608  # a constant
 #: Signals whose orders are all over. What an order that was refused, or never arrived, says is what the signal says.
 _SETTLE: Final = f"""
@@ -68,7 +70,7 @@ UPDATE bot_signals s SET state = CASE WHEN o.refused IS NULL THEN 'done' ELSE 'd
                      ELSE jsonb_build_object('message', $1::text, 'values', jsonb_build_object('why', coalesce(o.detail, o.refused))) END
   FROM bot_signals w {_ORDERS}
  WHERE w.id = s.id AND w.state = 'submitted' AND s.state = 'submitted' AND o.live = 0
-   AND (w.action <> 'exit' OR NOT o.is_short OR w.id = ANY ($3::uuid[]))
+   AND (w.action <> 'exit' OR o.short_since IS NULL OR w.id = ANY ($3::uuid[]))
 RETURNING s.id, s.user_id, s.bot_id, s.open_time, s.action, s.state
 """  # noqa: S608  # a constant
 _SOLD: Final = """
@@ -221,7 +223,7 @@ class Upkeep:
 
     async def _sell_again(self, row: Any) -> None:
         why = row["detail"] or row["refused"] or OrderState.EXPIRED.value
-        told = await self._actor.keep_selling(row["user_id"], row["bot_id"], code=row["refused"], why=why)
+        told = await self._actor.keep_selling(row["user_id"], row["bot_id"], code=row["refused"], why=why, exit_at=row["short_since"])
         if told is not None:
             line = Line(bot_id=row["bot_id"], user_id=row["user_id"], kind="not_sold", told=told, level=EventLevel.WARNING)
             async with self._desk.database.connection() as connection:

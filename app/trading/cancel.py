@@ -34,6 +34,8 @@ SELECT * FROM orders
  WHERE user_id = $1 AND ($2::uuid IS NULL OR broker_id = $2) AND ($3::text IS NULL OR symbol = $3)
    AND state <> ALL($4) AND role NOT IN ('stop', 'target') ORDER BY created_at
 """
+#: The code of an order that was canceled before it was sent.
+CANCELED: Final = "CANCELED_BEFORE_SENDING"
 log = structlog.get_logger(__name__)
 
 
@@ -111,7 +113,7 @@ async def _cancel_each(desk: Desk, user_id: UUID, rows: Sequence[Any]) -> list[O
 
 async def deny_intent(desk: Desk, order_id: UUID) -> OrderRecord:
     """Finish an order that was canceled before it was sent; one that was claimed meanwhile comes back as it is."""
-    canceled = Denied(code="CANCELED_BEFORE_SENDING", detail="canceled before it was sent")
+    canceled = Denied(code=CANCELED, detail="canceled before it was sent")
     return await record(desk, order_id, canceled, only_from=OrderState.INTENT)
 
 

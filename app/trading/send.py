@@ -27,6 +27,7 @@ from app.errors import (
 from app.exchanges.port import ExchangeClient, Guard
 from app.trading.apply import record
 from app.trading.aside import claim_close, closes_position, make_room
+from app.trading.cancel import CANCELED
 from app.trading.claim import claim_alone
 from app.trading.desk import Desk
 from app.trading.events import announce
@@ -150,7 +151,7 @@ async def refusal_of(desk: Desk, order: OrderRecord) -> Denied | None:
     if order.deadline is not None and order.deadline <= desk.clock.now():
         return Denied(code="DEADLINE_PASSED", detail="the order's deadline passed before it could be sent")
     if order.cancel_requested_at is not None:
-        return Denied(code="CANCELED_BEFORE_SENDING", detail="canceled before it was sent")
+        return Denied(code=CANCELED, detail="canceled before it was sent")
     query = "SELECT NOT is_active OR paused_reason IS NOT NULL FROM brokers WHERE id = $1"
     async with desk.database.connection() as connection:
         if await connection.fetchval(query, order.broker_id):

@@ -1,4 +1,4 @@
-"""Exits of bots that did not come to their end: what is left is sold again."""
+"""Exits of bots that did not come to their end: what is sold again, and what is not because its owner said otherwise."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -73,6 +73,11 @@ async def fault(replay: Replay, **rule: Any) -> None:
         assert answer.is_success, answer.text
 
 
+async def let_all_pass(replay: Replay) -> None:
+    async with httpx.AsyncClient() as http:
+        assert (await http.delete(f"{replay.venue.url}/_fault")).is_success
+
+
 async def exits(replay: Replay, bot_id: str) -> list[Any]:
     return await replay.rows("SELECT * FROM orders WHERE bot_id = $1::uuid AND role = 'exit' ORDER BY created_at", bot_id)
 
@@ -89,6 +94,57 @@ async def until(replay: Replay, question: str, bot_id: str) -> None:
     async with asyncio.timeout(30):
         while not await replay.rows(question, bot_id):  # noqa: ASYNC110  # the tables tell nobody
             await asyncio.sleep(0.01)
+
+
+async def test_what_a_stopped_bot_is_to_keep_is_kept_though_its_exit_is_lost_later(replay: Replay) -> None:
+    bot_id = await holding_bot(replay, "kept")
+    await in_doubt(replay, bot_id)
+    await act(replay.person, bot_id, "stop", position="keep")
+    await replay.venue.advance(30_000)
+    await replay.quiet()
+    assert [row["state"] for row in await exits(replay, bot_id)] == ["lost"]
+    assert await held(replay, bot_id) is not None
+
+
+async def test_what_a_stopped_bot_is_to_keep_is_kept_though_it_was_being_sold_again(replay: Replay) -> None:
+    bot_id = await holding_bot(replay, "kept_at_last")
+    await fault(replay, do="status_before", status=400, body={"code": -2010, "msg": "Market is closed."}, times=1000)
+    await replay.venue.until(replay.venue.now_ms // 60_000 * 60_000 + 60_000)
+    refused = "SELECT 1 FROM orders WHERE bot_id = $1::uuid AND role = 'exit' AND state = 'rejected' OFFSET 1"
+    await until(replay, refused, bot_id)
+    await act(replay.person, bot_id, "stop", position="keep")
+    await replay.quiet()
+    await let_all_pass(replay)
+    await asyncio.sleep(2.5)
+    await replay.quiet()
+    assert await held(replay, bot_id) is not None
+
+
+async def test_an_exit_that_its_owner_canceled_is_not_made_again(replay: Replay) -> None:
+    bot_id = await holding_bot(replay, "canceled")
+    await in_doubt(replay, bot_id)
+    (order,) = await exits(replay, bot_id)
+    await replay.person.call("DELETE", f"/api/orders/{order['id']}")
+    await replay.venue.advance(30_000)
+    await replay.quiet()
+    assert [(row["state"], row["cancel_requested_at"] is not None) for row in await exits(replay, bot_id)] == [("lost", True)]
+    assert await held(replay, bot_id) is not None
+    await act(replay.person, bot_id, "stop", position="sell")
+    await replay.quiet()
+
+
+async def test_what_was_bought_after_an_exit_is_not_sold_when_the_exit_turns_out_to_be_lost(replay: Replay) -> None:
+    bot_id = await holding_bot(replay, "later")
+    await in_doubt(replay, bot_id)
+    # As if its stop had sold, and another entry had filled.
+    await replay.venue.advance(1_000)
+    await replay.rows("UPDATE positions SET opened_at = $2 WHERE bot_id = $1::uuid RETURNING id", bot_id, replay.venue.clock.now())
+    await replay.venue.advance(30_000)
+    await replay.quiet()
+    assert [row["state"] for row in await exits(replay, bot_id)] == ["lost"]
+    assert await held(replay, bot_id) is not None
+    await act(replay.person, bot_id, "stop", position="sell")
+    await replay.quiet()
 
 
 @pytest.mark.parametrize("away_ms", [30_000, 130_000])
