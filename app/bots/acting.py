@@ -1,7 +1,9 @@
 """Carries out what was decided and written down: orders through the one door, other levels, questions to owners, sales."""
 
 import asyncio
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -61,6 +63,20 @@ _NEVER: Final = (
 )
 
 
+#: A sale that was refused is tried again after so long, and after twice as long each time: an exchange refuses who asks too often.
+_FIRST_REST_S: Final = 1.0
+_LONGEST_REST_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """After a refused sale of a wish of that name: how long, and until when (monotonic seconds) it is not tried again."""
+
+    name: str
+    length_s: float
+    until: float
+
+
 class Actor:
     """Does things for bots; one for the engine."""
 
@@ -68,6 +84,7 @@ class Actor:
         self._desk = desk
         #: By safeguards, a moment ago.
         self.let_in = LetIn()
+        self._rests: dict[UUID, _Rest] = {}
 
     async def carry_out(self, verdict: Verdict) -> None:
         """Move levels and send the order of a decision that is written down; its verdict says what became of it.
@@ -178,17 +195,21 @@ class Actor:
                 await put(connection, notice, user_id=bot.user_id)
 
     async def sell(self, bot: LiveBot) -> Said | None:
-        """Sell what a bot holds, as its owner or a safeguard asked; return what keeps it from being sold now, None when it is under way.
+        """Sell what a bot holds, as its owner or a safeguard asked; return what keeps it from being sold, None when nothing new does.
 
         Orders are named after the moment at which it was asked and numbered: whatever comes between, each unit is sold once.
         """
         if bot.sell_asked_at is None:
             return None
         name = f"bot:{bot.id}:sell:{int(bot.sell_asked_at.timestamp() * 1000)}"
+        rest = self._rests.get(bot.id)
+        if rest is not None and rest.name == name and time.monotonic() < rest.until:
+            return None
         async with self._desk.database.connection() as connection:
             position_id = await connection.fetchval(_POSITION, bot.user_id, bot.id, bot.sell_asked_at)
             over = await connection.fetchval(_OVER, bot.user_id, bot.id, name, len(name))
         if position_id is None:
+            self._rests.pop(bot.id, None)
             return None
         key = f"{name}:{over}"
         try:
@@ -198,6 +219,8 @@ class Actor:
         except AppError as error:
             return said(words.NOT_SOLD, why=error.message)
         if made.order.state in (OrderState.DENIED, OrderState.REJECTED):
+            length_s = _FIRST_REST_S if rest is None or rest.name != name else min(2 * rest.length_s, _LONGEST_REST_S)
+            self._rests[bot.id] = _Rest(name, length_s, time.monotonic() + length_s)
             return said(words.NOT_SOLD, why=made.order.detail or made.order.code or made.order.state.value)
         return None
 

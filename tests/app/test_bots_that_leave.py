@@ -166,3 +166,16 @@ async def test_an_exit_that_was_lost_while_nobody_was_here_is_made_again(
     assert [row["state"] for row in await exits(replay, bot_id)] == ["lost", "filled"]
     assert await held(replay, bot_id) is None
     await act(replay.person, bot_id, "stop")
+
+
+async def test_an_exchange_that_always_refuses_is_asked_more_and_more_seldom(replay: Replay) -> None:
+    bot_id = await holding_bot(replay, "refused")
+    await fault(replay, do="status_before", status=400, body={"code": -2010, "msg": "Market is closed."}, times=1000)
+    await replay.venue.until(replay.venue.now_ms // 60_000 * 60_000 + 60_000)
+    await asyncio.sleep(8)
+    refused = len(await exits(replay, bot_id))
+    await let_all_pass(replay)
+    assert 3 <= refused <= 5, "at once, and after one, two and four seconds"
+    await replay.quiet()
+    assert await held(replay, bot_id) is None
+    await act(replay.person, bot_id, "stop")
