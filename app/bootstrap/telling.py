@@ -114,16 +114,20 @@ class Telling:
         for event in events:
             if not isinstance(event, OrderChanged):
                 await self._putting(self._tellers[type(event)], event)
-        if filled:
-            await self._putting(self._orders, filled)
+        if filled and not await self._putting(self._orders, filled) and len(filled) > 1:
+            # One that cannot be told takes the others with it only so far.
+            for event in filled:
+                await self._putting(self._orders, [event])
 
-    async def _putting(self, teller: Callable[[Any, Any], Awaitable[None]], told: object) -> None:
+    async def _putting(self, teller: Callable[[Any, Any], Awaitable[None]], told: object) -> bool:
         try:
             async with self._database.raw_transaction() as connection:
                 await teller(connection, told)
         except Exception as error:  # one piece of news must not silence the others
             if not is_database_gone(error):
                 log.exception("news_untold", event_type=type(told).__name__)
+            return False
+        return True
 
     async def tell_logins(self, now: datetime) -> None:
         """Put logins from devices that were not seen before."""

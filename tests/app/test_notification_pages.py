@@ -9,12 +9,13 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
+from app.bootstrap import telling as news
 from app.bootstrap.telling import Telling
 from app.core.ids import new_id
 from app.domain.enums import OrderState
 from app.errors import TooManyAttempts
 from app.marketdata.events import FeedAlert
-from app.notifications import NoticeKind, put
+from app.notifications import Notice, NoticeKind, put
 from app.trading.events import OrderChanged
 from app.trading.outbox import NoticeKind as OutboxKind
 from tests.app.telling import notice
@@ -174,6 +175,27 @@ async def test_what_is_off_by_default_is_told_to_whoever_wants_it(site: Site) ->
     assert not [row for row in (await site.eve.call("GET", f"{URL}/notices")).json()["items"] if row["kind"] == "order_filled"]
     found = (await site.ada.call("GET", f"{URL}/notices")).json()["items"]
     assert [row["text"] for row in found if row["kind"] == "order_filled"] == ["Bought 0.001 BTC/USDT at 60000."]
+    await site.ada.call("PUT", f"{URL}/settings", json={})
+
+
+async def test_a_filled_order_that_cannot_be_told_silences_no_other(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    await site.ada.call("PUT", f"{URL}/settings", json={"bell_kinds": ["order_filled"]})
+    wish = {"symbol": "BTCUSDT", "side": "buy", "quantity": "0.002"}
+    bought = [(await site.ada.call("POST", "/api/orders", json=wish)).json()["id"] for _ in range(2)]
+
+    async def fails_for_one(connection: Any, notice: Notice, *, user_id: UUID) -> bool:
+        if bought[0] in str(notice.url):
+            raise ValueError("it cannot be told")
+        return await put(connection, notice, user_id=user_id)
+
+    monkeypatch.setattr(news, "put", fails_for_one)
+    of_ada = await _id_of(site.ada)
+    events = [
+        OrderChanged(user_id=of_ada, order_id=UUID(one), symbol="BTC/USDT", state=OrderState.FILLED, delivery_id=None) for one in bought
+    ]
+    await site.app.state.telling.tell(*events)
+    found = [row["url"] for row in (await site.ada.call("GET", f"{URL}/notices")).json()["items"] if row["kind"] == "order_filled"]
+    assert [bought[1] in url for url in found if any(one in url for one in bought)] == [True]
     await site.ada.call("PUT", f"{URL}/settings", json={})
 
 
