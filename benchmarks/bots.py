@@ -2,12 +2,12 @@
 
     uv run python benchmarks/bots.py [--quick] [--bots N ...] [--stops]
 
-Server, sandboxd and exchange are processes of their own, on a PostgreSQL with fsync on. The market stands; each step lets it go on by a
-minute, which closes a candle of every symbol, and all bots buy, do nothing, sell, do nothing in turn. `close_to_ack_ms` is the time from
-the step until the database has the acknowledgement of every bot's order, `evaluated_ms` until every bot has decided to do nothing. Beside
-it is the bare limit: as many round trips to locked workers, and then as many orders of ccxt's own, 32 at a time. Bots have no stops here,
-as what guards a position comes after its order; with --stops each has one at the exchange, which has to be taken back before the bot may
-sell. The orders at the exchange and in the tables are compared at the end.
+Server, sandboxd and exchange are processes of their own, on a PostgreSQL with fsync on. The market's time stands, and is the server's;
+each step lets a minute pass, which closes a candle of every symbol, and all bots buy, do nothing, sell, do nothing in turn.
+`close_to_ack_ms` is the time from the step until the database has the acknowledgement of every bot's order, `evaluated_ms` until every bot
+has decided to do nothing. Beside it is the bare limit: as many round trips to locked workers, and then as many orders of ccxt's own, 32 at
+a time. Bots have no stops here, as what guards a position comes after its order; with --stops each has one at the exchange, which has to
+be taken back before the bot may sell. The orders at the exchange and in the tables are compared at the end.
 """
 
 import argparse
@@ -30,7 +30,6 @@ import asyncpg
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from app.core.clock import SystemClock
 from app.core.db import FOR_THE_PLATFORM, Database
 from app.core.embedded_postgres import EmbeddedPostgres
 from app.core.migrate import upgrade
@@ -38,8 +37,10 @@ from app.sandbox.messages import Decision
 from benchmarks.bare_endpoint import make_exchange
 from benchmarks.bot_fleet import API_SECRET, BotSpec, Fleet, server_settings
 from benchmarks.jail import closed, expect, hired, running_jail
+from tests import shared_time
 from tests.emulator_process import MINUTE_MS, WITHOUT_LIMITS, EmulatorProcess
 from tests.server_process import ServerProcess
+from tests.shared_time import SharedTime
 
 NAMES = ("BTC", "ETH", "XRP", "ADA", "BNB", "DOT", "LTC", "SOL", "TRX", "XMR")
 SYMBOLS = tuple(f"{name}/USDT" for name in NAMES)
@@ -88,8 +89,9 @@ class Figures:
 class Market:
     """The exchange, a minute at a time, and what the server makes of it."""
 
-    def __init__(self, emulator: EmulatorProcess, connection: Any) -> None:
+    def __init__(self, emulator: EmulatorProcess, shared: SharedTime, connection: Any) -> None:
         self._emulator = emulator
+        self._shared = shared
         self._connection = connection
         self._orders = 0
 
@@ -98,7 +100,7 @@ class Market:
         opened_ms = self._open_ms()
         turn = opened_ms // MINUTE_MS % 4
         begun = time.perf_counter()
-        await asyncio.to_thread(self._emulator.advance, 1)
+        await self._pass(opened_ms + MINUTE_MS)
         if turn in (0, 2):
             self._orders += bots
             await self._until(_ACKNOWLEDGED, self._orders)
@@ -115,13 +117,19 @@ class Market:
         while turn != 3:
             opened_ms = self._open_ms()
             turn = opened_ms // MINUTE_MS % 4
-            await asyncio.to_thread(self._emulator.advance, 1)
+            await self._pass(opened_ms + MINUTE_MS)
             await self._until_decided(opened_ms, bots)
             await self._until(_ACTING, 0)
         self._orders = await self._connection.fetchval(_ACKNOWLEDGED)
 
+    async def _pass(self, moment_ms: int) -> None:
+        now_ms = self._shared.get()
+        # Before the candle's close is heard: what follows from it is signed with the time that the exchange has by then.
+        self._shared.set(moment_ms)
+        await asyncio.to_thread(self._emulator.advance_ms, moment_ms - now_ms)
+
     def _open_ms(self) -> int:
-        return int(self._emulator.state()["market_time"]) // MINUTE_MS * MINUTE_MS
+        return self._shared.get() // MINUTE_MS * MINUTE_MS
 
     async def _until_decided(self, opened_ms: int, bots: int) -> None:
         moment = datetime.fromtimestamp(opened_ms / 1000, UTC)
@@ -180,17 +188,17 @@ async def measure(sizes: tuple[int, ...], rounds: int, *, has_stops: bool) -> di
     for count in sizes:
         begun = time.monotonic()
         async with AsyncExitStack() as stack:
-            emulator, server, database, connection = await stack.enter_async_context(surroundings(count))
-            bare = await stack.enter_async_context(bare_limit(emulator, count))
+            emulator, shared, server, database, connection = await stack.enter_async_context(surroundings(count))
+            bare = await stack.enter_async_context(bare_limit(emulator, shared, count))
             with closing(await asyncio.to_thread(server.client)) as http:
-                fleet = Fleet(http, database, SystemClock())
+                fleet = Fleet(http, database, shared)
                 for account in ACCOUNTS:
                     await asyncio.to_thread(fleet.take_account, account)
                 await fleet.add_strategy("in turn", WITH_STOP if has_stops else STRATEGY)
                 await asyncio.to_thread(fleet.make, specs(count))
             await loaded(connection, count)
             ready_s = time.monotonic() - begun
-            found[count] = await closes(Market(emulator, connection), bare, count, rounds)
+            found[count] = await closes(Market(emulator, shared, connection), bare, count, rounds)
             await agree(emulator, connection)
         print(f"… {count} bots: loaded after {ready_s:.0f} s, done after {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
     return found
@@ -227,7 +235,7 @@ async def agree(emulator: EmulatorProcess, connection: Any) -> None:
 
 
 @asynccontextmanager
-async def surroundings(bots: int) -> AsyncIterator[tuple[EmulatorProcess, ServerProcess, Database, Any]]:
+async def surroundings(bots: int) -> AsyncIterator[tuple[EmulatorProcess, SharedTime, ServerProcess, Database, Any]]:
     """An exchange whose market stands, a database that keeps what it was told, and a server."""
     folder = Path(tempfile.mkdtemp(prefix="aristobot-bench-"))
     folder.chmod(0o711)
@@ -237,10 +245,15 @@ async def surroundings(bots: int) -> AsyncIterator[tuple[EmulatorProcess, Server
     async with AsyncExitStack() as stack:
         stack.push_async_callback(postgres.stop)
         await upgrade(urls.owner)
-        emulator = stack.enter_context(EmulatorProcess(*made_up, "--paused", "--ideal", "0.0005", "--history", "600", *WITHOUT_LIMITS))
+        market = ("--clock", "virtual", "--ideal", "0.0005", "--history", "600", *WITHOUT_LIMITS)
+        emulator = stack.enter_context(EmulatorProcess(*made_up, *market))
         for name in (*ACCOUNTS, BARE_KEY):
             emulator.open_account(name, API_SECRET, {"USDT": "100000000"})
         settings = server_settings(urls, emulator.url, SYMBOLS, heartbeat_history_minutes=300, access_token_minutes=1440)
+        shared = SharedTime(folder / "time")
+        shared.set(int(emulator.state()["server_time"]))
+        # Of the market's time, which stands.
+        settings |= {shared_time.VARIABLE.lower(): folder / "time", "reconcile_settle_s": 0}
         settings |= {"strategies_per_user": bots + 100, "strategies_at_once": bots + 100}
         server = ServerProcess(folder / "server", **settings)
         await asyncio.to_thread(server.start)
@@ -250,14 +263,15 @@ async def surroundings(bots: int) -> AsyncIterator[tuple[EmulatorProcess, Server
         stack.push_async_callback(database.close)
         connection = await asyncpg.connect(urls.owner, server_settings=FOR_THE_PLATFORM)
         stack.push_async_callback(connection.close)
-        yield emulator, server, database, connection
+        yield emulator, shared, server, database, connection
 
 
 @asynccontextmanager
-async def bare_limit(emulator: EmulatorProcess, most: int) -> AsyncIterator[Bare]:
+async def bare_limit(emulator: EmulatorProcess, shared: SharedTime, most: int) -> AsyncIterator[Bare]:
     """Workers that have loaded a strategy, and ccxt on an account of its own."""
     os.environ |= {"EMULATOR_URL": emulator.url, "KEY": BARE_KEY, "SECRET": API_SECRET}
     exchange = make_exchange()
+    exchange.milliseconds = shared.get
     await exchange.load_markets()
     try:
         async with running_jail() as jail, AsyncExitStack() as stack:
