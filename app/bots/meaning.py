@@ -180,7 +180,9 @@ def _holding(decision: Decision, standing: Standing, *, open_ms: int, price: Dec
         adjusted = _adjusted(decimal(decision.adjust), standing, open_ms=open_ms, price=price)
         return replace(adjusted, levels=levels)
     says_levels = any(getattr(decision, name) is not None for name in ("stop", "target", "target_2", "target_3", "trailing"))
-    if levels and says_levels:
+    # Also where the stop is nearer already: from now on it follows at another distance, which the signal remembers.
+    trails_anew = decision.trailing is not None and decimal(decision.trailing) != standing.trailing
+    if (levels and says_levels) or trails_anew:
         return Meaning(action=SignalAction.LEVELS, told=said(words.MOVES), levels=levels)
     if levels and levels.stop is not None:
         return Meaning(action=SignalAction.LEVELS, told=said(words.TRAILS, stop=plain(levels.stop)), levels=levels)

@@ -77,3 +77,15 @@ def test_money_is_spent_once() -> None:
         standing("0"), ledger=replace(standing("0").ledger, quantity=Decimal(0), average_price=None, open_orders=(on_its_way(),))
     )
     assert meant(Decision(action="long"), flat).code == "ORDER_UNSETTLED"
+
+
+def test_a_distance_that_moves_no_stop_yet_is_remembered() -> None:
+    """The signal that says it is an action: what is asked about later are actions alone."""
+    holds = replace(standing("0.004"), ledger=replace(standing("0.004").ledger, stop_price=Decimal(59990)))
+    follows = Decision(action="none", trailing=0.0025)
+    said = meaning_of(follows, holds, open_ms=0, close=PRICE, best=PRICE)
+    assert (said.action, said.levels.stop) == ("levels", None)
+    again = meaning_of(follows, replace(holds, trailing=Decimal("0.0025")), open_ms=0, close=PRICE, best=PRICE)
+    assert again.action == "none", "the same each minute is no news"
+    later = meaning_of(Decision(action="none"), replace(holds, trailing=Decimal("0.0025")), open_ms=0, close=PRICE, best=Decimal(61000))
+    assert later.levels.stop == Decimal("60847.5")
