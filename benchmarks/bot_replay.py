@@ -179,14 +179,14 @@ class Replay:
         return self.venue.venue.exchange.last_execution_id
 
     async def _quiet(self) -> None:
-        """An order that was cut off on its way is given up once the market's time has passed by which it would have arrived."""
-        begun, is_given_time = time.monotonic(), False
+        """Give the market time now and then: an order that was cut off on its way is given up, and made again, only as time passes."""
+        given_at = time.monotonic()
 
         async def busy() -> str:
-            nonlocal is_given_time
+            nonlocal given_at
             found = await self._busy()
-            if found and not is_given_time and time.monotonic() - begun > _PATIENCE_S:
-                is_given_time = True
+            if found and time.monotonic() - given_at > _PATIENCE_S:
+                given_at = time.monotonic()
                 await self.venue.advance(_ARRIVES_WITHIN_MS)
             return found
 
