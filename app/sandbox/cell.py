@@ -185,10 +185,15 @@ class Cell:
         """Take what it said of its lock before it ended: the zygote may have told of the end first. A dead one's answers are of no use."""
         if self._request_id or self._cause is not None:
             return
+        waiting, said = self._waiting, list[bytes]()
+        # Also what was read a moment ago, and whoever waits for it has not been told of yet.
+        if waiting is not None and waiting.done() and not waiting.cancelled():
+            said.append(waiting.result())
         with contextlib.suppress(OSError, ProtocolBroken):
-            for body in self._reader.take(self._socket.recv(_PART)):
-                if body != READY:
-                    self._cause, self._detail = Cause.NOT_LOCKED, body[:300].decode(errors="replace")
+            said += self._reader.take(self._socket.recv(_PART))
+        for body in said:
+            if body != READY:
+                self._cause, self._detail = Cause.NOT_LOCKED, body[:300].decode(errors="replace")
 
     def _cause_of(self, number: int, cpu_s: float) -> Cause:
         # Past the hard limit the kernel sends what it sends for everything; the two books of its time differ by some ticks.

@@ -200,6 +200,19 @@ async def test_a_lock_that_does_not_close_runs_nothing(keeper: Keeper) -> None:
     assert "the memory of 0" in caught.value.end.detail
 
 
+async def test_why_a_lock_did_not_close_is_told_though_its_end_is_heard_at_once(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Cell._on_readable
+
+    def read_and_buried(cell: Cell) -> None:
+        read(cell)
+        cell.bury(70, 0.0)
+
+    monkeypatch.setattr(Cell, "_on_readable", read_and_buried)
+    with pytest.raises(CellEnded) as caught:
+        await keeper.spawn(Order(frames=[frame(ROWS)]))
+    assert caught.value.end.cause is Cause.NOT_LOCKED
+
+
 async def test_memory_that_is_too_short_for_its_candles_is_not_mapped(keeper: Keeper) -> None:
     fd = sealed_candles(candles(10))
     with pytest.raises(CellEnded) as caught:
