@@ -60,7 +60,12 @@ class Standing:
 
     @property
     def is_crumb(self) -> bool:
-        """Whether what it holds is too little for its exchange, as of a limit entry that was filled by a hair before it was taken back."""
+        """Whether what it holds is too little for its exchange, as of a limit entry that was filled by a hair before it was taken back.
+
+        Not while an order may still make more of it: a wish to sell would be over before what that buys is there.
+        """
+        if self.unsettled is not None:
+            return False
         held, price, rules = self.ledger.quantity, self.price or self.ledger.average_price, self.instrument
         smallest = max(rules.min_quantity or Decimal(0), rules.step_size)
         return held > 0 and (held < smallest or (price is not None and held * price < (rules.min_notional or Decimal(0))))

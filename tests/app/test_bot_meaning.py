@@ -89,3 +89,9 @@ def test_a_distance_that_moves_no_stop_yet_is_remembered() -> None:
     assert again.action == "none", "the same each minute is no news"
     later = meaning_of(Decision(action="none"), replace(holds, trailing=Decimal("0.0025")), open_ms=0, close=PRICE, best=Decimal(61000))
     assert later.levels.stop == Decimal("60847.5")
+
+
+def test_what_nobody_takes_is_a_crumb_unless_more_of_it_is_being_bought() -> None:
+    assert (standing("0.00008").is_crumb, standing("0.00008").is_flat) == (True, True), "4.80 USDT, where 5 can be sold"
+    assert (standing("0.00008", on_its_way()).is_crumb, standing("0.00008", on_its_way()).is_flat) == (False, False)
+    assert (standing("0.00009").is_crumb, standing("0").is_crumb, standing("0").is_flat) == (False, False, True)
