@@ -1,6 +1,10 @@
 """Bots through the API of a running application."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
 from typing import Any, Protocol, cast
 from uuid import UUID
 
@@ -8,11 +12,15 @@ from fastapi import FastAPI
 
 from app.core.ids import new_id
 from app.domain.candles import to_milliseconds
+from app.emulator.clock import ClockMode
+from app.emulator.config import EmulatorConfig, GeneratedSymbol
 from app.strategies.versions import get_version
 from tests.app.backtesting import CROSS
 from tests.app.library import keep, made, report_of
-from tests.app.replaying import Replay
+from tests.app.replaying import Replay, replayed
 from tests.app.whole_site import Person, Site
+from tests.postgres import PostgresForTests
+from tests.replay_venue import replaying
 
 URL = "/api/bots"
 
@@ -37,6 +45,39 @@ class Buys(Strategy):
     def should_exit(self):
         return False
 """
+
+
+#: What it has once wanted it does not want again.
+LEAVES_ONCE = """from aristobot import Strategy
+
+
+class LeavesOnce(Strategy):
+    timeframe = "1m"
+    warm_up = 2
+    has_left = False
+
+    def should_long(self):
+        return not self.has_left
+
+    def should_exit(self):
+        wants, self.has_left = not self.has_left, True
+        return wants
+"""
+
+
+@asynccontextmanager
+async def replay_of_bots(postgres: PostgresForTests, folder: Path) -> AsyncIterator[Replay]:
+    """The application beside an ideal market of bitcoins, which waits for bots at each close."""
+    config = EmulatorConfig(
+        generate=(GeneratedSymbol(symbol="BTCUSDT", price=Decimal(60000), volatility=1.0),),
+        clock=ClockMode(is_virtual=True),
+        history_minutes=200,
+        ideal=Decimal("0.0005"),
+    )
+    async with replaying(config) as venue, replayed(postgres, venue, folder, ("BTC/USDT",), heartbeat_history_minutes=120) as running:
+        running.waits.append(lambda: waits_for_bots(running))
+        await running.quiet()
+        yield running
 
 
 async def valid_strategy(site: HasApp, person: Person, source: str = CROSS, name: str = "Cross") -> str:

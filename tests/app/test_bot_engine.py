@@ -10,16 +10,12 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from app.emulator.clock import ClockMode
-from app.emulator.config import EmulatorConfig, GeneratedSymbol
-from tests.app.botting import BUYS, act, bot, kinds, signals, valid_strategy, waits_for_bots
-from tests.app.replaying import Replay, replayed
+from tests.app.botting import BUYS, LEAVES_ONCE, act, bot, kinds, replay_of_bots, signals, valid_strategy
+from tests.app.replaying import Replay
 from tests.postgres import PostgresForTests
-from tests.replay_venue import replaying
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SYMBOLS = ("BTC/USDT",)
 #: In turns of two candles: in, and out again.
 TURNS = """from aristobot import Strategy
 
@@ -36,36 +32,11 @@ class Turns(Strategy):
     def should_exit(self):
         return True
 """
-#: What it has once wanted it does not want again.
-LEAVES_ONCE = """from aristobot import Strategy
-
-
-class LeavesOnce(Strategy):
-    timeframe = "1m"
-    warm_up = 2
-    has_left = False
-
-    def should_long(self):
-        return not self.has_left
-
-    def should_exit(self):
-        wants, self.has_left = not self.has_left, True
-        return wants
-"""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def replay(postgres: PostgresForTests, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Replay]:
-    config = EmulatorConfig(
-        generate=(GeneratedSymbol(symbol="BTCUSDT", price=Decimal(60000), volatility=1.0),),
-        clock=ClockMode(is_virtual=True),
-        history_minutes=200,
-        ideal=Decimal("0.0005"),
-    )
-    folder = tmp_path_factory.mktemp("bots")
-    async with replaying(config) as venue, replayed(postgres, venue, folder, SYMBOLS, heartbeat_history_minutes=120) as running:
-        running.waits.append(lambda: waits_for_bots(running))
-        await running.quiet()
+    async with replay_of_bots(postgres, tmp_path_factory.mktemp("bots")) as running:
         yield running
 
 

@@ -13,16 +13,13 @@ from app.bots import meaning, rounds
 from app.domain.candles import Candle, Timeframe
 from app.domain.enums import OrderState, OrderType, Role, Side, Source
 from app.domain.intents import OrderIntent
-from app.emulator.clock import ClockMode
-from app.emulator.config import EmulatorConfig, GeneratedSymbol
 from app.errors import DenialReason, OrderDenied
 from app.marketdata.events import CandleClosed
 from app.marketdata.models import CandleSource
 from app.trading.submit import submit
-from tests.app.botting import BUYS, act, bot, signals, valid_strategy, waits_for_bots
-from tests.app.replaying import Replay, replayed
+from tests.app.botting import BUYS, act, bot, replay_of_bots, signals, valid_strategy
+from tests.app.replaying import Replay
 from tests.postgres import PostgresForTests
-from tests.replay_venue import replaying
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -53,16 +50,7 @@ class Adds(Strategy):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def replay(postgres: PostgresForTests, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Replay]:
-    config = EmulatorConfig(
-        generate=(GeneratedSymbol(symbol="BTCUSDT", price=Decimal(60000), volatility=1.0),),
-        clock=ClockMode(is_virtual=True),
-        history_minutes=200,
-        ideal=Decimal("0.0005"),
-    )
-    folder = tmp_path_factory.mktemp("odds")
-    async with replaying(config) as venue, replayed(postgres, venue, folder, ("BTC/USDT",), heartbeat_history_minutes=120) as running:
-        running.waits.append(lambda: waits_for_bots(running))
-        await running.quiet()
+    async with replay_of_bots(postgres, tmp_path_factory.mktemp("odds")) as running:
         yield running
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -10,52 +9,23 @@ import pytest
 import pytest_asyncio
 
 from app.bots import upkeep
-from app.emulator.clock import ClockMode
-from app.emulator.config import EmulatorConfig, GeneratedSymbol
-from tests.app.botting import act, bot, valid_strategy, waits_for_bots
-from tests.app.replaying import Replay, replayed
+from tests.app.botting import LEAVES_ONCE, act, bot, replay_of_bots, valid_strategy
+from tests.app.replaying import Replay
 from tests.postgres import PostgresForTests
-from tests.replay_venue import replaying
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-#: In, and out again once; then it wants nothing more.
-ONCE = """from aristobot import Strategy
-
-
-class Once(Strategy):
-    timeframe = "1m"
-    warm_up = 2
-    has_left = False
-
-    def should_long(self):
-        return not self.has_left
-
-    def should_exit(self):
-        wants, self.has_left = not self.has_left, True
-        return wants
-"""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def replay(postgres: PostgresForTests, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Replay]:
-    config = EmulatorConfig(
-        generate=(GeneratedSymbol(symbol="BTCUSDT", price=Decimal(60000), volatility=1.0),),
-        clock=ClockMode(is_virtual=True),
-        history_minutes=200,
-        ideal=Decimal("0.0005"),
-    )
-    folder = tmp_path_factory.mktemp("leaving")
-    async with replaying(config) as venue, replayed(postgres, venue, folder, ("BTC/USDT",), heartbeat_history_minutes=120) as running:
-        running.waits.append(lambda: waits_for_bots(running))
-        await running.quiet()
+    async with replay_of_bots(postgres, tmp_path_factory.mktemp("leaving")) as running:
         yield running
 
 
 async def holding_bot(replay: Replay, name: str) -> str:
     """A bot that has bought, and leaves at the next close."""
     broker_id = await replay.live(name)
-    one = await bot(replay.person, await valid_strategy(replay, replay.person, ONCE, name), str(broker_id), name=name, mode="live")
+    one = await bot(replay.person, await valid_strategy(replay, replay.person, LEAVES_ONCE, name), str(broker_id), name=name, mode="live")
     await act(replay.person, one["id"], "start")
     await replay.quiet()
     await replay.minute()
