@@ -139,7 +139,7 @@ class BacktestJobs:
     async def _settled(self, queue: Queue, run: Running) -> None:
         try:
             outcome = await self._outcome(run)
-        except Exception as error:
+        except Exception as error:  # an error of ours ends this run alone, and is told on its page
             if is_database_gone(error):
                 raise
             log.exception("backtest_failed", number=run.claimed.number)

@@ -84,7 +84,7 @@ class SearchJobs:
             raise
         except Lost:
             log.info("search_lost", kind=turn.kind, key=str(turn.key))  # deleted, or taken over after we were silent
-        except Exception as error:
+        except Exception as error:  # an error of ours ends this search alone, and is told on its page
             if is_database_gone(error):
                 raise
             log.exception("search_failed", kind=turn.kind, key=str(turn.key))
